@@ -1,0 +1,63 @@
+# Two commands set up everything they need: `make demo` and `make test`.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+OUT    ?= out
+
+.PHONY: help demo test test-slow lint types unit bench wheel clean
+
+help:
+	@echo "make demo       set up, then the whole story on real data; leaves OUT=$(OUT)/report.html"
+	@echo "make test       set up, then linters, types and the test suite"
+	@echo "make test-slow  the exhaustive tests (minutes)"
+	@echo "make bench      measurements, as medians and ratios"
+	@echo "make wheel      build the wheel into dist/"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Rewarden needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "==> making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+# torch goes first and alone: an unpinned torch pulls gigabytes of CUDA on a machine that has none.
+$(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "==> installing Rewarden and what it needs (once; a few minutes)"
+	@$(PIP) install -c constraints.txt torch==2.13.0
+	@$(PIP) install -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	@echo "==> installing the test tools"
+	@$(PIP) install -c constraints.txt -e '.[test]'
+	@touch $@
+
+demo: $(VENV)/.installed
+	@echo "==> rewarden demo --out $(OUT)"
+	@$(BIN)/rewarden demo --out $(OUT)
+
+lint: $(VENV)/.installed-test
+	@echo "==> ruff"
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-test
+	@echo "==> mypy --strict"
+	@$(BIN)/mypy --strict -p rewarden
+
+unit: $(VENV)/.installed-test
+	@echo "==> pytest"
+	@$(BIN)/pytest -q -n 2
+
+test: lint types unit
+
+test-slow: $(VENV)/.installed-test
+	@$(BIN)/pytest -q -n 2 -m slow
+
+bench: $(VENV)/.installed-test
+	@$(BIN)/python -m benchmarks
+
+wheel: $(VENV)/.installed-test
+	@$(BIN)/python -m build --wheel
+
+clean:
+	rm -rf $(VENV) $(OUT) build dist *.egg-info

@@ -1,0 +1,79 @@
+"""A claim: an obligation in the normal form that is proved, certified and checked.
+
+For every instance box and every point of it (integers where `discrete`), if each of `clauses` has a true
+atom, then each of `goals` has a true atom. Atoms are affine over variables and calls; a call's arguments are
+affine over variables. All numbers are exact rationals. `docs/claims.md` gives the canonical JSON.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """constant + Σ coefficient·variable + Σ coefficient·call, both sorted by index, no zero coefficients."""
+
+    constant: Fraction
+    variables: tuple[tuple[int, Fraction], ...] = ()
+    calls: tuple[tuple[int, Fraction], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AffineAtom:
+    """`affine > 0` when strict, else `affine >= 0`."""
+
+    affine: Affine
+    strict: bool
+
+
+Clause = tuple[AffineAtom, ...]  # a disjunction
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimVariable:
+    name: str  # "a.speed", "s.lane=left"
+    unit: str | None
+    discrete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimCall:
+    reward: str
+    arguments: tuple[Affine, ...]  # one per encoded column; variables only
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRecord:
+    name: str
+    type_name: str
+    variables: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimConstant:
+    """A data constant that went into the atoms; listed so that a reader sees where a number came from."""
+
+    text: str  # "quantile(R(demos), 1/20)"
+    data: str  # digest of the canonical table
+    value: Fraction
+
+
+Box = tuple[tuple[Fraction, Fraction], ...]  # (lo, hi) per variable
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    rule: str
+    severity: Literal["must", "should"]
+    variables: tuple[ClaimVariable, ...]
+    records: tuple[ClaimRecord, ...]
+    rewards: tuple[tuple[str, str], ...]  # name → artifact digest, sorted by name
+    calls: tuple[ClaimCall, ...]
+    clauses: tuple[Clause, ...]
+    goals: tuple[Clause, ...]
+    boxes: tuple[Box, ...]  # one for a plain rule, one per data row for a rule near data
+    constants: tuple[ClaimConstant, ...] = ()
+    instances: str | None = None  # "logs": the data the boxes were made from
