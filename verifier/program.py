@@ -21,8 +21,8 @@ INPUT = -1  # the source index that stands for the claim's variables
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """W of one source; `weight` is float64 [width, source width]. `exact` holds the rational entries
-    {(row, column): value} where some entry is not representable in float64 (then `weight` is the nearest)."""
+    """W of one source; `weight` is float64 [width, source width]. `exact` holds, as
+    {(row, column): value}, just those entries that are not representable in float64 (`weight` has their nearest)."""
 
     source: int
     weight: NDArray[np.float64]
@@ -31,7 +31,8 @@ class Block:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Layer:
-    """z = Σ W_s · v_s + bias, then the kind's activation. `bias` is float64 [width]; `exact_bias` as `Block.exact`."""
+    """z = Σ W_s · v_s + bias, then the kind's activation. `bias` is float64 [width]; `exact_bias`: the whole
+    bias, given where some entry is not representable in float64."""
 
     kind: Literal["linear", "relu", "gated"]
     blocks: tuple[Block, ...]

@@ -1,0 +1,142 @@
+"""Patch a reward until the failing rules are proved, or say why not.
+
+Data constants are taken anew after every patch (language.md): a ceiling lowers some rows of the data, which can lower a
+quantile that another rule compares with. Rules are therefore patched in the order of their levels, each with the
+constants of the reward as patched so far, then everything is verified again, and rules that still fail get another
+round. A ceiling at level c for `R(s) <= quantile(R(d), q)` cannot defeat itself: it moves no row below c, so the
+new quantile is at least c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from rewarden.editor.patch import ExtremumBound, PatchFacts, PatchOptions, apply_patch
+from rewarden.editor.region import Bound, bound_of, premise_only
+from rewarden.reward.artifact import Artifact, Edit
+from rewarden.spec_lang.errors import EditError, RewardenError
+from rewarden.spec_lang.spec import Spec
+from rewarden.verifier.bind import bind_obligation
+from rewarden.verifier.verdict import VerificationResult
+
+Verify = Callable[[Mapping[str, Artifact], Sequence[str] | None], VerificationResult]
+MOST_ROUNDS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class EditReport:
+    """The patches made for one rule."""
+
+    rule: str
+    reward: str
+    patches: tuple[PatchFacts, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PatchResult:
+    """`artifact` is the edited reward (None when nothing was edited); `reward` its name in the spec.
+
+    `unmended` gives the reason per failing rule that no patch could mend; `broken` names rules that were proved
+    before and are not proved after: look at it before the artifact replaces its parent.
+    """
+
+    reward: str
+    artifact: Artifact | None
+    edits: tuple[EditReport, ...]
+    before: VerificationResult
+    after: VerificationResult
+    unmended: Mapping[str, str] = field(default_factory=dict)
+    broken: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Mender:
+    """What mending needs from outside: how to verify, and how to bound a reward over a box."""
+
+    verify: Verify
+    extremum: ExtremumBound
+    options: PatchOptions = field(default_factory=PatchOptions)
+
+
+def mend(
+    spec: Spec,
+    rewards: Mapping[str, Artifact],
+    mender: Mender,
+    rules: Sequence[str] | None = None,
+    before: VerificationResult | None = None,
+) -> PatchResult:
+    """Patch one reward until `rules` (all `must` rules that fail, unless named) are proved.
+
+    `before` saves the first verification where the caller has it. The rules that can be patched must bound one and the
+    same reward; raises EditError E10 otherwise, naming them.
+    """
+    before = before if before is not None else mender.verify(rewards, None)
+    failing = [r.rule for r in before.rules if r.verdict != "proved" and _wanted(r.rule, r.severity, rules)]
+    bounds, unmended = _bounds(spec, rewards, failing, mender.options)
+    target = _one_reward(bounds)
+    if target is None:
+        return PatchResult("", None, (), before, before, unmended)
+    child, reports, after = _rounds(spec, rewards, target, [b.rule for b in bounds], mender)
+    for bound in bounds:
+        result = after[bound.rule]
+        if result.verdict != "proved":
+            unmended[bound.rule] = f"still {result.verdict} after {MOST_ROUNDS} rounds: {result.reason}"
+    proved_before = [r.rule for r in before.rules if r.verdict == "proved"]
+    broken = tuple(name for name in proved_before if after[name].verdict != "proved")
+    return PatchResult(target, child, reports, before, after, unmended, broken)
+
+
+def _wanted(rule: str, severity: str, rules: Sequence[str] | None) -> bool:
+    return severity == "must" if rules is None else rule in rules
+
+
+def _bounds(
+    spec: Spec, rewards: Mapping[str, Artifact], failing: Sequence[str], options: PatchOptions
+) -> tuple[list[Bound], dict[str, str]]:
+    bounds, unmended = [], {}
+    for rule in failing:
+        try:
+            bounds.append(_bound(spec, rewards, rule, options))
+        except RewardenError as error:
+            unmended[rule] = error.message
+    return bounds, unmended
+
+
+def _bound(spec: Spec, rewards: Mapping[str, Artifact], rule: str, options: PatchOptions) -> Bound:
+    obligation = premise_only(spec.obligation(rule))
+    return bound_of(obligation, bind_obligation(spec, obligation, rewards), options.ring)
+
+
+def _one_reward(bounds: Sequence[Bound]) -> str | None:
+    names = sorted({b.reward for b in bounds})
+    if len(names) > 1:
+        listing = ", ".join(f"{b.rule} ({b.reward})" for b in bounds)
+        raise EditError("E10", f"the failing rules bound several rewards: {listing}", help="name rules with --rule")
+    return names[0] if names else None
+
+
+def _rounds(
+    spec: Spec, rewards: Mapping[str, Artifact], target: str, failing: list[str], mender: Mender
+) -> tuple[Artifact, tuple[EditReport, ...], VerificationResult]:
+    parent = rewards[target]
+    child, reports = parent, list[EditReport]()
+    statement: dict[str, str] = {}
+    pending = failing
+    for _ in range(MOST_ROUNDS):
+        while pending:
+            now = {**rewards, target: child}
+            bounds = [_bound(spec, now, rule, mender.options) for rule in pending]
+            bound = min(bounds, key=lambda b: (b.level if b.kind == "ceiling" else -b.level, b.rule))
+            child, facts = apply_patch(child, bound, mender.extremum)
+            assert child.edit is not None
+            statement |= {f"{bound.rule}.{key}": text for key, text in child.edit.statement.items()}
+            reports.append(EditReport(bound.rule, bound.reward, facts))
+            pending = [rule for rule in pending if rule != bound.rule]
+        edit = Edit("patch", ", ".join(dict.fromkeys(r.rule for r in reports)), statement)
+        child = replace(child, parent=parent.digest, edit=edit)
+        after = mender.verify({**rewards, target: child}, None)
+        pending = [rule for rule in failing if after[rule].verdict != "proved"]
+        if not pending:
+            break
+    return child, tuple(reports), after

@@ -1,0 +1,121 @@
+"""The min/max patch: hold a reward at or below a level on a region, and leave it alone beyond a ring.
+
+With the ring's rows ĝ, δ and gate of `ring.py`, for a ceiling (a floor is its mirror image):
+
+    r'(x) = r(x)                                        where ĝ(x) >= gate,
+            min(r(x), level + slope·max(0, ĝ(x) − δ))   elsewhere.
+
+Fix: on the region ĝ <= δ, so r' <= level, which is below the rule's constant; adding slope·0 does not round, so the
+same holds in binary32. Locality: where g >= 1 the gate is open and r' is r, the same bits. Continuity: with U a
+certified bound of r over the box where the gate may be closed and E a bound on the rounding of r as deployed, the slope
+is such that the ceiling is at least U + E from ĝ = 1 − 2δ on, while the gate opens at 1 − δ: there min returns r
+already. Points of the region that already satisfied the rule keep their reward, since min returns r.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+
+from rewarden.editor.region import Bound, Polytope
+from rewarden.editor.ring import binary32_above, binary32_below, ring_of
+from rewarden.reward.artifact import Artifact, Edit
+from rewarden.reward.graph import Patch
+
+# The level lies this far inside the rule's constant, relative to its size: far above the rounding of the prover's
+# float64, so that the fix is proved with slack, and far below anything a user would notice.
+INSIDE = Fraction(1, 2**18)
+
+Box = tuple[tuple[Fraction, Fraction], ...]
+# (artifact, box, sign) -> a number that sign·r is certified to stay at or below over the box
+ExtremumBound = Callable[[Artifact, Box, int], Fraction]
+
+
+@dataclass(frozen=True, slots=True)
+class PatchOptions:
+    """`ring`: width of the ring as a share of each feature's range."""
+
+    ring: Fraction = Fraction(1, 20)
+
+
+@dataclass(frozen=True, slots=True)
+class PatchFacts:
+    """What one applied patch is made of, for reports: numbers in reward units unless said otherwise."""
+
+    rule: str
+    kind: str
+    level: Fraction
+    extremum: Fraction  # U + E: what the reward could reach where the gate is closed
+    slope: Fraction  # per ring width
+    delta: Fraction  # in ring widths
+
+
+def apply_patch(artifact: Artifact, bound: Bound, extremum: ExtremumBound) -> tuple[Artifact, tuple[PatchFacts, ...]]:
+    """A child of `artifact` with one patch per polytope of the bound's region; `artifact` itself is not touched."""
+    tensors = dict(artifact.tensors)
+    patches = list(artifact.patches)
+    facts = []
+    for polytope in bound.polytopes:
+        patch, made, fact = _one_patch(artifact, bound, polytope, len(patches), extremum)
+        patches.append(patch)
+        tensors.update(made)
+        facts.append(fact)
+    edit = Edit("patch", bound.rule, _statement(bound, facts))
+    child = replace(artifact, tensors=tensors, patches=tuple(patches), parent=artifact.digest, edit=edit)
+    return child, tuple(facts)
+
+
+def closed_box(polytope: Polytope) -> Box:
+    """A box that holds every point where the patch's gate may be closed: rows of one column cut the declared range at
+    the ring's outer edge (exact g <= 1)."""
+    box = list(polytope.box)
+    for row in polytope.rows:
+        used = [j for j, c in enumerate(row.coefficients) if c != 0]
+        if len(used) != 1:
+            continue
+        j = used[0]
+        edge = (1 + row.offset) / row.coefficients[j]
+        lo, hi = box[j]
+        box[j] = (lo, max(lo, min(hi, edge))) if row.coefficients[j] > 0 else (min(hi, max(lo, edge)), hi)
+    return tuple(box)
+
+
+def _one_patch(
+    artifact: Artifact, bound: Bound, polytope: Polytope, number: int, extremum: ExtremumBound
+) -> tuple[Patch, dict[str, np.ndarray], PatchFacts]:
+    ring = ring_of(polytope)
+    sign = 1 if bound.kind == "ceiling" else -1
+    inside = INSIDE * max(Fraction(1), abs(bound.level))
+    # For a floor everything is mirrored: -r is held at or below -level.
+    level = sign * binary32_below(sign * bound.level - inside)
+    reach = extremum(artifact, closed_box(polytope), sign)
+    # one part in 2^20 more pays for the rounding of level + slope·(…) as deployed
+    rise = max(Fraction(0), reach - sign * level) * (1 + Fraction(1, 2**20)) + Fraction(1, 2**20)
+    slope = binary32_above(rise / (1 - 3 * ring.delta))
+    prefix = f"patch{number}"
+    names = {key: f"{prefix}.{key}" for key in ("rows", "offsets", "level", "slope", "delta", "gate")}
+    tensors = {
+        names["rows"]: ring.rows,
+        names["offsets"]: ring.offsets,
+        names["level"]: np.array([float(level)], dtype=np.float32),
+        names["slope"]: np.array([float(slope)], dtype=np.float32),
+        names["delta"]: np.array([float(ring.delta)], dtype=np.float32),
+        names["gate"]: np.array([float(ring.gate)], dtype=np.float32),
+    }
+    patch = Patch(kind=bound.kind, rule=bound.rule, **names)
+    return patch, tensors, PatchFacts(bound.rule, bound.kind, level, sign * reach, slope, ring.delta)
+
+
+def _statement(bound: Bound, facts: list[PatchFacts]) -> dict[str, str]:
+    relation = "at most" if bound.kind == "ceiling" else "at least"
+    level = facts[0].level
+    return {
+        "fix": f"{bound.reward} is {relation} {float(level)!r} wherever the premise of {bound.rule} holds, "
+        "over the reals and as deployed in binary32",
+        "locality": "beyond the ring (some atom of the region fails by the ring's width, or a discrete one fails) the "
+        "reward is that of the parent, bit for bit",
+        "continuity": "the patched reward is continuous wherever the parent is",
+    }

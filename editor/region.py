@@ -1,0 +1,133 @@
+"""The region of a one-record bound: where its premise holds, as polytopes over the reward's input.
+
+A rule can be mended by a min/max patch when it says `R(s) <= c` or `R(s) >= c` of one record and a constant. Its
+premise is a union of polytopes; each becomes one patch. Atoms over discrete columns alone gate exactly: their row is
+0 or less where the atom is true and 2 or more where it is false, so that there is no ring around a discrete feature.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import product
+from math import lcm
+from typing import Literal
+
+from rewarden.spec_lang.claim import AffineAtom, Claim
+from rewarden.spec_lang.errors import EditError
+from rewarden.spec_lang.obligation import TRUE, Obligation
+
+MOST_POLYTOPES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One side of a polytope over the encoded columns: `coefficients · x - offset`, at most 0 inside.
+
+    Scaled by the ring's width: at 1 or more the point is beyond the ring (2 or more where a discrete atom is false).
+    """
+
+    coefficients: tuple[Fraction, ...]
+    offset: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Polytope:
+    """A conjunction of rows; `box` is the declared range of every column."""
+
+    rows: tuple[Row, ...]
+    box: tuple[tuple[Fraction, Fraction], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """`reward(s) <= level` (ceiling) or `>= level` (floor) wherever one of the polytopes holds."""
+
+    rule: str
+    reward: str
+    kind: Literal["ceiling", "floor"]
+    level: Fraction
+    strict: bool
+    polytopes: tuple[Polytope, ...]
+
+
+def premise_only(obligation: Obligation) -> Obligation:
+    """The obligation without structure and assumptions: a patch covers the whole of the rule's own region."""
+    return replace(obligation, structure=TRUE, assume=TRUE)
+
+
+def bound_of(obligation: Obligation, claim: Claim, ring: Fraction) -> Bound:
+    """Read a one-record bound off a claim made of `premise_only(obligation)`.
+
+    `ring` is the ring's width as a share of each feature's range (language.md, `beyond`): a row is scaled by
+    ring·Σ|aⱼ|·rangeⱼ. Raises EditError (E01 … E04) when the rule has another shape.
+    """
+    rule = obligation.rule.name
+    if claim.instances is not None:
+        raise EditError("E01", f"rule {rule} is near data: a patch needs one region", help="bound a region instead")
+    if len(claim.calls) != 1 or len(claim.goals) != 1 or len(claim.goals[0]) != 1:
+        raise EditError(
+            "E02",
+            f"rule {rule} relates several rewards or records: a min/max patch mends one-record bounds",
+            help="state it as R(s) <= constant (or >=) in a region, or learn the reward with this rule as a penalty",
+        )
+    goal = claim.goals[0][0]
+    call = claim.calls[0]
+    if goal.affine.variables or not goal.affine.calls:
+        raise EditError("E03", f"rule {rule} bounds {call.reward} by an expression of features, not by a constant")
+    columns = [argument.variables for argument in call.arguments]
+    identity = [((index, Fraction(1)),) for index in range(len(claim.variables))]
+    if columns != identity or any(argument.constant != 0 for argument in call.arguments):
+        raise EditError("E04", f"rule {rule} asks for {call.reward} at a changed record: patch the record itself")
+    weight = goal.affine.calls[0][1]
+    kind: Literal["ceiling", "floor"] = "ceiling" if weight < 0 else "floor"
+    level = goal.affine.constant / -weight
+    box = claim.boxes[0]
+    discrete = [v.discrete for v in claim.variables]
+    polytopes = tuple(
+        Polytope(tuple(_row(atom, box, discrete, ring, rule) for atom in atoms), box)
+        for atoms in _disjuncts(claim, rule)
+    )
+    return Bound(rule, call.reward, kind, level, goal.strict, polytopes)
+
+
+def _disjuncts(claim: Claim, rule: str) -> list[tuple[AffineAtom, ...]]:
+    count = 1
+    for clause in claim.clauses:
+        count *= len(clause)
+    if count > MOST_POLYTOPES:
+        raise EditError(
+            "E05",
+            f"the region of rule {rule} has {count} polytopes; at most {MOST_POLYTOPES} can be patched",
+            help="split the rule",
+        )
+    if count == 0:
+        raise EditError("E06", f"the region of rule {rule} is empty: there is nothing to patch")
+    return [tuple(dict.fromkeys(choice)) for choice in product(*claim.clauses)]
+
+
+def _row(
+    atom: AffineAtom, box: tuple[tuple[Fraction, Fraction], ...], discrete: list[bool], ring: Fraction, rule: str
+) -> Row:
+    affine = atom.affine
+    if affine.calls:
+        raise EditError("E07", f"the premise of rule {rule} reads a reward: its region is not a polytope of features")
+    coefficients = [Fraction(0)] * len(box)
+    for index, coefficient in affine.variables:
+        coefficients[index] = coefficient
+    if affine.variables and all(discrete[index] for index, _ in affine.variables):
+        return _discrete_row(coefficients, affine.constant, atom.strict)
+    spread = sum((abs(c) * (hi - lo) for c, (lo, hi) in zip(coefficients, box, strict=True)), Fraction(0))
+    width = ring * spread
+    if width == 0:
+        raise EditError("E08", f"an atom in the premise of rule {rule} depends on no feature that can vary")
+    return Row(tuple(-c / width for c in coefficients), affine.constant / width)
+
+
+def _discrete_row(coefficients: list[Fraction], constant: Fraction, strict: bool) -> Row:
+    """Over integers, p = Σ cᵢ·xᵢ + constant takes multiples of 1/d. Non-strict: false means p <= -1/d, so -2·d·p is
+    at least 2; strict: true means p >= 1/d and false p <= 0, so 2 - 2·d·p separates them in the same way."""
+    d = lcm(constant.denominator, *(c.denominator for c in coefficients))
+    scale = Fraction(-2 * d)
+    offset = -scale * constant - (2 if strict else 0)
+    return Row(tuple(scale * c for c in coefficients), offset)

@@ -1,0 +1,117 @@
+"""The deployed reward: binary32, as it is executed, in numpy.
+
+A row's result depends on that row alone, bit for bit: not on the batch around it, nor on the number of threads, the
+BLAS library or the processor. Matrix products are therefore not given to BLAS, whose kernels (and so the order of
+summation) change with the shape; they are sums of elementwise products in the order of the columns, which IEEE 754
+fixes completely. Rows are laid along the fast axis, so that numpy's elementwise loops keep their speed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewarden.reward.artifact import Artifact
+from rewarden.reward.graph import (
+    Abs,
+    Add,
+    AffineMap,
+    Clip,
+    Concat,
+    Input,
+    LeakyRelu,
+    Maximum,
+    Minimum,
+    Node,
+    Patch,
+    ReduceMax,
+    ReduceMin,
+    Relu,
+    Scale,
+    Sub,
+)
+from rewarden.reward.widths import Tensors, node_order
+
+Array = NDArray[np.float32]
+CHUNK_CELLS = 1 << 16  # float32 cells of the widest node per chunk of rows: 256 KiB, so that a product stays in cache
+MAX_CHUNK = 2048
+
+
+def forward(artifact: Artifact, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The reward of encoded rows: float32 [n, width] → float32 [n]. Overflow gives infinities or NaN, silently."""
+    if x.dtype != np.float32 or x.ndim != 2 or x.shape[1] != artifact.width:
+        raise ValueError(f"forward takes float32 [n, {artifact.width}], not {x.dtype} {list(x.shape)}")
+    order = node_order(artifact.graph)
+    rows = min(MAX_CHUNK, max(1, CHUNK_CELLS // max(artifact.node_widths)))
+    result = np.empty(len(x), dtype=np.float32)
+    with np.errstate(all="ignore"):
+        for start in range(0, len(x), rows):
+            columns = np.ascontiguousarray(x[start : start + rows].T)
+            result[start : start + rows] = _forward(artifact, order, columns)
+    return result
+
+
+def _forward(artifact: Artifact, order: tuple[int, ...], x: Array) -> Array:
+    """x: [width, n] → [n]."""
+    values: dict[int, Array] = {}
+    for index in order:
+        values[index] = _node(artifact.graph.nodes[index], values, artifact.tensors, x)
+    reward = values[artifact.graph.output][0]
+    for patch in artifact.patches:
+        reward = _patched(patch, reward, artifact.tensors, x)
+    return reward + np.float32(0.0)  # −0 becomes +0: max(0, −0) may be either, depending on a row's place in a batch
+
+
+def _node(node: Node, values: dict[int, Array], tensors: Tensors, x: Array) -> Array:
+    match node:
+        case Input():
+            return x
+        case Scale(source, scale, shift):
+            return values[source] * tensors[scale][:, None] + tensors[shift][:, None]
+        case AffineMap(source, weight, bias):
+            return _product(tensors[weight], values[source], tensors[bias])
+        case Relu(source):
+            return np.maximum(values[source], np.float32(0.0))
+        case LeakyRelu(source, slope):
+            v = values[source]
+            return np.where(v >= 0, v, v * tensors[slope][0])
+        case Abs(source):
+            return np.abs(values[source])
+        case Add(a, b):
+            return values[a] + values[b]
+        case Sub(a, b):
+            return values[a] - values[b]
+        case Minimum(a, b):
+            return np.minimum(values[a], values[b])
+        case Maximum(a, b):
+            return np.maximum(values[a], values[b])
+        case ReduceMin(source):
+            return values[source].min(axis=0, keepdims=True)
+        case ReduceMax(source):
+            return values[source].max(axis=0, keepdims=True)
+        case Clip(source, lo, hi):
+            return np.minimum(np.maximum(values[source], tensors[lo][0]), tensors[hi][0])
+        case Concat(parts):
+            return np.concatenate([values[p] for p in parts])
+
+
+def _patched(patch: Patch, reward: Array, tensors: Tensors, x: Array) -> Array:
+    """The reward with one patch around it (docs/formats.md), all in binary32."""
+    g = _product(tensors[patch.rows], x, -tensors[patch.offsets]).max(axis=0)
+    ramp = tensors[patch.slope][0] * np.maximum(g - tensors[patch.delta][0], np.float32(0.0))
+    if patch.kind == "ceiling":
+        inside = np.minimum(reward, tensors[patch.level][0] + ramp)
+    else:
+        inside = np.maximum(reward, tensors[patch.level][0] - ramp)
+    return np.where(g >= tensors[patch.gate][0], reward, inside)
+
+
+def _product(weight: Array, v: Array, bias: Array) -> Array:
+    """weight [m, n] · v [n, rows] + bias [m], summed in the order bias, column 0, column 1, …"""
+    total = np.empty((weight.shape[0], v.shape[1]), dtype=np.float32)
+    total[:] = bias[:, None]
+    term = np.empty_like(total)
+    for k in range(weight.shape[1]):
+        np.multiply(weight[:, k, None], v[k], out=term)
+        total += term
+    return total

@@ -1,0 +1,5 @@
+"""`python -m rewarden`."""
+
+from rewarden.cli import main
+
+main()

@@ -1,0 +1,133 @@
+"""The command line: `rewarden COMMAND …`.
+
+Importing this module loads no more than typer: every command imports what it needs when it runs, so that `rewarden
+--help` is instant and `rewarden check-certificate` runs where neither torch nor z3 was ever loaded.
+Results go to stdout; errors, notes and progress to stderr. Exit statuses: `rewarden.exits`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from rewarden import __version__, exits
+from rewarden.commands import certificate, demo, learn, lineage, patch, project, spec, verify
+from rewarden.spec_lang.errors import CertificateError, RewardenError
+
+# click's base of "this command line makes no sense", wherever the installed typer keeps click
+_ClickException = typer.BadParameter.__mro__[2]
+
+app = typer.Typer(
+    name="rewarden",
+    help="Rules for learned rewards: prove them, mend them, sign them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"rewarden {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show a traceback for internal errors.")] = False,
+) -> None:
+    """Rules for learned rewards: prove them, mend them, sign them.
+
+    Exit status: 0 all must rules proved; 1 a must rule violated or vacuous; 2 usage, spec or data error; 3
+    inconclusive; 4 certificate rejected; 5 internal error.
+    """
+
+
+for _name, _command in (
+    ("demo", demo.demo),
+    ("init", project.init),
+    ("check", spec.check),
+    ("learn", learn.learn),
+    ("import", learn.import_network),
+    ("inspect", lineage.inspect),
+    ("log", lineage.log),
+    ("verify", verify.verify),
+    ("falsify", verify.falsify),
+    ("patch", patch.patch),
+    ("certify", certificate.certify),
+    ("check-certificate", certificate.check_certificate),
+):
+    app.command(_name)(_command)
+
+
+def main() -> None:
+    """The console script."""
+    signal.signal(signal.SIGTERM, _terminated)
+    status = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:  # `rewarden … | head`: the reader has left, which is no error of ours
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(status)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; the exit status. Raises nothing but SystemExit on SIGTERM."""
+    debug = "--debug" in arguments
+    arguments = [a for a in arguments if a != "--debug"]
+    try:
+        status = app(arguments, standalone_mode=False)
+        return status if isinstance(status, int) else exits.PROVED
+    except CertificateError as error:
+        _say(error.render())
+        return exits.REJECTED
+    except RewardenError as error:
+        _say(error.render())
+        return exits.UNUSABLE
+    except _ClickException as error:
+        # typer's own rendering: the usage line and a "did you mean"
+        error.show()  # type: ignore[attr-defined]
+        return exits.UNUSABLE
+    except typer.Exit as stop:
+        return stop.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        _say("interrupted: nothing half-written was left behind")
+        return exits.INTERRUPTED
+    except BrokenPipeError:
+        return exits.PROVED
+    except Exception as error:
+        return _internal(error, debug)
+
+
+def _internal(error: Exception, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    _say(
+        f"internal error: {type(error).__name__}: {error}\n"
+        "   = help: this is a bug in Rewarden, not in your files: please report it, with the output of the same\n"
+        "     command and --debug"
+    )
+    return exits.INTERNAL
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _terminated(_signal: int, _frame: object) -> None:
+    # An exception, so that every `finally` runs and no half-written output stays behind.
+    raise SystemExit(exits.TERMINATED)
+
+
+if __name__ == "__main__":
+    main()

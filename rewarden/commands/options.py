@@ -1,0 +1,33 @@
+"""The options that several commands share, worded once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SpecFile = Annotated[
+    Path | None, typer.Argument(metavar="[SPEC]", help="The spec (.rwd); by default that of rewarden.toml.")
+]
+Rewards = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--reward",
+        "-r",
+        metavar="[NAME=]ARTIFACT",
+        help="An artifact for a reward of the spec; without NAME, for its first reward that has none yet.",
+    ),
+]
+Rules = Annotated[list[str] | None, typer.Option("--rule", metavar="NAME", help="Only this rule; repeatable.")]
+Params = Annotated[
+    list[str] | None,
+    typer.Option("--param", metavar="NAME=VALUE", help="A param's value, such as eps=0.02 or 'v_safe=2 [m/s]'."),
+]
+Engine = Annotated[str | None, typer.Option(help="auto, bounds or z3.", show_default="auto")]
+Semantics = Annotated[str | None, typer.Option(help="real or float32.", show_default="real")]
+Budget = Annotated[int | None, typer.Option(help="Boxes that may be examined per rule.")]
+Timeout = Annotated[float | None, typer.Option(help="Stop after so many seconds; what is left is unknown.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, and only what needs attention.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON.")]
+OutFolder = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="A folder to make.")]

@@ -1,0 +1,101 @@
+"""`rewarden verify` and `rewarden falsify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rewarden import exits
+from rewarden.commands import options
+
+if TYPE_CHECKING:
+    from rewarden.binding import Bound
+    from rewarden.verifier.verdict import VerificationResult
+
+
+def verify(
+    spec: options.SpecFile = None,
+    reward: options.Rewards = None,
+    rule: options.Rules = None,
+    param: options.Params = None,
+    engine: options.Engine = None,
+    semantics: options.Semantics = None,
+    budget: options.Budget = None,
+    timeout: options.Timeout = None,
+    json: options.JsonFile = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a report to read.")] = None,
+    certificate: Annotated[
+        Path | None, typer.Option("--certificate", metavar="DIR", help="Issue a certificate of what is proved.")
+    ] = None,
+    quiet: options.Quiet = False,
+) -> int:
+    """Prove each rule, or show the exact record for which it fails."""
+    from rewarden import api
+    from rewarden.binding import Asked, bind, verify_options
+    from rewarden.progress import progress
+
+    bound = bind(Asked(spec, reward or (), param or (), rule or ()))
+    given = {"engine": engine, "semantics": semantics, "budget": budget, "timeout": timeout}
+    chosen = verify_options(bound.config, given)
+    _require_free(certificate)
+    with progress(quiet) as report:
+        result = api.verify(bound.spec, chosen, rules=bound.rules, progress=report, rewards=bound.rewards)
+    _show(bound, result, quiet)
+    _write(result, json)
+    if html is not None:
+        from rewarden.report import from_verification
+
+        from_verification(bound, result).write(html)
+    if certificate is not None:
+        api.certify(result, out=certificate)
+    return result.exit_status
+
+
+def falsify(
+    spec: options.SpecFile = None,
+    reward: options.Rewards = None,
+    rule: options.Rules = None,
+    param: options.Params = None,
+    budget: Annotated[int | None, typer.Option(help="Points that may be tried per rule.")] = None,
+    timeout: options.Timeout = None,
+    json: options.JsonFile = None,
+    quiet: options.Quiet = False,
+) -> int:
+    """Search for violations only, fast. Finding none proves nothing: the rule is then unknown."""
+    from rewarden import api
+    from rewarden.binding import Asked, bind, verify_options
+    from rewarden.progress import progress
+
+    bound = bind(Asked(spec, reward or (), param or (), rule or ()))
+    chosen = verify_options(bound.config, {"falsify_budget": budget, "timeout": timeout})
+    with progress(quiet) as report:
+        result = api.falsify(bound.spec, chosen, rules=bound.rules, progress=report, rewards=bound.rewards)
+    _show(bound, result, quiet)
+    _write(result, json)
+    # Nothing found is nothing to object to: a search that fails is not an inconclusive proof.
+    return exits.PROVED if result.exit_status == exits.INCONCLUSIVE else result.exit_status
+
+
+def _require_free(folder: Path | None) -> None:
+    if folder is not None:
+        from rewarden.atomic import require_free
+
+        require_free(folder)
+
+
+def _show(bound: Bound, result: VerificationResult, quiet: bool) -> None:
+    from rewarden.output import emit, header_lines, result_lines
+
+    if not quiet:
+        rewards = {name: (place, bound.rewards[name].digest) for name, place in bound.places.items()}
+        emit([*header_lines(bound.spec_path, bound.spec.digest, rewards), ""])
+    emit(result_lines(result, quiet=quiet))
+
+
+def _write(result: VerificationResult, file: Path | None) -> None:
+    if file is not None:
+        from rewarden.results import write_result
+
+        write_result(result, file)

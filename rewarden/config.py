@@ -1,0 +1,127 @@
+"""`rewarden.toml`, or `[tool.rewarden]` in `pyproject.toml`: what the commands read when they are given no arguments.
+
+    specs = ["driving.rwd"]
+
+    [rewards]                    # reward of the spec = artifact
+    R = "reward/"
+
+    [params]                     # a number, or text with a unit: "0.5 [m/s]"
+    eps = 0.02
+
+    [verify]                     # engine, semantics, budget, timeout, seed
+    budget = 200000
+
+    [patch]                      # ring, in percent of each feature's range
+    ring = 5
+
+Paths are relative to the file. Unknown keys are errors: a typing error must not silently weaken a check.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from rewarden.nearby import did_you_mean
+from rewarden.spec_lang.errors import UsageError
+
+FILE = "rewarden.toml"
+_SECTIONS = ("specs", "rewards", "params", "verify", "patch")
+_VERIFY: Mapping[str, tuple[type, ...]] = {
+    "engine": (str,),
+    "semantics": (str,),
+    "budget": (int,),
+    "timeout": (int, Fraction),
+    "seed": (int,),
+}
+_PATCH: Mapping[str, tuple[type, ...]] = {"ring": (int, Fraction)}
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """A checked configuration; `path` is the file it was read from, None where there is none."""
+
+    specs: tuple[Path, ...] = ()
+    rewards: Mapping[str, Path] = field(default_factory=dict)
+    params: Mapping[str, object] = field(default_factory=dict)
+    verify: Mapping[str, Any] = field(default_factory=dict)
+    patch: Mapping[str, Any] = field(default_factory=dict)
+    path: Path | None = None
+
+
+def find_config(start: Path | None = None) -> Config:
+    """The configuration of the nearest folder upwards that has one; an empty one where none has."""
+    folder = (start or Path.cwd()).resolve()
+    for place in (folder, *folder.parents):
+        if (place / FILE).is_file():
+            return load_config(place / FILE)
+        project = place / "pyproject.toml"
+        if project.is_file() and "rewarden" in _read(project).get("tool", {}):
+            return load_config(project)
+    return Config()
+
+
+def load_config(path: str | Path) -> Config:
+    """Read and check one file. UsageError G01 (not TOML), G02 (unknown key), G03 (wrong kind of value)."""
+    file = Path(path)
+    table = _read(file)
+    if file.name == "pyproject.toml":
+        table = table.get("tool", {}).get("rewarden", {})
+    _known(table, _SECTIONS, file, "")
+    specs = table.get("specs", [])
+    if not (isinstance(specs, list) and all(isinstance(s, str) for s in specs)):
+        raise UsageError("G03", f"{file}: specs must be a list of file names")
+    rewards = _section(table, "rewards", file)
+    for name, place in rewards.items():
+        _kind(place, (str,), file, f"rewards.{name}")
+    params = _section(table, "params", file)
+    for name, value in params.items():
+        _kind(value, (str, int, Fraction, bool), file, f"params.{name}")
+    return Config(
+        specs=tuple(file.parent / s for s in specs),
+        rewards={name: file.parent / place for name, place in rewards.items()},
+        params=params,
+        verify=_options(table, "verify", _VERIFY, file),
+        patch=_options(table, "patch", _PATCH, file),
+        path=file,
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        # Fractions, so that 0.1 in the file is a tenth and not the nearest binary number.
+        return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Fraction)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError, OSError) as error:
+        raise UsageError("G01", f"cannot read {path}: {error}") from error
+
+
+def _section(table: Mapping[str, Any], name: str, file: Path) -> dict[str, Any]:
+    section = table.get(name, {})
+    if not isinstance(section, dict):
+        raise UsageError("G03", f"{file}: {name} must be a table, [{name}]")
+    return section
+
+
+def _options(table: Mapping[str, Any], name: str, kinds: Mapping[str, tuple[type, ...]], file: Path) -> dict[str, Any]:
+    section = _section(table, name, file)
+    _known(section, kinds, file, f"{name}.")
+    for key, value in section.items():
+        _kind(value, kinds[key], file, f"{name}.{key}")
+    return section
+
+
+def _known(table: Mapping[str, Any], keys: Any, file: Path, prefix: str) -> None:
+    for key in table:
+        if key not in keys:
+            raise UsageError("G02", f"{file}: no setting is called {prefix}{key}", help=did_you_mean(key, keys))
+
+
+def _kind(value: object, kinds: tuple[type, ...], file: Path, name: str) -> None:
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        words = {str: "text", int: "a whole number", Fraction: "a number", bool: "true or false"}
+        wanted = " or ".join(words[k] for k in kinds)
+        raise UsageError("G03", f"{file}: {name} must be {wanted}")

@@ -1,0 +1,127 @@
+"""Arrays to SVG that sits inline in a page: text as text, in the page's own colour, so that light and dark both read.
+
+Heat maps are embedded as small PNGs inside the SVG; nothing refers to anything outside the file.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rewarden.report.slices import Line, Plane
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_INK = "#010203"  # stands for the page's text colour; replaced by currentColor in the SVG
+_SOFT = "#8a8f98"
+_WITNESS = "#e5484d"
+_REGION = "#ffffff"
+
+
+def draw_plane(plane: Plane, name: str) -> str:
+    """One map per version on one colour scale, and the change where there are two."""
+    versions = list(plane.values)
+    changed = len(versions) == 2
+    figure, axes = _canvas(len(versions) + changed, 2.75)
+    lo = min(float(v.min()) for v in plane.values.values())
+    hi = max(float(v.max()) for v in plane.values.values())
+    for ax, caption in zip(axes, versions, strict=False):
+        image = _map(ax, plane, plane.values[caption], ("viridis", lo, hi if hi > lo else lo + 1))
+        ax.set_title(caption)
+    _bar(figure, image, list(axes[: len(versions)]), "reward")
+    if changed:
+        change = plane.values[versions[1]] - plane.values[versions[0]]
+        most = float(np.abs(change).max()) or 1.0
+        image = _map(axes[-1], plane, change, ("RdBu", -most, most))
+        axes[-1].set_title("change" if change.any() else "change: none")
+        _bar(figure, image, [axes[-1]], "difference")
+    axes[0].set_ylabel(plane.y.label)
+    return _svg(figure, name)
+
+
+def draw_line(line: Line, name: str) -> str:
+    """The reward along one feature, per version, with the rule's two records on it."""
+    figure, (ax,) = _canvas(1, 2.6, width=6.2)
+    # The later version goes below: where the two agree, the dashed earlier one stays visible on it.
+    styles = [("#8a8f98", (0, (4, 2)), 1.8, 3), ("#3b82f6", "-", 2.4, 2)] if len(line.values) == 2 else []
+    styles = styles or [("#3b82f6", "-", 2.4, 2)]
+    for (caption, values), (colour, dash, weight, order) in zip(line.values.items(), styles, strict=False):
+        ax.plot(line.x.ticks, values, color=colour, linestyle=dash, linewidth=weight, label=caption, zorder=order)
+    first = next(iter(line.values.values()))
+    for mark, place in line.marks.items():
+        height = float(np.interp(place, line.x.ticks, first))
+        ax.plot([place], [height], "o", color=_WITNESS, markersize=6, zorder=4)
+        ax.annotate(mark, (place, height), textcoords="offset points", xytext=(6, 6), color=_WITNESS, fontweight="bold")
+    ax.set_xlabel(line.x.label)
+    ax.set_ylabel("reward")
+    ax.set_xlim(line.x.ticks[0], line.x.ticks[-1])
+    if len(line.values) > 1:
+        ax.legend(frameon=False, labelcolor=_INK, fontsize=8)
+    return _svg(figure, name)
+
+
+def _canvas(panels: int, height: float, width: float | None = None) -> tuple[Figure, tuple[Axes, ...]]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width or 3.35 * panels + 0.5, height), layout="constrained")
+    figure.patch.set_alpha(0.0)
+    axes = figure.subplots(1, panels, sharey=panels > 1, squeeze=False)[0]
+    for ax in axes:
+        ax.patch.set_alpha(0.0)
+        ax.tick_params(colors=_INK, labelsize=8, length=3)
+        ax.title.set(color=_INK, fontsize=9.5, fontweight="bold")
+        ax.xaxis.label.set(color=_INK, fontsize=8.5)
+        ax.yaxis.label.set(color=_INK, fontsize=8.5)
+        for spine in ax.spines.values():
+            spine.set(color=_SOFT, linewidth=0.6)
+    return figure, tuple(axes)
+
+
+def _map(ax: Axes, plane: Plane, values: np.ndarray, scale: tuple[str, float, float]) -> Any:
+    colours, lo, hi = scale
+    x, y = plane.x.ticks, plane.y.ticks
+    extent = (float(x[0]), float(x[-1]), float(y[0]), float(y[-1]))
+    image = ax.imshow(values, origin="lower", extent=extent, aspect="auto", cmap=colours, vmin=lo, vmax=hi)
+    if not plane.possible.all():
+        # Records that the assumptions rule out: veiled, so that nobody reads a reward off them.
+        veil = np.zeros((*plane.possible.shape, 4))
+        veil[~plane.possible] = (0.5, 0.5, 0.53, 0.72)
+        ax.imshow(veil, origin="lower", extent=extent, aspect="auto", interpolation="nearest")
+    if plane.premise.any() and not plane.premise.all():
+        for colour, weight in (("#000000", 2.6), (_REGION, 1.3)):
+            ax.contour(x, y, plane.premise.astype(float), levels=[0.5], colors=colour, linewidths=weight)
+    ax.plot([plane.x.here], [plane.y.here], "X", color=_WITNESS, markersize=8, markeredgecolor="#ffffff")
+    ax.set_xlabel(plane.x.label)
+    return image
+
+
+def _bar(figure: Figure, image: Any, axes: list[Axes], label: str) -> None:
+    bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02, aspect=24)
+    bar.ax.tick_params(colors=_INK, labelsize=7.5, length=2)
+    bar.set_label(label, color=_INK, fontsize=8)
+    bar.outline.set(edgecolor=_SOFT, linewidth=0.5)  # type: ignore[operator]
+
+
+def _svg(figure: Figure, name: str) -> str:
+    import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    buffer = io.StringIO()
+    # Fixed salt and no date: the same story gives the same bytes. Text stays text, in the page's own font.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "savefig.dpi": 160}):
+        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r'\s+xmlns(:\w+)?="[^"]*"', "", text)
+    text = text.replace("xlink:href", "href").replace(_INK, "currentColor")
+    text = re.sub(r"font:([^;\"]*?)'[^;\"]*", r"font:\1sans-serif", text)
+    # Ids are shared by the whole page: each picture keeps to its own.
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = text.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
+    return re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg \1 role="img" preserveAspectRatio="xMinYMid meet">', text, count=1)

@@ -1,0 +1,70 @@
+"""The bounds reading: an obligation as a claim, in clauses of affine atoms, exactly.
+
+At every point the claim's `clauses ⇒ goals` has the truth of the obligation's `structure and assume and premise ⇒
+conclusion` (tests/property/test_claim_equivalence.py): clauses.py expands min, max and if, linear_form.py multiplies
+constants out and folds data constants in, boxes.py says where. What would need products, roots or too many clauses is
+Unsupported, with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+from rewarden.spec_lang.boxes import boxes_of
+from rewarden.spec_lang.claim import Claim, ClaimConstant, ClaimRecord, ClaimVariable
+from rewarden.spec_lang.clauses import Normaliser
+from rewarden.spec_lang.errors import BindingError
+from rewarden.spec_lang.evaluate import statistic_text
+from rewarden.spec_lang.linear_form import Gathering
+from rewarden.spec_lang.obligation import Obligation, Statistic
+
+
+def claim_of(
+    obligation: Obligation,
+    *,
+    rewards: Mapping[str, str],
+    statistics: Mapping[Statistic, Fraction],
+    data_digests: Mapping[str, str],
+) -> Claim:
+    """The obligation in the form that is proved, certified and checked (docs/formats.md, Claim).
+
+    `rewards` and `data_digests` give the digest of each reward's artifact and of each data set's canonical table,
+    `statistics` the value of each data constant. Clauses stand in the order structure, assume, premise, and within each
+    as in the source; calls are numbered by first use. A false premise is one clause without atoms.
+
+    Raises Unsupported (X01–X05) where the rule is outside the form, BindingError (B20, B21) where a digest or a data
+    constant is missing, DataError (D08, D15) where data leave no box.
+    """
+    gathering = Gathering(statistics)
+    normaliser = Normaliser(gathering)
+    gathering.origin = obligation.rule.span
+    clauses = normaliser.conjunction(
+        normaliser.cnf(formula) for formula in (obligation.structure, obligation.assume, obligation.premise)
+    )
+    goals = normaliser.cnf(obligation.conclusion)
+    order = normaliser.order_of_calls(clauses, goals)
+    calls = tuple(gathering.calls[call] for call in order)
+    used = {call.reward for call in calls} | {statistic.reward for statistic in gathering.used_statistics}
+    return Claim(
+        rule=obligation.rule.name,
+        severity=obligation.rule.severity,
+        variables=tuple(ClaimVariable(v.name, v.unit, v.discrete) for v in obligation.variables),
+        records=tuple(ClaimRecord(r.name, r.type_name, r.variables) for r in obligation.records),
+        rewards=tuple((name, _digest(rewards, name, "reward")) for name in sorted(used)),
+        calls=calls,
+        clauses=normaliser.clauses(clauses, order),
+        goals=normaliser.clauses(goals, order),
+        boxes=boxes_of(obligation),
+        constants=tuple(
+            ClaimConstant(statistic_text(s), _digest(data_digests, s.data, "data set"), statistics[s])
+            for s in gathering.used_statistics
+        ),
+        instances=None if obligation.instances is None else obligation.instances.data,
+    )
+
+
+def _digest(digests: Mapping[str, str], name: str, what: str) -> str:
+    if name not in digests:
+        raise BindingError("B20", f"no digest is known for the {what} {name}", help=f"bind the {what} first")
+    return digests[name]

@@ -1,0 +1,19 @@
+"""How large a spec may be: bounds that no honest spec meets and no hostile one passes.
+
+Depths are chosen so that recursive passes over a tree stay far below Python's recursion limit.
+"""
+
+from __future__ import annotations
+
+TEXT_BYTES = 1 << 20  # a spec file
+NESTING = 60  # of brackets, and of the syntax tree
+EXPANSION_DEPTH = 120  # of the tree with its definitions written out
+EXPANSION_SIZE = 400_000  # terms a single rule may be written out to
+NUMBER_LENGTH = 80  # characters of a literal
+EXPONENT = 400  # of a literal, absolute
+UNIT_LENGTH = 80  # characters between the brackets
+VECTOR_SIZE = 16_384
+ENUM_CASES = 1_024
+RECORD_WIDTH = 65_536  # encoded columns of one record
+SYNTAX_ERRORS = 20  # reported before the parser gives up
+POLYTOPES = 256  # conjunct-polytopes of a region in `beyond`

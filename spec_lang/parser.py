@@ -1,0 +1,249 @@
+"""Text to syntax tree.
+
+lark's LALR parser with the contextual lexer makes a plain tree; `tree_builder.py` turns it into `syntax.py`'s
+nodes, bottom-up and without recursion. After a syntax error the item that holds it is blanked out and the rest is
+read, so that every syntax error of a file is reported at once.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from importlib.resources import files
+
+from lark import Lark, Token, UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+from lark.lexer import PatternStr
+
+from rewarden.spec_lang import limits, syntax
+from rewarden.spec_lang.errors import Diagnostic, Label, SpecError
+from rewarden.spec_lang.source import Source, Span
+from rewarden.spec_lang.tree_builder import TreeBuilder
+
+_ITEM_LINE = re.compile(
+    r"^(features|assume|reward|data|param|let|region|relation|use|example|must|should)\b", re.MULTILINE
+)
+_OPERATORS = {"PLUS", "MINUS", "STAR", "SLASH", "LT", "LE", "GT", "GE", "EQ", "NE", "AND", "OR", "IMPLIES"}
+_EXPRESSION = {"NAME", "NUMBER", "LPAR", "VBAR", "MINUS"}
+_EXPRESSION_TOO = {"NOT", "ALWAYS", "EVENTUALLY", "TRUE", "FALSE"}
+_ITEMS = {"FEATURES", "ASSUME", "REWARD", "DATA", "PARAM", "LET", "REGION", "MUST", "SHOULD"}
+_ITEMS_TOO = {"RELATION", "USE", "EXAMPLE"}
+_WORDS = {
+    "NAME": "a name",
+    "NUMBER": "a number",
+    "STRING": "a text in double quotes",
+    "UNIT": "a unit such as [m/s]",
+    "$END": "the end of the file",
+}
+
+
+@lru_cache(maxsize=1)
+def grammar() -> Lark:
+    """The parser, built once per process."""
+    return Lark(
+        files("rewarden.spec_lang").joinpath("grammar.lark").read_text("utf-8"),
+        parser="lalr",
+        lexer="contextual",
+        keep_all_tokens=True,
+        maybe_placeholders=False,
+    )
+
+
+@lru_cache(maxsize=1)
+def keywords() -> frozenset[str]:
+    """The reserved words: every word the grammar spells out."""
+    literal = (t.pattern.value for t in grammar().terminals if isinstance(t.pattern, PatternStr))
+    return frozenset(word for word in literal if word.isalpha())
+
+
+def decode(raw: bytes, name: str) -> Source:
+    """A spec file's bytes as text (a byte-order mark and CR line ends are accepted); SpecError P05, P08."""
+    if len(raw) > limits.TEXT_BYTES:
+        raise _too_large(Source(name, ""))
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start].decode("utf-8", errors="replace")
+        shown = Source(name, raw.decode("utf-8", errors="replace"))
+        label = Label(_at(shown, len(before), len(before) + 1), f"byte 0x{raw[error.start]:02x}")
+        raise SpecError(
+            (Diagnostic("P08", "this is not UTF-8 text", (label,), help="save the file as UTF-8"),)
+        ) from None
+    return Source(name, text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def parse(source: Source) -> syntax.SpecFile:
+    """The syntax tree of a spec; SpecError with all P diagnostics."""
+    if len(source.text.encode("utf-8", errors="surrogatepass")) > limits.TEXT_BYTES:
+        raise _too_large(source)
+    _check_brackets(source)
+    text = source.text
+    errors: list[Diagnostic] = []
+    while True:
+        try:
+            tree = grammar().parse(text)
+            break
+        except UnexpectedInput as error:
+            errors.append(_explain(error, source))
+            following = _blank_item(text, error)
+            if following is None or len(errors) >= limits.SYNTAX_ERRORS:
+                raise SpecError(tuple(errors)) from None
+            text = following
+    builder = TreeBuilder(source, keywords())
+    result = builder.build(tree)
+    if errors or builder.errors:
+        found = errors + builder.errors
+        raise SpecError(tuple(sorted(found, key=lambda d: d.labels[0].span.start)))
+    _check_depth(result)
+    return result
+
+
+def parse_expression(source: Source) -> syntax.Expr:
+    """A single expression, such as a parameter's value from the command line; SpecError."""
+    prefix = "spec _ v1 param _ : real = "
+    inner = Source(source.name, prefix + source.text)
+    try:
+        item = parse(inner).items
+    except SpecError as error:
+        moved = tuple(_shifted(d, source, len(prefix)) for d in error.diagnostics)
+        raise SpecError(moved) from None
+    match item:
+        case (syntax.ParamDecl(value=value),):
+            return value
+    raise SpecError((Diagnostic("P01", "expected one expression", (Label(_at(source, 0, len(source.text))),)),))
+
+
+# ── errors ─────────────────────────────────────────────────────────────────────────────────────
+def _at(source: Source, start: int, end: int) -> Span:
+    start = min(start, len(source.text))
+    line = source.text.count("\n", 0, start) + 1
+    column = start - (source.text.rfind("\n", 0, start) + 1) + 1
+    return Span(source, start, max(start, min(end, len(source.text))), line, column)
+
+
+def _shifted(diagnostic: Diagnostic, source: Source, by: int) -> Diagnostic:
+    labels = tuple(
+        Label(_at(source, max(0, d.span.start - by), max(0, d.span.end - by)), d.text) for d in diagnostic.labels
+    )
+    return Diagnostic(diagnostic.code, diagnostic.message, labels, diagnostic.related, diagnostic.help)
+
+
+def _too_large(source: Source) -> SpecError:
+    message = f"a spec is at most {limits.TEXT_BYTES} bytes"
+    return SpecError((Diagnostic("P05", message, (Label(Span(source, 0, 0, 1, 1)),)),))
+
+
+def _nested(span: Span) -> SpecError:
+    message = f"nested more than {limits.NESTING} deep"
+    return SpecError((Diagnostic("P06", message, (Label(span),), help="name the inner parts with let or region"),))
+
+
+def _check_brackets(source: Source) -> None:
+    """Refuses deep nesting before the parser meets it."""
+    depth = 0
+    for match in re.finditer(r'#[^\n]*|"[^"\n]*"|[({\[]|[)}\]]', source.text):
+        mark = match[0]
+        depth += (mark in "({[") - (mark in ")}]")
+        if depth > limits.NESTING:
+            raise _nested(_at(source, match.start(), match.end()))
+
+
+def _check_depth(tree: syntax.SpecFile) -> None:
+    """Refuses trees that a recursive pass could not walk (`not not not …` nests without brackets)."""
+    for item in tree.items:
+        for root in syntax.item_expressions(item):
+            level = [root]
+            for _ in range(limits.NESTING):
+                level = [child for node in level for child in syntax.children(node)]
+                if not level:
+                    break
+            else:
+                raise _nested(root.span)
+
+
+def _explain(error: UnexpectedInput, source: Source) -> Diagnostic:
+    """A lark error in words."""
+    match error:
+        case UnexpectedToken(token=Token(type="$END"), accepts=accepts):
+            end = len(source.text.rstrip())
+            label = Label(_at(source, max(0, end - 1), end))
+            return Diagnostic("P01", f"the file ends too early: expected {_expected(accepts)}", (label,))
+        case UnexpectedToken(token=token, accepts=accepts):
+            start = token.start_pos or 0
+            label = Label(_at(source, start, start + len(token)))
+            message = f"expected {_expected(accepts)}, found {_shown(token)}"
+            return Diagnostic("P01", message, (label,), help=_advice(token, set(accepts), source))
+        case UnexpectedCharacters(pos_in_stream=position):
+            character = source.text[position]
+            label = Label(_at(source, position, position + 1))
+            return Diagnostic("P02", f"{character!r} has no place here", (label,), help=_character_advice(character))
+    raise AssertionError(f"unforeseen parser error {type(error).__name__}")
+
+
+def _shown(token: Token) -> str:
+    text = str(token)
+    short = text if len(text) <= 40 else text[:37] + "..."
+    return f"the reserved word `{text}`" if text in keywords() else f"`{short}`"
+
+
+def _expected(accepts: set[str] | None) -> str:
+    """The acceptable terminals in words: `an expression`, `given` or `expect`."""
+    names = set(accepts or ())
+    words: list[str] = []
+    if names >= _EXPRESSION:
+        names -= _EXPRESSION | _EXPRESSION_TOO
+        words.append("an expression")
+    if names >= _ITEMS:
+        names -= _ITEMS | _ITEMS_TOO
+        words.append("a declaration or a rule")
+    if len(names & _OPERATORS) > 3:
+        names -= _OPERATORS
+        words.append("an operator")
+    spelled = {t.name: t.pattern for t in grammar().terminals}
+    for name in sorted(names):
+        pattern = spelled.get(name)
+        words.append(f"`{pattern.value}`" if isinstance(pattern, PatternStr) else _WORDS.get(name, name.lower()))
+    if len(words) > 8:
+        words = [*words[:8], "…"]
+    return " or ".join(words) if len(words) < 3 else ", ".join(words[:-1]) + f" or {words[-1]}"
+
+
+def _advice(token: Token, accepts: set[str], source: Source) -> str | None:
+    before = source.text[: token.start_pos or 0].rstrip()
+    match token.type:
+        case "UNIT" | "LSQB":
+            return "a unit stands after a literal number or a type; elsewhere brackets index a vector, as in x.e[3]"
+        case "EQUAL":
+            return "equality is written =="
+        case "TITLE":
+            return "a title stands above a rule"
+    if str(token) in keywords() and "NAME" in accepts:
+        return f"`{token}` is reserved: choose another name"
+    if before.endswith("[") or (token.type == "NAME" and "NUMBER" in accepts and "RSQB" in accepts):
+        return "a unit stands after a literal number or a type; elsewhere brackets index a vector, as in x.e[3]"
+    return None
+
+
+def _character_advice(character: str) -> str | None:
+    match character:
+        case "&" | "!" | "~":
+            return "connectives are the words and, or, not, implies"
+        case "'" | '"':
+            return "a text stands in double quotes, on one line"
+        case "≤" | "≥" | "≠" | "−" | "·" | "×":
+            return "comparisons are < <= > >= == != and operators + - * /"
+    return None
+
+
+def _blank_item(text: str, error: UnexpectedInput) -> str | None:
+    """The text without the item in which the error lies, same length; None where nothing is left to read."""
+    position = getattr(error, "pos_in_stream", None)
+    if position is None or position < 0:
+        position = len(text)
+    starts = [m.start() for m in _ITEM_LINE.finditer(text)]
+    before = [s for s in starts if s <= position]
+    after = [s for s in starts if s > position]
+    if not before:
+        return None
+    end = after[0] if after else len(text)
+    blank = re.sub(r"[^\n]", " ", text[before[-1] : end])
+    return text[: before[-1]] + blank + text[end:]

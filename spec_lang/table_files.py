@@ -1,0 +1,228 @@
+"""Columns out of files: Parquet, CSV, NPZ and JSON lines, chosen by suffix. Nothing here is ever unpickled.
+
+A column comes back as it is stored: a numeric or boolean numpy array where the format has types, else an object array
+of text, numbers, lists or None. What the values mean is for tables.py to say.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewarden.spec_lang.errors import DataError
+
+MAX_BYTES = 2**31  # of a file, and of what an archive unpacks to
+MAX_CELLS = 2**28
+
+Column = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnFile:
+    """An opened table: its column names, its number of rows, and a reader of one column."""
+
+    names: tuple[str, ...]
+    rows: int
+    read: Callable[[str], Column]
+
+
+def open_columns(path: Path) -> ColumnFile:
+    """Raises DataError D01 (no file), D02 (unknown or malformed format), D10 (pickled), D11 (oversize), D12, D13."""
+    if not path.is_file():
+        raise DataError("D01", f"there is no data file {path.name}", help=f"looked for it in {path.parent}")
+    opener = _OPENERS.get(path.suffix.lower())
+    if opener is None:
+        raise DataError(
+            "D02", f"the data file {path.name} has no known format", help=f"use one of {', '.join(sorted(_OPENERS))}"
+        )
+    if path.stat().st_size > MAX_BYTES:
+        raise oversize(path)
+    opened = opener(path)
+    seen: set[str] = set()
+    for name in opened.names:
+        if name in seen:
+            raise DataError("D12", f"{path.name} has two columns named {name}", help="rename one of them")
+        seen.add(name)
+    if opened.rows * max(len(opened.names), 1) > MAX_CELLS:
+        raise oversize(path)
+    return opened
+
+
+def oversize(path: Path) -> DataError:
+    return DataError(
+        "D11", f"the data file {path.name} is too large", help=f"at most {MAX_BYTES} bytes and {MAX_CELLS} cells"
+    )
+
+
+def _malformed(path: Path, what: str) -> DataError:
+    return DataError("D02", f"cannot read {path.name}: {what}", help="is it complete, and is its suffix right?")
+
+
+# ── Parquet ────────────────────────────────────────────────────────────────────────────────────
+def _open_parquet(path: Path) -> ColumnFile:
+    import pyarrow as pa  # slow to import, and not every spec has data
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            names, rows = tuple(file.schema_arrow.names), file.metadata.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise _malformed(path, _first_line(error)) from error
+
+    def read(name: str) -> Column:
+        try:
+            with pq.ParquetFile(path) as file:
+                return _from_arrow(file.read(columns=[name]).column(name))
+        except (pa.ArrowException, OSError) as error:
+            raise _malformed(path, _first_line(error)) from error
+
+    return ColumnFile(names, rows, read)
+
+
+def _from_arrow(column: Any) -> Column:  # noqa: ANN401 (pyarrow is untyped)
+    import pyarrow as pa
+
+    kind = column.type
+    if column.null_count == 0 and (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+        return np.asarray(column.to_numpy())
+    if column.null_count == 0 and pa.types.is_boolean(kind):
+        return np.array(column.to_pylist(), dtype=np.bool_)
+    if pa.types.is_fixed_size_list(kind) or pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return _from_arrow_lists(column)
+    return _objects(column.to_pylist())
+
+
+def _from_arrow_lists(column: Any) -> Column:  # noqa: ANN401
+    """A 2-D array where all lists have one length and hold numbers, else an object array of lists."""
+    import pyarrow as pa
+
+    whole = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    flat = whole.flatten()
+    kind = flat.type
+    regular = (
+        column.null_count == 0 and flat.null_count == 0 and (pa.types.is_floating(kind) or pa.types.is_integer(kind))
+    )
+    if regular and len(whole) and len(flat) % len(whole) == 0:
+        lengths = set(whole.value_lengths().to_pylist())
+        if len(lengths) == 1:
+            return np.asarray(flat.to_numpy(zero_copy_only=False)).reshape(len(whole), -1)
+    return _objects(column.to_pylist())
+
+
+# ── CSV ────────────────────────────────────────────────────────────────────────────────────────
+def _open_csv(path: Path) -> ColumnFile:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = list(csv.reader(file, strict=True))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise _malformed(path, _first_line(error)) from error
+    if not lines:
+        raise _malformed(path, "it is empty, without even a header")
+    names = tuple(name.strip() for name in lines[0])
+    body = [line for line in lines[1:] if line]  # a blank line is not a row
+    for row, line in enumerate(body, start=1):
+        if len(line) != len(names):
+            raise DataError(
+                "D13",
+                f"row {row} of {path.name} has {len(line)} fields, the header {len(names)}",
+                help="correct the row",
+            )
+    return ColumnFile(names, len(body), lambda name: _objects([line[names.index(name)].strip() for line in body]))
+
+
+# ── NPZ ────────────────────────────────────────────────────────────────────────────────────────
+def _open_npz(path: Path) -> ColumnFile:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(item.file_size for item in archive.infolist()) > MAX_BYTES:  # a small archive may unpack to much
+                raise oversize(path)
+        with np.load(path, allow_pickle=False) as arrays:
+            names = tuple(arrays.files)
+            rows = {_npz_array(path, arrays, name).shape[:1] for name in names}
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
+        raise _malformed(path, _first_line(error)) from error
+    if len(rows) > 1 or () in rows:
+        raise DataError("D13", f"the arrays of {path.name} differ in their number of rows", help="one row per record")
+
+    def read(name: str) -> Column:
+        with np.load(path, allow_pickle=False) as arrays:
+            array = _npz_array(path, arrays, name)
+        return array if array.dtype.kind in "fiub" else _objects(array.tolist())
+
+    return ColumnFile(names, next(iter(rows))[0] if rows else 0, read)
+
+
+def _npz_array(path: Path, arrays: Any, name: str) -> Column:  # noqa: ANN401 (NpzFile)
+    try:
+        return np.asarray(arrays[name])
+    except ValueError as error:
+        if "pickle" not in str(error).lower():
+            raise _malformed(path, _first_line(error)) from error
+        raise DataError(
+            "D10",
+            f"the array {name} of {path.name} is pickled Python objects, which are never loaded",
+            help="save numbers as float64 arrays and text as fixed-width strings (dtype=str)",
+        ) from error
+
+
+# ── JSON lines ─────────────────────────────────────────────────────────────────────────────────
+def _open_json_lines(path: Path) -> ColumnFile:
+    records: list[dict[str, object]] = []
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    records.append(_json_record(path, number, line))
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise _malformed(path, _first_line(error)) from error
+    names = tuple(dict.fromkeys(name for record in records for name in record))
+    # A key that one line lacks is a missing value of that row.
+    return ColumnFile(names, len(records), lambda name: _objects([record.get(name) for record in records]))
+
+
+def _json_record(path: Path, number: int, line: str) -> dict[str, object]:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise _malformed(path, f"line {number}: {_first_line(error)}") from error
+    if not isinstance(value, dict):
+        raise _malformed(path, f"line {number} is not an object")
+    return dict(_flattened(value, ""))
+
+
+def _flattened(value: dict[str, object], prefix: str) -> Iterator[tuple[str, object]]:
+    """Nested objects give dotted names: {"better": {"speed": 1}} holds the column better.speed."""
+    for name, part in value.items():
+        if isinstance(part, dict):
+            yield from _flattened(part, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", part
+
+
+def _objects(values: Sequence[object]) -> Column:
+    column = np.empty(len(values), dtype=object)
+    column[:] = values  # type: ignore[call-overload,unused-ignore]
+    return column
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+_OPENERS: dict[str, Callable[[Path], ColumnFile]] = {
+    ".parquet": _open_parquet,
+    ".pq": _open_parquet,
+    ".csv": _open_csv,
+    ".npz": _open_npz,
+    ".jsonl": _open_json_lines,
+    ".ndjson": _open_json_lines,
+}

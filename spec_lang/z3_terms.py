@@ -1,0 +1,262 @@
+"""The Z3 reading: an obligation as exact formulas, with rewards uninterpreted or as the caller encodes them.
+
+With rewards uninterpreted Z3 checks the spec itself, before any model exists: can the premise of a rule hold at all?
+Numbers are exact rationals throughout. Every reading owns its Z3 context, so that an answer does not depend on what
+was asked before; budgets are Z3 resource units, never seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+import z3
+
+from rewarden.spec_lang.boxes import boxes_of
+from rewarden.spec_lang.claim import Box
+from rewarden.spec_lang.errors import Unsupported
+from rewarden.spec_lang.evaluate import statistic_text, truth
+from rewarden.spec_lang.features import RecordType
+from rewarden.spec_lang.naming import NamedRecords, named_records
+from rewarden.spec_lang.obligation import (
+    And,
+    Atom,
+    Call,
+    Const,
+    Formula,
+    Ite,
+    Max,
+    Min,
+    Obligation,
+    Or,
+    Product,
+    Quotient,
+    Sqrt,
+    Statistic,
+    Sum,
+    Term,
+    Var,
+)
+
+Z3Term = Any  # z3.ArithRef; the bindings carry no types
+Z3Formula = Any  # z3.BoolRef
+RewardTerm = Callable[[str, Sequence[Z3Term]], Z3Term]
+
+DEFAULT_RLIMIT = 5_000_000
+_ROWS_TRIED_ALONE = 4  # near data the first rows nearly always decide; all rows in one Or only after them
+
+
+@dataclass(frozen=True, slots=True)
+class Z3Reading:
+    """An obligation's four formulas over `variables` (Real, or Int where discrete).
+
+    `definitions` must stand beside any of them: it fixes the fresh variables of square roots. Data constants that were
+    not given are free reals in `free_constants`.
+    """
+
+    context: z3.Context
+    variables: tuple[Z3Term, ...]
+    structure: Z3Formula
+    assume: Z3Formula
+    premise: Z3Formula
+    conclusion: Z3Formula
+    definitions: Z3Formula
+    free_constants: Mapping[Statistic, Z3Term]
+
+    def inside(self, box: Box) -> Z3Formula:
+        """Every variable within the box's bounds."""
+        sides = [
+            side
+            for variable, (lo, hi) in zip(self.variables, box, strict=True)
+            for side in (variable >= rational(lo, self.context), variable <= rational(hi, self.context))
+        ]
+        return z3.And([z3.BoolVal(True, self.context), *sides])
+
+    def values(self, model: Any) -> list[Fraction] | None:  # noqa: ANN401 (z3.ModelRef)
+        """The variables' values in a model; None if one is irrational."""
+        found = [fraction(model.eval(variable, model_completion=True)) for variable in self.variables]
+        exact = [value for value in found if value is not None]
+        return exact if len(exact) == len(found) else None
+
+
+def read(
+    obligation: Obligation,
+    rewards: RewardTerm | None = None,
+    statistics: Mapping[Statistic, Fraction] | None = None,
+    context: z3.Context | None = None,
+) -> Z3Reading:
+    """The obligation in Z3's terms; without `rewards` they are uninterpreted functions of their encoded columns."""
+    lowering = _Lowering(obligation, context or z3.Context(), rewards, statistics or {})
+    formulas = [
+        lowering.formula(formula)
+        for formula in (obligation.structure, obligation.assume, obligation.premise, obligation.conclusion)
+    ]
+    definitions = z3.And([z3.BoolVal(True, lowering.context), *lowering.definitions])
+    return Z3Reading(lowering.context, lowering.variables, *formulas, definitions, dict(lowering.free_constants))
+
+
+class _Lowering:
+    """Mutable while one obligation is read: fresh variables and their definitions."""
+
+    def __init__(
+        self,
+        obligation: Obligation,
+        context: z3.Context,
+        rewards: RewardTerm | None,
+        statistics: Mapping[Statistic, Fraction],
+    ) -> None:
+        self.context = context
+        self.variables = tuple(
+            (z3.Int if variable.discrete else z3.Real)(f"{index}:{variable.name}", context)
+            for index, variable in enumerate(obligation.variables)
+        )
+        self.definitions: list[Z3Formula] = []
+        self.free_constants: dict[Statistic, Z3Term] = {}
+        self._rewards = rewards or self._uninterpreted
+        self._statistics = statistics
+        self._roots: dict[Sqrt, Z3Term] = {}
+
+    def formula(self, formula: Formula) -> Z3Formula:
+        match formula:
+            case And(parts):
+                return z3.And([z3.BoolVal(True, self.context), *(self.formula(part) for part in parts)])
+            case Or(parts):
+                return z3.Or([z3.BoolVal(False, self.context), *(self.formula(part) for part in parts)])
+            case Atom(term, strict):
+                margin = self.term(term)
+                return margin > 0 if strict else margin >= 0
+
+    def term(self, term: Term) -> Z3Term:
+        """A term of sort Real."""
+        match term:
+            case Const(constant):
+                return rational(constant, self.context)
+            case Var(index):
+                variable = self.variables[index]
+                return z3.ToReal(variable) if variable.is_int() else variable
+            case Sum(terms):
+                return z3.Sum([rational(Fraction(0), self.context), *(self.term(t) for t in terms)])
+            case Product(left, right):
+                return self.term(left) * self.term(right)
+            case Quotient(left, right):
+                return self.term(left) / self.term(right)
+            case Min(terms):
+                return self._extreme([self.term(t) for t in terms], least=True)
+            case Max(terms):
+                return self._extreme([self.term(t) for t in terms], least=False)
+            case Ite(condition, then, otherwise):
+                return z3.If(self.formula(condition), self.term(then), self.term(otherwise))
+            case Sqrt():
+                return self._root(term)
+            case Call(reward, arguments):
+                return self._rewards(reward, [self.term(t) for t in arguments])
+            case Statistic():
+                return self._constant(term)
+
+    def _extreme(self, parts: list[Z3Term], *, least: bool) -> Z3Term:
+        best = parts[0]
+        for part in parts[1:]:
+            best = z3.If(part < best if least else part > best, part, best)
+        return best
+
+    def _root(self, root: Sqrt) -> Z3Term:
+        if root not in self._roots:
+            fresh = z3.FreshReal("root", self.context)
+            self.definitions += [fresh >= 0, fresh * fresh == self.term(root.term)]
+            self._roots[root] = fresh
+        return self._roots[root]
+
+    def _constant(self, statistic: Statistic) -> Z3Term:
+        if statistic in self._statistics:
+            return rational(self._statistics[statistic], self.context)
+        if statistic not in self.free_constants:
+            self.free_constants[statistic] = z3.Real(statistic_text(statistic), self.context)
+        return self.free_constants[statistic]
+
+    def _uninterpreted(self, reward: str, arguments: Sequence[Z3Term]) -> Z3Term:
+        real = z3.RealSort(self.context)
+        return z3.Function(reward, *[real] * len(arguments), real)(*arguments)
+
+
+def rational(value: Fraction, context: z3.Context) -> Z3Term:
+    """An exact real constant (through text: never a float)."""
+    return z3.RealVal(f"{value.numerator}/{value.denominator}", context)
+
+
+def fraction(value: Z3Term) -> Fraction | None:
+    """A Z3 number as a rational; None for irrational (algebraic) ones."""
+    if z3.is_int_value(value):
+        return Fraction(value.as_long())
+    if z3.is_rational_value(value):
+        return Fraction(value.numerator_as_long(), value.denominator_as_long())
+    return None
+
+
+# ── can the premise hold? ──────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, slots=True)
+class Satisfiability:
+    """`sat` with an exactly checked point where there is a rational one, `unsat` (a proof), or `unknown` and why."""
+
+    status: Literal["sat", "unsat", "unknown"]
+    point: tuple[Fraction, ...] | None = None
+    records: NamedRecords | None = None
+    reason: str = ""
+
+
+def premise_satisfiable(
+    obligation: Obligation,
+    rlimit: int = DEFAULT_RLIMIT,
+    *,
+    types: Mapping[str, RecordType] | None = None,
+    statistics: Mapping[Statistic, Fraction] | None = None,
+) -> Satisfiability:
+    """Is there a record in the domain that satisfies structure, assumptions and premise, for some reward?
+
+    `unsat` means that the rule is vacuous whatever the reward. For a rule near data every row's box counts. The budget
+    is for each question put to Z3, of which there are at most five.
+    """
+    boxes = boxes_of(obligation)
+    alone = boxes[:_ROWS_TRIED_ALONE] if len(boxes) > 1 else ()
+    for box in alone:
+        answer = _ask(obligation, (box,), rlimit, statistics or {})
+        if answer.status == "sat":
+            return _with_names(obligation, answer, types)
+    return _with_names(obligation, _ask(obligation, boxes, rlimit, statistics or {}), types)
+
+
+def _ask(
+    obligation: Obligation, boxes: tuple[Box, ...], rlimit: int, statistics: Mapping[Statistic, Fraction]
+) -> Satisfiability:
+    reading = read(obligation, statistics=statistics)
+    solver = z3.Solver(ctx=reading.context)
+    solver.set("rlimit", rlimit)
+    solver.add(reading.structure, reading.assume, reading.premise, reading.definitions)
+    solver.add(z3.Or([reading.inside(box) for box in boxes]))
+    status = str(solver.check())
+    if status == "unsat":
+        return Satisfiability("unsat")
+    if status != "sat":
+        return Satisfiability("unknown", reason=f"Z3 gave up: {solver.reason_unknown()}")
+    values = reading.values(solver.model())
+    if values is None or not _confirmed(obligation, values, boxes):
+        return Satisfiability("sat", reason="no rational point to show")
+    return Satisfiability("sat", tuple(values))
+
+
+def _confirmed(obligation: Obligation, values: list[Fraction], boxes: tuple[Box, ...]) -> bool:
+    """Is the point exactly in the domain and the premise? A premise about rewards cannot be confirmed here."""
+    inside = any(all(lo <= v <= hi for v, (lo, hi) in zip(values, box, strict=True)) for box in boxes)
+    try:
+        return inside and truth(And((obligation.structure, obligation.assume, obligation.premise)), values)
+    except Unsupported:
+        return False
+
+
+def _with_names(
+    obligation: Obligation, answer: Satisfiability, types: Mapping[str, RecordType] | None
+) -> Satisfiability:
+    if answer.point is None:
+        return answer
+    return Satisfiability(answer.status, answer.point, named_records(obligation, answer.point, types), answer.reason)

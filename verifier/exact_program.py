@@ -1,0 +1,189 @@
+"""A program at a point, exactly: the slow and obvious reading, and the judge of every witness.
+
+Rational arithmetic is done in integers over one common denominator per layer: the weights of a layer are dyadic (or,
+for call arguments, rational), so a layer is an integer matrix over a denominator, and its output is reduced by one gcd.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import gcd, lcm
+
+from rewarden.spec_lang.claim import Affine, AffineAtom, Box, Claim, Clause
+from rewarden.verifier.program import INPUT, Layer, Program
+
+Point = tuple[Fraction, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """A vector of rationals over one positive denominator."""
+
+    numerators: tuple[int, ...]
+    denominator: int
+
+    def __getitem__(self, index: int) -> Fraction:
+        return Fraction(self.numerators[index], self.denominator)
+
+    def __len__(self) -> int:
+        return len(self.numerators)
+
+    def fractions(self) -> Point:
+        return tuple(Fraction(n, self.denominator) for n in self.numerators)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A point with the exact value of each call of the claim there."""
+
+    point: Point
+    calls: Point
+
+    def margin(self, affine: Affine) -> Fraction:
+        total = affine.constant
+        for index, coefficient in affine.variables:
+            total += coefficient * self.point[index]
+        for index, coefficient in affine.calls:
+            total += coefficient * self.calls[index]
+        return total
+
+    def holds(self, atom: AffineAtom) -> bool:
+        margin = self.margin(atom.affine)
+        return margin > 0 or (margin == 0 and not atom.strict)
+
+    def any_holds(self, clause: Clause) -> bool:
+        return any(self.holds(atom) for atom in clause)
+
+    def premise_holds(self, claim: Claim) -> bool:
+        return all(self.any_holds(clause) for clause in claim.clauses)
+
+    def failing_goals(self, claim: Claim) -> tuple[int, ...]:
+        """The goals that are exactly false here."""
+        return tuple(i for i, goal in enumerate(claim.goals) if not self.any_holds(goal))
+
+
+Row = tuple[tuple[int, ...] | None, tuple[int, ...]]  # columns (None: all of them), integer weights
+
+
+@dataclass(frozen=True, slots=True)
+class _IntegerLayer:
+    """`weights / scale` per source and `bias / scale`, in integers."""
+
+    layer: Layer
+    blocks: tuple[tuple[int, tuple[Row, ...]], ...]
+    bias: tuple[int, ...]
+    scale: int
+    gate: Fraction | None
+
+
+class ExactProgram:
+    """`program`, prepared once for exact evaluation at many points."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self._layers = tuple(_integers(layer) for layer in program.layers)
+
+    def layers(self, point: Sequence[Fraction]) -> tuple[Values, ...]:
+        """The output of each layer (a relu's after its activation) at `point`, one rational per variable."""
+        claim = self.program.claim
+        if len(point) != len(claim.variables):
+            raise ValueError(f"{len(point)} values for {len(claim.variables)} variables")
+        inputs = common(point)
+        outputs: list[Values] = []
+        for layer in self._layers:
+            outputs.append(_apply(layer, inputs, outputs))
+        return tuple(outputs)
+
+    def evaluate(self, point: Sequence[Fraction]) -> Evaluation:
+        outputs = self.layers(point)
+        return Evaluation(tuple(point), tuple(outputs[k][0] for k in self.program.outputs))
+
+
+def box_of(claim: Claim, point: Sequence[Fraction]) -> int | None:
+    """The first box of the claim that holds the point, with integers where discrete; None if none does."""
+    if any(v.discrete and x.denominator != 1 for v, x in zip(claim.variables, point, strict=True)):
+        return None
+    return next((i for i, box in enumerate(claim.boxes) if inside(box, point)), None)
+
+
+def inside(box: Box, point: Sequence[Fraction]) -> bool:
+    return all(lo <= x <= hi for (lo, hi), x in zip(box, point, strict=True))
+
+
+def common(values: Sequence[Fraction]) -> Values:
+    denominator = lcm(*(v.denominator for v in values)) if values else 1
+    return Values(tuple(v.numerator * (denominator // v.denominator) for v in values), denominator)
+
+
+def exact_weight(layer: Layer, block: int, row: int, column: int) -> Fraction:
+    """One weight as a rational."""
+    b = layer.blocks[block]
+    if b.exact is not None and (row, column) in b.exact:
+        return b.exact[row, column]
+    return Fraction(float(b.weight[row, column]))
+
+
+def exact_bias(layer: Layer) -> Point:
+    return layer.exact_bias if layer.exact_bias is not None else tuple(Fraction(b) for b in layer.bias.tolist())
+
+
+def _integers(layer: Layer) -> _IntegerLayer:
+    sparse = [_sparse_rows(layer, k) for k in range(len(layer.blocks))]
+    bias = exact_bias(layer)
+    scale = lcm(1, *(b.denominator for b in bias), *(w.denominator for rows in sparse for row in rows for _, w in row))
+    blocks = tuple(
+        (block.source, tuple(_integer_row(row, scale, block.weight.shape[1]) for row in rows))
+        for block, rows in zip(layer.blocks, sparse, strict=True)
+    )
+    gate = None if layer.gate is None else Fraction(layer.gate)
+    return _IntegerLayer(layer, blocks, tuple(int(b * scale) for b in bias), scale, gate)
+
+
+def _sparse_rows(layer: Layer, k: int) -> list[list[tuple[int, Fraction]]]:
+    block = layer.blocks[k]
+    exact = block.exact or {}
+    rows = []
+    for r, row in enumerate(block.weight.tolist()):
+        # An exact entry may be so small that its nearest binary64 is 0: it still counts.
+        weights = ((c, exact.get((r, c), w)) for c, w in enumerate(row))
+        rows.append([(c, Fraction(w)) for c, w in weights if w != 0])
+    return rows
+
+
+def _integer_row(row: list[tuple[int, Fraction]], scale: int, width: int) -> Row:
+    weights = tuple(w.numerator * (scale // w.denominator) for _, w in row)
+    return (None if len(row) == width else tuple(c for c, _ in row), weights)
+
+
+def _apply(prepared: _IntegerLayer, inputs: Values, outputs: Sequence[Values]) -> Values:
+    sources = [inputs if s == INPUT else outputs[s] for s, _ in prepared.blocks]
+    unit = lcm(1, *(s.denominator for s in sources))
+    z = [b * unit for b in prepared.bias]
+    for (_, rows), source in zip(prepared.blocks, sources, strict=True):
+        factor = unit // source.denominator
+        for i, (columns, weights) in enumerate(rows):
+            values = source.numerators if columns is None else [source.numerators[c] for c in columns]
+            z[i] += factor * sum(map(operator.mul, weights, values))
+    match prepared.layer.kind:
+        case "relu":
+            z = [max(v, 0) for v in z]
+        case "gated":
+            z = [0 if _is_open(prepared, outputs) else max(v, 0) for v in z]
+        case "linear":
+            pass
+    return _reduced(z, prepared.scale * unit)
+
+
+def _is_open(prepared: _IntegerLayer, outputs: Sequence[Values]) -> bool:
+    assert prepared.layer.gate_layer is not None
+    assert prepared.gate is not None
+    rows = outputs[prepared.layer.gate_layer]
+    return any(n >= prepared.gate * rows.denominator for n in rows.numerators)
+
+
+def _reduced(numerators: Sequence[int], denominator: int) -> Values:
+    divisor = gcd(denominator, *numerators)
+    return Values(tuple(n // divisor for n in numerators), denominator // divisor)

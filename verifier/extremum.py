@@ -1,0 +1,91 @@
+"""A certified bound of what a reward can reach over a box.
+
+Best-first input splitting: the box whose bound is worst is halved along the axis on which its bound leans most, until
+the bound is within a small share of a value that is really reached, or a fixed number of boxes has been bounded. The
+answer is a bound at every moment; more boxes only tighten it. Work is counted in boxes, so the answer does not depend
+on time.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from rewarden.reward.artifact import Artifact
+from rewarden.reward.rounding import deployed_error
+from rewarden.spec_lang.claim import Affine, Box, Claim, ClaimCall, ClaimVariable
+from rewarden.spec_lang.errors import EditError
+from rewarden.verifier.backsub import Engine, Functionals
+from rewarden.verifier.box_minimum import Boxes
+from rewarden.verifier.float_program import FloatProgram
+from rewarden.verifier.fusion import functional_rows
+from rewarden.verifier.inline import compile_program
+from rewarden.verifier.rounding import outward
+
+BATCH = 256
+MOST_BOXES = 8192
+ENOUGH = 0.02  # stop when the bound exceeds a reached value by this share of its spread over the first boxes
+
+
+def certified_extremum(artifact: Artifact, box: Box, sign: int) -> Fraction:
+    """A number that sign·r(x) does not exceed for any x in the box (encoded columns), exactly or as deployed.
+
+    `sign` is 1 for a ceiling's U and -1 for a floor's. Discrete columns count as intervals, which only loosens it.
+    Raises EditError E11 where no finite bound is found.
+    """
+    with torch.no_grad():
+        bound = _search(artifact, box, sign)
+    lo, hi = outward(box)
+    bound += deployed_error(artifact, lo, hi)
+    if not torch.isfinite(torch.tensor(bound)):
+        raise EditError("E11", "the reward has no finite certified bound near the region", help="check its weights")
+    return Fraction(bound) + abs(Fraction(bound)) / 2**50  # pays for the one rounding of the sum above
+
+
+def _search(artifact: Artifact, box: Box, sign: int) -> float:
+    columns = [f"x{j}" for j in range(artifact.width)]
+    variables = tuple(ClaimVariable(name, None, False) for name in columns)
+    identity = tuple(Affine(Fraction(0), ((j, Fraction(1)),)) for j in range(artifact.width))
+    claim = Claim("", "must", variables, (), (("r", ""),), (ClaimCall("r", identity),), (), (), (box,))
+    engine = Engine(compile_program(claim, {"r": artifact}))
+    target = Functionals.of(functional_rows(engine.program, [Affine(Fraction(0), (), ((0, Fraction(-sign)),))]))
+
+    network = FloatProgram(engine.program)  # decides where the search stops, never what it answers
+    lo, hi = (torch.from_numpy(side)[None, :] for side in outward(box))
+    bound, axis = _bound(engine, target, lo, hi)
+    reached, boxes = -float("inf"), 1
+    start = float(bound.max())
+    while boxes < MOST_BOXES:
+        worst = bound.argsort(descending=True)[:BATCH]
+        reached = max(reached, float((sign * network.calls((lo[worst] + hi[worst]) / 2)).max()))
+        top = float(bound[worst[0]])
+        if not top - reached > ENOUGH * max(start - reached, 0.0) or not bool((hi > lo)[worst[0]].any()):
+            break
+        halves = _halve(lo[worst], hi[worst], axis[worst])
+        new_bound, new_axis = _bound(engine, target, *halves)
+        # a half cannot exceed its parent, whatever its own bound says
+        new_bound = torch.minimum(new_bound, bound[worst].repeat(2))
+        keep = torch.ones(bound.shape[0], dtype=torch.bool)
+        keep[worst] = False
+        lo, hi = torch.cat((lo[keep], halves[0])), torch.cat((hi[keep], halves[1]))
+        bound, axis = torch.cat((bound[keep], new_bound)), torch.cat((axis[keep], new_axis))
+        boxes += 2 * int(worst.numel())
+    return float(bound.max())
+
+
+def _bound(engine: Engine, target: Functionals, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
+    """Upper bounds of sign·r per box, and the axis with the largest slope × width."""
+    final = engine.bound(Boxes(lo, hi), target)
+    return -final.bound, (final.rows.slope.abs() * (hi - lo)).argmax(-1)
+
+
+def _halve(lo: Tensor, hi: Tensor, axis: Tensor) -> tuple[Tensor, Tensor]:
+    """Both halves of every box; they share the cut, so nothing between them is lost."""
+    rows = torch.arange(lo.shape[0])
+    middle = (lo[rows, axis] + hi[rows, axis]) / 2
+    left_hi, right_lo = hi.clone(), lo.clone()
+    left_hi[rows, axis] = middle
+    right_lo[rows, axis] = middle
+    return torch.cat((lo, right_lo)), torch.cat((left_hi, hi))

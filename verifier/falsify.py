@@ -1,0 +1,248 @@
+"""The search for violations: seeds, projected gradient ascent, and a polish of corners and discrete choices.
+
+Multi-start and batched over starts and boxes. It maximises how false a goal is, kept inside the premise by projection
+(atoms over variables) and penalty (atoms with rewards). What it returns has been replayed exactly. Deterministic for a
+seed and a number of threads; its budget is counted in evaluated points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rewarden.reward.artifact import Artifact
+from rewarden.spec_lang.claim import Claim, Clause
+from rewarden.verifier.exact_program import ExactProgram, Point
+from rewarden.verifier.float_program import FLOAT, Atoms, FloatProgram, atoms_of
+from rewarden.verifier.options import VerifyOptions
+from rewarden.verifier.program import Program
+from rewarden.verifier.snap import candidates
+from rewarden.verifier.starts import Array, Domain, spread, tightened
+from rewarden.verifier.witness import Witness, replay, replay_premise
+
+CHUNK = 4096  # points evaluated at once
+STEPS = 24  # of gradient ascent per start
+SHARE = 0.25  # of the box: the first step; the last is a hundredth of it
+PENALTY = 10.0  # of premise against violation, both in their spreads
+SLACK = 1e-6  # of an atom's reach: how far inside a premise projection aims, to survive rounding to float32
+REPLAYS = 24  # candidates judged exactly per round
+ROUNDS = 3
+Rows = Mapping[str, Array]  # record type → encoded rows in problem units [row, column]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOutcome:
+    """The best exactly replayed witness, if any, and the number of points evaluated."""
+
+    witness: Witness | None
+    points: int
+
+
+def falsify(
+    program: Program,
+    artifacts: Mapping[str, Artifact],
+    options: VerifyOptions,
+    rows: Rows | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> SearchOutcome:
+    """Look for a point where the premise is true and a goal false. `rows` are data to start from."""
+    exact = ExactProgram(program)
+
+    def judge(point: Point) -> Witness | None:
+        return replay(program.claim, exact, artifacts, point)
+
+    return _Search(program, program.claim.goals, options, rows or {}, judge, stop).run()
+
+
+def search_premise(
+    program: Program,
+    artifacts: Mapping[str, Artifact],
+    options: VerifyOptions,
+    rows: Rows | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> SearchOutcome:
+    """Look for a point well inside the premise."""
+    exact = ExactProgram(program)
+
+    def judge(point: Point) -> Witness | None:
+        return replay_premise(program.claim, exact, artifacts, point)
+
+    return _Search(program, None, options, rows or {}, judge, stop).run()
+
+
+class _Search:
+    """Mutable: the random state and the count of points. `goals` None searches for the premise alone."""
+
+    def __init__(
+        self,
+        program: Program,
+        goals: tuple[Clause, ...] | None,
+        options: VerifyOptions,
+        rows: Rows,
+        judge: Callable[[Point], Witness | None],
+        stop: Callable[[], bool] | None,
+    ) -> None:
+        claim = program.claim
+        self.claim: Claim = claim
+        self.domain: Domain = tightened(claim)
+        self.float_program = FloatProgram(program)
+        self.premise: Atoms = atoms_of(claim, claim.clauses)
+        self.goals: Atoms | None = None if goals is None else atoms_of(claim, goals)
+        self.over_variables = [not any(a.affine.calls for a in c) for c in claim.clauses]
+        self.free = torch.from_numpy(~self.domain.discrete).to(FLOAT)
+        self.rows, self.judge, self.stop = rows, judge, stop
+        self.rng = np.random.default_rng(options.seed)
+        self.budget = options.falsify_budget
+        self.points = 0
+        self.spread_premise = torch.ones(self.premise.starts[-1], dtype=FLOAT)
+        self.spread_goals = torch.ones(0 if self.goals is None else self.goals.starts[-1], dtype=FLOAT)
+
+    def run(self) -> SearchOutcome:
+        """Rounds of seeds, ascent, polish; the first round that yields a witness is the last."""
+        if not len(self.domain) or (self.goals is not None and self.goals.count == 0):
+            return SearchOutcome(None, 0)
+        for number in range(ROUNDS):
+            allowance = (self.budget - self.points) // (ROUNDS - number)
+            if allowance <= 0 or (self.stop is not None and self.stop()):
+                break
+            witness = self._round(allowance, first=number == 0)
+            if witness is not None:
+                return SearchOutcome(witness, self.points)
+        return SearchOutcome(None, self.points)
+
+    def _round(self, allowance: int, first: bool) -> Witness | None:
+        points, box = spread(self.domain, max(1, allowance // 3), self.rows, self.rng)
+        x, lo, hi = torch.from_numpy(points), self._bound(self.domain.lo, box), self._bound(self.domain.hi, box)
+        x = self._project(x, lo, hi)
+        if first:
+            self._measure(x)
+        score = self._scores(x)
+        keep = torch.argsort(score, descending=True, stable=True)[: max(1, allowance // (3 * STEPS))]
+        x, box = self._ascend(x[keep], lo[keep], hi[keep]), box[keep.numpy()]
+        x, box = self._polish(x, box, allowance // 3)
+        score = self._scores(x)
+        return self._judge_best(x, box, score)
+
+    # ── what is sought ─────────────────────────────────────────────────────────────────────────
+    def _objective(self, x: Tensor, outside: float = 0.0) -> Tensor:
+        """[n]: how false the falsest goal is, less a penalty for a false premise (and `outside`, as a constant, so that
+        any point inside ranks before any outside); all in spreads of the margins."""
+        self.points += x.shape[0]
+        calls = self.float_program.calls(x)
+        kept = self.premise.best(self.premise.margins(x, calls) / self.spread_premise)
+        if self.goals is None:
+            return kept.amin(dim=1) if kept.shape[1] else x.sum(dim=1) * 0.0
+        false = -self.goals.best(self.goals.margins(x, calls) / self.spread_goals).amin(dim=1)
+        is_outside = (kept < -1e-9).any(dim=1)
+        return false - PENALTY * torch.relu(-kept).sum(dim=1) - outside * is_outside
+
+    def _scores(self, x: Tensor) -> Tensor:
+        """[n]: for ranking, without a gradient."""
+        with torch.no_grad():
+            parts = [self._objective(x[i : i + CHUNK], outside=1e6) for i in range(0, x.shape[0], CHUNK)]
+        return torch.nan_to_num(torch.cat(parts), nan=-torch.inf)
+
+    def _measure(self, x: Tensor) -> None:
+        """Each atom's spread over the first points, so that atoms in different units compare."""
+        with torch.no_grad():
+            some = x[:CHUNK]
+            calls = self.float_program.calls(some)
+            self.spread_premise = _spread(self.premise.margins(some, calls))
+            if self.goals is not None:
+                self.spread_goals = _spread(self.goals.margins(some, calls))
+
+    # ── moves ──────────────────────────────────────────────────────────────────────────────────
+    def _bound(self, bound: Array, box: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(bound[box])
+
+    def _project(self, x: Tensor, lo: Tensor, hi: Tensor) -> Tensor:
+        """Onto the premise's atoms over variables, one after the other, in coordinates scaled by the box; discrete
+        variables stay. Of a disjunction, onto its most nearly true atom."""
+        width = (hi - lo) * self.free
+        for _ in range(3):
+            for k in np.flatnonzero(self.over_variables)[:256]:
+                a, b = self.premise.starts[k], self.premise.starts[k + 1]
+                if a == b:
+                    continue
+                weights = self.premise.variables[a:b]
+                margins = self.premise.constant[a:b] + x @ weights.T
+                margin, which = margins.max(dim=1)
+                step = weights[which] * width
+                short = torch.relu(SLACK * step.abs().sum(dim=1) - margin)
+                norm = (step * step).sum(dim=1)
+                move = torch.where(norm > 0, short / norm.clamp_min(1e-300), torch.zeros_like(norm))
+                x = torch.minimum(torch.maximum(x + move[:, None] * step * width, lo), hi)
+        return x
+
+    def _ascend(self, x: Tensor, lo: Tensor, hi: Tensor) -> Tensor:
+        """Sign-gradient steps for half of the starts, normalised ones for the others; each start's best point."""
+        width = (hi - lo) * self.free
+        by_sign = (torch.arange(x.shape[0]) % 2 == 0)[:, None]
+        best, best_score = x, torch.full((x.shape[0],), -torch.inf, dtype=FLOAT)
+        for step in range(STEPS):
+            x = x.detach().requires_grad_(True)
+            score = self._objective(x)
+            (gradient,) = torch.autograd.grad(score.sum(), x)
+            score, x = torch.nan_to_num(score.detach(), nan=-torch.inf), x.detach()
+            better = score > best_score
+            best, best_score = torch.where(better[:, None], x, best), torch.where(better, score, best_score)
+            scaled = torch.nan_to_num(gradient) * width
+            unit = scaled / scaled.abs().amax(dim=1, keepdim=True).clamp_min(1e-300)
+            size = SHARE * 0.01 ** (step / max(1, STEPS - 1))
+            x = x + size * torch.where(by_sign, torch.sign(scaled), unit) * width
+            x = self._project(torch.minimum(torch.maximum(x, lo), hi), lo, hi)
+        return best
+
+    def _polish(self, x: Tensor, box: NDArray[np.int64], allowance: int) -> tuple[Tensor, NDArray[np.int64]]:
+        """The best few, with each variable in turn put on each bound (discrete ones: another value), one kept change
+        per variable."""
+        order = torch.argsort(self._scores(x), descending=True, stable=True)[: max(1, min(64, allowance // 16))]
+        x, box = x[order].clone(), box[order.numpy()]
+        lo, hi = self._bound(self.domain.lo, box), self._bound(self.domain.hi, box)
+        score = self._scores(x)
+        spent = self.points
+        for move in self._moves():
+            if self.points - spent > allowance:
+                break
+            for side in (lo, hi):
+                trial = x.clone()
+                if len(move) == 1:
+                    trial[:, move[0]] = side[:, move[0]]
+                else:  # an enum: another case, where the box allows it
+                    trial[:, list(move)] = 0.0
+                    trial[:, move[int(self.rng.integers(len(move)))]] = 1.0
+                    trial = torch.minimum(torch.maximum(trial, lo), hi)
+                trial = self._project(trial, lo, hi)
+                gained = self._scores(trial)
+                better = gained > score
+                x, score = torch.where(better[:, None], trial, x), torch.where(better, gained, score)
+        return x, box
+
+    def _moves(self) -> list[tuple[int, ...]]:
+        grouped = {i for group in self.domain.groups for i in group}
+        single = [(i,) for i in range(len(self.claim.variables)) if i not in grouped]
+        return [*self.domain.groups, *single]
+
+    # ── judgement ──────────────────────────────────────────────────────────────────────────────
+    def _judge_best(self, x: Tensor, box: NDArray[np.int64], score: Tensor) -> Witness | None:
+        """The first of the best points that replays exactly; points that look safe by a wide margin are not tried."""
+        order = torch.argsort(score, descending=True, stable=True)[:REPLAYS].tolist()
+        for i in order:
+            if score[i] < -1e-6:
+                break
+            bounds = self.claim.boxes[int(self.domain.index[box[i]])]
+            for point in candidates(self.claim, bounds, x[i].tolist()):
+                witness = self.judge(point)
+                if witness is not None:
+                    return witness
+        return None
+
+
+def _spread(margins: Tensor) -> Tensor:
+    spread = torch.nan_to_num(margins).std(dim=0, correction=0)
+    return torch.where(spread > 0, spread, torch.ones_like(spread))

@@ -1,0 +1,41 @@
+"""What one verification may spend and how it goes about it: a frozen value that every engine takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from rewarden.spec_lang.errors import UsageError
+
+Engine = Literal["auto", "bounds", "z3"]
+Semantics = Literal["real", "float32"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyOptions:
+    """Budgets count work, never time, so that a verdict does not depend on the machine.
+
+    `time_limit` (seconds per run of `verify`) only stops: what is unsettled then becomes `unknown`.
+    Raises UsageError (G10) for values that make no sense.
+    """
+
+    engine: Engine = "auto"  # auto: bounds, then z3 on what is small enough; bounds or z3: that one alone
+    budget: int = 200_000  # boxes that branch and bound may examine, per rule
+    falsify_budget: int = 60_000  # points that the search for violations may evaluate, per rule
+    z3_rlimit: int = 20_000_000  # z3 resource units, per query
+    seed: int = 0
+    batch_size: int = 1024  # boxes bounded at once
+    semantics: Semantics = "real"
+    time_limit: float | None = None
+    threads: int = 1  # of torch; sums are reassociated with more, so that the search may find another witness
+
+    def __post_init__(self) -> None:
+        if self.engine not in ("auto", "bounds", "z3"):
+            raise UsageError("G10", f"no engine is called {self.engine!r}", help="use auto, bounds or z3")
+        if self.semantics not in ("real", "float32"):
+            raise UsageError("G10", f"no semantics is called {self.semantics!r}", help="use real or float32")
+        for name, least in (("budget", 0), ("falsify_budget", 0), ("z3_rlimit", 1), ("batch_size", 1), ("threads", 1)):
+            if getattr(self, name) < least:
+                raise UsageError("G10", f"{name} is {getattr(self, name)}: it must be at least {least}")
+        if self.time_limit is not None and not self.time_limit > 0:
+            raise UsageError("G10", f"a time limit of {self.time_limit} s: it must be positive")

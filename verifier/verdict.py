@@ -1,0 +1,138 @@
+"""The four words, what they rest on, and their JSON form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from rewarden.spec_lang.claim import Claim
+from rewarden.verifier.witness import Witness
+
+
+class Verdict(StrEnum):
+    """What is known about a rule (language.md, "What a rule means")."""
+
+    PROVED = "proved"
+    VIOLATED = "violated"
+    VACUOUS = "vacuous"
+    UNKNOWN = "unknown"
+
+
+class Reason(StrEnum):
+    """Why a verdict is what it is, as a whole sentence with the way on where there is one."""
+
+    BOUNDS = "Every box was settled by sound bounds; the proof can be certified."
+    Z3 = "Proved by z3, no certificate proof: z3 refuted every violation, and its word is all there is."
+    EMPTY_GOALS = "The conclusion is true whatever the reward says."
+    WITNESS = "A record was found for which the premise is exactly true and the conclusion exactly false."
+    VACUOUS = "No record satisfies the premise: the rule says nothing. z3 refuted the premise exactly."
+    BUDGET = "The budget was spent before everything was settled: a larger --budget may settle the rest."
+    Z3_LIMIT = "z3 gave up within its resource limit: the bounds engine, or a larger limit, may settle it."
+    NO_POINT = (
+        "Bounds settle the conclusion, but no record was found that satisfies the premise, nor a proof that none "
+        "exists: the rule may be vacuous."
+    )
+    STOPPED = "Stopped before everything was settled."
+    FLOAT32 = "There is no engine for float32 semantics yet: ask for real semantics."
+    NON_FINITE = "non-finite: the deployed reward returns infinity or NaN on a record of the rule's domain."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """What was spent, in counted units."""
+
+    points: int = 0  # evaluated by the search for violations
+    boxes: int = 0  # examined by branch and bound
+    z3_rlimit: int = 0  # z3 resource units
+
+    def __add__(self, other: Work) -> Work:
+        return Work(
+            points=self.points + other.points,
+            boxes=self.boxes + other.boxes,
+            z3_rlimit=self.z3_rlimit + other.z3_rlimit,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RuleResult:
+    """One rule's verdict. `coverage` is the settled share of the domain, 0 to 1 (1 when proved, vacuous or violated).
+
+    `proof` is a proof object of docs/formats.md, present only when bounds proved the rule. `claim` is None where the
+    rule has no claim form yet.
+    """
+
+    rule: str
+    severity: str
+    verdict: Verdict
+    reason: str
+    witness: Witness | None = None
+    premise_witness: Witness | None = None
+    coverage: float = 0.0
+    proof: Mapping[str, Any] | None = field(default=None, repr=False)
+    claim: Claim | None = field(default=None, repr=False)
+    engine: str | None = None
+    work: Work = Work()
+    title: str = ""
+    where: str | None = None  # "driving.rwd:33"
+    warnings: tuple[str, ...] = ()
+    non_finite: bool = False  # the deployed reward left the numbers: exit status 2
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready; `witness` maps record → feature → value in problem units."""
+        return {
+            "name": self.rule,
+            "title": self.title,
+            "severity": self.severity,
+            "verdict": self.verdict.value,
+            "reason": self.reason,
+            "where": self.where,
+            "witness": None if self.witness is None else self.witness.values(),
+            "witness_details": None if self.witness is None else self.witness.details(),
+            "premise_witness": None if self.premise_witness is None else self.premise_witness.values(),
+            "coverage": self.coverage,
+            "engine": self.engine,
+            "certifiable": self.proof is not None,
+            "work": {"points": self.work.points, "boxes": self.work.boxes, "z3_rlimit": self.work.z3_rlimit},
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VerificationResult:
+    """A verdict per rule, in the order of the spec."""
+
+    rules: tuple[RuleResult, ...]
+    spec: str | None = None  # its digest
+    rewards: Mapping[str, str] = field(default_factory=dict)  # name → artifact digest
+
+    def __getitem__(self, rule: str) -> RuleResult:
+        for result in self.rules:
+            if result.rule == rule:
+                return result
+        raise KeyError(rule)
+
+    def __iter__(self) -> Iterator[RuleResult]:
+        return iter(self.rules)
+
+    def __len__(self) -> int:
+        return len(self.rules)
+
+    @property
+    def exit_status(self) -> int:
+        """design.md, "Exit status": of `must` rules only; 2, 1, 3, 0 in that order where several apply."""
+        must = [r for r in self.rules if r.severity == "must"]
+        if not self.rules or any(r.non_finite for r in must):
+            return 2
+        if any(r.verdict in (Verdict.VIOLATED, Verdict.VACUOUS) for r in must):
+            return 1
+        return 3 if any(r.verdict is Verdict.UNKNOWN for r in must) else 0
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "schema_version": 1,
+            "spec": self.spec,
+            "rewards": dict(sorted(self.rewards.items())),
+            "rules": [r.to_json() for r in self.rules],
+        }
