@@ -81,7 +81,9 @@ class Artifact:
         check_records(self.records)
         check_tensors(self.graph, self.patches, self.tensors)
         _ = self.node_widths
-        object.__setattr__(self, "tensors", MappingProxyType({k: _frozen(self.tensors[k]) for k in sorted(self.tensors)}))
+        object.__setattr__(
+            self, "tensors", MappingProxyType({k: _frozen(self.tensors[k]) for k in sorted(self.tensors)})
+        )
 
     @property
     def width(self) -> int:
@@ -117,7 +119,7 @@ class Artifact:
     @cached_property
     def digest(self) -> str:
         """The artifact's name: `sha256:…` of the canonical manifest."""
-        from rewarden.reward.manifest import digest_of
+        from rewarden.spec_lang.canonical import digest_of
 
         return digest_of(self.manifest_bytes)
 

@@ -30,7 +30,7 @@ from rewarden.reward.assembly import Assembled, Assembly
 from rewarden.reward.figures import auc
 from rewarden.reward.learner import AutoencoderOptions, Demonstrations, Penalty, Progress, options_text, silent
 from rewarden.reward.normaliser import Normaliser, fit_normaliser
-from rewarden.reward.training import batches, deterministic, dyadic, quantile, split, tensor64
+from rewarden.reward.training import batches, deterministic, dyadic, quantile, settle, split, tensor64
 from rewarden.spec_lang.errors import DataError
 from rewarden.spec_lang.features import RecordType
 
@@ -162,6 +162,7 @@ class _Run:
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
+            settle(optimiser)
             self.progress("autoencoders", epoch + 1, o.epochs, f"error {total / len(self.z):.3f}")
         return layers
 

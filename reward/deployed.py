@@ -59,40 +59,44 @@ def _forward(artifact: Artifact, order: tuple[int, ...], x: Array) -> Array:
     reward = values[artifact.graph.output][0]
     for patch in artifact.patches:
         reward = _patched(patch, reward, artifact.tensors, x)
-    return reward + np.float32(0.0)  # −0 becomes +0: max(0, −0) may be either, depending on a row's place in a batch
+    # −0 becomes +0: which zero max(0, −0) gives may depend on a row's place in a batch
+    unsigned: Array = reward + np.float32(0.0)
+    return unsigned
 
 
 def _node(node: Node, values: dict[int, Array], tensors: Tensors, x: Array) -> Array:
+    result: Array
     match node:
         case Input():
-            return x
+            result = x
         case Scale(source, scale, shift):
-            return values[source] * tensors[scale][:, None] + tensors[shift][:, None]
+            result = values[source] * tensors[scale][:, None] + tensors[shift][:, None]
         case AffineMap(source, weight, bias):
-            return _product(tensors[weight], values[source], tensors[bias])
+            result = _product(tensors[weight], values[source], tensors[bias])
         case Relu(source):
-            return np.maximum(values[source], np.float32(0.0))
+            result = np.maximum(values[source], np.float32(0.0))
         case LeakyRelu(source, slope):
             v = values[source]
-            return np.where(v >= 0, v, v * tensors[slope][0])
+            result = np.where(v >= 0, v, v * tensors[slope][0])
         case Abs(source):
-            return np.abs(values[source])
+            result = np.abs(values[source])
         case Add(a, b):
-            return values[a] + values[b]
+            result = values[a] + values[b]
         case Sub(a, b):
-            return values[a] - values[b]
+            result = values[a] - values[b]
         case Minimum(a, b):
-            return np.minimum(values[a], values[b])
+            result = np.minimum(values[a], values[b])
         case Maximum(a, b):
-            return np.maximum(values[a], values[b])
+            result = np.maximum(values[a], values[b])
         case ReduceMin(source):
-            return values[source].min(axis=0, keepdims=True)
+            result = values[source].min(axis=0, keepdims=True)
         case ReduceMax(source):
-            return values[source].max(axis=0, keepdims=True)
+            result = values[source].max(axis=0, keepdims=True)
         case Clip(source, lo, hi):
-            return np.minimum(np.maximum(values[source], tensors[lo][0]), tensors[hi][0])
+            result = np.minimum(np.maximum(values[source], tensors[lo][0]), tensors[hi][0])
         case Concat(parts):
-            return np.concatenate([values[p] for p in parts])
+            result = np.concatenate([values[p] for p in parts])
+    return result
 
 
 def _patched(patch: Patch, reward: Array, tensors: Tensors, x: Array) -> Array:

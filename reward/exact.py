@@ -1,8 +1,8 @@
 """The exact reward: what an artifact means, in rationals.
 
 Weights are float32, hence dyadic: a tensor is a matrix of integers times one power of two. A vector on the way through
-the graph is integers over one denominator `odd · 2^exponent`, where `odd` comes from the input and never changes. So all
-the work is on plain integers, and no fraction is ever reduced but the last: about 1 ms for a 64×64 network.
+the graph is integers over one denominator `odd · 2^exponent`, where `odd` comes from the input and never changes. So
+all the work is on plain integers, and no fraction is reduced but the last: about 0.4 ms for a 64×64 network.
 """
 
 from __future__ import annotations

@@ -56,25 +56,27 @@ def _node_to_json(node: Node) -> dict[str, object]:
     return {"op": op, **fields}
 
 
-def graph_from_json(value: Any) -> Graph:
+def graph_from_json(value: object) -> Graph:
     """The graph; ArtifactError A14 for anything that is not one. Indices and shapes are checked by `widths`."""
     if not isinstance(value, dict) or set(value) != {"nodes", "output"} or not isinstance(value["nodes"], list):
         raise ArtifactError("A14", "the graph is not an object with a list of nodes and an output")
     return Graph(tuple(_node(v, i) for i, v in enumerate(value["nodes"])), _index(value["output"], "the output"))
 
 
-def _node(value: Any, number: int) -> Node:
+def _node(value: object, number: int) -> Node:
     where = f"node {number}"
     op = value.get("op") if isinstance(value, dict) else None
-    if not isinstance(op, str) or op not in OPS:
+    if not isinstance(value, dict) or not isinstance(op, str) or op not in OPS:
         raise ArtifactError("A14", f"{where} has the unknown op {op!r}", help="known ops: " + ", ".join(OPS))
     node_type, keys = OPS[op]
     if set(value) != {"op", *keys}:
-        raise ArtifactError("A14", f"{where} ({op}) has the wrong keys", help="its keys are " + ", ".join(("op", *keys)))
+        raise ArtifactError(
+            "A14", f"{where} ({op}) has the wrong keys", help="its keys are " + ", ".join(("op", *keys))
+        )
     return node_type(*(_field(key, value[key], where) for key in keys))
 
 
-def _field(key: str, value: Any, where: str) -> Any:
+def _field(key: str, value: object, where: str) -> Any:  # noqa: ANN401 (int, text or tuple, as `key` says)
     match key:
         case "in" | "with":
             return _index(value, where)
@@ -88,7 +90,7 @@ def _field(key: str, value: Any, where: str) -> Any:
             return value
 
 
-def _index(value: Any, where: str) -> int:
+def _index(value: object, where: str) -> int:
     if type(value) is not int:
         raise ArtifactError("A14", f"{where}: {value!r} is not the index of a node")
     return value

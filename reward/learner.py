@@ -101,6 +101,7 @@ class PreferenceOptions:
     learning_rate: float = 0.005
     weight_decay: float = 0.01
     smoothness: float = 0.003  # weight of the path norm, which bounds the slope in any direction
+    prune: float = 0.002  # units that carry less of the path norm than this are replaced by their mean
     label_noise: float = 0.02  # share of answers taken to be slips of the hand
     validation: float = 0.1
     held_out: float = 0.15
@@ -108,11 +109,13 @@ class PreferenceOptions:
 
     def __post_init__(self) -> None:
         _positive(self, "hidden", "layers", "epochs", "patience", "batch", "learning_rate")
-        _not_negative(self, "weight_decay", "smoothness", "penalty_weight", "label_noise")
+        _not_negative(self, "weight_decay", "smoothness", "penalty_weight", "label_noise", "prune")
         _share(self, "held_out")
         _share(self, "validation")
         if self.held_out + self.validation > 0.8:
             raise _bad("held_out and validation leave too little to learn from", "keep their sum at 0.8 or less")
+        if self.prune > 0.1:
+            raise _bad("prune above 0.1 would remove units that matter", "keep it at 0.1 or less; 0 keeps every unit")
         if self.label_noise >= 0.5:
             raise _bad("label_noise of a half or more says that answers carry nothing", "keep it below 0.5")
 

@@ -37,6 +37,8 @@ def artifacts_in(folder: str | os.PathLike[str]) -> tuple[Artifact, ...]:
     """
     found = []
     for path in sorted(Path(folder).iterdir()):
+        if path.name.startswith("."):  # what an interrupted save has left
+            continue
         if path.suffix == SUFFIX or (path / MANIFEST).is_file():
             try:
                 found.append(load_artifact(path))

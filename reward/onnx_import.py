@@ -1,13 +1,12 @@
 """An artifact of an ONNX multilayer perceptron, operator by operator.
 
-The file is a stranger's: its size is capped before it is read, ONNX's own checker goes over it, data outside the file
-is refused, and nothing in it is ever executed. An operator that is not on the list is refused by name, with the way
-out. At the end the graph is held against ONNX's reference implementation on random points.
+`onnx_file.py` opens the file. An operator that is not on the list is refused by name, with the way out. At the end the
+graph is held against ONNX's reference implementation on random points.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
@@ -20,27 +19,13 @@ from numpy.typing import NDArray
 from rewarden.reward.agreement import check_agreement
 from rewarden.reward.artifact import Artifact, Identified, RewardRecord
 from rewarden.reward.assembly import Assembly
+from rewarden.reward.onnx_file import NetworkInput, load, network_inputs, ranks, reference
 from rewarden.reward.operators import Constant, Constants, Operators, Refusal, Row, Value, as_float32, exactly
 from rewarden.spec_lang.errors import ArtifactError, Unsupported
 from rewarden.spec_lang.features import RecordType
 
-MAX_BYTES = 256 * 1024 * 1024
 NO_OPS = ("Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze")
-SMOOTH = (
-    "Tanh",
-    "Sigmoid",
-    "Softplus",
-    "Gelu",
-    "Elu",
-    "Selu",
-    "Exp",
-    "Softmax",
-    "HardSwish",
-    "Mish",
-    "Erf",
-    "Pow",
-    "Sqrt",
-)
+SMOOTH = "Tanh Sigmoid Softplus Gelu Elu Selu Exp Softmax HardSwish Mish Erf Pow Sqrt"
 
 
 def from_onnx(
@@ -56,11 +41,11 @@ def from_onnx(
     ArtifactError (A30 unreadable, A31 pickled, A32 inputs or output that do not fit) and Unsupported (X20 an operator,
     X22 external data, X23 it computes something else than its operators say).
     """
-    model = _load(Path(path))
-    shapes = _inputs(model, records)
+    model = load(Path(path))
+    inputs = network_inputs(model, records)
     build = Assembly(sum(record_type.width for _, record_type in records))
-    values = _start(model, build, list(shapes))
-    walk = _Walk(Operators(build, constants), values, _ranks(model))
+    values = _start(model, build, inputs)
+    walk = _Walk(Operators(build, constants), values, ranks(model))
     for number, node in enumerate(model.graph.node):
         try:
             walk.visit(node)
@@ -81,100 +66,11 @@ def from_onnx(
         tensors=assembled.tensors,
         identified=identified,
     )
-    if constants == "exact":
-        check_agreement(artifact, _reference(model, shapes), Path(path).name)
+    check_agreement(artifact, reference(model, inputs), Path(path).name)
     return artifact
 
 
-# ── the file ───────────────────────────────────────────────────────────────────────────────────
-def _load(path: Path) -> onnx.ModelProto:
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(2)
-    except OSError as error:
-        raise ArtifactError(
-            "A30", f"{path}: cannot be read: {error.strerror or error}", help="name an ONNX file"
-        ) from None
-    if head in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-        raise ArtifactError(
-            "A31",
-            f"{path} is a pickled model or an archive of one, and nothing is ever unpickled",
-            help="load it where you trust it, then export it with torch.onnx.export, or call rewarden.from_torch there",
-        )
-    if size > MAX_BYTES:
-        raise ArtifactError("A30", f"{path} has {size} bytes", help=f"at most {MAX_BYTES} are accepted")
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-        _refuse_external(model, path)
-        onnx.checker.check_model(model, full_check=True)
-    except Unsupported:
-        raise
-    except Exception as error:  # protobuf's, ONNX's checker's and its shape inference's share no base
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise ArtifactError(
-            "A30", f"{path} is not a sound ONNX model: {reason}", help="export the network again"
-        ) from None
-    if not model.graph.node or len(model.graph.output) != 1:
-        raise ArtifactError(
-            "A32",
-            f"{path} has {len(model.graph.output)} outputs",
-            help="export the network with one output, the reward",
-        )
-    return model
-
-
-def _refuse_external(model: onnx.ModelProto, path: Path) -> None:
-    tensors = [*model.graph.initializer]
-    tensors += [a.t for node in model.graph.node for a in node.attribute if a.type == onnx.AttributeProto.TENSOR]
-    for tensor in tensors:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            raise Unsupported(
-                "X22",
-                f"{path}: tensor {tensor.name!r} is stored in another file",
-                help="save the model in one file: onnx.save(model, path, save_as_external_data=False)",
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class _Input:
-    """One input: its name, shape behind the batch axis, columns, and whether it has a batch axis of any size."""
-
-    name: str
-    shape: tuple[int, ...]
-    width: int
-    batched: bool
-
-
-def _inputs(model: onnx.ModelProto, records: Sequence[tuple[str, RecordType]]) -> tuple[_Input, ...]:
-    constants = {tensor.name for tensor in model.graph.initializer}
-    found = tuple(_input(value) for value in model.graph.input if value.name not in constants)
-    widths = [record_type.width for _, record_type in records]
-    if [i.width for i in found] in (widths, [sum(widths)]):
-        return found
-    columns = ", ".join(column.name for _, record_type in records for column in record_type.columns())
-    raise ArtifactError(
-        "A32",
-        f"the network takes {' + '.join(str(i.width) for i in found) or 'no'} columns, the features make {sum(widths)}",
-        help=f"one input column per encoded feature, in this order: {columns}",
-    )
-
-
-def _input(value: onnx.ValueInfoProto) -> _Input:
-    tensor = value.type.tensor_type
-    if tensor.elem_type != onnx.TensorProto.FLOAT:
-        kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
-        raise ArtifactError("A32", f"input {value.name!r} is {kind}", help="export the network in float32")
-    dims = [d.dim_value if d.HasField("dim_value") else 0 for d in tensor.shape.dim]
-    batch, rest = (dims[0], dims[1:]) if len(dims) > 1 else (1, dims)
-    if not dims or 0 in rest or batch > 1:
-        raise ArtifactError(
-            "A32", f"input {value.name!r} has shape {dims}", help="export it with shape [batch, columns], or [columns]"
-        )
-    return _Input(value.name, tuple(dims), int(np.prod(rest)), batched=batch == 0)
-
-
-def _start(model: onnx.ModelProto, build: Assembly, inputs: list[_Input]) -> dict[str, Value]:
+def _start(model: onnx.ModelProto, build: Assembly, inputs: Sequence[NetworkInput]) -> dict[str, Value]:
     values: dict[str, Value] = {}
     for tensor in model.graph.initializer:
         values[tensor.name] = Constant(onnx.numpy_helper.to_array(tensor))
@@ -183,38 +79,6 @@ def _start(model: onnx.ModelProto, build: Assembly, inputs: list[_Input]) -> dic
         values[item.name] = Row(build.columns(build.INPUT, start, start + item.width))
         start += item.width
     return values
-
-
-def _ranks(model: onnx.ModelProto) -> dict[str, int]:
-    """The number of axes of every value, where shape inference finds it."""
-    inferred = onnx.shape_inference.infer_shapes(model).graph
-    known = [*inferred.value_info, *inferred.input, *inferred.output]
-    return {v.name: len(v.type.tensor_type.shape.dim) for v in known if v.type.tensor_type.HasField("shape")}
-
-
-def _reference(
-    model: onnx.ModelProto, inputs: Sequence[_Input]
-) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    from onnx.reference import ReferenceEvaluator
-
-    session = ReferenceEvaluator(model)
-    batched = all(i.batched for i in inputs)
-
-    def run(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        feeds, start = {}, 0
-        for item in inputs:
-            shape = (len(rows), *item.shape[1:]) if item.batched else item.shape
-            feeds[item.name] = rows[:, start : start + item.width].reshape(shape)
-            start += item.width
-        return np.asarray(next(iter(session.run(None, feeds))), np.float32)
-
-    def all_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
-        if not batched:
-            return np.array([run(row[None]).reshape(-1)[0] for row in rows], np.float32)
-        result = run(rows)
-        return result[:, 0] if result.shape == (len(rows), 1) else result
-
-    return all_rows
 
 
 # ── the operators ──────────────────────────────────────────────────────────────────────────────
@@ -229,19 +93,30 @@ class _Walk:
     def visit(self, node: onnx.NodeProto) -> None:
         if node.domain not in ("", "ai.onnx"):
             raise Refusal(f"it is not a standard operator (domain {node.domain!r})", "export with standard operators")
-        inputs = [self.values[name] if name else None for name in node.input]
+        inputs = [self._lookup(name) if name else None for name in node.input]
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
         present = [value for value in inputs if value is not None]
         result = self._fold(node, present, attributes) or self._apply(node, inputs, present, attributes)
         self.values[node.output[0]] = result
 
+    def _lookup(self, name: str) -> Value:
+        if name not in self.values:  # a sparse initializer, or a second output such as a dropout's mask
+            raise Refusal(f"it reads {name!r}, which is neither a row nor a dense constant", "export without it")
+        return self.values[name]
+
     def _fold(self, node: onnx.NodeProto, present: list[Value], attributes: dict[str, Any]) -> Value | None:
         """Nodes that only make or pass on a constant."""
         if node.op_type == "Constant":
-            if "value" not in attributes:
-                scalar = next(iter(attributes.values()))
-                return Constant(np.asarray(scalar, np.float32 if "float" in next(iter(attributes)) else np.int64))
-            return Constant(onnx.numpy_helper.to_array(attributes["value"]))
+            (kind, value), *_ = attributes.items()
+            match kind:
+                case "value":
+                    return Constant(onnx.numpy_helper.to_array(value))
+                case "value_float" | "value_floats":
+                    return Constant(np.asarray(value, np.float32))
+                case "value_int" | "value_ints":
+                    return Constant(np.asarray(value, np.int64))
+                case _:
+                    raise Refusal(f"its constant is a {kind}", "store it as a dense tensor")
         if node.op_type in ("Identity", "Cast") and isinstance(present[0], Constant):
             return present[0]
         return None
@@ -346,10 +221,10 @@ class _Walk:
         match node.op_type:
             case "BatchNormalization":
                 help = "fold it into the layer before it (torch.nn.utils.fusion.fuse_linear_bn_eval), then export"
-            case name if name in SMOOTH:
+            case name if name in SMOOTH.split():
                 help = "only piecewise linear networks can be imported: train one with ReLU"
             case _:
-                help = "see the list of operators in docs/importing.md, or rewrite the network with them"
+                help = "use Gemm, MatMul, Add, Sub, Relu, LeakyRelu, Abs, Clip, Min, Max, Concat, reductions"
         raise Refusal("this operator cannot be imported", help)
 
 

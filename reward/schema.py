@@ -12,6 +12,7 @@ from rewarden.spec_lang.features import Feature, RecordType
 
 MAX_DIGITS = 400  # of a range's numerator or denominator: exact arithmetic on longer ones is a trap
 MAX_TEXT = 200
+MAX_FLOAT32 = (2**24 - 1) * 2**104
 
 
 # ── an artifact's own schema ───────────────────────────────────────────────────────────────────
@@ -42,7 +43,9 @@ def _feature_problem(f: Feature) -> str | None:
         return "its unit is not a line of text"
     if f.kind not in ("real", "int", "bool", "enum"):
         return f"its kind {f.kind!r} is unknown"
-    if f.kind in ("bool", "enum") and (f.lo, f.hi) != (0, 1):
+    if max(abs(f.lo), abs(f.hi)) > MAX_FLOAT32:
+        return "its range goes beyond what binary32 can hold"
+    if f.kind in ("bool", "enum") and (f.lo != 0 or f.hi != 1):
         return f"a {f.kind} spans 0 .. 1, not {f.lo} .. {f.hi}"
     if f.kind == "int" and (f.lo.denominator, f.hi.denominator) != (1, 1):
         return f"the range of an int is whole numbers, not {f.lo} .. {f.hi}"
@@ -69,9 +72,7 @@ def _is_name(text: str) -> bool:
 
 
 # ── binding ────────────────────────────────────────────────────────────────────────────────────
-def check_binding(
-    records: tuple[RewardRecord, ...], declared: tuple[tuple[str, RecordType], ...], symbol: str
-) -> None:
+def check_binding(records: tuple[RewardRecord, ...], declared: tuple[tuple[str, RecordType], ...], symbol: str) -> None:
     """The artifact's records fit the spec's declaration of `symbol`. Raises BindingError B01 to B07.
 
     Parameters match by position (their names are the spec's own business), features by name and order. The
@@ -101,9 +102,13 @@ def _check_features(record: RewardRecord, declared: RecordType, where: str) -> N
 
 def _check_feature(own: Feature, declared: Feature, where: str) -> None:
     if own.kind != declared.kind:
-        raise BindingError("B04", f"{where} is declared {declared.kind}, the artifact reads {own.kind}", help=_declare(own))
+        raise BindingError(
+            "B04", f"{where} is declared {declared.kind}, the artifact reads {own.kind}", help=_declare(own)
+        )
     if own.size != declared.size:
-        raise BindingError("B04", f"{where} is declared with size {declared.size}, the artifact reads {own.size}", help=_declare(own))
+        raise BindingError(
+            "B04", f"{where} is declared with size {declared.size}, the artifact reads {own.size}", help=_declare(own)
+        )
     if own.unit != declared.unit:
         raise BindingError(
             "B05",

@@ -26,11 +26,11 @@ def statistic(
     """The exact statistic of the reward over encoded rows (float64 [n, width], each number the rational that it is).
 
     `quantile` is the ⌈level·n⌉-th smallest, at least the first, 0 ≤ level ≤ 1. Rows need not lie in the declared
-    domain here: whoever read the data has checked that. Raises DataError D60 for no rows, ValueError for a bad level.
+    domain here: whoever read the data has checked that. Raises DataError D08 for no rows, ValueError for a bad level.
     """
     n = len(rows)
     if n == 0:
-        raise DataError("D60", f"the {kind} of a reward over no rows", help="the data set is empty: name one with rows")
+        raise DataError("D08", f"the {kind} of a reward over no rows", help="the data set is empty: name one with rows")
     match kind:
         case "mean":
             return _mean(artifact, rows)

@@ -2,6 +2,16 @@
 
 Nothing is ever unpickled, extracted or followed: files are read into memory after their size, kind and digest are
 known. Writing goes to a temporary sibling that is renamed into place, so that a reader sees all of it or nothing.
+
+Every refusal is an ArtifactError with a stable code (A13 to A20 also when an `Artifact` is made in memory):
+
+    A01 not there, unreadable   A08 tensors truncated      A15 widths do not fit         A21 another artifact in the way
+    A02 not an artifact         A09 tensors tampered with  A16 tensor missing or extra   A22 something else in the way
+    A03 pickled                 A10 not canonical JSON     A17 tensor's type or shape    A23 cannot be written
+    A04 a network: import it    A11 format or version      A18 tensor not finite
+    A05 zip unsound             A12 manifest key or value  A19 constant out of bounds
+    A06 link, pipe, device      A13 schema                 A20 too large to be honest
+    A07 file too large          A14 graph
 """
 
 from __future__ import annotations
@@ -21,13 +31,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewarden.reward.artifact import Artifact
-from rewarden.reward.manifest import (
-    artifact_from_manifest,
-    digest_of,
-    parse_manifest,
-    tensors_bytes,
-    tensors_digest_in,
-)
+from rewarden.reward.manifest import artifact_from_manifest, parse_manifest, tensors_digest_in
+from rewarden.spec_lang.canonical import digest_of
 from rewarden.spec_lang.errors import ArtifactError
 
 MANIFEST = "manifest.json"
@@ -44,9 +49,8 @@ def load_artifact(path: str | os.PathLike[str]) -> Artifact:
     manifest_data, tensors_data = _read(Path(path))
     manifest = parse_manifest(manifest_data)
     named, found = tensors_digest_in(manifest), digest_of(tensors_data)
-    tensors = _tensors(tensors_data) if named == found else None
-    if tensors is None:
-        _tensors(tensors_data)  # a truncated file deserves its own message
+    tensors = _tensors(tensors_data)  # first: a truncated file deserves its own message
+    if named != found:
         raise ArtifactError(
             "A09",
             f"{path}: the tensors are not those the manifest names ({found[:19]}…, not {named[:19]}…)",
@@ -91,13 +95,17 @@ def _read_plain(folder: Path, name: str) -> bytes:
     except OSError:
         if file.is_symlink():
             raise ArtifactError("A06", f"{file} is a symbolic link", help="copy the file itself there") from None
-        raise ArtifactError("A02", f"{file} is missing or cannot be read", help=f"an artifact is {MANIFEST} and {TENSORS}") from None
+        raise ArtifactError(
+            "A02", f"{file} is missing or cannot be read", help=f"an artifact is {MANIFEST} and {TENSORS}"
+        ) from None
     with os.fdopen(descriptor, "rb") as stream:
         status = os.fstat(stream.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ArtifactError("A06", f"{file} is not a regular file")
         if status.st_size > LIMITS[name]:
-            raise ArtifactError("A07", f"{file} has {status.st_size} bytes", help=f"at most {LIMITS[name]} are accepted")
+            raise ArtifactError(
+                "A07", f"{file} has {status.st_size} bytes", help=f"at most {LIMITS[name]} are accepted"
+            )
         return stream.read(LIMITS[name] + 1)
 
 
@@ -129,7 +137,9 @@ def _read_zip(path: Path) -> tuple[bytes, bytes]:
             if any(name.endswith("data.pkl") for name in names):
                 raise _pickled(path)
             if sorted(names) != [MANIFEST, TENSORS]:
-                raise ArtifactError("A05", f"{path} holds {_shown(names)}", help=f"a .rwz holds {MANIFEST} and {TENSORS}, once each")
+                raise ArtifactError(
+                    "A05", f"{path} holds {_shown(names)}", help=f"a .rwz holds {MANIFEST} and {TENSORS}, once each"
+                )
             for entry in entries:
                 _check_entry(path, entry)
             return archive.read(MANIFEST), archive.read(TENSORS)
@@ -139,13 +149,18 @@ def _read_zip(path: Path) -> tuple[bytes, bytes]:
 
 def _check_entry(path: Path, entry: zipfile.ZipInfo) -> None:
     """Stored, plain, of bounded size: nothing here can grow when read."""
-    mode = entry.external_attr >> 16
-    if mode and not stat.S_ISREG(mode):
+    if stat.S_IFMT(entry.external_attr >> 16) not in (0, stat.S_IFREG):
         raise ArtifactError("A06", f"{path}: {entry.filename} is not a regular file")
     if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size or entry.flag_bits & 1:
-        raise ArtifactError("A05", f"{path}: {entry.filename} is compressed or encrypted", help="a .rwz stores its files as they are")
+        raise ArtifactError(
+            "A05", f"{path}: {entry.filename} is compressed or encrypted", help="a .rwz stores its files as they are"
+        )
     if entry.file_size > LIMITS[entry.filename]:
-        raise ArtifactError("A07", f"{path}: {entry.filename} has {entry.file_size} bytes", help=f"at most {LIMITS[entry.filename]} are accepted")
+        raise ArtifactError(
+            "A07",
+            f"{path}: {entry.filename} has {entry.file_size} bytes",
+            help=f"at most {LIMITS[entry.filename]} are accepted",
+        )
 
 
 def _tensors(data: bytes) -> Mapping[str, NDArray[np.float32]]:
@@ -217,7 +232,11 @@ def _occupied(target: Path, artifact: Artifact, overwrite: bool) -> bool:
     if there.digest == artifact.digest:
         return True
     if not overwrite:
-        raise ArtifactError("A21", f"{target} holds another artifact, {there.digest[:19]}…", help="name a place that is free, or ask to overwrite it")
+        raise ArtifactError(
+            "A21",
+            f"{target} holds another artifact, {there.digest[:19]}…",
+            help="name a place that is free, or ask to overwrite it",
+        )
     if target.is_symlink() or (target.is_dir() and {f.name for f in target.iterdir()} != {MANIFEST, TENSORS}):
         raise ArtifactError("A22", f"{target} holds more than an artifact", help="name a place that is free")
     return False

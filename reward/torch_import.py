@@ -60,9 +60,8 @@ def from_torch(
         tensors=assembled.tensors,
         identified=identified,
     )
-    if constants == "exact":
-        widths = [record_type.width for _, record_type in records] if len(inputs) > 1 else [build.width(build.INPUT)]
-        check_agreement(artifact, _source(module, widths), type(module).__name__)
+    widths = [record_type.width for _, record_type in records] if len(inputs) > 1 else [build.width(build.INPUT)]
+    check_agreement(artifact, _source(module, widths), type(module).__name__)
     return artifact
 
 
@@ -70,6 +69,8 @@ def _check_storage(module: nn.Module) -> None:
     for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
         if tensor.device.type != "cpu":
             raise ArtifactError("A32", f"{name} is on {tensor.device}", help="pass module.cpu()")
+        if not bool(torch.isfinite(tensor).all()):
+            raise ArtifactError("A18", f"{name} holds a number that is not finite", help="the training has diverged")
         if tensor.is_floating_point() and tensor.dtype != torch.float32:
             raise ArtifactError("A32", f"{name} is {tensor.dtype}", help="pass module.float()")
 
@@ -320,7 +321,7 @@ def _names() -> dict[Any, str]:
     """Functions by the method of the same meaning."""
     return {
         operator.add: "add", operator.sub: "sub", operator.mul: "mul", operator.truediv: "div", operator.neg: "neg",
-        abs: "abs", torch.add: "add", torch.sub: "sub", torch.mul: "mul", torch.div: "div", torch.neg: "neg",
+        operator.abs: "abs", torch.add: "add", torch.sub: "sub", torch.mul: "mul", torch.div: "div", torch.neg: "neg",
         torch.abs: "abs", torch.relu: "relu", F.relu: "relu", F.leaky_relu: "leaky_relu", F.hardtanh: "hardtanh",
         F.relu6: "relu6", F.linear: "linear", torch.clamp: "clamp", torch.clip: "clamp", torch.cat: "cat",
         torch.concat: "cat", torch.minimum: "minimum", torch.maximum: "maximum", torch.min: "min", torch.max: "max",

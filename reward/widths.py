@@ -96,12 +96,18 @@ def check_tensors(graph: Graph, patches: tuple[Patch, ...], tensors: Tensors) ->
     if missing := sorted(used - set(tensors)):
         raise ArtifactError("A16", f"tensor {missing[0]!r} is used by the graph but not there", help=_RESTORE)
     if extra := sorted(set(tensors) - used):
-        raise ArtifactError("A16", f"tensor {extra[0]!r} is there but nothing uses it", help="drop it: an artifact holds nothing that is not part of the reward")
+        raise ArtifactError(
+            "A16",
+            f"tensor {extra[0]!r} is there but nothing uses it",
+            help="drop it: an artifact holds nothing that is not part of the reward",
+        )
     if sum(int(tensors[name].size) for name in used_tensors(graph, patches)) > MAX_ELEMENTS:
         raise ArtifactError("A20", f"the graph uses more than {MAX_ELEMENTS} weights (those used twice count twice)")
     for name, tensor in tensors.items():
         if tensor.dtype != np.float32:
-            raise ArtifactError("A17", f"tensor {name!r} is {tensor.dtype}, not float32", help="store weights as float32")
+            raise ArtifactError(
+                "A17", f"tensor {name!r} is {tensor.dtype}, not float32", help="store weights as float32"
+            )
         if not np.isfinite(tensor).all():
             raise ArtifactError(
                 "A18",
@@ -123,7 +129,11 @@ def check_widths(graph: Graph, patches: tuple[Patch, ...], tensors: Tensors, wid
                 raise ArtifactError("A14", f"node {index} reads node {source}", help="a node reads earlier nodes only")
         widths.append(_node_width(index, node, widths, tensors, width))
         if widths[-1] > MAX_WIDTH or sum(widths) > MAX_TOTAL_WIDTH:
-            raise ArtifactError("A20", f"node {index} makes the graph too wide", help=f"at most {MAX_WIDTH} per node and {MAX_TOTAL_WIDTH} in all")
+            raise ArtifactError(
+                "A20",
+                f"node {index} makes the graph too wide",
+                help=f"at most {MAX_WIDTH} per node and {MAX_TOTAL_WIDTH} in all",
+            )
         if widths[-1] < 1:
             raise ArtifactError("A15", f"node {index} has width 0")
     if not 0 <= graph.output < len(widths):
@@ -154,13 +164,17 @@ def _node_width(index: int, node: Node, widths: list[int], tensors: Tensors, wid
             return widths[source]
         case Add(a, b) | Sub(a, b) | Minimum(a, b) | Maximum(a, b):
             if widths[a] != widths[b]:
-                raise ArtifactError("A15", f"node {index} combines node {a} of width {widths[a]} with node {b} of width {widths[b]}")
+                raise ArtifactError(
+                    "A15", f"node {index} combines node {a} of width {widths[a]} with node {b} of width {widths[b]}"
+                )
             return widths[a]
         case ReduceMin() | ReduceMax():
             return 1
         case Clip(source, lo, hi):
             if scalar(lo, tensors) > scalar(hi, tensors):
-                raise ArtifactError("A19", f"node {index}: clips to {scalar(lo, tensors)} .. {scalar(hi, tensors)}, which is empty")
+                raise ArtifactError(
+                    "A19", f"node {index}: clips to {scalar(lo, tensors)} .. {scalar(hi, tensors)}, which is empty"
+                )
             return widths[source]
         case Concat(parts):
             return sum(widths[p] for p in parts)
@@ -191,7 +205,9 @@ def scalar(name: str, tensors: Tensors) -> float:
 
 def _shape(name: str, tensors: Tensors, shape: tuple[int, ...]) -> None:
     if tensors[name].shape != shape:
-        raise ArtifactError("A17", f"tensor {name!r} has shape {list(tensors[name].shape)}, not {list(shape)}", help=_RESTORE)
+        raise ArtifactError(
+            "A17", f"tensor {name!r} has shape {list(tensors[name].shape)}, not {list(shape)}", help=_RESTORE
+        )
 
 
 _RESTORE = "the manifest and the tensors do not belong together: restore both from the same artifact"

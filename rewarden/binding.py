@@ -42,7 +42,7 @@ class Asked:
 
 
 def bind(asked: Asked) -> Bound:
-    """Load what was asked for. UsageError G20 to G25 for what does not fit together."""
+    """Load what was asked for. UsageError G71 to G79 for what does not fit together."""
     from rewarden.reward.store import load_artifact
 
     config = find_config()
@@ -58,20 +58,42 @@ def load_asked_spec(asked: Asked, config: Config | None = None) -> tuple[Spec, P
 
     config = find_config() if config is None else config
     path = asked.spec if asked.spec is not None else _one_spec(config)
-    params = dict(_only_if_same(config, path).params)
-    for text in asked.params:
+    params = {**_only_if_same(config, path).params, **params_of(asked.params)}
+    return load_spec(path, params=params), path
+
+
+def params_of(texts: Sequence[str]) -> dict[str, object]:
+    """`NAME=VALUE` by name; the spec decides what a value means."""
+    params: dict[str, object] = {}
+    for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
-            raise UsageError("G20", f"--param {text}: expected NAME=VALUE", help="for example --param eps=0.02")
+            raise UsageError("G70", f"--param {text}: expected NAME=VALUE", help="for example --param eps=0.02")
         params[name.strip()] = value.strip()
-    return load_spec(path, params=params), path
+    return params
+
+
+def places_of(texts: Sequence[str]) -> dict[str, Path]:
+    """`[NAME=]ARTIFACT` by name; one alone may go without, and stands under "". UsageError G73 to G75."""
+    places: dict[str, Path] = {}
+    for text in texts:
+        name, equals, place = text.rpartition("=")
+        if name in places or ("" in places):
+            raise UsageError("G73", f"--reward {text}: each reward once, by name", help="--reward NAME=ARTIFACT")
+        places[name if equals else ""] = Path(place)
+    if not places:
+        raise UsageError("G75", "no reward is named", help="--reward [NAME=]ARTIFACT")
+    for place in places.values():
+        if not place.exists():
+            raise UsageError("G74", f"{place}: there is no artifact of this name")
+    return places
 
 
 def all_specs(paths: Sequence[Path]) -> tuple[Path, ...]:
     """The specs named, else all of the configuration."""
     found = tuple(paths) or find_config().specs
     if not found:
-        raise UsageError("G21", "no spec is named, here or in rewarden.toml", help="rewarden check driving.rwd")
+        raise UsageError("G71", "no spec is named, here or in rewarden.toml", help="rewarden check driving.rwd")
     return found
 
 
@@ -86,7 +108,7 @@ def verify_options(config: Config, given: Mapping[str, Any]) -> VerifyOptions:
 
 
 def patch_options(config: Config, ring: str | None) -> PatchOptions:
-    """`ring` in percent, as typed ("5", "2.5 %"). UsageError G27 where it is not a share."""
+    """`ring` in percent, as typed ("5", "2.5 %"). UsageError G77 where it is not a share."""
     from rewarden.editor.patch import PatchOptions
 
     text = ring if ring is not None else config.patch.get("ring")
@@ -95,9 +117,9 @@ def patch_options(config: Config, ring: str | None) -> PatchOptions:
     try:
         share = Fraction(str(text).strip().removesuffix("%").strip()) / 100
     except (ValueError, ZeroDivisionError):
-        raise UsageError("G27", f"a ring of {text!r} is not a percentage", help="for example --ring 5") from None
+        raise UsageError("G77", f"a ring of {text!r} is not a percentage", help="for example --ring 5") from None
     if not 0 < share <= 1:
-        raise UsageError("G27", f"a ring of {text} % makes no sense", help="give more than 0, and at most 100")
+        raise UsageError("G77", f"a ring of {text} % makes no sense", help="give more than 0, and at most 100")
     return PatchOptions(ring=share)
 
 
@@ -107,11 +129,11 @@ def _one_spec(config: Config) -> Path:
             return path
         case ():
             raise UsageError(
-                "G21", "no spec is named, here or in rewarden.toml", help="name one, or start with `rewarden init`"
+                "G71", "no spec is named, here or in rewarden.toml", help="name one, or start with `rewarden init`"
             )
         case _:
             names = ", ".join(str(p) for p in config.specs)
-            raise UsageError("G21", f"{config.path} lists several specs", help=f"name one of {names}")
+            raise UsageError("G71", f"{config.path} lists several specs", help=f"name one of {names}")
 
 
 def _only_if_same(config: Config, spec: Path) -> Config:
@@ -131,21 +153,19 @@ def _places(spec: Spec, texts: Sequence[str], config: Config) -> dict[str, Path]
         if not equals:
             unnamed.append(Path(text))
         elif name in named:
-            raise UsageError("G23", f"--reward {name} is given twice")
+            raise UsageError("G73", f"--reward {name} is given twice")
         else:
             named[name] = Path(place)
     places = {name: Path(place) for name, place in (named if texts else config.rewards).items()}
     for name in places:
         if name not in spec.rewards:
-            raise UsageError(
-                "G22", f"{spec.name} declares no reward {name}", help=did_you_mean(name, spec.rewards)
-            )
+            raise UsageError("G72", f"{spec.name} declares no reward {name}", help=did_you_mean(name, spec.rewards))
     free = [name for name in spec.rewards if name not in places]
     if len(unnamed) > len(free):
-        raise UsageError("G24", f"{spec.name} declares {len(spec.rewards)} rewards; more artifacts than that are given")
+        raise UsageError("G79", f"{spec.name} declares {len(spec.rewards)} rewards; more artifacts than that are given")
     places |= dict(zip(free, unnamed, strict=False))
     if not places:
-        raise UsageError("G25", "no reward is named, here or in rewarden.toml", help="--reward ARTIFACT")
+        raise UsageError("G75", "no reward is named, here or in rewarden.toml", help="--reward ARTIFACT")
     return {name: places[name] for name in spec.rewards if name in places}
 
 
@@ -155,5 +175,5 @@ def _chosen(spec: Spec, rules: Sequence[str]) -> tuple[str, ...] | None:
     known = [rule.name for rule in spec.rules]
     for name in rules:
         if name not in known:
-            raise UsageError("G26", f"{spec.name} has no rule {name}", help=did_you_mean(name, known))
+            raise UsageError("G76", f"{spec.name} has no rule {name}", help=did_you_mean(name, known))
     return tuple(name for name in known if name in rules)

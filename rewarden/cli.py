@@ -57,6 +57,7 @@ for _name, _command in (
     ("demo", demo.demo),
     ("init", project.init),
     ("check", spec.check),
+    ("explain", spec.explain),
     ("learn", learn.learn),
     ("import", learn.import_network),
     ("inspect", lineage.inspect),
@@ -86,7 +87,7 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
     try:
-        status = app(arguments, standalone_mode=False)
+        status = app(arguments, prog_name="rewarden", standalone_mode=False)
         return status if isinstance(status, int) else exits.PROVED
     except CertificateError as error:
         _say(error.render())

@@ -20,7 +20,7 @@ Paths are relative to the file. Unknown keys are errors: a typing error must not
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -114,7 +114,7 @@ def _options(table: Mapping[str, Any], name: str, kinds: Mapping[str, tuple[type
     return section
 
 
-def _known(table: Mapping[str, Any], keys: Any, file: Path, prefix: str) -> None:
+def _known(table: Mapping[str, Any], keys: Collection[str], file: Path, prefix: str) -> None:
     for key in table:
         if key not in keys:
             raise UsageError("G02", f"{file}: no setting is called {prefix}{key}", help=did_you_mean(key, keys))

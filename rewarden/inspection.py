@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rewarden.output import number, paint
 from rewarden.reward.artifact import Artifact
-from rewarden.reward.store import MANIFEST, SUFFIX, load_artifact
-from rewarden.spec_lang.errors import ArtifactError
+from rewarden.reward.lineage import Entry, artifacts_in, history
 from rewarden.spec_lang.features import Feature
 
 _IDENTIFIED = {
@@ -43,27 +42,23 @@ def describe(place: Path, artifact: Artifact) -> list[str]:
     return lines + _edit_lines(artifact)
 
 
-def history(place: Path, artifact: Artifact, folders: Sequence[Path]) -> Iterator[tuple[Path, Artifact]]:
-    """The artifact, then its ancestors as far as they are found in `folders`."""
-    known: dict[str, tuple[Path, Artifact]] | None = None
-    entry: tuple[Path, Artifact] | None = (place, artifact)
-    while entry is not None:
-        yield entry
-        parent = entry[1].parent
-        if parent is None:
-            return
-        known = _artifacts(folders) if known is None else known
-        entry = known.get(parent)
+def history_of(artifact: Artifact, folders: Sequence[Path]) -> tuple[Entry, ...]:
+    """The artifact, then its ancestors as far as they lie in `folders`; the last known digest may lack its artifact."""
+    return history(artifact, [found for folder in folders if folder.is_dir() for found in artifacts_in(folder)])
 
 
-def log_lines(place: Path, artifact: Artifact) -> list[str]:
+def log_lines(entry: Entry) -> list[str]:
     """One entry of the history."""
+    artifact = entry.artifact
+    if artifact is None:
+        return [paint(entry.digest, "strong"), "  not at hand: name its folder with --in to see it"]
     made = "imported"
     if artifact.learner is not None:
         made = f"learned by {artifact.learner.name}, seed {artifact.learner.seed}"
     if artifact.edit is not None:
         made = f"{artifact.edit.kind} for {artifact.edit.rule}"
-    return [paint(artifact.digest, "strong"), f"  {made}  ({place})", *_edit_lines(artifact)]
+    statement = {} if artifact.edit is None else artifact.edit.statement
+    return [paint(entry.digest, "strong"), f"  {made}", *(f"    {name}: {text}" for name, text in statement.items())]
 
 
 def _edit_lines(artifact: Artifact) -> list[str]:
@@ -73,7 +68,9 @@ def _edit_lines(artifact: Artifact) -> list[str]:
         lines += [f"    {name}: {text}" for name, text in artifact.edit.statement.items()]
     for patch in artifact.patches:
         level, slope = (float(artifact.tensors[name][0]) for name in (patch.level, patch.slope))
-        lines.append(f"  {patch.kind.ljust(12)}  at {number(level)} for {patch.rule}, slope {number(slope)} a ring width")
+        lines.append(
+            f"  {patch.kind.ljust(12)}  at {number(level)} for {patch.rule}, slope {number(slope)} a ring width"
+        )
     return lines
 
 
@@ -88,18 +85,3 @@ def _feature_row(feature: Feature) -> tuple[str, str, str]:
         case _:
             span = f"{number(float(feature.lo))} .. {number(float(feature.hi))}"
     return feature.name, f"{feature.kind}{size}{unit}", span
-
-
-def _artifacts(folders: Sequence[Path]) -> dict[str, tuple[Path, Artifact]]:
-    """The artifacts that stand directly in these folders, by digest; what cannot be read is not one."""
-    found: dict[str, tuple[Path, Artifact]] = {}
-    for folder in folders:
-        for place in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if place.suffix != SUFFIX and not (place / MANIFEST).is_file():
-                continue
-            try:
-                artifact = load_artifact(place)
-            except ArtifactError:
-                continue
-            found.setdefault(artifact.digest, (place, artifact))
-    return found

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from rewarden.spec_lang.diagnostics import printable
+
 if TYPE_CHECKING:
     from rewarden.verifier.verdict import RuleResult, VerificationResult
     from rewarden.verifier.witness import Witness
@@ -40,12 +42,13 @@ def paint(text: str, style: str) -> str:
 def emit(lines: Iterable[str]) -> None:
     """Print lines to stdout."""
     for line in lines:
-        print(line)
+        sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def note(text: str) -> None:
     """Say something that is not a result: to stderr."""
-    print(text, file=sys.stderr)
+    sys.stderr.write(text + "\n")
 
 
 def short(digest: str) -> str:
@@ -66,13 +69,13 @@ def header_lines(spec: Path, spec_digest: str, rewards: Mapping[str, tuple[Path,
     return ["  ".join([r[0].ljust(widths[0]), r[1].ljust(widths[1]), r[2].ljust(widths[2]), r[3]]) for r in rows]
 
 
-def result_lines(result: VerificationResult, *, quiet: bool = False) -> list[str]:
-    """A line per rule, with title, witness and reason below those that are not proved."""
+def result_lines(result: VerificationResult, *, quiet: bool = False, witnesses: bool = True) -> list[str]:
+    """A line per rule, with title, and reason and witness below those that are not proved."""
     shown = [r for r in result.rules if not (quiet and str(r.verdict) == "proved")]
     width = max((len(r.rule) for r in shown), default=0)
     lines: list[str] = []
     for rule in shown:
-        lines += _rule_lines(rule, width)
+        lines += _rule_lines(rule, width, witnesses)
     if not quiet:
         lines += ["", summary(result.rules)]
     return lines
@@ -88,16 +91,16 @@ def summary(rules: Sequence[RuleResult]) -> str:
     return f"{words or 'nothing'} of {len(rules)} {noun}; {proved} of {len(must)} must rules proved"
 
 
-def _rule_lines(rule: RuleResult, width: int) -> list[str]:
+def _rule_lines(rule: RuleResult, width: int, witnesses: bool) -> list[str]:
     verdict = str(rule.verdict)
     head = f"{paint(verdict.ljust(8), verdict)}  {rule.severity.ljust(6)}  {rule.rule.ljust(width)}"
-    lines = [f"{head}  {rule.title}".rstrip()]
+    lines = [f"{head}  {printable(rule.title)}".rstrip()]
     pad = " " * 10
     if verdict == "unknown":
         lines.append(f"{pad}{rule.reason} Settled: {rule.coverage:.1%}." if rule.coverage else f"{pad}{rule.reason}")
     elif verdict == "vacuous":
         lines.append(pad + rule.reason)
-    if verdict == "violated":
+    if verdict == "violated" and witnesses:
         if rule.where:
             lines.append(f"{pad}{paint('at ' + rule.where, 'faint')}")
         if rule.witness is not None:
@@ -119,7 +122,7 @@ def witness_lines(witness: Witness) -> list[str]:
         for name, feature, value, unit in rows
     ]
     for call in witness.calls:
-        lines.append(f"{call.text} = {number(float(call.exact))} exactly evaluated, {number(call.deployed)} as deployed")
+        lines.append(f"{call.text} = {number(float(call.exact))} exactly, {number(call.deployed)} as deployed")
     if witness.violation > 0:
         lines.append(f"the conclusion fails by {number(float(witness.violation))}")
     elif witness.goal is not None:

@@ -1,19 +1,38 @@
 """Progress of long work, on stderr, on terminals only.
 
-`progress(quiet)` gives a callable `(stage, done, total, note)`; off a terminal it does nothing, so that logs stay clean.
+`progress(quiet)` gives a callable `(stage, done, total, note)`; off a terminal it does nothing: logs stay clean.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rewarden.verifier.progress import Progress as RuleProgress
+    from rewarden.verifier.progress import Report
 
 Progress = Callable[[str, int, int, str], None]
 
 
 def silent(stage: str, done: int, total: int, note: str) -> None:
     """Progress for nobody."""
+
+
+def per_rule(report: Progress) -> Report:
+    """The verifier's progress as bars: one per rule, its settled share, and how fast the phase goes."""
+    started: dict[tuple[str, str], float] = {}
+
+    def told(progress: RuleProgress) -> None:
+        now = time.monotonic()
+        seconds = now - started.setdefault((progress.rule, progress.phase), now)
+        speed = f", {progress.work / seconds:.0f} boxes/s" if progress.phase == "bounds" and seconds > 0.5 else ""
+        report(progress.rule, round(1000 * progress.settled), 1000, progress.phase + speed)
+
+    return told
 
 
 @contextmanager

@@ -42,7 +42,8 @@ EXPLANATIONS: dict[str, str] = {
     "T11": "An index beyond the vector's last element.",
     "T12": "A declaration that is empty or repeats a name.",
     "T13": "An `int` feature was given a value that need not be a whole number.",
-    "T14": "The quantifier does not fit: `varying` takes two records of one type, `near` one record of the data's type.",
+    "T14": "The quantifier does not fit: `varying` takes two records of one type, `near` one record of "
+    "the data's type.",
     "U01": "A unit that Rewarden does not know.",
     "U02": "Two quantities of different kinds were compared, added or assigned.",
     "U03": "There is no exact rational factor between two units, as between degrees and radians. Rewarden never rounds "

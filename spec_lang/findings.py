@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rewarden.spec_lang import limits
 from rewarden.spec_lang.errors import Diagnostic, Label, SpecError
 from rewarden.spec_lang.source import Span
 
@@ -31,4 +32,5 @@ class Findings:
     def raise_any(self) -> None:
         """SpecError with everything found, in source order; nothing if there is nothing."""
         if self._found:
-            raise SpecError(tuple(sorted(self._found.values(), key=lambda d: d.labels[0].span.start)))
+            found = sorted(self._found.values(), key=lambda d: d.labels[0].span.start)
+            raise SpecError(tuple(found[: limits.FINDINGS]))

@@ -5,15 +5,17 @@ Depths are chosen so that recursive passes over a tree stay far below Python's r
 
 from __future__ import annotations
 
-TEXT_BYTES = 1 << 20  # a spec file
+TEXT_BYTES = 1 << 18  # a spec file
 NESTING = 60  # of brackets, and of the syntax tree
 EXPANSION_DEPTH = 120  # of the tree with its definitions written out
 EXPANSION_SIZE = 400_000  # terms a single rule may be written out to
-NUMBER_LENGTH = 80  # characters of a literal
-EXPONENT = 400  # of a literal, absolute
+NUMBER_TEXT = 400  # characters of a literal
+NUMBER_DIGITS = 60  # significant digits of a literal
+EXPONENT = 400  # of its last significant digit, absolute
 UNIT_LENGTH = 80  # characters between the brackets
 VECTOR_SIZE = 16_384
 ENUM_CASES = 1_024
 RECORD_WIDTH = 65_536  # encoded columns of one record
 SYNTAX_ERRORS = 20  # reported before the parser gives up
+FINDINGS = 200  # reported at once
 POLYTOPES = 256  # conjunct-polytopes of a region in `beyond`

@@ -172,7 +172,8 @@ def _explain(error: UnexpectedInput, source: Source) -> Diagnostic:
             label = Label(_at(source, start, start + len(token)))
             message = f"expected {_expected(accepts)}, found {_shown(token)}"
             return Diagnostic("P01", message, (label,), help=_advice(token, set(accepts), source))
-        case UnexpectedCharacters(pos_in_stream=position):
+        case UnexpectedCharacters():
+            position = error.pos_in_stream or 0
             character = source.text[position]
             label = Label(_at(source, position, position + 1))
             return Diagnostic("P02", f"{character!r} has no place here", (label,), help=_character_advice(character))
@@ -196,7 +197,7 @@ def _expected(accepts: set[str] | None) -> str:
         names -= _ITEMS | _ITEMS_TOO
         words.append("a declaration or a rule")
     if len(names & _OPERATORS) > 3:
-        names -= _OPERATORS
+        names -= _OPERATORS | {"DOT", "LSQB", "WITH"}
         words.append("an operator")
     spelled = {t.name: t.pattern for t in grammar().terminals}
     for name in sorted(names):
@@ -242,7 +243,7 @@ def _blank_item(text: str, error: UnexpectedInput) -> str | None:
     starts = [m.start() for m in _ITEM_LINE.finditer(text)]
     before = [s for s in starts if s <= position]
     after = [s for s in starts if s > position]
-    if not before:
+    if not before or getattr(error, "accepts", None) == {"SPEC"}:
         return None
     end = after[0] if after else len(text)
     blank = re.sub(r"[^\n]", " ", text[before[-1] : end])

@@ -81,8 +81,8 @@ def premise_holds(
 ) -> Tensor:
     """Which points count: indices (int64 [k], ascending) where structure, assumptions and premise hold.
 
-    Over features the decision is exact, on the points as the rationals that they are; where a premise mentions a reward,
-    that atom is decided by the float that the reward returns.
+    Over features the decision is exact, on the points as the rationals that they are. A premise that mentions a reward
+    is decided by the floats that the reward returns.
     """
     premise = And((obligation.structure, obligation.assume, obligation.premise))
     if not mentions_rewards(premise):

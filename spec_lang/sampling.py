@@ -37,6 +37,7 @@ Rows = NDArray[np.float64]
 
 _ROUNDS = 12  # batches drawn before giving up on n points
 _NUDGES = 8  # per batch; equalities settle in two or three
+_TOGETHER = 16  # variables moved at once, at most
 
 
 def sample_rows(obligation: Obligation, n: int, seed: int) -> Rows:
@@ -115,7 +116,7 @@ class _Draw:
         if instances is not None and len(instances.anchors):
             anchors = instances.anchors[self.generator.integers(len(instances.anchors), size=n)]
             for variable, column, radius in instances.centred:
-                low, high = _band(anchors[:, column], radius)
+                low, high = band(anchors[:, column], radius)
                 lo[:, variable] = np.maximum(lo[:, variable], low)
                 hi[:, variable] = np.minimum(hi[:, variable], high)
             for variable, column in instances.fixed:
@@ -152,7 +153,7 @@ def inward(limit: Fraction, *, up: bool) -> float:
     return nearest
 
 
-def _band(centre: Rows, radius: Fraction) -> tuple[Rows, Rows]:
+def band(centre: Rows, radius: Fraction) -> tuple[Rows, Rows]:
     """Inside centre ± radius whatever the rounding: the radius rounds down, the sums give away one last place."""
     reach = inward(radius, up=False)
     low = np.minimum(np.nextafter(centre - reach, np.inf), centre)
@@ -185,6 +186,10 @@ def _mend(term: Term, strict: bool, rows: Rows, draw: _Draw, generator: np.rando
     candidates = [index for index in sorted(variables_of(term)) if draw.lo[index] < draw.hi[index]]
     if not candidates:
         return
+    free = [index for index in candidates if not draw.discrete[index]]
+    if len(free) > 1 and generator.random() < 0.5:
+        _slide(term, rows, draw, generator.permutation(free)[:_TOGETHER])
+        return
     index = candidates[int(generator.integers(len(candidates)))]
     here = float_value(term, rows)
     ahead = rows.copy()
@@ -207,6 +212,24 @@ def _mend(term: Term, strict: bool, rows: Rows, draw: _Draw, generator: np.rando
     for row in np.flatnonzero(target != rows[:, index]):
         rows[row, list(group)] = 0.0
         rows[row, index if on[row] else others[int(generator.integers(len(others)))]] = 1.0
+
+
+def _slide(term: Term, rows: Rows, draw: _Draw, together: NDArray[np.int64]) -> None:
+    """Moves several variables at once, each in proportion to its slope and range, a little past the surface (in place).
+
+    The least move in range-scaled coordinates if the term is affine there; what one variable cannot mend alone.
+    """
+    here = float_value(term, rows)
+    slopes = np.zeros((len(rows), len(together)))
+    width = (draw.hi - draw.lo)[together]
+    for k, index in enumerate(together):
+        ahead = rows.copy()
+        ahead[:, index] += width[k] * 2.0**-10
+        slopes[:, k] = (float_value(term, ahead) - here) * 2.0**10  # per range
+    with np.errstate(all="ignore"):
+        move = -here[:, None] * slopes / (slopes**2).sum(axis=1, keepdims=True) * width * (1.0 + 2.0**-8)
+    rows[:, together] += np.where(np.isfinite(move), move, 0.0)
+    rows[:, together] = np.clip(rows[:, together], draw.lo[together], draw.hi[together])
 
 
 def variables_of(what: Term | Formula) -> frozenset[int]:

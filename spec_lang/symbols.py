@@ -34,6 +34,7 @@ class Symbols:
     definitions: dict[str, syntax.Definition] = field(default_factory=dict)
     assumptions: list[syntax.AssumeDecl] = field(default_factory=list)
     rules: dict[str, syntax.RuleDecl] = field(default_factory=dict)
+    repeated: list[syntax.RuleDecl] = field(default_factory=list)  # rules under a name that is taken
     declared: dict[str, Span] = field(default_factory=dict)
 
     def unit_of(self, feature: Feature) -> Unit:
@@ -95,7 +96,9 @@ class _Collector:
                 self.later("example of", item.span)
 
     def later(self, what: str, span: Span) -> None:
-        self.findings.add("L04", f"`{what}` is not yet supported", span, help="this version checks the rest of the language")
+        self.findings.add(
+            "L04", f"`{what}` is not yet supported", span, help="this version checks the rest of the language"
+        )
 
     def declare(self, name: str, span: Span) -> bool:
         """Enters the name; False (and N04, N10) where it is taken."""
@@ -112,6 +115,7 @@ class _Collector:
     def rule(self, rule: syntax.RuleDecl) -> None:
         first = self.symbols.rules.setdefault(rule.name, rule)
         if first is not rule:
+            self.symbols.repeated.append(rule)
             related = f"rule {rule.name} is first declared at {first.span.source.name}:{first.span.line}"
             self.findings.add("N04", f"rule {rule.name} is declared twice", rule.name_span, related=related)
 

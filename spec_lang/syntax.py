@@ -15,11 +15,6 @@ from typing import Literal
 from rewarden.spec_lang.source import Span
 
 
-def _span() -> Span:
-    """A span field: carried along, never compared."""
-    return field(compare=False, repr=False)  # type: ignore[no-any-return]
-
-
 # ── expressions ────────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, slots=True)
 class Number:
@@ -28,7 +23,7 @@ class Number:
     value: Fraction
     unit: str | None
     percent: bool
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +31,7 @@ class Truth:
     """`true` or `false`."""
 
     value: bool
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +39,22 @@ class Name:
     """A record variable, a parameter, a data set or an enum's case: types decide."""
 
     name: str
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
     base: Expr
     name: str
-    span: Span = _span()
-    name_span: Span = _span()
+    span: Span = field(compare=False, repr=False)
+    name_span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
     base: Expr
     index: int
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,40 +63,40 @@ class Apply:
 
     function: str
     arguments: tuple[Expr, ...]
-    span: Span = _span()
-    name_span: Span = _span()
+    span: Span = field(compare=False, repr=False)
+    name_span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
     name: str
     value: Expr
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class With:
     base: Expr
     updates: tuple[Update, ...]
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Abs:
     inner: Expr
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Negate:
     inner: Expr
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Not:
     inner: Expr
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 ArithmeticOp = Literal["+", "-", "*", "/"]
@@ -114,7 +109,7 @@ class Arithmetic:
 
     first: Expr
     rest: tuple[tuple[ArithmeticOp, Expr], ...]
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,21 +118,21 @@ class Compare:
 
     first: Expr
     rest: tuple[tuple[CompareOp, Expr], ...]
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Connective:
     op: Literal["and", "or"]
     parts: tuple[Expr, ...]
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Implies:
     premise: Expr
     conclusion: Expr
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +140,7 @@ class If:
     condition: Expr
     then: Expr
     otherwise: Expr
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +149,14 @@ class Discounted:
 
     inner: Expr
     factor: Expr
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Temporal:
     op: Literal["always", "eventually"]
     inner: Expr
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 Expr = (
@@ -232,8 +227,8 @@ class FieldDecl:
     unit: str | None
     range: tuple[Fraction, Fraction] | None
     cases: tuple[str, ...]
-    span: Span = _span()
-    name_span: Span = _span()
+    span: Span = field(compare=False, repr=False)
+    name_span: Span = field(compare=False, repr=False)
     unit_span: Span | None = field(default=None, compare=False, repr=False)
 
 
@@ -241,8 +236,8 @@ class FieldDecl:
 class FeaturesDecl:
     name: str
     fields: tuple[FieldDecl, ...]
-    span: Span = _span()
-    name_span: Span = _span()
+    span: Span = field(compare=False, repr=False)
+    name_span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,23 +246,23 @@ class Param:
 
     name: str
     type_name: str
-    span: Span = _span()
-    type_span: Span = _span()
+    span: Span = field(compare=False, repr=False)
+    type_span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class AssumeDecl:
     param: Param
     body: Expr
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class RewardSymbol:
     name: str
     params: tuple[Param, ...]
-    span: Span = _span()
-    name_span: Span = _span()
+    span: Span = field(compare=False, repr=False)
+    name_span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,8 +272,8 @@ class DataSymbol:
     name: str
     members: tuple[tuple[str, str], ...]  # (member name or "", record type)
     path: str
-    span: Span = _span()
-    name_span: Span = _span()
+    span: Span = field(compare=False, repr=False)
+    name_span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,8 +282,8 @@ class ParamDecl:
     kind: Literal["real", "int", "bool"]
     unit: str | None
     value: Expr
-    span: Span = _span()
-    name_span: Span = _span()
+    span: Span = field(compare=False, repr=False)
+    name_span: Span = field(compare=False, repr=False)
     unit_span: Span | None = field(default=None, compare=False, repr=False)
 
 
@@ -298,15 +293,15 @@ class Definition:
     name: str
     params: tuple[Param, ...]
     body: Expr
-    span: Span = _span()
-    name_span: Span = _span()
+    span: Span = field(compare=False, repr=False)
+    name_span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class UseDecl:
     path: str
     alias: str
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +314,7 @@ class ExampleCase:
 class ExampleDecl:
     rule: str
     cases: tuple[ExampleCase, ...]
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 # ── rules ──────────────────────────────────────────────────────────────────────────────────────
@@ -329,7 +324,7 @@ class Forall:
 
     params: tuple[Param, ...]
     varying: tuple[Name, ...]
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,14 +335,14 @@ class Near:
     data: Name
     radius: Expr | tuple[Update, ...]
     norm: Literal["linf", "l1", "l2"]
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ForallRows:
     name: str
     data: Name
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,14 +351,14 @@ class Trace:
     exact: bool  # `of n steps`, else `within n steps`
     steps: Expr
     relation: str | None
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
     param: Param
     relation: str
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 Quantifier = Forall | Near | ForallRows | Trace | Cycle
@@ -381,28 +376,18 @@ class RuleDecl:
     weight: Expr | None
     requirement: str | None
     because: str | None
-    span: Span = _span()
-    name_span: Span = _span()
+    span: Span = field(compare=False, repr=False)
+    name_span: Span = field(compare=False, repr=False)
 
 
-Item = (
-    FeaturesDecl
-    | AssumeDecl
-    | RewardSymbol
-    | DataSymbol
-    | ParamDecl
-    | Definition
-    | UseDecl
-    | ExampleDecl
-    | RuleDecl
-)
+Item = FeaturesDecl | AssumeDecl | RewardSymbol | DataSymbol | ParamDecl | Definition | UseDecl | ExampleDecl | RuleDecl
 
 
 @dataclass(frozen=True, slots=True)
 class SpecFile:
     name: str
     items: tuple[Item, ...]
-    span: Span = _span()
+    span: Span = field(compare=False, repr=False)
 
 
 def item_expressions(item: Item) -> tuple[Expr, ...]:
@@ -426,4 +411,3 @@ def item_expressions(item: Item) -> tuple[Expr, ...]:
             return tuple(found)
         case _:
             return ()
-

@@ -16,6 +16,7 @@ from lark import Token, Tree
 
 from rewarden.spec_lang import limits, syntax
 from rewarden.spec_lang.errors import Diagnostic, Label
+from rewarden.spec_lang.numerals import normalised
 from rewarden.spec_lang.source import Source, Span
 
 Values = list[Any]  # what the children of one rule became; each method knows its rule's shape
@@ -42,17 +43,15 @@ class TreeBuilder:
     def _span(self, values: Sequence[Any]) -> Span:
         return self._of(values[0]).to(self._of(values[-1]))
 
-    def _of(self, value: Any) -> Span:
+    def _of(self, value: object) -> Span:
         """The span of a token, a node, or a list of values."""
         if isinstance(value, Token):
-            return Span(
-                self.source, value.start_pos or 0, value.end_pos or 0, value.line or 1, value.column or 1
-            )
+            return Span(self.source, value.start_pos or 0, value.end_pos or 0, value.line or 1, value.column or 1)
         if isinstance(value, Span):
             return value
         if isinstance(value, (list, tuple)):
             return self._span(value)
-        return cast(Span, value.span)
+        return cast(Any, value).span  # type: ignore[no-any-return]
 
     def _error(self, code: str, message: str, span: Span, help: str | None = None) -> None:
         self.errors.append(Diagnostic(code, message, (Label(span),), help=help))
@@ -66,12 +65,19 @@ class TreeBuilder:
     def _value(self, token: Token) -> Fraction:
         """A literal's exact value, within the limits (0 stands in for one beyond them)."""
         text = str(token)
-        exponent = re.split("[eE]", text)[1] if re.search("[eE]", text) else "0"
-        if len(text) > limits.NUMBER_LENGTH or len(exponent) > 5 or abs(int(exponent)) > limits.EXPONENT:
-            bound = f"at most {limits.NUMBER_LENGTH} characters and an exponent of at most {limits.EXPONENT}"
-            self._error("P07", "this number is too long or too large", self._of(token), f"a number has {bound}")
+        power = text.lower().partition("e")[2].lstrip("+-")
+        digits, exponent = ("", 0)
+        if len(text) <= limits.NUMBER_TEXT and len(power) <= 4:
+            digits, exponent = normalised(text)
+        if len(text) > limits.NUMBER_TEXT or len(power) > 4 or not self._moderate(digits, exponent):
+            help = f"a number has at most {limits.NUMBER_DIGITS} digits and an exponent of at most {limits.EXPONENT}"
+            self._error("P07", "this number is too long or too large", self._of(token), help)
             return Fraction(0)
         return Fraction(text)
+
+    @staticmethod
+    def _moderate(digits: str, exponent: int) -> bool:
+        return len(digits) <= limits.NUMBER_DIGITS and abs(exponent) <= limits.EXPONENT
 
     def _text(self, token: Token) -> str:
         return re.sub(r"\\(.)", r"\1", str(token)[1:-1])
@@ -218,13 +224,17 @@ class TreeBuilder:
 
     def _title(self, start: int) -> str:
         """The `---` lines directly above; blank lines and `#` comments may stand between."""
-        lines = self.source.text[:start].split("\n")[:-1]
+        text = self.source.text
         found: list[str] = []
-        for line in reversed(lines):
+        end = text.rfind("\n", 0, start)  # of the line above, and so on upwards
+        while end >= 0:
+            begin = text.rfind("\n", 0, end) + 1
+            line = text[begin:end]
             if line.startswith("---"):
                 found.append(line[3:].strip())
             elif line.strip() and not line.lstrip().startswith("#"):
                 break
+            end = begin - 1
         return " ".join(part for part in reversed(found) if part)
 
     def _given(self, v: Values) -> tuple[str, syntax.Expr, Span]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any
+from typing import Protocol, cast
 
 Dimension = tuple[tuple[str, int], ...]  # ((base unit, exponent), …), sorted; () for a plain number
 
@@ -224,8 +224,24 @@ def _in_radians(dimension: Dimension) -> Dimension:
 
 
 # ── what pint knows ────────────────────────────────────────────────────────────────────────────
+class _Quantity(Protocol):
+    _is_multiplicative: bool
+    magnitude: object
+
+    def to(self, base: object) -> _Quantity: ...
+
+
+class _Registry(Protocol):
+    """The part of pint that is used here."""
+
+    def parse_unit_name(self, name: str) -> tuple[object, ...]: ...
+    def get_base_units(self, name: str) -> tuple[object, object]: ...
+    def get_name(self, name: str) -> str: ...
+    def Quantity(self, value: Fraction, name: str) -> _Quantity: ...
+
+
 @lru_cache(maxsize=1)
-def _registry() -> Any:
+def _registry() -> _Registry:
     """pint's definitions, with exact fractions and the angles above. Imported on first use: it takes 0.3 s."""
     import pint
 
@@ -233,7 +249,7 @@ def _registry() -> Any:
     text = folder.joinpath("default_en.txt").read_text("utf-8")
     text = text.replace("@import constants_en.txt", folder.joinpath("constants_en.txt").read_text("utf-8"))
     lines = [_ANGLES.get(line.split("=")[0].strip(), line) for line in text.splitlines()]
-    return pint.UnitRegistry(lines, non_int_type=Fraction)
+    return cast(_Registry, pint.UnitRegistry(lines, non_int_type=Fraction))
 
 
 @lru_cache(maxsize=4096)
@@ -242,46 +258,47 @@ def _named(name: str) -> Unit:
     if name == "%":
         return Unit(name, (), Fraction(1, 100))
     registry = _registry()
-    unknown = UnitError("U01", f"unknown unit {name}", "units are those of the International System and common others")
     try:
-        parsed = registry.parse_unit_name(name)
-    except Exception:
-        raise unknown from None
-    if not parsed:
-        raise unknown
-    quantity = registry.Quantity(Fraction(1), name) if _linear(registry, name) else None
-    if quantity is None:
-        return _affine(registry, name)
+        known = bool(registry.parse_unit_name(name))
+    except Exception:  # pint raises many kinds for a name that it cannot take apart
+        known = False
+    if not known:
+        raise UnitError("U01", f"unknown unit {name}", "units are those of the International System and common others")
+    quantity = registry.Quantity(Fraction(1), name)
     factor, base = registry.get_base_units(name)
-    dimension = _dimension((_SYMBOLS.get(str(b), str(b)), e) for b, e in _whole(name, dict(base._units)))
+    dimension = _base_dimension(name, base)
+    if not quantity._is_multiplicative:
+        return _affine(registry, name, base, dimension)
     if any(b == "pi" for b, _ in dimension) or not isinstance(factor, (int, Fraction)):
-        raise UnitError("U03", f"{name} has no exact rational factor to SI", "write the quantity in SI units")
+        raise _inexact(name)
     return Unit(name, dimension, Fraction(factor))
 
 
-def _linear(registry: Any, name: str) -> bool:
-    """Whether the unit is a plain multiple; UnitError for logarithmic ones."""
-    quantity = registry.Quantity(1, name)
-    if not quantity._is_multiplicative:
-        if registry._units[registry.get_name(name)].is_logarithmic:
-            raise UnitError("U05", f"{name} is a logarithmic unit", "write the linear quantity")
-        return False
-    return True
-
-
-def _affine(registry: Any, name: str) -> Unit:
-    """A unit with an offset, from its value at 0 and at 1 (both exact)."""
-    base = registry.get_base_units(name)[1]
+def _affine(registry: _Registry, name: str, base: object, dimension: Dimension) -> Unit:
+    """A unit with an offset, from its value at 0 and at 1 (both exact); UnitError U05 for a logarithmic one."""
+    if not _temperature(dimension):
+        raise UnitError("U05", f"{name} is a logarithmic unit", "write the linear quantity")
     zero = registry.Quantity(Fraction(0), name).to(base).magnitude
     one = registry.Quantity(Fraction(1), name).to(base).magnitude
     if not isinstance(zero, (int, Fraction)) or not isinstance(one, (int, Fraction)):
-        raise UnitError("U03", f"{name} has no exact rational factor to SI", "write the quantity in SI units")
-    dimension = _dimension((_SYMBOLS.get(str(b), str(b)), e) for b, e in _whole(name, dict(base._units)))
+        raise _inexact(name)
     return Unit(name, dimension, Fraction(one) - Fraction(zero), Fraction(zero), affine=True)
 
 
-def _whole(name: str, exponents: dict[str, Any]) -> Iterable[tuple[str, int]]:
-    for base, exponent in exponents.items():
-        if exponent != int(exponent):
-            raise UnitError("U06", f"{name} is a fractional power of {base}", "write whole powers")
-        yield base, int(exponent)
+def _temperature(dimension: Dimension) -> bool:
+    """Of pint's units without a plain factor, those of temperature have an offset and all others are logarithmic."""
+    return dimension == (("K", 1),)
+
+
+def _inexact(name: str) -> UnitError:
+    return UnitError("U03", f"{name} has no exact rational factor to SI", "write the quantity in SI units")
+
+
+def _base_dimension(name: str, base: object) -> Dimension:
+    exponents: dict[str, object] = dict(getattr(base, "_units"))  # noqa: B009
+    found: list[tuple[str, int]] = []
+    for symbol, exponent in exponents.items():
+        if not isinstance(exponent, (int, float, Fraction)) or exponent != int(exponent):
+            raise UnitError("U06", f"{name} is a fractional power of {symbol}", "write whole powers")
+        found.append((_SYMBOLS.get(symbol, symbol), int(exponent)))
+    return _dimension(found)

@@ -16,7 +16,6 @@ import z3
 
 from rewarden.spec_lang.boxes import boxes_of
 from rewarden.spec_lang.claim import Box
-from rewarden.spec_lang.errors import Unsupported
 from rewarden.spec_lang.evaluate import statistic_text, truth
 from rewarden.spec_lang.features import RecordType
 from rewarden.spec_lang.naming import NamedRecords, named_records
@@ -39,6 +38,7 @@ from rewarden.spec_lang.obligation import (
     Term,
     Var,
 )
+from rewarden.spec_lang.sampling import mentions_rewards
 
 Z3Term = Any  # z3.ArithRef; the bindings carry no types
 Z3Formula = Any  # z3.BoolRef
@@ -89,12 +89,18 @@ def read(
 ) -> Z3Reading:
     """The obligation in Z3's terms; without `rewards` they are uninterpreted functions of their encoded columns."""
     lowering = _Lowering(obligation, context or z3.Context(), rewards, statistics or {})
-    formulas = [
-        lowering.formula(formula)
-        for formula in (obligation.structure, obligation.assume, obligation.premise, obligation.conclusion)
-    ]
-    definitions = z3.And([z3.BoolVal(True, lowering.context), *lowering.definitions])
-    return Z3Reading(lowering.context, lowering.variables, *formulas, definitions, dict(lowering.free_constants))
+    structure, assume = lowering.formula(obligation.structure), lowering.formula(obligation.assume)
+    premise, conclusion = lowering.formula(obligation.premise), lowering.formula(obligation.conclusion)
+    return Z3Reading(
+        context=lowering.context,
+        variables=lowering.variables,
+        structure=structure,
+        assume=assume,
+        premise=premise,
+        conclusion=conclusion,
+        definitions=z3.And([z3.BoolVal(True, lowering.context), *lowering.definitions]),
+        free_constants=dict(lowering.free_constants),
+    )
 
 
 class _Lowering:
@@ -240,18 +246,16 @@ def _ask(
     if status != "sat":
         return Satisfiability("unknown", reason=f"Z3 gave up: {solver.reason_unknown()}")
     values = reading.values(solver.model())
-    if values is None or not _confirmed(obligation, values, boxes):
-        return Satisfiability("sat", reason="no rational point to show")
-    return Satisfiability("sat", tuple(values))
-
-
-def _confirmed(obligation: Obligation, values: list[Fraction], boxes: tuple[Box, ...]) -> bool:
-    """Is the point exactly in the domain and the premise? A premise about rewards cannot be confirmed here."""
+    wanted = And((obligation.structure, obligation.assume, obligation.premise))
+    if values is None:
+        return Satisfiability("sat", reason="Z3's point is irrational and cannot be shown exactly")
+    if mentions_rewards(wanted):
+        return Satisfiability("sat", reason="the premise is about rewards: whether it holds depends on the one bound")
+    # Other code checks the point before anyone sees it; a disagreement would be a bug, and is not reported as sat.
     inside = any(all(lo <= v <= hi for v, (lo, hi) in zip(values, box, strict=True)) for box in boxes)
-    try:
-        return inside and truth(And((obligation.structure, obligation.assume, obligation.premise)), values)
-    except Unsupported:
-        return False
+    if not inside or not truth(wanted, values):
+        return Satisfiability("unknown", reason="Z3's point fails the exact check")
+    return Satisfiability("sat", tuple(values))
 
 
 def _with_names(

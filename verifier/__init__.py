@@ -8,15 +8,18 @@ Read in this order.
 `witness`         an exactly checked point in named features and units, beside what the deployed reward says; `snap`
                   makes exact candidates of floating-point guesses
 `falsify`         the search for violations in float64 (`float_program`, `starts`); `premise`: is a rule vacuous?
-`rounding`, `box_minimum`, `relaxation`, `backsub`, `facts`, `branch` … bound propagation and branch and bound
+`rounding`, `fusion`, `relaxation`, `backsub`, `facts`   sound bounds: back-substitution with its rounding errors
+`frontier`, `splitting`, `leaves`, `proof_tree`, `branch`   branch and bound on inputs, and the proof that comes of it
+`extremum`        a certified bound of a reward over a region (what a patch is built from)
 `z3_engine`       the complete engine for small rewards and leaves
 `identified`      does a rule survive what its reward is free to do (shift, scale)?
 `options`, `progress`, `verdict`  what goes in and what comes out
-`portfolio`       which engine when: `verify`, `verify_claim`
+`decision`        which engine when: `verify_claim`; `portfolio`: `verify`, all rules of a spec
 
 What floating point computes is only ever a hint, or is bounded with its rounding errors. Nothing here may be imported
 by `spec_lang` or `reward`, and nothing here imports `editor` or the application. Importing this package loads neither
-torch nor z3: the names below load their module on first use.
+torch nor z3: the names below load their module on first use. `bind.bind` and `falsify.falsify` are imported from their
+modules, since a package cannot give one name to a module and to a function.
 """
 
 from __future__ import annotations
@@ -25,25 +28,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rewarden.verifier.bind import bind
+    from rewarden.verifier.decision import verify_claim
     from rewarden.verifier.exact_program import ExactProgram
-    from rewarden.verifier.falsify import falsify
     from rewarden.verifier.inline import compile_program
     from rewarden.verifier.options import VerifyOptions
-    from rewarden.verifier.portfolio import verify, verify_claim
+    from rewarden.verifier.portfolio import verify
     from rewarden.verifier.program import Program
     from rewarden.verifier.progress import Progress
     from rewarden.verifier.verdict import Reason, RuleResult, Verdict, VerificationResult, Work
     from rewarden.verifier.witness import Witness, replay
 
 _HOMES = {
-    "bind": "bind",
     "ExactProgram": "exact_program",
-    "falsify": "falsify",
     "compile_program": "inline",
     "VerifyOptions": "options",
     "verify": "portfolio",
-    "verify_claim": "portfolio",
+    "verify_claim": "decision",
     "Program": "program",
     "Progress": "progress",
     "Reason": "verdict",
@@ -66,9 +66,7 @@ __all__ = [
     "VerifyOptions",
     "Witness",
     "Work",
-    "bind",
     "compile_program",
-    "falsify",
     "replay",
     "verify",
     "verify_claim",

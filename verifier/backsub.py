@@ -23,7 +23,7 @@ from rewarden.verifier.relaxation import Gate, relu_lines
 from rewarden.verifier.rounding import INFLATE, TINY, UNIT, gamma
 
 CHUNK = 2**17  # elements of one row matrix: it stays in the cache
-NOTCH = 2.0**-14  # a checker's chord may be a few 2^-16 steps from ours: what that can move a bound by is slack
+NOTCH = 2.0**-30  # a checker's bounds l, u, and so its chords, differ from ours by rounding: slack for what that moves
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,7 +88,8 @@ class Sweep:
     least: dict[int, Tensor] = field(default_factory=dict)
     most: dict[int, Tensor] = field(default_factory=dict)
     size: dict[int, Tensor] = field(default_factory=dict)
-    steps: dict[int, Tensor] = field(default_factory=dict)  # [box, 4·width]: lower, upper, intercept, noise; own error too if width is 1
+    # [box, 4·width]: lower, upper, intercept, noise; where the width is 1, own error as a fifth
+    steps: dict[int, Tensor] = field(default_factory=dict)
     gap: dict[int, Tensor] = field(default_factory=dict)  # hi − lo of unstable neurons, else 0
     mass: Tensor = field(default_factory=lambda: torch.zeros(0))  # [box] magnitudes that may multiply an underflow
     tight: list[TightEntries] = field(default_factory=list)
@@ -207,10 +208,13 @@ class Engine:
             sign_neuron = neuron if side == 0 else -1 - neuron
             rows, _ = self._back_substitute(sweep, layer.fused, box, sign_neuron, k)
             multipliers, _, bound = strengthen(rows, sweep.boxes.take(box), facts)
-            if side == 0:
-                settled = bound >= level
-            else:
-                settled = (-bound <= level) if layer.kind != "linear" else (-bound < level)
+            match side, layer.kind:
+                case 0, _:
+                    settled = bound >= level
+                case _, "linear":
+                    settled = -bound < level
+                case _:
+                    settled = -bound <= level
             used = settled & (multipliers > 0).any(-1)
             at = (box[used], neuron[used])
             # A box without a point of the facts may have any bounds: keep lo <= hi for the lines.
@@ -263,7 +267,7 @@ class Engine:
 
         Also the slack of each row. `before`: the layer that reads them; only earlier layers can occur.
         """
-        state = _start(sweep, functionals, box, neuron)
+        state = _start(sweep, functionals, box, neuron, before == len(self.layers))
         for k in reversed(self.basis):
             if k < before and k in state.terms:
                 _step(sweep, self.layers[k], k, state)
@@ -285,9 +289,10 @@ class _State:
     touched: Tensor
     slack: Tensor
     box: Tensor
+    final: bool  # of interest to a leaf: slack and touched are kept; otherwise every row counts as touched
 
 
-def _start(sweep: Sweep, functionals: Functionals, box: Tensor, neuron: Tensor) -> _State:
+def _start(sweep: Sweep, functionals: Functionals, box: Tensor, neuron: Tensor, final: bool) -> _State:
     row = torch.where(neuron >= 0, neuron, -1 - neuron)
     sign = torch.where(neuron >= 0, 1.0, -1.0).to(torch.float64)
     terms: dict[int, Tensor] = {}
@@ -298,24 +303,30 @@ def _start(sweep: Sweep, functionals: Functionals, box: Tensor, neuron: Tensor) 
             size = sweep.size[m.source].index_select(0, box)
             error = error + (m.error.index_select(0, row) * size).sum(-1)
     zero = torch.zeros_like(sign)
-    return _State(terms, functionals.bias.index_select(0, row) * sign, error, zero, zero, box)
+    touched = zero if final else torch.ones_like(zero)
+    return _State(terms, functionals.bias.index_select(0, row) * sign, error, touched, zero, box, final)
 
 
 def _step(sweep: Sweep, layer: _Layer, k: int, state: _State) -> None:
     """Coefficients on the output of layer k become coefficients on its sources."""
     coefficients = state.terms.pop(k)
     width = layer.width
-    lower, upper, intercept, noise, *own = sweep.steps[k].index_select(0, state.box).split(width, dim=-1)
+    steps = sweep.steps[k].index_select(0, state.box)
+    lower, upper, intercept, noise, *own = steps.view(steps.shape[0], -1, width).unbind(1)
     positive = coefficients.clamp(min=0.0)
     negative = coefficients - positive
-    on_z = positive * lower + negative * upper  # disjoint supports: each entry is rounded once
+    on_z = torch.addcmul(negative * upper, positive, lower)  # disjoint supports: each entry is rounded once
     drop = (negative * intercept).sum(-1)
     size = on_z.abs()
-    if width == 1:  # multiplying by ±1 is exact, and so is a sum of one product
-        noise = torch.where((size == 1) & (coefficients.abs() == 1), own[0], noise)
+    formed = torch.ones_like(size[:, 0], dtype=torch.bool)
+    if width == 1:  # multiplying by ±1 is exact, so is a sum of one product, and nothing underflows (SMALLEST)
+        exact = (size == 1) & (coefficients.abs() == 1)
+        noise = torch.where(exact, own[0], noise)
+        formed = ~exact[:, 0]
     state.error = state.error + (size * noise).sum(-1) + gamma(width) * drop.abs()
-    state.touched = torch.maximum(state.touched, (size.amax(-1) > 0).to(drop.dtype))
-    state.slack = state.slack - NOTCH * (negative * sweep.gap[k].index_select(0, state.box)).sum(-1)
+    if state.final:
+        state.touched = torch.maximum(state.touched, (formed & (size > 0).any(-1)).to(drop.dtype))
+        state.slack = state.slack - NOTCH * (negative * sweep.gap[k].index_select(0, state.box)).sum(-1)
     shifted = state.constant + drop
     state.constant = shifted + on_z @ layer.fused.bias
     state.error = state.error + 2.0 * UNIT * torch.where(drop == 0, 0.0, shifted.abs())

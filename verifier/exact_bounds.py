@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil
+from math import floor
 
 from rewarden.spec_lang.claim import Affine, Box, Claim
 from rewarden.verifier.facts import FactId
 from rewarden.verifier.fusion import SparseRow, expand_linear
 from rewarden.verifier.program import INPUT, Layer, Program
 
-CHORD = 2**16  # chords have slopes that are multiples of 1/CHORD, rounded up: any line above relu will do
+CHORD = 2**40  # chords have slopes that are multiples of 1/CHORD, rounded down: any line above relu will do
 Bounds = tuple[Fraction, Fraction]
 Multipliers = tuple[tuple[int, int, Fraction], ...]  # clause, atom, λ > 0
 
@@ -192,7 +192,7 @@ class ExactBounds:
         if lower:
             default = one if gate == "closed" or hi > -lo else zero
             return self.slopes.get((k, j), default), zero
-        slope = Fraction(ceil(hi / (hi - lo) * CHORD), CHORD)
+        slope = Fraction(floor(hi / (hi - lo) * CHORD), CHORD)
         return slope, max(-slope * lo, (1 - slope) * hi)
 
 

@@ -21,6 +21,7 @@ from rewarden.verifier.rounding import INFLATE, TINY, UNIT, with_error
 
 FactId = tuple[int, int]  # clause, atom
 SWEEPS = 2
+FLAT = 2.0**-45
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,8 +86,9 @@ def subtract(rows: AffineRows, multipliers: Tensor, facts: Facts, boxes: Boxes) 
 def _best_multiplier(slope: Tensor, fact: Tensor, level: Tensor, boxes: Boxes) -> Tensor:
     """The λ >= 0 that maximises min over the box of slope·x − λ·(fact·x + level), [row].
 
-    The derivative at 0+ is −fact at the minimiser; past the breakpoint of variable j it falls by |fact_j|·width_j. Where
-    it never reaches 0 the fact excludes the whole box: any large λ will do, and the last breakpoint plus 1 is taken.
+    The derivative at 0+ is −fact at the minimiser; past the breakpoint of variable j it falls by |fact_j|·width_j.
+    Where it never reaches 0 the fact excludes the whole box: any large λ will do, and one past the last breakpoint is
+    taken.
     """
     width = boxes.hi - boxes.lo
     coefficient = torch.where(slope == 0, -fact.expand_as(slope), slope)
@@ -103,5 +105,7 @@ def _best_multiplier(slope: Tensor, fact: Tensor, level: Tensor, boxes: Boxes) -
     chosen = torch.where(inside & torch.isfinite(chosen), chosen, torch.nan)
     largest = torch.where(torch.isfinite(breakpoints), breakpoints, 0.0).amax(-1)
     chosen = torch.where(torch.isnan(chosen), 2.0 * largest + 1.0, chosen)
-    usable = (rising > 0) & torch.isfinite(chosen)
+    # Where the derivative is 0 up to rounding the fact gains nothing, but a strict one turns `>= 0` into `> 0`.
+    zero = -FLAT * (level.abs() + (fact.abs() * boxes.magnitude).sum(-1))
+    usable = (rising > zero) & torch.isfinite(chosen)
     return torch.where(usable, chosen, torch.zeros_like(chosen))

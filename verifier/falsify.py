@@ -22,12 +22,13 @@ from rewarden.verifier.float_program import FLOAT, Atoms, FloatProgram, atoms_of
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.program import Program
 from rewarden.verifier.snap import candidates
-from rewarden.verifier.starts import Array, Domain, spread, tightened
+from rewarden.verifier.starts import Array, Domain, spread, tightened, whole
 from rewarden.verifier.witness import Witness, replay, replay_premise
 
 CHUNK = 4096  # points evaluated at once
 STEPS = 24  # of gradient ascent per start
 SHARE = 0.25  # of the box: the first step; the last is a hundredth of it
+LEAK = 0.2  # of an inactive relu's gradient
 PENALTY = 10.0  # of premise against violation, both in their spreads
 SLACK = 1e-6  # of an atom's reach: how far inside a premise projection aims, to survive rounding to float32
 REPLAYS = 24  # candidates judged exactly per round
@@ -129,17 +130,18 @@ class _Search:
         return self._judge_best(x, box, score)
 
     # ── what is sought ─────────────────────────────────────────────────────────────────────────
-    def _objective(self, x: Tensor, outside: float = 0.0) -> Tensor:
+    def _objective(self, x: Tensor, outside: float = 0.0, leak: Tensor | None = None) -> Tensor:
         """[n]: how false the falsest goal is, less a penalty for a false premise (and `outside`, as a constant, so that
         any point inside ranks before any outside); all in spreads of the margins."""
         self.points += x.shape[0]
-        calls = self.float_program.calls(x)
+        calls = self.float_program.calls(x, leak)
         kept = self.premise.best(self.premise.margins(x, calls) / self.spread_premise)
         if self.goals is None:
             return kept.amin(dim=1) if kept.shape[1] else x.sum(dim=1) * 0.0
         false = -self.goals.best(self.goals.margins(x, calls) / self.spread_goals).amin(dim=1)
         is_outside = (kept < -1e-9).any(dim=1)
-        return false - PENALTY * torch.relu(-kept).sum(dim=1) - outside * is_outside
+        unmoved = 0.0 * x.sum(dim=1)  # so that there is a gradient even where no atom reads a variable
+        return false + unmoved - PENALTY * torch.relu(-kept).sum(dim=1) - outside * is_outside
 
     def _scores(self, x: Tensor) -> Tensor:
         """[n]: for ranking, without a gradient."""
@@ -160,11 +162,12 @@ class _Search:
     def _bound(self, bound: Array, box: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(bound[box])
 
-    def _project(self, x: Tensor, lo: Tensor, hi: Tensor) -> Tensor:
-        """Onto the premise's atoms over variables, one after the other, in coordinates scaled by the box; discrete
-        variables stay. Of a disjunction, onto its most nearly true atom."""
-        width = (hi - lo) * self.free
-        for _ in range(3):
+    def _project(self, x: Tensor, lo: Tensor, hi: Tensor, width: Tensor | None = None) -> Tensor:
+        """Onto the premise's atoms over variables, one after the other, in coordinates scaled by `width`, 0 for what
+        stays (the discrete variables, unless told otherwise). Of a disjunction, onto its most nearly true atom."""
+        if width is None:
+            width = (hi - lo) * self.free
+        for slack in (SLACK, SLACK, 0.0):  # equalities have no inside: they are met in the last sweep
             for k in np.flatnonzero(self.over_variables)[:256]:
                 a, b = self.premise.starts[k], self.premise.starts[k + 1]
                 if a == b:
@@ -173,30 +176,41 @@ class _Search:
                 margins = self.premise.constant[a:b] + x @ weights.T
                 margin, which = margins.max(dim=1)
                 step = weights[which] * width
-                short = torch.relu(SLACK * step.abs().sum(dim=1) - margin)
+                short = torch.relu(slack * step.abs().sum(dim=1) - margin)
                 norm = (step * step).sum(dim=1)
                 move = torch.where(norm > 0, short / norm.clamp_min(1e-300), torch.zeros_like(norm))
                 x = torch.minimum(torch.maximum(x + move[:, None] * step * width, lo), hi)
         return x
 
     def _ascend(self, x: Tensor, lo: Tensor, hi: Tensor) -> Tensor:
-        """Sign-gradient steps for half of the starts, normalised ones for the others; each start's best point."""
-        width = (hi - lo) * self.free
-        by_sign = (torch.arange(x.shape[0]) % 2 == 0)[:, None]
+        """Sixteen kinds of ascent side by side: by the gradient's sign or its direction; with a step that shrinks on a
+        schedule (which leaves poor basins) or whenever it did not help (which climbs narrow ones); with the gradient
+        as it is or leaking through inactive relus; with discrete variables fixed, or relaxed and rounded at the end.
+        Returns each start's best point."""
+        kind = torch.arange(x.shape[0])
+        width = (hi - lo) * torch.where((kind // 8 % 2 == 0)[:, None], self.free, torch.ones_like(self.free))
+        by_sign, careful = (kind % 2 == 0)[:, None], kind // 2 % 2 == 0
+        leak = torch.where(kind // 4 % 2 == 0, 0.0, LEAK)[:, None].to(FLOAT)
         best, best_score = x, torch.full((x.shape[0],), -torch.inf, dtype=FLOAT)
-        for step in range(STEPS):
+        size = torch.where(careful, SHARE / 4, SHARE).to(FLOAT)
+        for _ in range(STEPS):
             x = x.detach().requires_grad_(True)
-            score = self._objective(x)
+            score = self._objective(x, leak=leak)
             (gradient,) = torch.autograd.grad(score.sum(), x)
             score, x = torch.nan_to_num(score.detach(), nan=-torch.inf), x.detach()
             better = score > best_score
             best, best_score = torch.where(better[:, None], x, best), torch.where(better, score, best_score)
             scaled = torch.nan_to_num(gradient) * width
             unit = scaled / scaled.abs().amax(dim=1, keepdim=True).clamp_min(1e-300)
-            size = SHARE * 0.01 ** (step / max(1, STEPS - 1))
-            x = x + size * torch.where(by_sign, torch.sign(scaled), unit) * width
-            x = self._project(torch.minimum(torch.maximum(x, lo), hi), lo, hi)
-        return best
+            step = torch.where(by_sign, torch.sign(scaled), unit)
+            failed = careful & ~better
+            # A careful start that did not gain goes back to its best point, a random way off it.
+            away = torch.from_numpy(self.rng.uniform(-1.0, 1.0, tuple(x.shape)))
+            x, step = torch.where(failed[:, None], best, x), torch.where(failed[:, None], away, step)
+            size = torch.where(careful, torch.where(better, 1.3, 0.6), 0.01 ** (1 / STEPS)) * size
+            x = x + size[:, None] * step * width
+            x = self._project(torch.minimum(torch.maximum(x, lo), hi), lo, hi, width)
+        return torch.from_numpy(whole(self.domain, best.numpy(), lo.numpy(), hi.numpy()))
 
     def _polish(self, x: Tensor, box: NDArray[np.int64], allowance: int) -> tuple[Tensor, NDArray[np.int64]]:
         """The best few, with each variable in turn put on each bound (discrete ones: another value), one kept change
@@ -244,5 +258,6 @@ class _Search:
 
 
 def _spread(margins: Tensor) -> Tensor:
-    spread = torch.nan_to_num(margins).std(dim=0, correction=0)
+    finite = torch.nan_to_num(margins)
+    spread = (finite - finite.mean(dim=0)).square().mean(dim=0).sqrt()
     return torch.where(spread > 0, spread, torch.ones_like(spread))

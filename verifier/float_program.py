@@ -17,6 +17,7 @@ from rewarden.verifier.inline import nearest
 from rewarden.verifier.program import INPUT, Layer, Program
 
 FLOAT = torch.float64
+FALSE = -1e9  # the margin of a clause without atoms: beyond all others, yet not infinite, so that ranks survive
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +54,9 @@ class Atoms:
         return self.constant + x @ self.variables.T + calls @ self.calls.T
 
     def best(self, margins: Tensor) -> Tensor:
-        """[n, clause]: each clause's largest atom margin; −inf for an empty clause."""
+        """[n, clause]: each clause's largest atom margin; `FALSE` for a clause without atoms."""
         parts = [
-            margins[:, a:b].amax(dim=1) if b > a else margins.new_full((margins.shape[0],), -torch.inf)
+            margins[:, a:b].amax(dim=1) if b > a else margins.new_full((margins.shape[0],), FALSE)
             for a, b in zip(self.starts, self.starts[1:], strict=False)
         ]
         return torch.stack(parts, dim=1) if parts else margins.new_zeros((margins.shape[0], 0))
@@ -68,11 +69,15 @@ class FloatProgram:
         self.program = program
         self._layers = tuple(_prepare(layer) for layer in program.layers)
 
-    def calls(self, x: Tensor) -> Tensor:
-        """[n, call] from points [n, variable]; differentiable almost everywhere."""
+    def calls(self, x: Tensor, leak: Tensor | None = None) -> Tensor:
+        """[n, call] from points [n, variable]; differentiable almost everywhere.
+
+        `leak` [n, 1] changes no value but gradients only: an inactive relu passes that share of its own, so that
+        ascent finds its way off a plateau on which every relu is off.
+        """
         outputs: list[Tensor] = []
         for prepared in self._layers:
-            outputs.append(_apply(prepared, x, outputs))
+            outputs.append(_apply(prepared, x, outputs, leak))
         picked = [outputs[k] for k in self.program.outputs]
         return torch.cat(picked, dim=1) if picked else x.new_zeros((x.shape[0], 0))
 
@@ -105,7 +110,14 @@ def _prepare(layer: Layer) -> _TorchLayer:
     return _TorchLayer(layer, tuple(blocks), torch.tensor(layer.bias, dtype=FLOAT))
 
 
-def _apply(prepared: _TorchLayer, x: Tensor, outputs: Sequence[Tensor]) -> Tensor:
+def _relu(z: Tensor, leak: Tensor | None) -> Tensor:
+    if leak is None:
+        return torch.relu(z)
+    off = leak * z.clamp_max(0.0)
+    return torch.relu(z) + (off - off.detach())
+
+
+def _apply(prepared: _TorchLayer, x: Tensor, outputs: Sequence[Tensor], leak: Tensor | None) -> Tensor:
     z = prepared.bias.expand(x.shape[0], -1)
     for block in prepared.blocks:
         value = x if block.source == INPUT else outputs[block.source]
@@ -114,9 +126,9 @@ def _apply(prepared: _TorchLayer, x: Tensor, outputs: Sequence[Tensor]) -> Tenso
         case "linear":
             return z
         case "relu":
-            return torch.relu(z)
+            return _relu(z, leak)
         case "gated":
             assert prepared.layer.gate_layer is not None
             assert prepared.layer.gate is not None
             shut = (outputs[prepared.layer.gate_layer] < prepared.layer.gate).all(dim=1, keepdim=True)
-            return torch.where(shut, torch.relu(z), torch.zeros_like(z))
+            return torch.where(shut, _relu(z, leak), torch.zeros_like(z))

@@ -112,9 +112,12 @@ def _effect(term: Term, loose: frozenset[str]) -> _Effect:
             same = all(e.shift == effects[0].shift for e in effects)
             return _Effect(effects[0].shift if same else None, _common_degree(effects), all(e.zero for e in effects))
         case Ite(condition, then, otherwise):
-            if not (_shift_safe(condition, loose) and _scale_safe(condition, loose)):
-                return UNDETERMINED
-            return _effect(Max((then, otherwise)), loose)
+            branch = _effect(Max((then, otherwise)), loose)  # as for max: one of the two, and which does not change
+            return _Effect(
+                branch.shift if _shift_safe(condition, loose) else None,
+                branch.degree if _scale_safe(condition, loose) else None,
+                branch.zero,
+            )
         case Quotient(left, right):
             return PLAIN if _plain(left, loose) and _plain(right, loose) else UNDETERMINED
         case Sqrt(inner):
@@ -128,9 +131,9 @@ def _product(left: Term, right: Term, loose: frozenset[str]) -> _Effect:
         return _scaled(_effect(left, loose), right.value)
     if _plain(left, loose) and _plain(right, loose):
         return PLAIN
-    # A feature times a difference of rewards still does not move with a shift, and still scales.
+    # A feature times a difference of rewards still does not move with a shift; times a reward, it still scales.
     a, b = _effect(left, loose), _effect(right, loose)
-    return _Effect(Fraction(0), 1) if a.shift == 0 == b.shift and {a.degree, b.degree} == {0, 1} else UNDETERMINED
+    return _Effect(Fraction(0) if a.shift == 0 == b.shift else None, 1 if {a.degree, b.degree} == {0, 1} else None)
 
 
 def _plain(term: Term, loose: frozenset[str]) -> bool:

@@ -189,8 +189,8 @@ class _Emitter:
             case g.Clip():
                 lo, hi = float(values[0][0]), float(values[1][0])
                 h = self._relu([(x, one)], np.full(n, -lo))
-                k = self._relu([(x, one)], np.full(n, -hi))
-                return self._linear([(h, one), (k, -one)], np.full(n, lo))
+                k = self._push(_rest(self._blocks([(h, -one)]), n, Fraction(hi) - Fraction(lo)))
+                return self._linear([(k, -one)], np.full(n, hi))
             case g.Concat():
                 return self._concat(sources)
             case _:
@@ -261,6 +261,13 @@ class _Emitter:
     def _push(self, layer: Layer) -> int:
         self.layers.append(layer)
         return len(self.layers) - 1
+
+
+def _rest(blocks: tuple[Block, ...], n: int, width: Fraction) -> Layer:
+    """relu(width − h): how much of a clip's range is left. The width of a binary32 range may need more than binary64."""
+    bias = nearest(width)
+    exact = None if Fraction(bias) == width else (width,) * n
+    return Layer("relu", blocks, _frozen(np.full(n, bias)), exact_bias=exact)
 
 
 def nearest(value: Fraction) -> float:

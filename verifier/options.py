@@ -22,7 +22,7 @@ class VerifyOptions:
     engine: Engine = "auto"  # auto: bounds, then z3 on what is small enough; bounds or z3: that one alone
     budget: int = 200_000  # boxes that branch and bound may examine, per rule
     falsify_budget: int = 60_000  # points that the search for violations may evaluate, per rule
-    z3_rlimit: int = 20_000_000  # z3 resource units, per query
+    z3_rlimit: int = 4_000_000  # z3 resource units, per query: some 5 to 40 seconds
     seed: int = 0
     batch_size: int = 1024  # boxes bounded at once
     semantics: Semantics = "real"

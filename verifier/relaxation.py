@@ -1,13 +1,13 @@
 """The lines that replace a neuron: y >= lower·z and y <= upper·z + intercept on [l, u], despite rounding.
 
-A relu is convex, so a line that is above it at l and at u is above it between them. The chord's slope may therefore be
-any number at all, and only the intercept has to be right: the larger of what the two ends need, rounded up. The slope is
-rounded up to a multiple of 2^-16, which makes 1 − slope exact and keeps an exact checker's numbers short: it can take the
-same line.
+A relu is convex, so a line that is above it at l and at u is above it between them. The chord's slope may therefore
+be any number at all, and only the intercept has to be right: the larger of what the two ends need, rounded up. The
+slope is rounded down to a multiple of 2^-40, which makes 1 − slope exact and keeps an exact checker's numbers short: it
+takes the same line, up to the rounding of l and u.
 
-A gated neuron's output is 0 (gate open) or max(z, 0). Open over the whole box: 0. Closed over the whole box: a relu whose
-default lower line is z, because r − relu(r − c) is bounded by c only if r cancels. Otherwise it is one of the two, at
-least 0 and at most what bounds a relu from above.
+A gated neuron's output is 0 (gate open) or max(z, 0). Open over the whole box: 0. Closed over the whole box: a relu
+whose default lower line is z, because r − relu(r − c) is bounded by c only if r cancels. Otherwise it is one of the
+two, at least 0 and at most what bounds a relu from above.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-CHORD_STEPS = 2.0**16
+CHORD_STEPS = 2.0**40
 SLOPE_STEPS = 256  # lower slopes in proofs are k / 256
 
 
@@ -47,7 +47,7 @@ def relu_lines(lo: Tensor, hi: Tensor, slopes: Tensor | None = None, gate: Gate 
     active, inactive = lo >= 0, hi <= 0
     unstable = ~(active | inactive)
     one, zero = torch.ones_like(lo), torch.zeros_like(lo)
-    chord = (torch.ceil(hi / (hi - lo) * CHORD_STEPS) / CHORD_STEPS).clamp(0.0, 1.0)
+    chord = (torch.floor(hi / (hi - lo) * CHORD_STEPS) / CHORD_STEPS).clamp(0.0, 1.0)
     # Two roundings at most: (1 + 2^-50) covers them, 2^-1000 what underflow may take.
     need = torch.maximum(-chord * lo, (1.0 - chord) * hi)
     intercept = torch.where(unstable, need * (1.0 + 2.0**-50) + 2.0**-1000, zero)

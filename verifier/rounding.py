@@ -129,4 +129,5 @@ def total(a: Array, a_error: Array, b: Array, b_error: Array) -> tuple[Array, Ar
     """a + b with errors; exact where one of them is 0."""
     value = a + b
     rounded = np.where((a == 0) | (b == 0), 0.0, UNIT * np.abs(value) * INFLATE + TINY)
-    return flush_small(value, np.where((a_error == 0) & (b_error == 0), rounded, (a_error + b_error) * INFLATE + rounded))
+    known = (a_error == 0) & (b_error == 0)
+    return flush_small(value, np.where(known, rounded, (a_error + b_error) * INFLATE + rounded))

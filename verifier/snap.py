@@ -2,8 +2,9 @@
 
 Searches work in float64 and miss corners by a hair; a witness is exact. Each guess gives a few exact candidates, the
 most useful first: float32 values inside the box (so that the deployed reward sees exactly the witness), the same with
-values that hug a bound put on it, and the guess itself as a rational. Discrete variables become integers, and the
-cases of an enum one-hot. Nothing here is trusted: every candidate is replayed.
+values that hug a bound put on it, or on a simple fraction (which premises with `==` are made of), and the guess itself.
+Discrete variables become integers, and the cases of an enum one-hot. Nothing here is trusted: every candidate is
+replayed.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def candidates(claim: Claim, box: Box, guess: Sequence[float]) -> Iterator[Point
         return
     integers = _integers(claim, box, guess)
     seen: set[Point] = set()
-    for snap in (_float32_inside, _hugging, _exact):
+    for snap in (_float32_inside, _hugging, _simple, _exact):
         point = tuple(
             integers[i] if i in integers else snap(v, lo, hi)
             for i, (v, (lo, hi)) in enumerate(zip(guess, box, strict=True))
@@ -82,6 +83,14 @@ def _float32_inside(value: float, lo: Fraction, hi: Fraction) -> Fraction:
         if np.isfinite(near) and lo <= Fraction(float(near)) <= hi:
             return Fraction(float(near))
     return clamped
+
+
+def _simple(value: float, lo: Fraction, hi: Fraction) -> Fraction:
+    """A fraction of small denominator, where one is as close as a bound must be to be hugged; else as `_hugging`."""
+    near = Fraction(value).limit_denominator(1000)
+    if lo <= near <= hi and abs(near - Fraction(value)) <= Fraction(HUG) * (hi - lo):
+        return near
+    return _hugging(value, lo, hi)
 
 
 def _hugging(value: float, lo: Fraction, hi: Fraction) -> Fraction:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewarden.spec_lang.claim import AffineAtom, Claim
+from rewarden.verifier.inline import nearest
 from rewarden.verifier.snap import one_hot_groups
 
 Array = NDArray[np.float64]
@@ -36,8 +37,8 @@ class Domain:
 
 def tightened(claim: Claim) -> Domain:
     """Each box cut down by the clauses of one atom over variables alone (interval propagation); empty ones dropped."""
-    lo = np.array([[float(a) for a, _ in box] for box in claim.boxes], dtype=np.float64)
-    hi = np.array([[float(b) for _, b in box] for box in claim.boxes], dtype=np.float64)
+    lo = np.array([[nearest(a) for a, _ in box] for box in claim.boxes], dtype=np.float64)
+    hi = np.array([[nearest(b) for _, b in box] for box in claim.boxes], dtype=np.float64)
     shape = (len(claim.boxes), len(claim.variables))
     lo, hi = lo.reshape(shape), hi.reshape(shape)
     discrete = np.array([v.discrete for v in claim.variables], dtype=np.bool_)
@@ -55,8 +56,8 @@ def tightened(claim: Claim) -> Domain:
 
 def _tighten(atom: AffineAtom, lo: Array, hi: Array) -> None:
     """In place: c + Σ aᵢxᵢ >= 0 bounds each xⱼ by the most that the others can bring."""
-    terms = [(i, float(a)) for i, a in atom.affine.variables]
-    most = float(atom.affine.constant) + sum((np.where(a > 0, a * hi[:, i], a * lo[:, i]) for i, a in terms), 0.0)
+    terms = [(i, nearest(a)) for i, a in atom.affine.variables]
+    most = nearest(atom.affine.constant) + sum((np.where(a > 0, a * hi[:, i], a * lo[:, i]) for i, a in terms), 0.0)
     for i, a in terms:
         rest = most - np.where(a > 0, a * hi[:, i], a * lo[:, i])
         if a > 0:
@@ -106,6 +107,18 @@ def _seed(
             continue
         picks = table[rng.integers(0, len(table), chosen.shape[0])]
         x[np.ix_(chosen, np.array(record.variables))] = picks
+
+
+def whole(domain: Domain, x: Array, lo: Array, hi: Array) -> Array:
+    """A copy with discrete variables rounded, each enum to the case that leads among those its bounds allow."""
+    out = x.copy()
+    out[:, domain.discrete] = np.clip(np.round(x[:, domain.discrete]), lo[:, domain.discrete], hi[:, domain.discrete])
+    for group in domain.groups:
+        members = np.array(group)
+        lead = x[:, members] - 10.0 * (hi[:, members] < 1.0) + 10.0 * (lo[:, members] >= 1.0)
+        out[:, members] = 0.0
+        out[np.arange(x.shape[0]), members[lead.argmax(axis=1)]] = 1.0
+    return out
 
 
 def _discretise(

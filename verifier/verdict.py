@@ -25,7 +25,6 @@ class Reason(StrEnum):
 
     BOUNDS = "Every box was settled by sound bounds; the proof can be certified."
     Z3 = "Proved by z3, no certificate proof: z3 refuted every violation, and its word is all there is."
-    EMPTY_GOALS = "The conclusion is true whatever the reward says."
     WITNESS = "A record was found for which the premise is exactly true and the conclusion exactly false."
     VACUOUS = "No record satisfies the premise: the rule says nothing. z3 refuted the premise exactly."
     BUDGET = "The budget was spent before everything was settled: a larger --budget may settle the rest."

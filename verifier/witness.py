@@ -152,7 +152,8 @@ def _margins(evaluation: Evaluation, claim: Claim, goal: int) -> tuple[Fraction,
 def _told(
     claim: Claim, artifacts: Mapping[str, Artifact], box: int, evaluation: Evaluation, goal: int | None
 ) -> Witness:
-    types = tuple(r.type for name, _ in claim.rewards for r in artifacts[name].records)
+    bound = [artifacts[name] for name, _ in claim.rewards if name in artifacts]
+    types = tuple(r.type for artifact in bound for r in artifact.records)
     records = tuple(_record(r, claim, _declared(r, claim, types), evaluation.point) for r in claim.records)
     calls = tuple(_call(claim, artifacts, evaluation, k) for k in range(len(claim.calls)))
     premise = tuple(max(evaluation.margin(a.affine) for a in clause) for clause in claim.clauses)

@@ -1,8 +1,8 @@
 """Certificate kernel, part 2: the reward artifact, from its bytes.
 
-An artifact is `manifest.json` and `tensors.safetensors`, in a folder or stored in a zip. Its name is the SHA-256 of the
-manifest, which names the SHA-256 of the tensors: both are recomputed here from the bytes that are used. A binary32 number
-is a rational with a power of two below; that is what is kept, as integers over one denominator per tensor.
+An artifact is `manifest.json` and `tensors.safetensors`, in a folder or stored in a zip. Its name is the SHA-256 of
+the manifest, which names the SHA-256 of the tensors: both are recomputed here from the bytes that are used. A binary32
+number is a rational with a power of two below; that is what is kept, as integers over one denominator per tensor.
 Standard library only.
 """
 
@@ -85,7 +85,9 @@ class Reward:
 def _two_files(path: Path) -> tuple[bytes, bytes]:
     """Manifest and tensors, from a folder or a `.rwz`."""
     if path.is_dir():
-        return read_regular(path / "manifest.json", MAX_MANIFEST), read_regular(path / "tensors.safetensors", MAX_TENSORS)
+        return read_regular(path / "manifest.json", MAX_MANIFEST), read_regular(
+            path / "tensors.safetensors", MAX_TENSORS
+        )
     found = {}
     try:
         with zipfile.ZipFile(path) as archive:
@@ -123,7 +125,9 @@ def read_tensors(data: bytes) -> dict[str, Tensor]:
     spans, tensors = [], {}
     for name, entry in header.items():
         kind, shape, offsets = fields(entry, "dtype shape data_offsets", f"tensor {name!r}")
-        sizes = tuple(integer(n, 1, MAX_TENSORS, "a size") for n in array(shape, "a shape", 2)) or refuse("a scalar tensor")
+        sizes = tuple(integer(n, 1, MAX_TENSORS, "a size") for n in array(shape, "a shape", 2))
+        if not sizes:
+            refuse(f"tensor {name!r} has no dimension")
         low, high = (integer(k, 0, MAX_TENSORS, "an offset") for k in items(offsets, 2, "data_offsets"))
         if kind != "F32" or high - low != 4 * math.prod(sizes):
             refuse(f"tensor {name!r} is not float32 of its shape")

@@ -4,8 +4,8 @@ Nothing here can be too optimistic: a proof only chooses among lines that are al
 or rounded outward. With y = max(z, 0) and l ≤ z ≤ u:
 
 - lower line: y ≥ c·z for every 0 ≤ c ≤ 1 (for z ≥ 0 because c ≤ 1, for z < 0 because c·z ≤ 0);
-- upper line: for l < 0 < u and any 0 ≤ s ≤ u/(u − l), y ≤ s·z + t with t = u − s·u: both sides meet at u; at l the right
-  side is u − s·(u − l) ≥ 0; y is convex, so it stays below the line in between. s is u/(u − l) rounded down.
+- upper line: for l < 0 < u and any 0 ≤ s ≤ u/(u − l), y ≤ s·z + t with t = u − s·u: both sides meet at u; at l the
+  right side is u − s·(u − l) ≥ 0; y is convex, so it stays below the line in between. s is u/(u − l) rounded down;
 - a neuron behind a gate is 0 or y. Where the gate may be either: ≥ 0, and below the upper line (which is ≥ 0 there).
 
 The bounds l, u hold at every point of the box *at which the leaf's facts hold*, which is all that a leaf speaks about;
@@ -42,7 +42,10 @@ class Box:
             refuse("a box has too large a common denominator")
         self.low = [x.numerator * (self.bottom // x.denominator) for x in low]
         self.high = [x.numerator * (self.bottom // x.denominator) for x in high]
-        self.coarse = ([(x << GRID) // self.bottom for x in self.low], [-((-x << GRID) // self.bottom) for x in self.high])
+        self.coarse = (
+            [(x << GRID) // self.bottom for x in self.low],
+            [-((-x << GRID) // self.bottom) for x in self.high],
+        )
 
 
 class Functional:
@@ -98,8 +101,8 @@ class Lines:
 class Bounds:
     """Bounds of every layer of a program over one box, for one leaf of a proof.
 
-    `slopes` chooses lower lines, `tight` lends facts to single bounds (side 0 lower, 1 upper). `thorough` spends back-substitution on every
-    neuron; without it, on those that interval arithmetic leaves open.
+    `slopes` chooses lower lines, `tight` lends facts to single bounds (side 0 lower, 1 upper). `thorough` spends
+    back-substitution on every neuron; without it, on those that interval arithmetic leaves open.
     """
 
     def __init__(
@@ -140,20 +143,27 @@ class Bounds:
         )
 
     def intervals(self, layer: Layer) -> tuple[list[int], list[int]]:
-        """Interval arithmetic over the sources, rounded outward to the grid."""
-        low = [b << GRID for b in layer.bias]
+        """Interval arithmetic over the sources, rounded outward to the grid.
+
+        Twice the least Σ w·v over below ≤ v ≤ above is Σ w·(below + above) − Σ |w|·(above − below); twice the
+        greatest has a plus.
+        """
+        low = [b << (GRID + 1) for b in layer.bias]
         high = low.copy()
         for block in layer.blocks:
             below, above = self.ranges[block.source]
+            middle = [a + b for a, b in zip(below, above, strict=True)]
+            spread = [a - b for a, b in zip(above, below, strict=True)]
             for k, row in enumerate(block.rows):
-                for j, w in row.items():
-                    if w > 0:
-                        low[k] += w * below[j]
-                        high[k] += w * above[j]
-                    else:
-                        low[k] += w * above[j]
-                        high[k] += w * below[j]
-        return [x // layer.bottom for x in low], [-(-x // layer.bottom) for x in high]
+                if block.lines is not None:
+                    at = sum(map(mul, block.lines[k][0], middle))
+                    reach = sum(map(mul, block.lines[k][1], spread))
+                else:
+                    at = sum(w * middle[j] for j, w in row.items())
+                    reach = sum(abs(w) * spread[j] for j, w in row.items())
+                low[k] += at - reach
+                high[k] += at + reach
+        return [x // (2 * layer.bottom) for x in low], [-(-x // (2 * layer.bottom)) for x in high]
 
     def side(self, index: int, neuron: int, side: int) -> int:
         """A lower bound of z (side 0) or of −z (side 1) of one neuron, rounded down to the grid."""
@@ -185,19 +195,19 @@ class Bounds:
             return Lines(lower, upper, shift, True)
         plain = True
         default = self.program.layers[index].kind == "gated"  # its default lower line is z
-        for k, (l, u) in enumerate(zip(low, high, strict=True)):
-            if l >= 0:
+        for k, (below, above) in enumerate(zip(low, high, strict=True)):
+            if below >= 0:
                 upper[k] = ONE
                 lower[k] = ONE if gate == "closed" else 0
-            elif u > 0:
+            elif above > 0:
                 plain = False
-                upper[k] = (u << SLOPE) // (u - l)
-                shift[k] = u * (ONE - upper[k])
+                upper[k] = (above << SLOPE) // (above - below)
+                shift[k] = above * (ONE - upper[k])
                 if gate == "closed":
                     chosen = self.slopes.get((index, k))  # 0 … 2**HALF_SLOPES, checked where it was read
                     if chosen is not None:
                         lower[k] = chosen << (SLOPE - HALF_SLOPES)
-                    elif default or u > -l:
+                    elif default or above > -below:
                         lower[k] = ONE
         if plain:
             lower, upper = [x >> SLOPE for x in lower], [x >> SLOPE for x in upper]

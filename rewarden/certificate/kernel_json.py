@@ -1,9 +1,9 @@
 """Certificate kernel, part 1: reading untrusted bytes.
 
-Everything the kernel reads passes through here: regular files of bounded size (no symlink is followed inside a bundle),
-JSON with no duplicate key, no floating-point number and no NaN, canonical form where the format asks for it, objects with
-exactly the fields they should have, integers that are not booleans, rationals in lowest terms. Whatever else is found
-raises `Refused` with a sentence. Standard library only.
+Everything the kernel reads passes through here: regular files of bounded size (no symlink is followed inside a
+bundle), JSON with no duplicate key, no floating-point number and no NaN, canonical form where the format asks for it,
+objects with exactly the fields they should have, integers that are not booleans, rationals in lowest terms. Whatever
+else is found raises `Refused` with a sentence. Standard library only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NoReturn
 
-MAX_FILE = 1 << 28  # bytes of any one file, after decompression
+MAX_FILE = 1 << 27  # bytes of any one file, after decompression
 MAX_DIGITS = 2000  # of one rational; a product of two subnormal doubles has 650
 _RATIONAL = re.compile(r"(-?(?:0|[1-9][0-9]*))(?:/([1-9][0-9]*))?", re.ASCII)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)

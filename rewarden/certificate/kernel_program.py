@@ -1,8 +1,8 @@
 """Certificate kernel, part 3: the program of a claim, "Program" in docs/formats.md, in exact integers.
 
-A layer computes z = (Σ W_s·v_s + b) / bottom from earlier layers v_s (source −1: the claim's variables), W and b integers;
-its output is z, max(z, 0), or max(z, 0) behind a gate. The kernel derives the layers itself from the claim and the
-artifacts, so a proof can name neurons but not define them. Standard library only.
+A layer computes z = (Σ W_s·v_s + b) / bottom from earlier layers v_s (source −1: the claim's variables), W and b
+integers; its output is z, max(z, 0), or max(z, 0) behind a gate. The kernel derives the layers itself from the claim
+and the artifacts, so a proof can name neurons but not define them. Standard library only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from rewarden.certificate.kernel_json import refuse
 
 INPUT = -1  # the source that stands for the variables
 MAX_LAYERS = 20_000
-MAX_ENTRIES = 1 << 23  # non-zero weights of one program
+MAX_ENTRIES = 1 << 22  # non-zero weights of one program
+MAX_WIDTH = 1 << 14  # of a concatenation; other ops have no more outputs than they have weights or inputs
 MAX_BITS = 20_000  # of a common denominator
 Row = dict[int, int]  # column → non-zero entry
 Rows = list[Row]
@@ -54,12 +55,13 @@ def affine_of(constant: Fraction, variables: dict[int, Fraction], calls: dict[in
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The weights on one source, by row; and by column, dense, where that makes the dot products faster."""
+    """The weights on one source, by row; where most are not zero also dense, for fast dot products."""
 
     source: int
     width: int  # of the source
     rows: Rows
-    columns: list[list[int]] | None
+    columns: list[list[int]] | None  # dense: Wᵀ
+    lines: list[tuple[list[int], list[int]]] | None  # dense: each row of W, and of |W|
 
     def pull(self, row: list[int]) -> list[int]:
         """row · W."""
@@ -130,7 +132,9 @@ class _Builder:
             elif index not in done:
                 node = reward.nodes[index]
                 sources = tuple(done[k] for k in node.inputs)
-                done[index] = self.piece((node.op, sources, node.tensors), partial(self.node, node.op, sources, node.tensors))
+                done[index] = self.piece(
+                    (node.op, sources, node.tensors), partial(self.node, node.op, sources, node.tensors)
+                )
         layer = done[reward.output]
         if self.program.width(layer) != 1:
             refuse("the output of a reward must have width 1")
@@ -147,7 +151,9 @@ class _Builder:
     def arguments(self, arguments: tuple[Affine, ...]) -> int:
         bottom = math.lcm(*(a.bottom for a in arguments))
         rows = [{k: x * (bottom // a.bottom) for k, x in a.variables} for a in arguments]
-        return self.emit("linear", [(INPUT, rows, bottom)], [a.constant * (bottom // a.bottom) for a in arguments], bottom)
+        return self.emit(
+            "linear", [(INPUT, rows, bottom)], [a.constant * (bottom // a.bottom) for a in arguments], bottom
+        )
 
     def node(self, op: str, sources: tuple[int, ...], tensors: tuple[Tensor, ...]) -> int:
         """One op of the table in docs/formats.md."""
@@ -177,10 +183,11 @@ class _Builder:
                 lo, hi = (self.shaped(t, (1,)) for t in tensors)
                 if lo.values[0] * hi.bottom > hi.values[0] * lo.bottom:
                     refuse("a clip must have lo <= hi")
-                h = self.emit("relu", [(x, eye, 1)], [-lo.values[0]] * n, lo.bottom)
-                k = self.emit("relu", [(x, eye, 1)], [-hi.values[0]] * n, hi.bottom)
                 minus = _diagonal([-1] * n)
-                return self.emit("linear", [(h, eye, 1), (k, minus, 1)], [lo.values[0]] * n, lo.bottom)
+                h = self.emit("relu", [(x, eye, 1)], [-lo.values[0]] * n, lo.bottom)
+                span = hi.values[0] * lo.bottom - lo.values[0] * hi.bottom  # hi − lo, over both bottoms
+                k = self.emit("relu", [(h, minus, 1)], [span] * n, hi.bottom * lo.bottom)
+                return self.emit("linear", [(k, minus, 1)], [hi.values[0]] * n, hi.bottom)
             case "min" | "max":
                 return self.extreme(x, 1 if op == "max" else -1)
             case "concat":
@@ -197,12 +204,13 @@ class _Builder:
             return self.emit("linear", [(a, eye, 1), (b, eye if op == "add" else minus, 1)])
         if op not in ("minimum", "maximum"):
             refuse(f"no layers for {op}")
-        h = self.emit("relu", [(a, eye, 1), (b, minus, 1)])  # max(a, b) = b + relu(a − b), min(a, b) = a − relu(a − b)
+        # max(a, b) = b + relu(a − b), min(a, b) = a − relu(a − b)
+        h = self.emit("relu", [(a, eye, 1), (b, minus, 1)])
         return self.emit("linear", [(b, eye, 1), (h, eye, 1)] if op == "maximum" else [(a, eye, 1), (h, minus, 1)])
 
     def concat(self, sources: tuple[int, ...]) -> int:
         total, start, parts = sum(map(self.program.width, sources)), 0, []
-        if total * len(sources) > MAX_ENTRIES:
+        if total > MAX_WIDTH or total * len(sources) > MAX_ENTRIES:
             refuse("the program is too large for this kernel")
         for s in sources:
             width = self.program.width(s)
@@ -216,7 +224,8 @@ class _Builder:
         """max (sign 1) or min (sign −1) over a vector: m := m ± relu(±(xᵢ − m))."""
         m = self.emit("linear", [(x, [{0: 1}], 1)])
         for i in range(1, self.program.width(x)):
-            h = self.emit("relu", [(x, [{i: sign}], 1), (m, [{0: -sign}], 1)])
+            parts = [(x, [{i: sign}], 1), (m, [{0: -sign}], 1)]
+            h = self.emit("relu", parts[::sign])
             m = self.emit("linear", [(m, [{0: 1}], 1), (h, [{0: sign}], 1)])
         return m
 
@@ -272,8 +281,11 @@ class _Builder:
         width, count = self.program.width(source), sum(map(len, rows))
         self.entries += count
         dense = 4 * count > width * len(rows)
-        columns = [[row.get(j, 0) for row in rows] for j in range(width)] if dense else None
-        return Block(source, width, rows, columns)
+        if not dense:
+            return Block(source, width, rows, None, None)
+        full = [[row.get(j, 0) for j in range(width)] for row in rows]
+        columns = [[row[j] for row in full] for j in range(width)]
+        return Block(source, width, rows, columns, [(row, list(map(abs, row))) for row in full])
 
 
 def _diagonal(entries: Sequence[int]) -> Rows:

@@ -197,7 +197,9 @@ def walk(claim: Claim, goal: int, box: int, value: object) -> Iterator[Leaf]:
             case ["cut", variable, at]:
                 k = integer(variable, 0, len(low) - 1, "a cut variable")
                 cut = rational(at, "a cut")
-                left, right = (Fraction(math.floor(cut)), Fraction(math.floor(cut) + 1)) if claim.discrete[k] else (cut, cut)
+                left, right = (
+                    (Fraction(math.floor(cut)), Fraction(math.floor(cut) + 1)) if claim.discrete[k] else (cut, cut)
+                )
                 # no point lies between left and right; and each side is smaller than the whole
                 if not (low[k] <= left < high[k] and (claim.discrete[k] or low[k] < cut)):
                     refuse("a cut lies outside its box")
@@ -219,7 +221,7 @@ def walk(claim: Claim, goal: int, box: int, value: object) -> Iterator[Leaf]:
 
 
 def check_leaf(claim: Claim, program: Program, leaf: Leaf) -> None:
-    """Refused unless the leaf's bound, computed here, settles its goal at every point of its box where its facts hold."""
+    """Refused unless the leaf's bound, computed here, settles its goal wherever in its box its facts hold."""
     number, multipliers, slopes, tight = items(leaf.body, 4, "a leaf")
     goal = claim.goals[leaf.goal]
     which = integer(number, -1, len(goal) - 1, "a goal's atom")
@@ -244,8 +246,8 @@ def check_leaf(claim: Claim, program: Program, leaf: Leaf) -> None:
             target.add_affine(program, goal[which].form, 1, 1)
         target.subtract_terms(program, terms)
         value, _ = bounds.lower_bound(target)
-        # goal = F + Σ λ·fact with F ≥ value: with value > 0, or = 0 and a strict fact (which adds more than 0), goal > 0.
-        # Without a goal the same says 0 > 0 of a point at which the facts hold: there is none.
+        # goal = F + Σ λ·fact and F ≥ value: if value > 0, or value = 0 and a fact is strict (it adds more than 0), then
+        # goal > 0. Without a goal the same says 0 > 0 of any point at which the facts hold: there is none.
         if value > 0 or (value == 0 and (strict_fact or (which >= 0 and not goal[which].strict))):
             return
     refuse("a leaf's bound does not settle its goal")
@@ -261,7 +263,9 @@ def _terms(claim: Claim, cases: Sequence[Fact], value: object) -> tuple[Terms, b
         if len(claim.clauses[k]) != 1 and (k, i) not in cases:
             refuse("a leaf uses an atom that no case above it has chosen")
         m, e = items(weight, 2, "a weight")
-        terms.append((claim.clauses[k][i].form, integer(m, 1, 1 << 256, "a weight's m"), integer(e, -4096, 4096, "its e")))
+        terms.append(
+            (claim.clauses[k][i].form, integer(m, 1, 1 << 256, "a weight's m"), integer(e, -4096, 4096, "its e"))
+        )
         strict = strict or claim.clauses[k][i].strict
     return terms, strict
 

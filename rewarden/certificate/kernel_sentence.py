@@ -1,7 +1,7 @@
 """Certificate kernel, part 6: a claim as a sentence.
 
-What was checked is the claim, so the kernel says the claim, in full and in its own words. Nothing here decides anything.
-Standard library only.
+What was checked is the claim, so the kernel says the claim, in full and in its own words. Nothing here decides
+anything. Standard library only.
 """
 
 from __future__ import annotations
@@ -77,6 +77,9 @@ def number(x: Fraction) -> str:
     """Exact: an integer, a short decimal where there is one, else p/q."""
     for places in range(1, 10):
         if x.denominator != 1 and (x * 10**places).denominator == 1:
-            sign, digits = "-" if x < 0 else "", str(abs(x.numerator) * 10**places // x.denominator).rjust(places + 1, "0")
+            sign, digits = (
+                "-" if x < 0 else "",
+                str(abs(x.numerator) * 10**places // x.denominator).rjust(places + 1, "0"),
+            )
             return f"{sign}{digits[:-places]}.{digits[-places:]}"
     return str(x)

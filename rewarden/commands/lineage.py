@@ -32,15 +32,17 @@ def log(
     artifact: ArtifactPath,
     near: Annotated[
         list[Path] | None,
-        typer.Option("--in", metavar="DIR", help="Look for parents here too; repeatable. Siblings are looked at anyway."),
+        typer.Option(
+            "--in", metavar="DIR", help="Look for parents here too; repeatable. Siblings are looked at anyway."
+        ),
     ] = None,
 ) -> int:
     """An artifact's history, newest first: what made it of its parent, and what that guarantees."""
-    from rewarden.inspection import history, log_lines
+    from rewarden.inspection import history_of, log_lines
     from rewarden.output import emit
     from rewarden.reward.store import load_artifact
 
     folders = [artifact.resolve().parent, *(near or ())]
-    for number, (place, entry) in enumerate(history(artifact, load_artifact(artifact), folders)):
-        emit(([""] if number else []) + log_lines(place, entry))
+    for number, entry in enumerate(history_of(load_artifact(artifact), folders)):
+        emit(([""] if number else []) + log_lines(entry))
     return exits.PROVED

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 SpecFile = Annotated[
-    Path | None, typer.Argument(metavar="[SPEC]", help="The spec (.rwd); by default that of rewarden.toml.")
+    Path | None, typer.Argument(metavar="SPEC", help="The spec (.rwd); by default that of rewarden.toml.")
 ]
 Rewards = Annotated[
     list[str] | None,
@@ -22,7 +22,7 @@ Rewards = Annotated[
 Rules = Annotated[list[str] | None, typer.Option("--rule", metavar="NAME", help="Only this rule; repeatable.")]
 Params = Annotated[
     list[str] | None,
-    typer.Option("--param", metavar="NAME=VALUE", help="A param's value, such as eps=0.02 or 'v_safe=2 [m/s]'."),
+    typer.Option("--param", metavar="NAME=VALUE", help="A param's value, such as eps=0.02 or 'v_safe=2 \\[m/s]'."),
 ]
 Engine = Annotated[str | None, typer.Option(help="auto, bounds or z3.", show_default="auto")]
 Semantics = Annotated[str | None, typer.Option(help="real or float32.", show_default="real")]

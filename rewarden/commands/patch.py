@@ -35,7 +35,7 @@ def patch(
     from rewarden.atomic import require_free
     from rewarden.binding import Asked, bind, patch_options, verify_options
     from rewarden.output import emit, result_lines
-    from rewarden.progress import progress
+    from rewarden.progress import per_rule, progress
     from rewarden.results import write_result
 
     bound = bind(Asked(spec, reward or (), param or (), rule or ()))
@@ -47,7 +47,7 @@ def patch(
             patch_options(bound.config, ring),
             verify_options=chosen,
             rules=bound.rules,
-            progress=report,
+            progress=per_rule(report),
             rewards=bound.rewards,
         )
     if not quiet:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rewarden import exits
 from rewarden.commands import options
 
+if TYPE_CHECKING:
+    from rewarden.spec_lang import Spec
+
 
 def check(
     specs: Annotated[
-        list[Path] | None, typer.Argument(metavar="[SPEC]...", help="Spec files; by default those of rewarden.toml.")
+        list[Path] | None, typer.Argument(metavar="SPEC...", help="Spec files; by default those of rewarden.toml.")
     ] = None,
     param: options.Params = None,
     quiet: options.Quiet = False,
@@ -27,7 +30,7 @@ def check(
     for path in all_specs(specs or ()):
         try:
             spec, _ = load_asked_spec(Asked(spec=path, params=param or ()))
-            rows = {name: len(spec.table(name).values) for name in spec.data}
+            rows = {name: _rows(spec, name) for name in spec.data}
         except RewardenError as error:
             note(error.render())
             statuses.append(exits.UNUSABLE)
@@ -37,9 +40,29 @@ def check(
     return exits.worst(statuses)
 
 
-def _lines(path: Path, spec: object, rows: dict[str, int]) -> list[str]:
-    rules = list(spec.rules)  # type: ignore[attr-defined]
-    must = sum(rule.severity == "must" for rule in rules)
-    lines = [f"{path}: {len(rules)} rules ({must} must), {len(rows)} data sets: fine"]
+def _rows(spec: Spec, data: str) -> int:
+    """Read every member of a data set, which checks it; its number of rows."""
+    return max(len(spec.table(data, member).values) for member, _ in spec.data[data].members)
+
+
+def _lines(path: Path, spec: Spec, rows: dict[str, int]) -> list[str]:
+    must = sum(rule.severity == "must" for rule in spec.rules)
+    lines = [f"{path}: {len(spec.rules)} rules ({must} must), {len(rows)} data sets: fine"]
     lines += [f"  data {name}: {count} rows, every one in range" for name, count in rows.items()]
     return lines
+
+
+def explain(code: Annotated[str, typer.Argument(metavar="CODE", help="The code of an error, such as U02.")]) -> int:
+    """Say what an error's code means, in a paragraph."""
+    import textwrap
+
+    from rewarden.nearby import did_you_mean
+    from rewarden.output import emit
+    from rewarden.spec_lang.codes import EXPLANATIONS
+    from rewarden.spec_lang.errors import UsageError
+
+    text = EXPLANATIONS.get(code.upper())
+    if text is None:
+        raise UsageError("G60", f"no explanation is kept for {code}", help=did_you_mean(code.upper(), EXPLANATIONS))
+    emit([f"{code.upper()}:", *textwrap.wrap(text, 96, initial_indent="  ", subsequent_indent="  ")])
+    return exits.PROVED

@@ -34,20 +34,22 @@ def verify(
     """Prove each rule, or show the exact record for which it fails."""
     from rewarden import api
     from rewarden.binding import Asked, bind, verify_options
-    from rewarden.progress import progress
+    from rewarden.progress import per_rule, progress
 
     bound = bind(Asked(spec, reward or (), param or (), rule or ()))
     given = {"engine": engine, "semantics": semantics, "budget": budget, "timeout": timeout}
     chosen = verify_options(bound.config, given)
     _require_free(certificate)
     with progress(quiet) as report:
-        result = api.verify(bound.spec, chosen, rules=bound.rules, progress=report, rewards=bound.rewards)
+        told = per_rule(report)
+        result = api.verify(bound.spec, chosen, rules=bound.rules, progress=told, rewards=bound.rewards)
     _show(bound, result, quiet)
     _write(result, json)
     if html is not None:
-        from rewarden.report import from_verification
+        from rewarden.atomic import write_text
+        from rewarden.report import Story, render
 
-        from_verification(bound, result).write(html)
+        write_text(html, render(Story(f"Verification of {bound.spec_path.name}", bound.spec, result, bound.rewards)))
     if certificate is not None:
         api.certify(result, out=certificate)
     return result.exit_status
@@ -66,12 +68,13 @@ def falsify(
     """Search for violations only, fast. Finding none proves nothing: the rule is then unknown."""
     from rewarden import api
     from rewarden.binding import Asked, bind, verify_options
-    from rewarden.progress import progress
+    from rewarden.progress import per_rule, progress
 
     bound = bind(Asked(spec, reward or (), param or (), rule or ()))
     chosen = verify_options(bound.config, {"falsify_budget": budget, "timeout": timeout})
     with progress(quiet) as report:
-        result = api.falsify(bound.spec, chosen, rules=bound.rules, progress=report, rewards=bound.rewards)
+        told = per_rule(report)
+        result = api.falsify(bound.spec, chosen, rules=bound.rules, progress=told, rewards=bound.rewards)
     _show(bound, result, quiet)
     _write(result, json)
     # Nothing found is nothing to object to: a search that fails is not an inconclusive proof.

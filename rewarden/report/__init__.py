@@ -1,8 +1,8 @@
 """The report: one self-contained HTML file that an auditor reads, prints and files.
 
 Read in this order: `story` (what a report is made of), `slices` (cuts through a reward, as arrays), `pictures` (arrays
-to SVG), `rulecards` (one rule as HTML), `page` (the whole). No network, no scripts, no fonts: text, tables and drawings in
-one file, in light and dark, on screen and on paper. Matplotlib is imported only when a picture is drawn.
+to SVG), `rulecards` (one rule as HTML), `page` (the whole). No network, no scripts, no fonts: text, tables and drawings
+in one file, in light and dark, on screen and on paper. Matplotlib is imported only when a picture is drawn.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ def text(value: object) -> Html:
 def tag(name: str, *children: object, **attributes: str) -> Html:
     """An element; `cls` stands for class, and an underscore in an attribute for a hyphen."""
     given = "".join(
-        f' {("class" if key == "cls" else key.replace("_", "-"))}="{escape(value)}"' for key, value in attributes.items()
+        f' {("class" if key == "cls" else key.replace("_", "-"))}="{escape(value)}"'
+        for key, value in attributes.items()
     )
     return Html(f"<{name}{given}>{''.join(text(c) for c in children)}</{name}>")
 

@@ -43,13 +43,13 @@ def _masthead(story: Story) -> Html:
     must = [r for r in story.result.rules if r.severity == "must"]
     proved = sum(str(r.verdict) == "proved" for r in must)
     good = proved == len(must)
-    if good:
-        sentence = f"All {len(must)} must rules are proved."
-    else:
-        sentence = f"{proved} of {len(must)} must rules are proved."
+    sentence = f"All {len(must)} must rules are proved." if good else f"{proved} of {len(must)} must rules are proved."
     rows: list[tuple[object, object, object]] = [("spec", story.spec.name, _digest(story.result.spec or ""))]
     for name, artifact in story.rewards.items():
         rows.append((f"reward {name}", _origin(artifact), _digest(artifact.digest)))
+    if story.certificate is not None:
+        word = "accepted" if story.certificate.accepted else "rejected"
+        rows.append(("certificate", tag("span", word, cls=f"badge {word}"), story.certificate.summary))
     return tag(
         "header",
         tag("p", "Rewarden report", cls="eyebrow"),
@@ -167,9 +167,14 @@ def _reward(caption: str, artifact: Artifact) -> Html:
     if artifact.learner is not None:
         rows.append(("learner", f"{artifact.learner.name}, seed {artifact.learner.seed}"))
         rows += [(key, value) for key, value in artifact.learner.record.items()]
+    files: dict[tuple[str, int], list[str]] = {}
     for source in artifact.data:
-        rows.append(("learned from", join([f"{source.name}, {source.rows} rows ", _digest(source.bytes_digest)])))
-    return tag("section", tag("h3", caption), tag("p", _origin(artifact), cls="fine"), table((), rows, "facts"), cls="card")
+        files.setdefault((source.bytes_digest, source.rows), []).append(source.name)
+    for (digest, count), names in files.items():
+        rows.append(("learned from", join([f"{', '.join(names)}, {count} rows ", _digest(digest)])))
+    return tag(
+        "section", tag("h3", caption), tag("p", _origin(artifact), cls="fine"), table((), rows, "facts"), cls="card"
+    )
 
 
 def _origin(artifact: Artifact) -> str:
@@ -209,10 +214,13 @@ def _limits() -> Html:
         tag("h4", "How to read this"),
         tag(
             "p",
-            tag("b", "Proved"), " means for every record in the declared ranges that satisfies the assumptions, over the real "
+            tag("b", "Proved"),
+            " means for every record in the declared ranges that satisfies the assumptions, over the real "
             "numbers, the reward's stored weights taken as exact rationals. ",
-            tag("b", "Violated"), " means that the record shown makes the premise exactly true and the conclusion exactly false. ",
-            tag("b", "Unknown"), " means neither. Pictures are drawings: no verdict rests on them.",
+            tag("b", "Violated"),
+            " means that the record shown makes the premise exactly true and the conclusion exactly false. ",
+            tag("b", "Unknown"),
+            " means neither. Pictures are drawings: no verdict rests on them.",
         ),
         tag("p", "All of this concerns the reward, not any policy or machine that optimises it."),
         tag("p", f"Rewarden {__version__}", cls="fine"),

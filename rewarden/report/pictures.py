@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from rewarden.report.slices import Line, Plane
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
 _INK = "#010203"  # stands for the page's text colour; replaced by currentColor in the SVG
 _SOFT = "#8a8f98"
@@ -32,13 +33,14 @@ def draw_plane(plane: Plane, name: str) -> str:
     hi = max(float(v.max()) for v in plane.values.values())
     for ax, caption in zip(axes, versions, strict=False):
         image = _map(ax, plane, plane.values[caption], ("viridis", lo, hi if hi > lo else lo + 1))
-        ax.set_title(caption)
+        ax.set_title(caption, color=_INK, fontsize=9.5, fontweight="bold")
     _bar(figure, image, list(axes[: len(versions)]), "reward")
     if changed:
         change = plane.values[versions[1]] - plane.values[versions[0]]
         most = float(np.abs(change).max()) or 1.0
         image = _map(axes[-1], plane, change, ("RdBu", -most, most))
-        axes[-1].set_title("change" if change.any() else "change: none")
+        heading = "change" if change.any() else "change: none"
+        axes[-1].set_title(heading, color=_INK, fontsize=9.5, fontweight="bold")
         _bar(figure, image, [axes[-1]], "difference")
     axes[0].set_ylabel(plane.y.label)
     return _svg(figure, name)
@@ -55,7 +57,7 @@ def draw_line(line: Line, name: str) -> str:
     first = next(iter(line.values.values()))
     for mark, place in line.marks.items():
         height = float(np.interp(place, line.x.ticks, first))
-        ax.plot([place], [height], "o", color=_WITNESS, markersize=6, zorder=4)
+        ax.plot([place], [height], "o", color=_WITNESS, markersize=6, zorder=4, clip_on=False)
         ax.annotate(mark, (place, height), textcoords="offset points", xytext=(6, 6), color=_WITNESS, fontweight="bold")
     ax.set_xlabel(line.x.label)
     ax.set_ylabel("reward")
@@ -74,7 +76,6 @@ def _canvas(panels: int, height: float, width: float | None = None) -> tuple[Fig
     for ax in axes:
         ax.patch.set_alpha(0.0)
         ax.tick_params(colors=_INK, labelsize=8, length=3)
-        ax.title.set(color=_INK, fontsize=9.5, fontweight="bold")
         ax.xaxis.label.set(color=_INK, fontsize=8.5)
         ax.yaxis.label.set(color=_INK, fontsize=8.5)
         for spine in ax.spines.values():
@@ -82,7 +83,7 @@ def _canvas(panels: int, height: float, width: float | None = None) -> tuple[Fig
     return figure, tuple(axes)
 
 
-def _map(ax: Axes, plane: Plane, values: np.ndarray, scale: tuple[str, float, float]) -> Any:
+def _map(ax: Axes, plane: Plane, values: np.ndarray, scale: tuple[str, float, float]) -> AxesImage:
     colours, lo, hi = scale
     x, y = plane.x.ticks, plane.y.ticks
     extent = (float(x[0]), float(x[-1]), float(y[0]), float(y[-1]))
@@ -95,12 +96,23 @@ def _map(ax: Axes, plane: Plane, values: np.ndarray, scale: tuple[str, float, fl
     if plane.premise.any() and not plane.premise.all():
         for colour, weight in (("#000000", 2.6), (_REGION, 1.3)):
             ax.contour(x, y, plane.premise.astype(float), levels=[0.5], colors=colour, linewidths=weight)
-    ax.plot([plane.x.here], [plane.y.here], "X", color=_WITNESS, markersize=8, markeredgecolor="#ffffff")
+    ax.plot(
+        [plane.x.here],
+        [plane.y.here],
+        "X",
+        color=_WITNESS,
+        markersize=8,
+        markeredgecolor="#ffffff",
+        clip_on=False,
+        zorder=5,
+    )
+    ax.set_xlim(x[0], x[-1])
+    ax.set_ylim(y[0], y[-1])
     ax.set_xlabel(plane.x.label)
     return image
 
 
-def _bar(figure: Figure, image: Any, axes: list[Axes], label: str) -> None:
+def _bar(figure: Figure, image: AxesImage, axes: list[Axes], label: str) -> None:
     bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02, aspect=24)
     bar.ax.tick_params(colors=_INK, labelsize=7.5, length=2)
     bar.set_label(label, color=_INK, fontsize=8)
@@ -124,4 +136,7 @@ def _svg(figure: Figure, name: str) -> str:
     # Ids are shared by the whole page: each picture keeps to its own.
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = text.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
-    return re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg \1 role="img" preserveAspectRatio="xMinYMid meet">', text, count=1)
+    # drawn at most at a third above its natural size, so that one panel is not blown up to the width of three
+    widest = round(figure.get_figwidth() * 72 * 1.34)
+    opening = rf'<svg \1 role="img" preserveAspectRatio="xMinYMid meet" style="max-width:{widest}px">'
+    return re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', opening, text, count=1)

@@ -9,7 +9,9 @@ from rewarden.report.markup import Html, join, table, tag, text
 from rewarden.report.slices import compares_records, line_of, plane_of
 from rewarden.report.story import Story
 from rewarden.reward.artifact import Artifact
+from rewarden.spec_lang.claim import Claim
 from rewarden.spec_lang.features import Feature
+from rewarden.spec_lang.obligation import Obligation
 from rewarden.spec_lang.source import Span
 from rewarden.verifier.verdict import RuleResult
 from rewarden.verifier.witness import FeatureValue, Witness
@@ -49,8 +51,8 @@ def badge(verdict: object) -> Html:
 
 
 def verdicts(before: RuleResult | None, after: RuleResult) -> Html:
-    """`violated → proved`, or one word where there is no before."""
-    if before is None:
+    """`violated → proved`, or one word where nothing changed."""
+    if before is None or before.verdict == after.verdict:
         return badge(after.verdict)
     return join([badge(before.verdict), tag("span", " → ", cls="arrow"), badge(after.verdict)])
 
@@ -71,9 +73,7 @@ def _head(story: Story, before: RuleResult | None, after: RuleResult) -> Html:
 def _source(story: Story, rule: str) -> Html:
     span = story.spec.obligation(rule).rule.span
     lines = excerpt(span)
-    body = join(
-        (tag("span", tag("i", str(number_)), text(" " + line), cls="line") for number_, line in lines), "\n"
-    )
+    body = join((tag("span", tag("i", str(number_)), text(line), cls="line") for number_, line in lines))
     return tag("figure", tag("pre", body), tag("figcaption", f"{span.source.name}, line {lines[0][0]}"), cls="source")
 
 
@@ -114,7 +114,8 @@ def _facts(story: Story, after: RuleResult, before: RuleResult | None) -> Html:
 def _work(result: RuleResult) -> str:
     words = [(result.work.points, "points tried"), (result.work.boxes, "boxes bounded")]
     words.append((result.work.z3_rlimit, "z3 units"))
-    return ", ".join(f"{count:,} {what}".replace(",", "\N{NARROW NO-BREAK SPACE}", 1) for count, what in words if count) or "none"
+    told = [f"{count:,} {what}".replace(",", "\N{NARROW NO-BREAK SPACE}") for count, what in words if count]
+    return ", ".join(told) or "none"
 
 
 # ── witness ────────────────────────────────────────────────────────────────────────────────────
@@ -129,16 +130,14 @@ def _witness(story: Story, witness: Witness, *, mended: bool) -> Html:
         tables.append(
             tag("div", tag("h5", f"{record.name}: {record.type_name}"), table((), rows, "witness"), cls="record")
         )
-    rewards = [
-        (tag("code", call.text), number(float(call.exact)), number(call.deployed)) for call in witness.calls
-    ]
+    rewards = [(tag("code", call.text), number(float(call.exact)), number(call.deployed)) for call in witness.calls]
     fails = number(float(witness.violation)) if witness.violation > 0 else "0 (a strict inequality, met with equality)"
     return tag(
         "div",
         tag("h4", heading),
         tag("div", *tables, cls="records"),
         table(("reward", "exact", "as deployed (binary32)"), rewards, "values"),
-        tag("p", "The conclusion fails by ", tag("b", fails), ". The record was checked in exact arithmetic.", cls="fine"),
+        tag("p", "The conclusion fails by ", tag("b", fails), ", in exact arithmetic.", cls="fine"),
         cls="found",
     )
 
@@ -167,32 +166,67 @@ def _picture(story: Story, before: RuleResult | None, after: RuleResult) -> Html
     claim = after.claim or (before.claim if before is not None else None)
     if not told or claim is None or not claim.calls:
         return Html("")
-    witness = told[0]
-    point = [float(v) for v in witness.point]
-    names = {call.reward for call in claim.calls}
-    versions = _versions(story, names)
+    point = [float(v) for v in told[0].point]
+    versions = _versions(story, {claim.calls[0].reward})
     if not versions:
         return Html("")
-    from rewarden.report.pictures import draw_line, draw_plane
-
     obligation = story.spec.obligation(after.rule)
     if compares_records(claim):
-        line = line_of(obligation, claim, point, versions)
-        if line is None:
-            return Html("")
-        caption = f"{_call(claim.calls[0].reward)} along {line.x.label}, everything else as in the record above."
-        return _figure(draw_line(line, f"p-{after.rule}"), caption, "line")
+        shown = any(r is not None and r.witness is not None for r in (after, before))
+        others = "the record above" if shown else "a record that satisfies the premise"
+        return _along(claim, point, versions, others)
+    caption = "every other feature as at the cross."
+    if len({call.reward for call in claim.calls}) > 1 and (elsewhere := _mended_point(story, claim)) is not None:
+        # A rule about the edit itself says most where the edit was made.
+        rule, point = elsewhere
+        caption = f"every other feature as in the record that broke {rule}."
+    return _across(obligation, claim, point, versions, caption)
+
+
+def _along(
+    claim: Claim,
+    point: list[float],
+    versions: Mapping[str, Mapping[str, Artifact]],
+    others: str,
+) -> Html:
+    from rewarden.report.pictures import draw_line
+
+    line = line_of(claim, point, versions)
+    if line is None:
+        return Html("")
+    caption = f"{claim.calls[0].reward} along {line.x.label}, everything else as in {others}."
+    return _figure(draw_line(line, f"p-{claim.rule}"), caption, "line")
+
+
+def _across(
+    obligation: Obligation,
+    claim: Claim,
+    point: list[float],
+    versions: Mapping[str, Mapping[str, Artifact]],
+    others: str,
+) -> Html:
+    from rewarden.report.pictures import draw_plane
+
     plane = plane_of(obligation, claim, point, versions)
     if plane is None:
         return Html("")
-    quantity = " − ".join(_call(name) for name in sorted(names, key=lambda n: n != claim.calls[0].reward))
-    caption = (
-        f"{quantity} over {plane.x.label} and {plane.y.label}; every other feature as at the cross. "
-        "White outline: where the premise holds."
-    )
+    caption = f"{claim.calls[0].reward} over {plane.x.label} and {plane.y.label}; {others} "
+    side = "on the side of the cross" if plane.here_holds else "on the other side than the cross"
+    caption += f"White outline: the premise holds {side}."
     if not plane.possible.all():
         caption += " Grey veil: records that the assumptions rule out."
-    return _figure(draw_plane(plane, f"p-{after.rule}"), caption, "plane")
+    return _figure(draw_plane(plane, f"p-{claim.rule}"), caption, "plane")
+
+
+def _mended_point(story: Story, claim: Claim) -> tuple[str, list[float]] | None:
+    """The witness of a rule that an edit mended, where it is a point of this claim's variables too."""
+    for edit in story.edits:
+        result = result_of(story, edit.rule)
+        if result is not None and result.witness is not None and result.claim is not None:
+            columns = [v.name.partition(".")[2] for v in result.claim.variables]
+            if columns == [v.name.partition(".")[2] for v in claim.variables]:
+                return edit.rule, [float(v) for v in result.witness.point]
+    return None
 
 
 def _versions(story: Story, names: set[str]) -> Mapping[str, Mapping[str, Artifact]]:
@@ -207,10 +241,6 @@ def _versions(story: Story, names: set[str]) -> Mapping[str, Mapping[str, Artifa
     if names <= set(story.rewards):
         versions["after" if versions else "reward"] = story.rewards
     return versions
-
-
-def _call(name: str) -> str:
-    return f"{name}"
 
 
 def _figure(svg: str, caption: str, cls: str) -> Html:

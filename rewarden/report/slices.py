@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,6 +59,7 @@ class Plane:
     values: Mapping[str, Array]
     premise: NDArray[np.bool_]
     possible: NDArray[np.bool_]
+    here_holds: bool  # whether the premise holds at the witness itself
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,10 +76,9 @@ def plane_of(
 ) -> Plane | None:
     """A cut along two features through `point` (one value per variable); None where fewer than two can vary.
 
-    `versions` maps a caption ("before") to artifacts by reward name. A rule that compares two rewards of one record is
-    drawn as their difference.
+    `versions` maps a caption ("before") to artifacts by reward name; drawn is the reward of the claim's first call.
     """
-    rewards = {name: claim.calls[0] for name in versions}
+    rewards = dict.fromkeys(versions, claim.calls[0])
     chosen = _axes(obligation, claim, np.asarray(point, np.float64), next(iter(versions.values())))
     if len(chosen) < 2:
         return None
@@ -87,34 +88,45 @@ def plane_of(
     mesh_x, mesh_y = np.meshgrid(x.ticks, y.ticks)
     rows[:, first], rows[:, second] = mesh_x.ravel(), mesh_y.ravel()
     shape = (GRID, GRID)
-    values = {name: _scores(claim, call, versions[name], rows).reshape(shape) for name, call in rewards.items()}
+    values = {name: _scores(call, versions[name], rows).reshape(shape) for name, call in rewards.items()}
     premise = (screen(obligation.premise, rows) > 0).reshape(shape)
     possible = (screen(obligation.assume, rows) > 0).reshape(shape)
-    return Plane(x, y, values, premise, possible)
+    here = bool((screen(obligation.premise, np.asarray([point], np.float64)) > 0)[0])
+    return Plane(x, y, values, premise, possible, here)
 
 
-def line_of(
-    obligation: Obligation, claim: Claim, point: Sequence[float], versions: Mapping[str, Mapping[str, Artifact]]
-) -> Line | None:
-    """A cut along the one column in which the arguments of two calls of one reward differ; None where it is not one."""
+def line_of(claim: Claim, point: Sequence[float], versions: Mapping[str, Mapping[str, Artifact]]) -> Line | None:
+    """A cut along the line on which the arguments of two calls of one reward differ; None where it leads through cases.
+
+    Where one column differs the cut spans its whole range; where several do, the way from one record to the other.
+    """
     at = np.asarray(point, np.float64)[None, :]
+    artifacts = next(iter(versions.values()))
     calls = _pair(claim, at)
     if calls is None:
         return None
     one, two = (_arguments(call, at)[0] for call in calls)
-    (column,) = np.flatnonzero(one != two)
-    artifact = next(iter(versions.values()))[calls[0].reward]
-    drawn = artifact.columns[column]
-    ticks = np.linspace(float(drawn.lo), float(drawn.hi), LINE)
-    rows = np.tile(one, (LINE, 1))
-    rows[:, column] = ticks
-    values = {
-        caption: forward(artifacts[calls[0].reward], rows.astype(np.float32)).astype(np.float64)
-        for caption, artifacts in versions.items()
-    }
-    axis = Axis(_label(drawn.name, drawn.unit), ticks, float(one[column]))
+    columns = artifacts[calls[0].reward].columns
+    differing = [int(k) for k in np.flatnonzero(one != two)]
+    if any(columns[k].discrete for k in differing):
+        return None
     names = [_call_name(claim, call) for call in calls]
-    return Line(axis, values, {names[0]: float(one[column]), names[1]: float(two[column])})
+    if len(differing) == 1:
+        (column,) = differing
+        drawn = columns[column]
+        ticks = np.linspace(float(drawn.lo), float(drawn.hi), LINE)
+        rows = np.tile(one, (LINE, 1))
+        rows[:, column] = ticks
+        label, marks = _label(drawn.name, drawn.unit), (float(one[column]), float(two[column]))
+    else:
+        ticks = np.linspace(0.0, 1.0, LINE)
+        rows = one + ticks[:, None] * (two - one)
+        label, marks = f"the way from {names[0]} to {names[1]}", (0.0, 1.0)
+    values = {
+        caption: forward(version[calls[0].reward], rows.astype(np.float32)).astype(np.float64)
+        for caption, version in versions.items()
+    }
+    return Line(Axis(label, ticks, marks[0]), values, dict(zip(names, marks, strict=True)))
 
 
 def compares_records(claim: Claim) -> bool:
@@ -127,8 +139,7 @@ def _pair(claim: Claim, at: Array) -> tuple[ClaimCall, ClaimCall] | None:
     for index, first in enumerate(claim.calls):
         for second in claim.calls[index + 1 :]:
             if first.reward == second.reward:
-                differing = np.flatnonzero(_arguments(first, at)[0] != _arguments(second, at)[0])
-                if len(differing) == 1:
+                if (_arguments(first, at) != _arguments(second, at)).any():
                     return first, second
     return None
 
@@ -139,36 +150,36 @@ def _call_name(claim: Claim, call: ClaimCall) -> str:
     for record in claim.records:
         if record.variables == plain:
             return record.name
-    return "with the change"
+    return "the changed record"
 
 
 def _axes(obligation: Obligation, claim: Claim, point: Array, artifacts: Mapping[str, Artifact]) -> list[int]:
-    """The two variables to draw: those that the premise reads most; among equals, those that move the reward most."""
+    """The two variables to draw: those that the premise reads and relates, then those that move the reward most."""
     varying = [k for k, v in enumerate(obligation.variables) if not v.discrete and v.hi > v.lo]
-    read = [0] * len(obligation.variables)
-    _count(obligation.premise, read)
+    if len(varying) < 2:
+        return varying
+    atoms = [_variables(atom.term) for atom in _atoms(obligation.premise)]
+    read = {k: sum(k in atom for atom in atoms) for k in varying}
     effects = {k: _effect(obligation, claim, point, artifacts, k) for k in varying}
-    ranked = sorted(varying, key=lambda k: (-read[k], -effects[k], k))
-    return sorted(ranked[:2])
+
+    def worth(pair: tuple[int, int]) -> tuple[int, float]:
+        together = sum(set(pair) <= atom for atom in atoms)
+        return min(read[pair[0]], 1) + min(read[pair[1]], 1) + together, effects[pair[0]] + effects[pair[1]]
+
+    return list(max(combinations(varying, 2), key=worth))
 
 
-def _effect(
-    obligation: Obligation, claim: Claim, point: Array, artifacts: Mapping[str, Artifact], index: int
-) -> float:
+def _effect(obligation: Obligation, claim: Claim, point: Array, artifacts: Mapping[str, Artifact], index: int) -> float:
     rows = np.tile(point, (9, 1))
     variable = obligation.variables[index]
     rows[:, index] = np.linspace(float(variable.lo), float(variable.hi), 9)
-    scores = _scores(claim, claim.calls[0], artifacts, rows)
+    scores = _scores(claim.calls[0], artifacts, rows)
     return float(np.ptp(scores))
 
 
-def _scores(claim: Claim, call: ClaimCall, artifacts: Mapping[str, Artifact], rows: Array) -> Array:
-    """R, or R − Base where the rule compares two rewards of the same record."""
-    scores = forward(artifacts[call.reward], _arguments(call, rows).astype(np.float32)).astype(np.float64)
-    for other in claim.calls:
-        if other.reward != call.reward and other.arguments == call.arguments and other.reward in artifacts:
-            return scores - forward(artifacts[other.reward], _arguments(call, rows).astype(np.float32))
-    return scores
+def _scores(call: ClaimCall, artifacts: Mapping[str, Artifact], rows: Array) -> Array:
+    """The deployed reward of a call at points [row, variable]."""
+    return forward(artifacts[call.reward], _arguments(call, rows).astype(np.float32)).astype(np.float64)
 
 
 def _arguments(call: ClaimCall, rows: Array) -> Array:
@@ -202,14 +213,12 @@ def _label(name: str, unit: str | None) -> str:
     return f"{words} [{unit}]" if unit else words
 
 
-def _count(formula: Formula, read: list[int]) -> None:
+def _atoms(formula: Formula) -> list[Atom]:
     match formula:
         case And(parts) | Or(parts):
-            for part in parts:
-                _count(part, read)
-        case Atom(term):
-            for index in _variables(term):
-                read[index] += 1
+            return [atom for part in parts for atom in _atoms(part)]
+        case Atom():
+            return [formula]
 
 
 def _variables(term: Term) -> frozenset[int]:

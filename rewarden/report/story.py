@@ -26,7 +26,7 @@ class CertificateFacts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Story:
-    """`result` is the verification that counts, of `rewards`; `before` and `rewards_before`, if any, came before edits."""
+    """`result` is the verification that counts, of `rewards`; `before` and `rewards_before` came before the edits."""
 
     title: str
     spec: Spec

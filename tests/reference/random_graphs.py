@@ -72,7 +72,9 @@ def random_record_type(rng: np.random.Generator, name: str = "T") -> RecordType:
         else:
             lo = Fraction(int(rng.integers(-40, 30)), int(rng.integers(1, 12)))
             hi = lo + Fraction(int(rng.integers(1, 60)), int(rng.integers(1, 12)))
-            features.append(Feature(f"f{i}", "real", lo, hi, str(rng.choice(["m", "m/s", "kg"])), (), int(rng.integers(1, 3))))
+            features.append(
+                Feature(f"f{i}", "real", lo, hi, str(rng.choice(["m", "m/s", "kg"])), (), int(rng.integers(1, 3)))
+            )
     return RecordType(name, tuple(features))
 
 
@@ -170,7 +172,9 @@ def random_mlp(
     """A plain ReLU network with a normaliser."""
     records = (RewardRecord("s", record_type),)
     builder = _Builder(rng, record_type.width)
-    last = builder.put(Scale(0, builder.tensor(record_type.width), builder.tensor(record_type.width)), record_type.width)
+    last = builder.put(
+        Scale(0, builder.tensor(record_type.width), builder.tensor(record_type.width)), record_type.width
+    )
     for width in hidden:
         last = builder.put(Relu(builder.affine(last, width)), width)
     output = builder.affine(last, 1)
@@ -201,7 +205,7 @@ def random_patch(builder: _Builder, records: tuple[RewardRecord, ...], number: i
 def random_rows(
     rng: np.random.Generator, record_type: RecordType | Sequence[RecordType], count: int
 ) -> NDArray[np.float64]:
-    """Encoded rows [count, width] inside the declared ranges; a few at the ends; discrete columns whole, enums one-hot."""
+    """Encoded rows [count, width] in the declared ranges, a few at the ends; discrete columns whole, enums one-hot."""
     types = (record_type,) if isinstance(record_type, RecordType) else tuple(record_type)
     blocks = []
     for feature in (f for t in types for f in t.features):
@@ -235,4 +239,6 @@ def artifacts(
 ) -> Artifact:
     """A random artifact of up to eight ops and `max_patches` patches."""
     rng = np.random.default_rng(draw(seeds))
-    return random_artifact(rng, record_type, ops, size=draw(st.integers(0, 8)), patches=draw(st.integers(0, max_patches)))
+    return random_artifact(
+        rng, record_type, ops, size=draw(st.integers(0, 8)), patches=draw(st.integers(0, max_patches))
+    )

@@ -1,0 +1,141 @@
+"""Opening a stranger's ONNX file: size cap, ONNX's own checker, no data outside the file, nothing executed.
+
+What is taken from it besides its nodes: the inputs as columns, and ONNX's reference implementation to compare with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from rewarden.spec_lang.errors import ArtifactError, Unsupported
+from rewarden.spec_lang.features import RecordType
+
+MAX_BYTES = 256 * 1024 * 1024
+PICKLES = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # torch.save writes a zip of pickles
+Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+def load(path: Path) -> onnx.ModelProto:
+    """A checked model with one output. Raises ArtifactError (A30, A31, A32), Unsupported (X22)."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            head = file.read(2)
+    except OSError as error:
+        raise ArtifactError(
+            "A30", f"{path}: cannot be read: {error.strerror or error}", help="name an ONNX file"
+        ) from None
+    if head in PICKLES:
+        raise ArtifactError(
+            "A31",
+            f"{path} is a pickled model or an archive of one, and nothing is ever unpickled",
+            help="load it where you trust it, then export it with torch.onnx.export, or call rewarden.from_torch there",
+        )
+    if size > MAX_BYTES:
+        raise ArtifactError("A30", f"{path} has {size} bytes", help=f"at most {MAX_BYTES} are accepted")
+    try:
+        model = onnx.load(str(path), load_external_data=False)
+        _refuse_external(model, path)
+        onnx.checker.check_model(model, full_check=True)
+    except Unsupported:
+        raise
+    except Exception as error:  # protobuf's, ONNX's checker's and its shape inference's share no base
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        raise ArtifactError(
+            "A30", f"{path} is not a sound ONNX model: {reason}", help="export the network again"
+        ) from None
+    if not model.graph.node or len(model.graph.output) != 1:
+        raise ArtifactError(
+            "A32",
+            f"{path} has {len(model.graph.output)} outputs",
+            help="export the network with one output, the reward",
+        )
+    return model
+
+
+def _refuse_external(model: onnx.ModelProto, path: Path) -> None:
+    tensors = [*model.graph.initializer]
+    tensors += [a.t for node in model.graph.node for a in node.attribute if a.type == onnx.AttributeProto.TENSOR]
+    for tensor in tensors:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            raise Unsupported(
+                "X22",
+                f"{path}: tensor {tensor.name!r} is stored in another file",
+                help="save the model in one file: onnx.save(model, path, save_as_external_data=False)",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkInput:
+    """One input: its name, its shape (0 where any size fits), its columns, and whether its batch may be of any size."""
+
+    name: str
+    shape: tuple[int, ...]
+    width: int
+    batched: bool
+
+
+def network_inputs(model: onnx.ModelProto, records: Sequence[tuple[str, RecordType]]) -> tuple[NetworkInput, ...]:
+    """The inputs, which fit the records together or one by one. Raises ArtifactError (A32)."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    found = tuple(_input(value) for value in model.graph.input if value.name not in constants)
+    widths = [record_type.width for _, record_type in records]
+    if [i.width for i in found] in (widths, [sum(widths)]):
+        return found
+    columns = ", ".join(column.name for _, record_type in records for column in record_type.columns())
+    raise ArtifactError(
+        "A32",
+        f"the network takes {' + '.join(str(i.width) for i in found) or 'no'} columns, the features make {sum(widths)}",
+        help=f"one input column per encoded feature, in this order: {columns}",
+    )
+
+
+def _input(value: onnx.ValueInfoProto) -> NetworkInput:
+    tensor = value.type.tensor_type
+    if tensor.elem_type != onnx.TensorProto.FLOAT:
+        kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
+        raise ArtifactError("A32", f"input {value.name!r} is {kind}", help="export the network in float32")
+    dims = [d.dim_value if d.HasField("dim_value") else 0 for d in tensor.shape.dim]
+    batch, rest = (dims[0], dims[1:]) if len(dims) > 1 else (1, dims)
+    if not dims or 0 in rest or batch > 1:
+        raise ArtifactError(
+            "A32", f"input {value.name!r} has shape {dims}", help="export it with shape [batch, columns], or [columns]"
+        )
+    return NetworkInput(value.name, tuple(dims), int(np.prod(rest)), batched=batch == 0)
+
+
+def ranks(model: onnx.ModelProto) -> dict[str, int]:
+    """The number of axes of every value, where shape inference finds it."""
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    known = [*inferred.value_info, *inferred.input, *inferred.output]
+    return {v.name: len(v.type.tensor_type.shape.dim) for v in known if v.type.tensor_type.HasField("shape")}
+
+
+def reference(model: onnx.ModelProto, inputs: Sequence[NetworkInput]) -> Run:
+    """ONNX's own evaluation of encoded rows [n, width] → [n]; row by row where the file fixes a batch of 1."""
+    from onnx.reference import ReferenceEvaluator
+
+    session = ReferenceEvaluator(model)
+    batched = all(i.batched for i in inputs)
+
+    def run(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        feeds, start = {}, 0
+        for item in inputs:
+            shape = (len(rows), *item.shape[1:]) if item.batched else item.shape
+            feeds[item.name] = rows[:, start : start + item.width].reshape(shape)
+            start += item.width
+        return np.asarray(next(iter(session.run(None, feeds))), np.float32)
+
+    def all_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        if not batched:
+            return np.array([run(row[None]).reshape(-1)[0] for row in rows], np.float32)
+        result = run(rows)
+        return result[:, 0] if result.shape == (len(rows), 1) else result
+
+    return all_rows

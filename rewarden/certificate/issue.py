@@ -1,0 +1,122 @@
+"""Issuing a certificate: claims, evidence, statement and signature in one folder, checked before anyone sees it.
+
+CERTIFICATE/
+  envelope.dsse.json   the signed statement (statement.json where there is no key)
+  public_key.pem       the key that it is signed with
+  claims.json          what is claimed, exactly and readably
+  proofs/RULE.json     the evidence: a proof, or a counterexample (RULE.json.gz above a megabyte)
+  README.txt           how to check all this
+"""
+
+from __future__ import annotations
+
+import gzip
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rewarden.atomic import new_folder
+from rewarden.certificate.check import Report, check, evidence_name
+from rewarden.certificate.statement import EvidenceFile, ResultLike, SpecFacts, build_statement
+from rewarden.reward.artifact import Artifact
+from rewarden.reward.store import zip_bytes
+from rewarden.spec_lang.canonical import canonical_json, digest_of, rational_text
+from rewarden.spec_lang.claim_json import claim_digest, claims_document
+from rewarden.spec_lang.errors import CertificateError
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+COMPRESS_ABOVE = 1 << 20
+README = """\
+A certificate about a learned reward, issued by Rewarden.
+
+To check the proofs against the reward, with nothing but Python (3.11 or later) and the kernel's own files:
+
+    python -m rewarden.certificate.check {folder} --reward {reward}=ARTIFACT
+
+To match the claims with the text of the spec as well, and to check the signature:
+
+    rewarden check-certificate {folder} --reward {reward}=ARTIFACT --spec SPEC
+
+The signature is worth what the key is: compare its fingerprint with the signer by another way. claims.json says what
+is claimed, in exact numbers; the statement (the envelope's payload) says what was not checked.
+"""
+
+
+def issue(
+    results: Iterable[ResultLike],
+    spec: SpecFacts,
+    rewards: Mapping[str, Artifact],
+    out: Path,
+    key: Ed25519PrivateKey | None = None,
+) -> Path:
+    """Write a certificate to `out` (missing or empty), whole or not at all; returns its path.
+
+    The kernel runs over the finished folder first: CertificateError C40 if it refuses any of the evidence (which
+    would be a bug in Rewarden), C41 if nothing has a claim. A rule without evidence is listed, with its reason.
+    """
+    found = list(results)
+    if all(r.claim is None for r in found):
+        raise CertificateError("C41", "there is nothing to certify: no rule has a claim", help="verify the spec first")
+    with new_folder(out) as scratch:
+        claims_file, evidence = _write_evidence(found, scratch)
+        report = _kernel(scratch, {r for f in found if f.claim for r, _ in f.claim.rewards}, rewards)
+        statement = canonical_json(build_statement(found, spec, rewards, claims_file, evidence, report))
+        if key is None:
+            (scratch / "statement.json").write_bytes(statement)
+        else:
+            from rewarden.certificate.envelope import public_pem, sign
+
+            (scratch / "envelope.dsse.json").write_bytes(sign(statement, key))
+            (scratch / "public_key.pem").write_bytes(public_pem(key.public_key()))
+        name = next(iter(sorted(rewards)), "R")
+        (scratch / "README.txt").write_text(README.format(folder=Path(out).name, reward=name), encoding="utf-8")
+    return Path(out)
+
+
+def _write_evidence(results: Iterable[ResultLike], folder: Path) -> tuple[EvidenceFile, dict[str, EvidenceFile]]:
+    with_claim = [(r, r.claim) for r in results if r.claim is not None]
+    claims = claims_document(claim for _, claim in with_claim)
+    (folder / "claims.json").write_bytes(claims)
+    (folder / "proofs").mkdir()
+    files = {}
+    for result, claim in with_claim:
+        value = _evidence(result, claim_digest(claim))
+        if value is None:
+            continue
+        data = canonical_json(value)
+        path = f"proofs/{evidence_name(claim.rule, claim_digest(claim))}.json"
+        if len(data) > COMPRESS_ABOVE:
+            data, path = gzip.compress(data, mtime=0), path + ".gz"
+        (folder / path).write_bytes(data)
+        files[result.rule] = EvidenceFile(path, digest_of(data))
+    return EvidenceFile("claims.json", digest_of(claims)), files
+
+
+def _evidence(result: ResultLike, claim: str) -> Mapping[str, Any] | None:
+    """A proof, or the point of a violation; None where there is neither."""
+    if result.verdict == "proved":
+        return result.proof
+    if result.verdict != "violated" or result.witness is None:
+        return None
+    point = {"box": result.witness.box, "point": [rational_text(x) for x in result.witness.point]}
+    return {"format": "rewarden-counterexample", "format_version": 1, "claim": claim, "witness": point}
+
+
+def _kernel(folder: Path, names: set[str], rewards: Mapping[str, Artifact]) -> Report:
+    """The kernel over the certificate and over the artifacts as they would be on disk."""
+    with tempfile.TemporaryDirectory() as place:
+        paths = {name: Path(place) / f"{k}.rwz" for k, name in enumerate(sorted(names & set(rewards)))}
+        for name, path in paths.items():
+            path.write_bytes(zip_bytes(rewards[name]))
+        report = check(folder, paths)
+    refused = [f"{c.rule}: {c.reason}" for c in report.claims if c.verdict == "refused"]
+    if not report.sound:
+        raise CertificateError(
+            "C40",
+            f"the kernel does not accept what was about to be certified: {report.problem or '; '.join(refused)}",
+            help="nothing was written; this is a bug in Rewarden, please report it",
+        )
+    return report

@@ -1,0 +1,225 @@
+"""Checking a certificate in full: the kernel, the text of the spec, the statement and its signature.
+
+The kernel says whether the proofs prove the claims. This module adds whether the claims are what the spec says of these
+rewards (they are compiled again, and compared byte for byte) and whether the statement says the same and who signed it.
+Needs neither torch nor z3.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rewarden.certificate.check import Report, check
+from rewarden.certificate.envelope import Signature, check_signature
+from rewarden.certificate.kernel_json import Refused, canonical, digest, parse, read_regular
+from rewarden.certificate.statement import PREDICATE_TYPE, STATEMENT_TYPE
+from rewarden.reward.artifact import Artifact
+from rewarden.reward.store import load_artifact, zip_bytes
+from rewarden.spec_lang import Spec, load_spec
+from rewarden.spec_lang.claim_json import dump_claim
+from rewarden.spec_lang.errors import CertificateError, RewardenError, Unsupported
+from rewarden.verifier.bind import bind
+
+HEAVY = ("torch", "z3")
+
+
+@dataclass(frozen=True, slots=True)
+class TextMatch:
+    """Whether claims.json is what the spec says. `without_claim`: rules of the spec that no claim covers."""
+
+    matched: bool
+    sentence: str
+    without_claim: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Every part by name. `problems` are sentences; an accepted certificate has none."""
+
+    kernel: Report
+    text: TextMatch
+    signature: Signature
+    statement: Mapping[str, Any] | None
+    problems: tuple[str, ...]
+
+    @property
+    def accepted(self) -> bool:
+        return not self.problems
+
+
+def check_certificate(
+    cert_dir: Path,
+    rewards: Mapping[str, Path | Artifact],
+    spec: Path | Spec | None = None,
+    params: Mapping[str, object] | None = None,
+    *,
+    public_key: Path | None = None,
+    workers: int = 1,
+    require_light: bool = False,
+    allow_unchecked: bool = False,
+) -> Checked:
+    """Check a certificate; never raises for what it holds, that is what the answer says.
+
+    `rewards`: name → artifact; the name "" stands for the only one there is. Accepted: the kernel refuses nothing and
+    has proved every `must` claim (unless `allow_unchecked`), the claims are those of the spec (where one is given) and
+    cover its `must` rules, the statement agrees with all of it, and the signature fits. `require_light`:
+    CertificateError C45 if torch or z3 has been imported into this process.
+    """
+    folder = Path(cert_dir)
+    problems: list[str] = []
+    with _on_disk(rewards) as paths:
+        report = check(folder, paths, workers)
+        _judge_kernel(report, problems, allow_unchecked)
+        text = TextMatch(False, "text: not checked")
+        if spec is not None and report.problem is None:
+            named = {next(iter(report.rewards)): paths[""]} if "" in paths else paths
+            text = _text(folder, named, spec, params or {})
+            problems += [] if text.matched else [text.sentence]
+            if text.without_claim and not allow_unchecked:
+                problems.append(f"text: these must rules of the spec have no claim: {', '.join(text.without_claim)}")
+    signature, statement = _signed_statement(folder, public_key, problems)
+    if statement is not None:
+        problems += _disagreements(folder, statement, report)
+    if require_light and (found := [name for name in HEAVY if name in sys.modules]):
+        raise CertificateError("C45", f"{' and '.join(found)} was imported into the process that checks a certificate")
+    return Checked(report, text, signature, statement, tuple(problems))
+
+
+@contextmanager
+def _on_disk(rewards: Mapping[str, Path | Artifact]) -> Iterator[dict[str, Path]]:
+    """Where each reward can be read; artifacts in memory are written out for as long as it takes."""
+    with tempfile.TemporaryDirectory() as place:
+        paths = {}
+        for k, (name, reward) in enumerate(sorted(rewards.items())):
+            if isinstance(reward, Artifact):
+                paths[name] = Path(place) / f"{k}.rwz"
+                paths[name].write_bytes(zip_bytes(reward))
+            else:
+                paths[name] = Path(reward)
+        yield paths
+
+
+def _judge_kernel(report: Report, problems: list[str], allow_unchecked: bool) -> None:
+    if report.problem is not None:
+        problems.append(f"kernel: {report.problem}")
+    for claim in report.claims:
+        if claim.verdict == "refused":
+            problems.append(f"kernel: the evidence for {claim.rule} is refused: {claim.reason}")
+        elif claim.severity == "must" and claim.verdict != "proved" and not allow_unchecked:
+            problems.append(f"kernel: the must claim {claim.rule} is not proved: {claim.reason}")
+    if report.problem is None and not report.claims:
+        problems.append("kernel: there is no claim")
+
+
+# ── text ───────────────────────────────────────────────────────────────────────────────────────
+def _text(folder: Path, rewards: Mapping[str, Path], spec: Path | Spec, params: Mapping[str, object]) -> TextMatch:
+    try:
+        compiled = spec if isinstance(spec, Spec) else load_spec(spec, params=params)
+        return _match_text(folder, {name: load_artifact(path) for name, path in rewards.items()}, compiled)
+    except RewardenError as error:
+        return TextMatch(False, f"text: the spec could not be compiled again: {error.message}")
+
+
+def _match_text(folder: Path, artifacts: Mapping[str, Artifact], spec: Spec) -> TextMatch:
+    """Compile every rule again about these rewards and compare claim by claim, byte for byte."""
+    certified = _claims_in(folder)
+    expected: dict[str, bytes] = {}
+    missing = []
+    for rule in spec.rules:
+        try:
+            expected[rule.name] = dump_claim(bind(spec, rule.name, artifacts))
+        except Unsupported:
+            pass
+        except RewardenError:
+            if rule.name in certified:
+                raise
+        if rule.name not in certified and rule.severity == "must":
+            missing.append(rule.name)
+    wrong = sorted(name for name, data in certified.items() if expected.get(name) != data)
+    if wrong:
+        return TextMatch(False, f"text: these claims are not what {spec.name} says: {', '.join(wrong)}", tuple(missing))
+    return TextMatch(True, f"text: the claims are those of {spec.name}, byte for byte", tuple(missing))
+
+
+def _claims_in(folder: Path) -> dict[str, bytes]:
+    """Rule → canonical bytes; the kernel has read the file already, so what is wrong with it has been said."""
+    try:
+        value = parse(read_regular(folder / "claims.json"))
+        claims = value["claims"] if isinstance(value, dict) else []
+        return {str(claim["rule"]): canonical(claim) for claim in claims}
+    except (Refused, OSError, KeyError, TypeError) as error:
+        raise CertificateError("C42", f"claims.json cannot be read: {error}") from None
+
+
+# ── statement and signature ────────────────────────────────────────────────────────────────────
+def _signed_statement(
+    folder: Path, public_key: Path | None, problems: list[str]
+) -> tuple[Signature, Mapping[str, Any] | None]:
+    """The statement, from its envelope. One without a signature is read, and reported as a problem."""
+    try:
+        if (folder / "envelope.dsse.json").exists():
+            payload, signature = check_signature(folder, public_key)
+        else:
+            payload = read_regular(folder / "statement.json")
+            signature = Signature(False, False, None, "signature: none; the certificate is not signed")
+            problems.append(signature.sentence)
+        value = parse(payload)
+    except CertificateError as error:
+        problems.append(f"signature: {error.message}")
+        return Signature(False, False, None, f"signature: {error.message}"), None
+    except (Refused, OSError) as error:
+        problems.append(f"statement: {error}")
+        return Signature(False, False, None, "signature: there is no statement"), None
+    if not isinstance(value, dict) or (value.get("_type"), value.get("predicateType")) != (
+        STATEMENT_TYPE,
+        PREDICATE_TYPE,
+    ):
+        problems.append("statement: not a Rewarden certificate's statement")
+        return signature, None
+    return signature, value
+
+
+def _disagreements(folder: Path, statement: Mapping[str, Any], report: Report) -> list[str]:
+    """What the statement says that the folder, the artifacts or the kernel do not bear out."""
+    try:
+        predicate = statement["predicate"]
+        subjects = {s["name"]: "sha256:" + s["digest"]["sha256"] for s in statement["subject"]}
+        rules = {r["name"]: (r["claim"], r["verdict"], r["evidence"]) for r in predicate["rules"]}
+        files = [predicate["claims"], *(e for _, _, e in rules.values() if e is not None)]
+        named = {str(f["file"]): f["digest"] for f in files}
+    except (KeyError, TypeError, AttributeError) as error:
+        return [f"statement: a field is missing or misshapen ({error})"]
+    problems = [
+        f"statement: {name} is {subjects.get(name, 'not a subject')}, the artifact given is {value}"
+        for name, value in report.rewards.items()
+        if subjects.get(name) != value
+    ]
+    problems += [
+        f"statement: {path} is not the file it names" for path, value in named.items() if _digest(folder, path) != value
+    ]
+    for claim in report.claims:
+        about, verdict, evidence = rules.get(claim.rule, (None, None, None))
+        if about != claim.digest:
+            problems.append(f"statement: it does not speak of this claim of {claim.rule}")
+        elif (evidence is not None) != (claim.verdict != "not checked"):
+            problems.append(f"statement: it is wrong about there being evidence for {claim.rule}")
+        elif claim.checked and verdict != claim.verdict:
+            problems.append(f"statement: it says {verdict} of {claim.rule}, its evidence says {claim.verdict}")
+    return problems
+
+
+def _digest(folder: Path, path: str) -> str | None:
+    """The digest of a file of the certificate; None for anything that is not one, or would lead out of it."""
+    parts = Path(path).parts
+    if path != "/".join(parts) or len(parts) > 2 or ".." in parts or (len(parts) == 2 and parts[0] != "proofs"):
+        return None
+    try:
+        return digest(read_regular(folder.joinpath(*parts)))
+    except (Refused, OSError):
+        return None

@@ -1,0 +1,115 @@
+"""`rewarden certify` and `rewarden check-certificate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rewarden import exits
+from rewarden.commands import options
+
+if TYPE_CHECKING:
+    from rewarden.certificate.match import Checked
+
+
+def certify(
+    out: options.OutFolder,
+    spec: options.SpecFile = None,
+    reward: options.Rewards = None,
+    rule: options.Rules = None,
+    param: options.Params = None,
+    budget: options.Budget = None,
+    key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Sign with this private key (PEM).")] = None,
+    new_key: Annotated[
+        Path | None, typer.Option("--new-key", metavar="FILE", help="Make a key there first, and sign with it.")
+    ] = None,
+    quiet: options.Quiet = False,
+) -> int:
+    """Verify, and issue a signed certificate of what is proved, with the proofs."""
+    from rewarden import api
+    from rewarden.atomic import require_free
+    from rewarden.binding import Asked, bind, verify_options
+    from rewarden.output import emit, result_lines
+    from rewarden.progress import per_rule, progress
+
+    bound = bind(Asked(spec, reward or (), param or (), rule or ()))
+    require_free(out)
+    signer = _signer(key, new_key)
+    with progress(quiet) as report:
+        told = per_rule(report)
+        chosen = verify_options(bound.config, {"budget": budget})
+        result = api.verify(bound.spec, chosen, rules=bound.rules, progress=told, rewards=bound.rewards)
+    emit(result_lines(result, quiet=quiet))
+    issued = api.certify(result, out=out, key=signer)
+    if not quiet:
+        emit(["", f"wrote {out}", f"signed by {issued.fingerprint}"])
+        if signer is None:
+            emit(["  a one-time key that was not kept: it shows later damage, not who signed; --key signs as you"])
+    return result.exit_status
+
+
+def check_certificate(
+    certificate: Annotated[Path, typer.Argument(metavar="CERT", help="The certificate's folder.")],
+    reward: options.Rewards = None,
+    spec: Annotated[
+        Path | None, typer.Option("--spec", metavar="SPEC", help="Compile this spec again, and compare the claims.")
+    ] = None,
+    param: options.Params = None,
+    public_key: Annotated[
+        Path | None, typer.Option("--public-key", metavar="FILE", help="Trust this key (PEM) and no other.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that check proofs.")] = 1,
+    allow_unchecked: Annotated[
+        bool, typer.Option("--allow-unchecked", help="Accept must rules without a proof, so long as nothing is false.")
+    ] = False,
+    quiet: options.Quiet = False,
+) -> int:
+    """Check a certificate: proofs, text and signature. Loads neither torch nor z3."""
+    from rewarden.binding import params_of, places_of
+    from rewarden.certificate.match import check_certificate as check
+    from rewarden.output import emit
+    from rewarden.spec_lang.errors import UsageError
+
+    if not certificate.is_dir():
+        raise UsageError("G50", f"{certificate}: there is no certificate folder of this name")
+    checked = check(
+        certificate,
+        places_of(reward or ()),
+        spec,
+        params_of(param or ()),
+        public_key=public_key,
+        workers=workers,
+        require_light=True,
+        allow_unchecked=allow_unchecked,
+    )
+    emit(_lines(checked, quiet))
+    return exits.PROVED if checked.accepted else exits.REJECTED
+
+
+def _signer(key: Path | None, new_key: Path | None) -> Path | None:
+    from rewarden.certificate.envelope import generate_key
+    from rewarden.spec_lang.errors import UsageError
+
+    if key is not None and new_key is not None:
+        raise UsageError("G51", "--key and --new-key: which of them?", help="give one")
+    if new_key is not None:
+        generate_key(new_key)
+    return key or new_key
+
+
+def _lines(checked: Checked, quiet: bool) -> list[str]:
+    from rewarden.output import paint
+
+    word = "accepted" if checked.accepted else "rejected"
+    lines = []
+    if not quiet:
+        for claim in checked.kernel.claims:
+            lines += [claim.sentence, f"  {claim.verdict}: {claim.reason}"]
+        lines += [f"reward {name}: {digest}" for name, digest in sorted(checked.kernel.rewards.items())]
+        lines += [checked.text.sentence, checked.signature.sentence]
+        lines += [f"arithmetic: {checked.kernel.tier}", f"trusted: {checked.kernel.trusted_base}", ""]
+    lines += [f"  {problem}" for problem in checked.problems]
+    proved = sum(claim.verdict == "proved" for claim in checked.kernel.claims)
+    return [*lines, f"{paint(word, word)}: {proved} of {len(checked.kernel.claims)} claims proved"]

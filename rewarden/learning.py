@@ -1,0 +1,53 @@
+"""Artifacts from data or networks, with the features of a spec: what `learn` and `import` are wired to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+from rewarden.nearby import did_you_mean
+from rewarden.progress import Progress, silent
+from rewarden.reward.artifact import Artifact, Identified
+from rewarden.reward.learn_config import learn, load_learn_config
+from rewarden.spec_lang import Spec, load_spec
+from rewarden.spec_lang.errors import UsageError
+from rewarden.spec_lang.features import RecordType
+
+
+def learn_from(config: Path, *, seed: int | None = None, progress: Progress = silent) -> Artifact:
+    """Learn what a config says; `seed` overrides its own. The spec is read for its record type only."""
+    read = load_learn_config(config)
+    record_type = _record_type(load_spec(read.spec), read.type_name, config)
+    return learn(read, record_type, seed=seed, progress=progress)
+
+
+def import_onnx(file: Path, spec_path: Path, reward: str | None, identified: str) -> Artifact:
+    """An artifact of an ONNX file, for a reward that the spec declares (its first, unless named)."""
+    from rewarden.reward.onnx_import import from_onnx
+
+    if identified not in ("exact", "shift", "affine"):
+        raise UsageError(
+            "G30", f"--identified {identified}", help=did_you_mean(identified, ("exact", "shift", "affine"))
+        )
+    spec = load_spec(spec_path)
+    if not spec.rewards:
+        raise UsageError("G31", f"{spec_path} declares no reward", help="add: reward R(s: Step)")
+    name = next(iter(spec.rewards)) if reward is None else reward
+    if name not in spec.rewards:
+        raise UsageError("G72", f"{spec_path} declares no reward {name}", help=did_you_mean(name, spec.rewards))
+    records = [(param, spec.features[kind]) for param, kind in spec.rewards[name].params]
+    return from_onnx(file, records, identified=cast(Identified, identified))
+
+
+def _record_type(spec: Spec, name: str | None, config: Path) -> RecordType:
+    if name is not None:
+        if name not in spec.features:
+            raise UsageError(
+                "G32", f"{config}: {spec.name} has no features {name}", help=did_you_mean(name, spec.features)
+            )
+        return spec.features[name]
+    if len(spec.features) != 1:
+        raise UsageError(
+            "G32", f"{config}: {spec.name} declares several features", help='say which: type = "…" under [features]'
+        )
+    return next(iter(spec.features.values()))

@@ -1,0 +1,199 @@
+"""The types of applications: rewards, definitions and the built-in functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from rewarden.spec_lang import syntax, units
+from rewarden.spec_lang.diagnostics import did_you_mean
+from rewarden.spec_lang.scope import Scope
+from rewarden.spec_lang.source import Span
+from rewarden.spec_lang.symbols import LATER
+from rewarden.spec_lang.types import (
+    BOOL,
+    PLAIN_NUMBER,
+    UNKNOWN,
+    ZERO,
+    NumberType,
+    RecordOf,
+    Type,
+    UnknownType,
+    derived,
+)
+
+if TYPE_CHECKING:
+    from rewarden.spec_lang.check import Checker
+
+
+class FunctionChecks:
+    """One method per function; `checker` types the arguments."""
+
+    def __init__(self, checker: Checker) -> None:
+        self.checker = checker
+        self.symbols = checker.symbols
+        self.findings = checker.findings
+
+    def apply(self, expr: syntax.Apply, scope: Scope) -> Type:
+        name = expr.function
+        s = self.symbols
+        if name in s.rewards:
+            return self._reward(expr, scope)
+        if name in s.definitions:
+            self._arguments(expr, s.definitions[name].params, scope)
+            return self.checker.results.get(name, UNKNOWN)
+        if name in LATER:
+            help = "it belongs to traces and data rows"
+            self.findings.add("L04", f"`{name}` is not yet supported", expr.span, help=help)
+            return UNKNOWN
+        built_in: dict[str, Callable[[syntax.Apply, Scope], Type]] = {
+            "min": self._extremum,
+            "max": self._extremum,
+            "linf": self._norm,
+            "l1": self._norm,
+            "l2": self._norm,
+            "dot": self._dot,
+            "mean": self._statistic,
+            "quantile": self._statistic,
+            "beyond": self._beyond,
+            "anchor": self._anchor,
+        }
+        if name in built_in:
+            return built_in[name](expr, scope)
+        self.findings.add("N07", f"unknown function {name}", expr.name_span, help=did_you_mean(name, s.functions()))
+        return UNKNOWN
+
+    def _count(self, expr: syntax.Apply, count: int, form: str) -> bool:
+        if len(expr.arguments) == count:
+            return True
+        number = f"{count} argument" + ("" if count == 1 else "s")
+        message = f"{expr.function} takes {number}, found {len(expr.arguments)}"
+        self.findings.add("T04", message, expr.span, help=f"write {form}")
+        return False
+
+    def _reward(self, expr: syntax.Apply, scope: Scope) -> Type:
+        symbol = self.symbols.rewards[expr.function]
+        if not scope.rewards:
+            message = f"reward {expr.function} has no place here"
+            self.findings.add("T09", message, expr.span, help="assumptions and constants speak of features only")
+            return UNKNOWN
+        data = [a for a in expr.arguments if isinstance(a, syntax.Name) and a.name in self.symbols.data]
+        if data and data[0].name not in scope.records:
+            help = f"write quantile({expr.function}({data[0].name}), 0.05), mean, min or max of it"
+            self.findings.add("T01", "this is one value for each row of the data", expr.span, help=help)
+            return UNKNOWN
+        self._arguments(expr, symbol.params, scope)
+        return PLAIN_NUMBER
+
+    def _arguments(self, expr: syntax.Apply, params: tuple[syntax.Param, ...], scope: Scope) -> None:
+        form = f"{expr.function}({', '.join(f'{p.name}: {p.type_name}' for p in params)})"
+        found = [self.checker.type_of(a, scope) for a in expr.arguments]
+        if not self._count(expr, len(params), form):
+            return
+        for argument, wanted, given in zip(expr.arguments, params, found, strict=True):
+            if isinstance(given, UnknownType) or given == RecordOf(wanted.type_name):
+                continue
+            message = f"{expr.function} takes a {wanted.type_name} here, found {given}"
+            self.findings.add("T05", message, argument.span, help=f"it is declared {form}")
+
+    def _extremum(self, expr: syntax.Apply, scope: Scope) -> Type:
+        match expr.arguments:
+            case (syntax.Apply(function=name, arguments=(syntax.Name(name=data),)),) if (
+                name in self.symbols.rewards and data in self.symbols.data
+            ):
+                return self._statistic(expr, scope)
+            case ():
+                self.findings.add("T04", f"{expr.function} needs arguments", expr.span, help="write min(a, b)")
+                return UNKNOWN
+        if len(expr.arguments) == 1:
+            only = expr.arguments[0]
+            found = self.checker.measured(self.checker.number(only, scope), only, expr.function)
+            return found if isinstance(found, UnknownType) else NumberType(found.dimension, found.unit)
+        first = expr.arguments[0]
+        left = self.checker.measured(self.checker.plain(first, scope, expr.function), first, expr.function)
+        for argument in expr.arguments[1:]:
+            right = self.checker.measured(self.checker.plain(argument, scope, expr.function), argument, expr.function)
+            if isinstance(left, UnknownType) or isinstance(right, UnknownType):
+                left = UNKNOWN
+            else:
+                left = self.checker.units.join(left, right, first, argument, "compare")
+        return left
+
+    def _vector(self, expr: syntax.Expr, scope: Scope, what: str) -> NumberType | UnknownType:
+        found = self.checker.measured(self.checker.number(expr, scope), expr, what)
+        if isinstance(found, NumberType) and found.size == 1:
+            help = "write |x| for a number" if what != "dot" else None
+            self.findings.add("T01", f"{what} takes a vector, found {found}", expr.span, help=help)
+            return UNKNOWN
+        return found
+
+    def _norm(self, expr: syntax.Apply, scope: Scope) -> Type:
+        if not self._count(expr, 1, f"{expr.function}(v)"):
+            return UNKNOWN
+        found = self._vector(expr.arguments[0], scope, expr.function)
+        return found if isinstance(found, UnknownType) else NumberType(found.dimension, found.unit)
+
+    def _dot(self, expr: syntax.Apply, scope: Scope) -> Type:
+        if not self._count(expr, 2, "dot(v, w)"):
+            return UNKNOWN
+        left, right = (self._vector(a, scope, "dot") for a in expr.arguments)
+        if isinstance(left, UnknownType) or isinstance(right, UnknownType):
+            return UNKNOWN
+        if left.size != right.size:
+            self.findings.add("T01", f"dot of {left} and {right}", expr.span)
+            return UNKNOWN
+        if left.dimension is None or right.dimension is None:
+            return ZERO
+        return derived(units.multiply(left.dimension, right.dimension))
+
+    def _statistic(self, expr: syntax.Apply, scope: Scope) -> Type:
+        name = expr.function
+        form = "quantile(R(d), 0.05)" if name == "quantile" else f"{name}(R(d))"
+        if not self._count(expr, 2 if name == "quantile" else 1, form):
+            return UNKNOWN
+        match expr.arguments[0]:
+            case syntax.Apply(function=reward, arguments=(syntax.Name(name=data, span=span),)) if (
+                reward in self.symbols.rewards
+            ):
+                self._data_constant(expr, reward, data, span, scope)
+            case other:
+                message = f"{name} is taken of a reward over a data set"
+                self.findings.add("T01", message, other.span, help=f"write {form}, d a declared data set")
+        if name == "quantile":
+            self._fraction(expr.arguments[1], scope, "a quantile's level")
+        return PLAIN_NUMBER
+
+    def _data_constant(self, expr: syntax.Apply, reward: str, data: str, span: Span, scope: Scope) -> None:
+        s = self.symbols
+        if not scope.rewards:
+            self.findings.add("T09", f"reward {reward} has no place here", expr.span)
+        if data not in s.data:
+            self.findings.add("N06", f"unknown data set {data}", span, help=did_you_mean(data, s.data))
+            return
+        wanted = tuple(p.type_name for p in s.rewards[reward].params)
+        found = tuple(type_name for _, type_name in s.data[data].members)
+        if len(found) != 1 or wanted != found:
+            message = f"{reward} takes ({', '.join(wanted)}), the rows of {data} are ({', '.join(found)})"
+            self.findings.add("T05", message, span)
+
+    def _beyond(self, expr: syntax.Apply, scope: Scope) -> Type:
+        if not self._count(expr, 2, "beyond(g(s), 5 %)"):
+            return UNKNOWN
+        self.checker.predicate(expr.arguments[0], scope)
+        self._fraction(expr.arguments[1], scope, "the rim's width")
+        return BOOL
+
+    def _anchor(self, expr: syntax.Apply, scope: Scope) -> Type:
+        if not self._count(expr, 1, "anchor(x)"):
+            return UNKNOWN
+        match expr.arguments[0]:
+            case syntax.Name(name=name) if name in scope.anchored:
+                return RecordOf(scope.records[name])
+        help = "it is the data row of x in `forall x: T near d within r`"
+        self.findings.add("T14", "anchor is taken of the record of a rule near data", expr.span, help=help)
+        return UNKNOWN
+
+    def _fraction(self, expr: syntax.Expr, scope: Scope, what: str) -> None:
+        found = self.checker.constant(expr, what)
+        if isinstance(found, NumberType) and found.dimension:
+            self.findings.add("T01", f"{what} is a plain number or a percentage, found {found}", expr.span)

@@ -1,0 +1,137 @@
+"""Terms in linear normal form: constant + Σ coefficient · leaf, exactly.
+
+While a rule is lowered its numbers are `Form`s; sums merge like leaves and constants fold, so that `(2*x + 1) - x`
+is `x + 1` and a conversion to SI and back leaves no trace. A leaf is any term that is not itself a sum, a
+constant, or a constant multiple.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from math import isqrt
+
+from rewarden.spec_lang.obligation import Const, Max, Min, Product, Quotient, Sqrt, Sum, Term, Var
+
+ZERO = Fraction(0)
+ONE = Fraction(1)
+MAX_BITS = 8_000
+"""Size of an exact number; beyond it a spec is refused rather than left to fill the memory."""
+
+
+class TooLarge(Exception):
+    """An exact number, or a rule written out, that grew past its limit."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Form:
+    """constant + Σ parts[leaf]·leaf; no zero coefficients; insertion order is the order of the text."""
+
+    constant: Fraction
+    parts: dict[Term, Fraction]
+
+    @property
+    def is_constant(self) -> bool:
+        return not self.parts
+
+    def __add__(self, other: Form) -> Form:
+        return combine([(self, ONE), (other, ONE)])
+
+    def __sub__(self, other: Form) -> Form:
+        return combine([(self, ONE), (other, -ONE)])
+
+    def __neg__(self) -> Form:
+        return self.scaled(-ONE)
+
+    def scaled(self, by: Fraction) -> Form:
+        return combine([(self, by)])
+
+    def shifted(self, by: Fraction) -> Form:
+        return Form(_bounded(self.constant + by), self.parts)
+
+    def term(self) -> Term:
+        """The same as a term: `Var`, `Product(Const, leaf)`, or a `Sum` with the constant last."""
+        terms: list[Term] = [leaf if c == 1 else Product(Const(c), leaf) for leaf, c in self.parts.items()]
+        if self.constant != 0 or not terms:
+            terms.append(Const(self.constant))
+        return terms[0] if len(terms) == 1 else Sum(tuple(terms))
+
+
+def constant(value: Fraction | int) -> Form:
+    return Form(_bounded(Fraction(value)), {})
+
+
+def leaf(term: Term) -> Form:
+    return Form(ZERO, {term: ONE})
+
+
+def variable(index: int) -> Form:
+    return leaf(Var(index))
+
+
+def combine(summands: Iterable[tuple[Form, Fraction]]) -> Form:
+    """Σ factor·form."""
+    total = ZERO
+    parts: dict[Term, Fraction] = {}
+    for form, factor in summands:
+        total += factor * form.constant
+        for term, coefficient in form.parts.items():
+            parts[term] = _bounded(parts.get(term, ZERO) + factor * coefficient)
+    return Form(_bounded(total), {t: c for t, c in parts.items() if c})
+
+
+def form_of(term: Term) -> Form:
+    """The form of a term that `Form.term` made (any other term is a leaf)."""
+    match term:
+        case Const(value=value):
+            return constant(value)
+        case Sum(terms=terms):
+            return combine((form_of(t), ONE) for t in terms)
+        case Product(left=Const(value=value), right=right):
+            return form_of(right).scaled(value)
+        case _:
+            return leaf(term)
+
+
+def product(a: Form, b: Form) -> Form:
+    if a.is_constant:
+        return b.scaled(a.constant)
+    if b.is_constant:
+        return a.scaled(b.constant)
+    return leaf(Product(a.term(), b.term()))
+
+
+def quotient(a: Form, b: Form) -> Form:
+    """a / b; the caller has shown that b is never 0."""
+    if b.is_constant:
+        return a.scaled(ONE / b.constant)
+    return leaf(Quotient(a.term(), b.term()))
+
+
+def extremum(kind: type[Min] | type[Max], forms: list[Form]) -> Form:
+    if len(forms) == 1:
+        return forms[0]
+    if all(f.is_constant for f in forms):
+        values = [f.constant for f in forms]
+        return constant(min(values) if kind is Min else max(values))
+    return leaf(kind(tuple(f.term() for f in forms)))
+
+
+def absolute(a: Form) -> Form:
+    return extremum(Max, [a, -a])
+
+
+def square_root(a: Form) -> Form:
+    """Of a sum of squares; exact where it is a rational number."""
+    if a.is_constant:
+        p, q = a.constant.numerator, a.constant.denominator
+        if isqrt(p) ** 2 == p and isqrt(q) ** 2 == q:
+            return constant(Fraction(isqrt(p), isqrt(q)))
+    return leaf(Sqrt(a.term()))
+
+
+def _bounded(value: Fraction) -> Fraction:
+    if value.numerator.bit_length() + value.denominator.bit_length() > MAX_BITS:
+        raise TooLarge("a number in this expression becomes too large")
+    return value

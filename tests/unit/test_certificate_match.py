@@ -1,0 +1,334 @@
+"""Issuing a certificate and checking it in full: text, statement, signature, and what each change of one is called."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from rewarden.certificate.envelope import fingerprint, generate_key, load_private_key, load_public_key, sign
+from rewarden.certificate.issue import issue
+from rewarden.certificate.match import Checked, check_certificate
+from rewarden.certificate.statement import SpecFacts
+from rewarden.reward.artifact import Artifact
+from rewarden.reward.store import save_artifact
+from rewarden.spec_lang import load_spec
+from rewarden.spec_lang.canonical import canonical_json
+from rewarden.spec_lang.claim import Claim
+from rewarden.spec_lang.claim_json import claim_object
+from rewarden.spec_lang.errors import CertificateError
+from rewarden.verifier.bind import bind
+from tests.reference.certificates import network, prove, shortfall
+
+SPEC = """\
+spec toy v1
+
+features S {{
+  x0 : real in -1 .. 1
+  x1 : real in -1 .. 1
+}}
+assume s: S = s.x0 <= 1
+reward R(s: S)
+
+must capped:
+  forall s: S
+  expect R(s) <= {level}
+
+should low:
+  forall s: S
+  expect R(s) <= -50
+
+should open:
+  forall s: S
+  expect R(s) <= {level} + 1
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    rule: str
+    severity: str
+    verdict: str
+    claim: Claim | None
+    title: str = ""
+    reason: str = "Because."
+    witness: Any = None
+    proof: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Point:
+    box: int
+    point: tuple[Fraction, ...]
+
+
+@dataclass(frozen=True)
+class World:
+    folder: Path
+    spec: Path
+    artifact: Artifact
+    results: tuple[Result, ...]
+    facts: SpecFacts
+
+    def issue(self, name: str, key: Ed25519PrivateKey | None, results: tuple[Result, ...] | None = None) -> Path:
+        return issue(results or self.results, self.facts, {"R": self.artifact}, self.folder / name, key)
+
+    def check(self, certificate: Path, **more: Any) -> Checked:
+        return check_certificate(certificate, {"R": self.folder / "reward.rwz"}, self.spec, **more)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    artifact = replace(network(2), records=(replace(network(2).records[0], type=load_type()),))
+    save_artifact(artifact, tmp_path / "reward.rwz")
+    spec = tmp_path / "toy.rwd"
+    spec.write_text(SPEC.format(level="0"), encoding="utf-8")
+    zero = bind(load_spec(spec), "capped", {"R": artifact})
+    level = shortfall(claim_object(zero), {"R": artifact}) + Fraction(1, 4)
+    spec.write_text(SPEC.format(level=float(level)), encoding="utf-8")
+    loaded = load_spec(spec)
+    capped, low, open_ = (bind(loaded, name, {"R": artifact}) for name in ("capped", "low", "open"))
+    proof = prove(claim_object(capped), {"R": artifact}, tmp_path)
+    assert proof is not None
+    results = (
+        Result("capped", "must", "proved", capped, proof=proof),
+        Result("low", "should", "violated", low, witness=Point(0, (Fraction(1, 2), Fraction(0)))),
+        Result("open", "should", "unknown", open_, reason="The budget was spent."),
+    )
+    facts = SpecFacts(loaded.name, loaded.digest, ("assume s: S = s.x0 <= 1",))
+    return World(tmp_path, spec, artifact, results, facts)
+
+
+def load_type() -> Any:
+    from rewarden.spec_lang.features import Feature, RecordType
+
+    return RecordType("S", tuple(Feature(f"x{k}", "real", Fraction(-1), Fraction(1)) for k in range(2)))
+
+
+@pytest.fixture
+def key() -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.generate()
+
+
+def rewrite(certificate: Path, key: Ed25519PrivateKey, change: Any) -> None:
+    """Change the statement and sign it again, as a forger with a trusted key would."""
+    from rewarden.certificate.envelope import open_envelope
+
+    statement = json.loads(open_envelope((certificate / "envelope.dsse.json").read_bytes(), key.public_key()))
+    change(statement)
+    (certificate / "envelope.dsse.json").write_bytes(sign(canonical_json(statement), key))
+
+
+def test_a_certificate_is_accepted_in_all_its_parts(world: World, key: Ed25519PrivateKey) -> None:
+    certificate = world.issue("c", key)
+    assert sorted(p.name for p in certificate.iterdir()) == [
+        "README.txt", "claims.json", "envelope.dsse.json", "proofs", "public_key.pem",
+    ]  # fmt: skip
+    checked = world.check(certificate)
+    assert checked.problems == ()
+    assert checked.accepted
+    assert checked.text.matched
+    assert checked.signature.verified
+    assert not checked.signature.trusted
+    assert fingerprint(key.public_key()) in checked.signature.sentence
+    assert [(c.rule, c.verdict) for c in checked.kernel.claims] == [
+        ("capped", "proved"), ("low", "violated"), ("open", "not checked"),
+    ]  # fmt: skip
+    assert checked.statement is not None
+    predicate = checked.statement["predicate"]
+    assert "concerns the reward" in predicate["concerns"]
+    assert "not covered" in predicate["deployed_arithmetic"]
+    assert predicate["assumptions"] == ["assume s: S = s.x0 <= 1"]
+    assert any("open" in s and "budget" in s for s in predicate["not_checked"])
+
+
+def test_artifacts_and_specs_may_be_in_memory(world: World, key: Ed25519PrivateKey) -> None:
+    certificate = world.issue("c", key)
+    assert check_certificate(certificate, {"": world.artifact}, load_spec(world.spec)).accepted
+
+
+def test_issuing_is_deterministic(world: World, key: Ed25519PrivateKey) -> None:
+    first, second = world.issue("a", key), world.issue("b", key)
+    for path in sorted(p for p in first.rglob("*") if p.is_file() and p.name != "README.txt"):
+        assert path.read_bytes() == (second / path.relative_to(first)).read_bytes()
+
+
+def test_an_unsigned_certificate_says_so(world: World) -> None:
+    certificate = world.issue("c", None)
+    assert (certificate / "statement.json").is_file()
+    checked = world.check(certificate)
+    assert not checked.accepted
+    assert checked.problems == ("signature: none; the certificate is not signed",)
+
+
+def test_a_large_proof_is_compressed(world: World, key: Ed25519PrivateKey, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rewarden.certificate.issue.COMPRESS_ABOVE", 10)
+    certificate = world.issue("c", key)
+    assert (certificate / "proofs" / "capped.json.gz").is_file()
+    assert world.check(certificate).accepted
+
+
+# ── refusals ───────────────────────────────────────────────────────────────────────────────────
+def test_nothing_is_written_for_a_proof_that_the_kernel_refuses(world: World, key: Ed25519PrivateKey) -> None:
+    broken = dict(world.results[0].proof or {}, goals=[[[["leaf", -1, [], [], []]]]])
+    with pytest.raises(CertificateError) as raised:
+        world.issue("c", key, (replace(world.results[0], proof=broken), *world.results[1:]))
+    assert raised.value.code == "C40"
+    assert not (world.folder / "c").exists()
+    assert not list(world.folder.glob(".c*"))
+
+
+def test_nothing_to_certify(world: World, key: Ed25519PrivateKey) -> None:
+    with pytest.raises(CertificateError) as raised:
+        world.issue("c", key, (replace(world.results[0], claim=None, proof=None),))
+    assert raised.value.code == "C41"
+
+
+def test_another_key_than_the_trusted_one(world: World, key: Ed25519PrivateKey, tmp_path: Path) -> None:
+    certificate = world.issue("c", key)
+    public = generate_key(tmp_path / "other.pem")
+    checked = world.check(certificate, public_key=public)
+    assert not checked.accepted
+    assert any("signature" in p for p in checked.problems)
+
+
+def test_the_trusted_key(world: World, tmp_path: Path) -> None:
+    public = generate_key(tmp_path / "mine.pem")
+    certificate = world.issue("c", load_private_key(tmp_path / "mine.pem"))
+    checked = world.check(certificate, public_key=public)
+    assert checked.accepted
+    assert checked.signature.trusted
+
+
+def test_a_changed_statement_breaks_the_signature(world: World, key: Ed25519PrivateKey) -> None:
+    certificate = world.issue("c", key)
+    data = (certificate / "envelope.dsse.json").read_bytes()
+    for change in (data.replace(b'"payload":"ey', b'"payload":"eY'), data[:-9], b"{}", b"[]", b"", data + b" "):
+        (certificate / "envelope.dsse.json").write_bytes(change)
+        checked = world.check(certificate)
+        assert not checked.accepted
+        assert any(p.startswith("signature") for p in checked.problems)
+
+
+def say_violated(statement: Any) -> None:
+    statement["predicate"]["rules"][1]["verdict"] = "proved"
+
+
+def drop_evidence(statement: Any) -> None:
+    statement["predicate"]["rules"][0]["evidence"] = None
+
+
+def drop_rule(statement: Any) -> None:
+    del statement["predicate"]["rules"][0]
+
+
+def other_claim(statement: Any) -> None:
+    statement["predicate"]["rules"][0]["claim"] = "sha256:" + "0" * 64
+
+
+def other_subject(statement: Any) -> None:
+    statement["subject"][0]["digest"]["sha256"] = "0" * 64
+
+
+def other_file(statement: Any) -> None:
+    statement["predicate"]["claims"]["file"] = "../claims.json"
+
+
+def other_type(statement: Any) -> None:
+    statement["predicateType"] = "https://slsa.dev/provenance/v1"
+
+
+def no_predicate(statement: Any) -> None:
+    statement["predicate"] = None
+
+
+@pytest.mark.parametrize(
+    "change", [say_violated, drop_evidence, drop_rule, other_claim, other_subject, other_file, other_type, no_predicate]
+)
+def test_a_statement_that_disagrees_is_refused_though_signed(world: World, key: Ed25519PrivateKey, change: Any) -> None:
+    certificate = world.issue("c", key)
+    rewrite(certificate, key, change)
+    checked = world.check(certificate)
+    assert not checked.accepted
+    assert any(p.startswith("statement") for p in checked.problems)
+
+
+def test_another_text_is_refused(world: World, key: Ed25519PrivateKey) -> None:
+    certificate = world.issue("c", key)
+    world.spec.write_text(world.spec.read_text().replace("R(s) <= -50", "R(s) <= -51"), encoding="utf-8")
+    checked = world.check(certificate)
+    assert not checked.accepted
+    assert any("not what toy says: low" in p for p in checked.problems)
+
+
+def test_a_must_rule_that_the_certificate_leaves_out(world: World, key: Ed25519PrivateKey) -> None:
+    certificate = world.issue("c", key)
+    text = world.spec.read_text() + "\nmust extra:\n  forall s: S\n  expect R(s) <= 99\n"
+    world.spec.write_text(text, encoding="utf-8")
+    checked = world.check(certificate)
+    assert checked.text.matched
+    assert not checked.accepted
+    assert any("extra" in p for p in checked.problems)
+    assert world.check(certificate, allow_unchecked=True).accepted
+
+
+def test_a_spec_that_cannot_be_compiled(world: World, key: Ed25519PrivateKey) -> None:
+    certificate = world.issue("c", key)
+    world.spec.write_text("spec toy v1\n\nmust x: nonsense\n", encoding="utf-8")
+    assert any("compiled" in p for p in world.check(certificate).problems)
+
+
+def test_another_artifact(world: World, key: Ed25519PrivateKey, tmp_path: Path) -> None:
+    certificate = world.issue("c", key)
+    save_artifact(network(3), tmp_path / "other.rwz")
+    checked = check_certificate(certificate, {"R": tmp_path / "other.rwz"})
+    assert any(p.startswith("kernel") for p in checked.problems)
+    assert any(p.startswith("statement") for p in checked.problems)
+
+
+# ── keys ───────────────────────────────────────────────────────────────────────────────────────
+def test_keys_on_disk(tmp_path: Path) -> None:
+    public = generate_key(tmp_path / "keys" / "me.pem")
+    private = tmp_path / "keys" / "me.pem"
+    assert stat.S_IMODE(os.stat(private).st_mode) == 0o600
+    assert fingerprint(load_private_key(private).public_key()) == fingerprint(load_public_key(public))
+    with pytest.raises(CertificateError, match="C30"):
+        generate_key(private)
+    private.chmod(0o644)
+    with pytest.raises(CertificateError, match="C32"):
+        load_private_key(private)
+    with pytest.raises(CertificateError, match="C31"):
+        load_private_key(tmp_path / "none.pem")
+    (tmp_path / "bad.pem").write_text("no key")
+    with pytest.raises(CertificateError, match="C31"):
+        load_public_key(tmp_path / "bad.pem")
+
+
+# ── weight ─────────────────────────────────────────────────────────────────────────────────────
+def test_neither_torch_nor_z3_is_imported(world: World, key: Ed25519PrivateKey) -> None:
+    certificate = world.issue("c", key)
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from rewarden.certificate.match import check_certificate\n"
+        f"c = check_certificate(Path({str(certificate)!r}), {{'R': Path({str(world.folder / 'reward.rwz')!r})}}, "
+        f"Path({str(world.spec)!r}), require_light=True)\n"
+        "print(c.accepted, 'torch' in sys.modules, 'z3' in sys.modules)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.stdout.strip() == "True False False", run.stderr
+
+
+def test_a_heavy_process_is_told(world: World, key: Ed25519PrivateKey, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate = world.issue("c", key)
+    monkeypatch.setitem(sys.modules, "z3", sys)
+    with pytest.raises(CertificateError, match="C45"):
+        world.check(certificate, require_light=True)

@@ -1,0 +1,183 @@
+"""The kernel as a command and as a module: what it prints, how it exits, what it imports."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from rewarden.certificate import check as kernel
+from rewarden.certificate.check import check, main, render
+from tests.reference.certificates import Case, affine, atom, cases, claims_file
+
+KERNEL = sorted(Path(kernel.__file__).parent.glob("kernel_*.py"))
+SCRIPT = Path(kernel.__file__)
+
+
+@pytest.fixture(scope="module")
+def proved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
+    return cases(tmp_path_factory.mktemp("cases"))
+
+
+@pytest.fixture
+def certificate(proved: dict[str, Case], tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate and the artifact it is about."""
+    paths = proved["ceiling"].write(tmp_path / "certificate")
+    return tmp_path / "certificate", paths["R"]
+
+
+def test_it_says_the_claim_and_what_it_did_not_check(
+    certificate: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, artifact = certificate
+    assert main([str(folder), "--reward", f"R={artifact}"]) == 0
+    said = capsys.readouterr().out
+    assert "must rule: for all s.x0 in [-1, 1], s.x1 in [-1, 1]: then" in said
+    assert ">= 0." in said
+    assert "text: not checked" in said
+    assert "signature: not checked" in said
+    assert "exact integer arithmetic" in said
+    assert said.rstrip().endswith("accepted: 1 of 1 claims proved, every must among them")
+
+
+def test_a_reward_needs_no_name_where_there_is_one(certificate: tuple[Path, Path]) -> None:
+    folder, artifact = certificate
+    assert check(folder, {"": artifact}).accepted
+    assert main([str(folder), "--reward", str(artifact)]) == 0
+
+
+def test_workers_say_the_same(proved: dict[str, Case], tmp_path: Path) -> None:
+    for name in ("boxes", "local"):
+        paths = proved[name].write(tmp_path / name)
+        assert render(check(tmp_path / name, paths, workers=2)) == render(check(tmp_path / name, paths))
+    broken = proved["local"].copy()
+    broken.proof["goals"][0][0].pop()
+    paths = broken.write(tmp_path / "broken")
+    assert check(tmp_path / "broken", paths, workers=2).claims[0].verdict == "refused"
+
+
+def test_a_must_claim_without_a_proof_is_not_accepted(
+    certificate: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Somebody who removes a proof gains nothing."""
+    folder, artifact = certificate
+    (folder / "proofs" / "rule.json").unlink()
+    report = check(folder, {"R": artifact})
+    assert report.claims[0].verdict == "not checked"
+    assert report.sound
+    assert not report.accepted
+    assert main([str(folder), "--reward", str(artifact)]) == 4
+    assert "incomplete" in capsys.readouterr().out
+    assert main([str(folder), "--reward", str(artifact), "--allow-unchecked"]) == 0
+
+
+def test_no_claims_are_no_success(certificate: tuple[Path, Path]) -> None:
+    folder, _ = certificate
+    (folder / "claims.json").write_bytes(claims_file())
+    (folder / "proofs" / "rule.json").unlink()
+    assert not check(folder, {}).accepted
+
+
+def test_one_changed_byte_is_refused(certificate: tuple[Path, Path]) -> None:
+    folder, artifact = certificate
+    proof = folder / "proofs" / "rule.json"
+    data = bytearray(proof.read_bytes())
+    refused = 0
+    for k in range(0, len(data), 7):
+        data[k] ^= 1
+        proof.write_bytes(bytes(data))
+        refused += not check(folder, {"R": artifact}).accepted
+        data[k] ^= 1
+    assert refused > 0.8 * len(range(0, len(data), 7)), "a slope or a weight may change and still prove the claim"
+
+
+def test_a_violation_is_replayed(proved: dict[str, Case], tmp_path: Path) -> None:
+    case = proved["ceiling"].copy()
+    witness = case.proof["witness"]
+    case.claim["goals"] = [[atom(affine(Fraction(-9), {}, {0: -1}))]]
+    case.proof = {"format": "rewarden-counterexample", "format_version": 1, "claim": "", "witness": witness}
+    report = check(tmp_path / "c", case.rebind().write(tmp_path / "c"))
+    assert report.claims[0].verdict == "violated"
+    assert report.sound
+    assert not report.accepted
+    case.claim["goals"] = [[atom(affine(Fraction(99), {}, {0: -1}))]]
+    report = check(tmp_path / "d", case.rebind().write(tmp_path / "d"))
+    assert report.claims[0].verdict == "refused"
+
+
+def test_claims_are_sorted_and_named_once(certificate: tuple[Path, Path], proved: dict[str, Case]) -> None:
+    folder, artifact = certificate
+    claim = proved["ceiling"].claim
+    (folder / "claims.json").write_bytes(claims_file(claim, claim))
+    assert "each rule once" in str(check(folder, {"R": artifact}).problem)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["{folder}"],
+        ["{folder}", "--reward", "R=/nowhere"],
+        ["{folder}", "--reward"],
+        ["{folder}", "--reward", "R={artifact}", "--reward", "R={artifact}"],
+        ["{folder}", "--reward", "{artifact}", "--reward", "R={artifact}"],
+        ["{folder}", "--reward", "R={artifact}", "--workers", "many"],
+        ["{folder}", "--reward", "R={artifact}", "--workers", "0"],
+        ["{folder}", "--reward", "R={artifact}", "--fast"],
+        ["{folder}", "{folder}", "--reward", "R={artifact}"],
+        ["/nowhere", "--reward", "R={artifact}"],
+    ],
+)
+def test_usage(arguments: list[str], certificate: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    folder, artifact = certificate
+    assert main([a.format(folder=folder, artifact=artifact) for a in arguments]) == 2
+    assert "error: " in capsys.readouterr().err
+
+
+def test_a_reward_that_no_claim_names(certificate: tuple[Path, Path]) -> None:
+    folder, artifact = certificate
+    assert "no claim is about" in str(check(folder, {"Q": artifact}).problem)
+
+
+# ── alone ──────────────────────────────────────────────────────────────────────────────────────
+def test_it_runs_as_a_plain_file_with_the_standard_library_alone(certificate: tuple[Path, Path]) -> None:
+    """-I -S: no site-packages, no environment. Exit status and words are those of the module."""
+    folder, artifact = certificate
+    run = subprocess.run(
+        [sys.executable, "-I", "-S", str(SCRIPT), str(folder), "--reward", f"R={artifact}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.stderr == ""
+    assert run.returncode == 0
+    assert "accepted: 1 of 1" in run.stdout
+
+
+def test_it_imports_the_standard_library_and_itself() -> None:
+    top = SCRIPT.resolve().parents[2]
+    code = (
+        f"import sys; sys.path.insert(0, {str(top)!r})\n"
+        "import rewarden.certificate.check\n"
+        "own = {m for m in sys.modules if m.partition('.')[0] == 'rewarden'}\n"
+        "tops = {m.partition('.')[0] for m in sys.modules}\n"
+        "other = tops - set(sys.stdlib_module_names) - {'rewarden', '__main__', '__mp_main__'}\n"
+        "print(sorted(own)); print(sorted(other))\n"
+    )
+    run = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
+    own, other = run.stdout.splitlines()
+    names = [f"rewarden.certificate.{path.stem}" for path in (SCRIPT, *KERNEL)]
+    assert own == str(sorted(["rewarden", "rewarden.certificate", *names]))
+    assert other == "[]"
+
+
+def test_it_can_be_read_in_one_sitting() -> None:
+    """Lines that say something, all files together; and no arithmetic in floating point."""
+    texts = [path.read_text(encoding="utf-8") for path in (SCRIPT, *KERNEL)]
+    assert sum(1 for text in texts for line in text.splitlines() if line.strip()) < 1400
+    for text in texts:
+        assert not re.search(r"(?<![\w_])(float|eval|exec|__import__|import_module)\(", text)

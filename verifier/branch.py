@@ -1,0 +1,304 @@
+"""Branch and bound on inputs: every goal, on every instance box, is split until sound bounds settle each part.
+
+A batch of boxes is bounded (`backsub`), strengthened by facts (`facts`), and each box is settled, split in two, or
+split into the atoms of a clause. Clauses with several atoms are expanded late: when all but one of their atoms are
+refuted, or when the point at which the bound is worst is one that the clause excludes. Everything settled goes into a
+tree that docs/formats.md calls a proof. Work is counted in boxes; nothing depends on time but when `stop` says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from rewarden.spec_lang.claim import Box, Claim
+from rewarden.spec_lang.claim_json import claim_digest
+from rewarden.verifier.backsub import Engine
+from rewarden.verifier.box_minimum import Boxes
+from rewarden.verifier.candidates import WORST, Candidates
+from rewarden.verifier.context import Context, fact_ids, hull_of, implied, make_context, refuted
+from rewarden.verifier.exact_bounds import Leaf
+from rewarden.verifier.facts import FactId
+from rewarden.verifier.frontier import Batch, Frontier
+from rewarden.verifier.leaves import Settled, settle
+from rewarden.verifier.narrowing import narrow
+from rewarden.verifier.options import VerifyOptions
+from rewarden.verifier.program import INPUT, Program
+from rewarden.verifier.progress import Progress
+from rewarden.verifier.proof_tree import ProofTree
+from rewarden.verifier.rounding import outward
+from rewarden.verifier.splitting import Axes, choose_cuts, cut_boxes
+
+REPORTED = 256  # open boxes in an outcome, at most
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBox:
+    """What is left of goal `goal`: its points in `box` (part of instance `instance`) at which `facts` hold."""
+
+    goal: int
+    instance: int
+    box: Box
+    facts: tuple[FactId, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BranchOutcome:
+    """`settled`: share of the domain that is settled, by volume, 1 if proved. `boxes`: how many were bounded.
+
+    `points`: exact violations (only with `violated`). `proof` (only with `proved`) is docs/formats.md's object; its
+    `witness` is null, since a point of the premise is not this engine's to find.
+    """
+
+    status: Literal["proved", "violated", "unknown"]
+    settled: float
+    boxes: int
+    points: tuple[tuple[Fraction, ...], ...] = ()
+    proof: dict[str, Any] | None = field(default=None, repr=False)
+    frontier: tuple[OpenBox, ...] = ()
+
+
+def prove(
+    program: Program,
+    claim: Claim,
+    options: VerifyOptions,
+    progress: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> BranchOutcome:
+    """Tries to prove `claim` (the one that `program` was compiled from) within `options.budget` boxes."""
+    if claim is not program.claim and claim != program.claim:
+        raise ValueError("the program was compiled from another claim")
+    engine = Engine(program)
+    searches: list[_Search] = []
+    settled, boxes, goals = 0.0, 0, len(claim.goals)
+    with torch.no_grad():
+        for goal in range(goals):
+            budget = (options.budget - boxes) // (goals - goal)
+            reporter = _reporter(claim, progress, settled / goals, boxes, goals)
+            search = _Search(engine, goal, budget, options.batch_size)
+            search.run(reporter, stop or (lambda: False))
+            searches.append(search)
+            settled, boxes = settled + search.settled, boxes + search.boxes
+            if search.violation is not None:
+                return BranchOutcome("violated", settled / goals, boxes, (search.violation,))
+    if all(search.tree.complete for search in searches):
+        trees = [[s.tree.preorder(root) for root in range(len(claim.boxes))] for s in searches]
+        return BranchOutcome("proved", 1.0, boxes, proof=_proof(claim, trees))
+    left = [part for search in searches for part in search.open_boxes()][:REPORTED]
+    return BranchOutcome("unknown", min(settled / goals, 1.0), boxes, frontier=tuple(left))
+
+
+def _proof(claim: Claim, trees: list[list[list[list[object]]]]) -> dict[str, Any]:
+    return {
+        "format": "rewarden-proof",
+        "format_version": 1,
+        "claim": claim_digest(claim),
+        "witness": None,
+        "goals": trees,
+    }
+
+
+Reporter = Callable[[float, int], None]
+
+
+def _reporter(
+    claim: Claim, progress: Callable[[Progress], None] | None, settled: float, boxes: int, goals: int
+) -> Reporter:
+    def report(share: float, more: int) -> None:
+        if progress is not None:
+            progress(Progress(claim.rule, "bounds", min(settled + share / goals, 1.0), boxes + more))
+
+    return report
+
+
+class _Search:
+    """One goal's search (mutable): its tree, its frontier, what is settled."""
+
+    def __init__(self, engine: Engine, goal: int, budget: int, batch_size: int) -> None:
+        self.engine, self.program, self.claim = engine, engine.program, engine.program.claim
+        claim = self.claim
+        self.goal, self.budget, self.batch_size = goal, budget, batch_size
+        self.boxes, self.settled = 0, 0.0
+        self.violation: tuple[Fraction, ...] | None = None
+        self.candidates = Candidates(self.program, goal)
+        self.frontier = Frontier(len(claim.variables))
+        self.stuck: list[Batch] = []  # open boxes that cannot be split any further
+        self.exact_budget = EXACT_LEAVES
+        self.tree = ProofTree(claim.boxes, [v.discrete for v in claim.variables], [len(c) for c in claim.clauses])
+        self.contexts: dict[tuple[FactId, ...], Context] = {}
+        self.several = [c for c, clause in enumerate(claim.clauses) if len(clause) != 1]
+        self._start()
+
+    def _start(self) -> None:
+        claim = self.claim
+        facts, share = fact_ids(claim, ()), 1.0 / max(1, len(claim.boxes))
+        left = [(narrow(self.tree, claim, i, box, facts), share) for i, box in enumerate(claim.boxes)]
+        self.settled += sum(share * (1.0 - n.share) for n, share in left)
+        left = [(n, share) for n, share in left if n.node >= 0]
+        if not left:
+            return
+        self.hull = hull_of([n.box for n, _ in left])
+        boxes = _float_boxes([n.box for n, _ in left], self.tree.discrete)
+        nodes = torch.tensor([n.node for n, _ in left])
+        shares = torch.tensor([n.share * share for n, share in left], dtype=torch.float64)
+        context = self._context(())
+        self.axes = self._axes(context, boxes)
+        self.frontier.push(Batch(context, boxes, nodes, shares))
+
+    def _context(self, chosen: tuple[FactId, ...]) -> Context:
+        if chosen not in self.contexts:
+            self.contexts[chosen] = make_context(self.program, self.goal, chosen, self.hull)
+        return self.contexts[chosen]
+
+    def _axes(self, context: Context, boxes: Boxes) -> Axes:
+        """Variables that nothing reads are never cut."""
+        matters = torch.zeros(boxes.lo.shape[1], dtype=torch.bool)
+        maps = [m for layer in self.engine.layers for m in layer.fused.maps]
+        for m in (*maps, *context.functionals.maps):
+            if m.source == INPUT:
+                matters |= (m.weight != 0).any(0)
+        for clause in self.claim.clauses:
+            for atom in clause:
+                matters[[j for j, _ in atom.affine.variables]] = True
+        return Axes(torch.tensor(self.tree.discrete), matters, (boxes.hi - boxes.lo).amax(0))
+
+    # ── the loop ───────────────────────────────────────────────────────────────────────────────
+    def run(self, report: Reporter, stop: Callable[[], bool]) -> None:
+        while self.frontier.size and self.boxes < self.budget and self.violation is None and not stop():
+            batch = self.frontier.pop(min(self.batch_size, self.budget - self.boxes))
+            self.boxes += batch.size
+            result = settle(self.engine, self.goal, batch, self.tree, self.exact_budget)
+            self.exact_budget = result.exact_budget
+            self.settled += float(batch.share[result.settled].sum())
+            self._split(batch, result)
+            report(self.settled, self.boxes)
+        open_share = sum(float(b.share.sum()) for b in (*self.frontier.batches(), *self.stuck))
+        if self.violation is None:
+            assert abs(self.settled + open_share - 1.0) < 1e-6, "what is settled and what is open is everything"
+
+    def _split(self, batch: Batch, result: Settled) -> None:
+        if not result.index.numel():
+            return
+        rest, slope, steep = batch.take(result.index), result.slope, result.steepness
+        self._search_points(rest, slope, result.bound)
+        if self.violation is not None:
+            return
+        clause = self._clauses_to_expand(rest, slope)
+        for i in (clause >= 0).nonzero()[:, 0].tolist():
+            self._expand(rest, i, int(clause[i]))
+        rest, steep = _where(rest, steep, clause < 0)
+        cuts = choose_cuts(rest.boxes, steep, self.axes)
+        if bool((cuts.variable < 0).any()):
+            self.stuck.append(rest.take((cuts.variable < 0).nonzero()[:, 0]))
+            rest, steep = _where(rest, steep, cuts.variable >= 0)
+            cuts = choose_cuts(rest.boxes, steep, self.axes)
+        if not rest.size:
+            return
+        first = torch.from_numpy(self.tree.cut(rest.node.numpy(), cuts.variable.numpy(), cuts.cut.numpy()))
+        lower = rest.share * cuts.share
+        self.frontier.push(
+            Batch(
+                rest.context,
+                cut_boxes(rest.boxes, cuts, self.axes.discrete),
+                torch.stack((first, first + 1), dim=1).reshape(-1),
+                torch.stack((lower, rest.share - lower), dim=1).reshape(-1),
+            )
+        )
+
+    def _search_points(self, rest: Batch, slope: Tensor, bound: Tensor) -> None:
+        worst = bound.argsort()[:WORST]
+        boxes = rest.boxes.take(worst)
+        for point in self.candidates.suspicious(boxes, slope[worst]):
+            inside = ((boxes.lo <= point) & (point <= boxes.hi)).all(-1).nonzero()[:, 0]
+            box = self.tree.place(int(rest.node[worst[inside[0]]])).box
+            self.violation = self.violation or self.candidates.violates(self.claim, box, point)
+
+    # ── clauses with several atoms ─────────────────────────────────────────────────────────────
+    def _clauses_to_expand(self, rest: Batch, slope: Tensor) -> Tensor:
+        """Per box, a clause worth expanding now, or −1."""
+        chosen = {c for c, _ in rest.context.chosen}
+        todo = [c for c in self.several if c not in chosen]
+        found = torch.full((rest.size,), -1)
+        if not todo:
+            return found
+        margins = self.candidates.clause_margins(self.candidates.corners(rest.boxes, slope))
+        for c in todo:
+            live, certain = self._live_atoms(rest.boxes, c)
+            wanted = ((live <= 1) | (margins[:, c] < 0)) & ~certain
+            found = torch.where((found < 0) & wanted, c, found)
+        return found
+
+    def _live_atoms(self, boxes: Boxes, clause: int) -> tuple[Tensor, Tensor]:
+        """How many atoms may be true somewhere, and whether one is true everywhere: hints, in floats."""
+        live = torch.zeros(boxes.lo.shape[0], dtype=torch.int64)
+        certain = torch.zeros(boxes.lo.shape[0], dtype=torch.bool)
+        for atom in self.claim.clauses[clause]:
+            if atom.affine.calls:
+                live += 1
+                continue
+            slope = torch.zeros(boxes.lo.shape[1], dtype=torch.float64)
+            for j, value in atom.affine.variables:
+                slope[j] = float(value)
+            constant = float(atom.affine.constant)
+            up, down = slope.clamp(min=0.0), slope.clamp(max=0.0)
+            live += boxes.hi @ up + boxes.lo @ down + constant >= 0
+            certain |= boxes.lo @ up + boxes.hi @ down + constant > 0
+        return live, certain
+
+    def _expand(self, rest: Batch, i: int, clause: int) -> None:
+        """A case node: refuted atoms are closed at once, the others go on with one more fact."""
+        node, share = int(rest.node[i]), float(rest.share[i])
+        place, atoms = self.tree.place(node), self.claim.clauses[clause]
+        first = self.tree.case(node, clause)
+        if not atoms:
+            self.settled += share
+            return
+        part = share / len(atoms)
+        for a, atom in enumerate(atoms):
+            fact = (clause, a)
+            if not atom.affine.calls and refuted(atom, place.box):
+                self.tree.close_with(first + a, Leaf(-1, ((*fact, Fraction(1)),)))
+                self.settled += part
+                continue
+            single = () if atom.affine.calls or implied(atom, place.box) else (fact,)
+            left = narrow(self.tree, self.claim, first + a, place.box, single)
+            self.settled += part * (1.0 - left.share)
+            if left.node >= 0:
+                self.frontier.push(
+                    Batch(
+                        self._context((*rest.context.chosen, fact)),
+                        _float_boxes([left.box], self.tree.discrete),
+                        torch.tensor([left.node]),
+                        torch.tensor([part * left.share], dtype=torch.float64),
+                    )
+                )
+
+    def open_boxes(self) -> list[OpenBox]:
+        out: list[OpenBox] = []
+        for batch in (*self.stuck, *self.frontier.batches()):
+            for node in batch.node.tolist()[: REPORTED - len(out)]:
+                place = self.tree.place(node)
+                out.append(OpenBox(self.goal, place.root, place.box, fact_ids(self.claim, place.chosen)))
+        return out
+
+
+EXACT_LEAVES = 64  # leaves per goal for which the slow exact bound of a network is asked
+
+
+def _where(batch: Batch, values: Tensor, mask: Tensor) -> tuple[Batch, Tensor]:
+    index = mask.nonzero()[:, 0]
+    return batch.take(index), values[index]
+
+
+def _float_boxes(boxes: list[Box], discrete: tuple[bool, ...]) -> Boxes:
+    """Outward-rounded; bounds of discrete variables rounded to the integers inside, which is all that counts there."""
+    pairs = [outward(box) for box in boxes]
+    lo = torch.stack([torch.from_numpy(lo) for lo, _ in pairs])
+    hi = torch.stack([torch.from_numpy(hi) for _, hi in pairs])
+    whole = torch.tensor(discrete)
+    return Boxes(torch.where(whole, torch.ceil(lo), lo), torch.where(whole, torch.floor(hi), hi))

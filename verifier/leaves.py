@@ -1,0 +1,211 @@
+"""Which boxes of a batch are settled, and with what: the leaves of proofs.
+
+A float bound is rigorous, so a positive one is a proof. It also has to convince a checker that recomputes the leaf in
+exact arithmetic with its own l and u, whose lines differ by rounding: so it must exceed its slack, which is 0 where no
+unstable neuron is involved; and a neuron whose default lower slope hangs on that rounding (u = −l) gets it written
+down. Where floats miss 0 only by rounding, the exact reference decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from rewarden.verifier.backsub import Engine, FinalBounds, Sweep
+from rewarden.verifier.box_minimum import AffineRows, Boxes
+from rewarden.verifier.context import Context
+from rewarden.verifier.exact_bounds import Leaf, Multipliers, combination, leaf_holds
+from rewarden.verifier.facts import FactId, Facts, strengthen
+from rewarden.verifier.frontier import Batch
+from rewarden.verifier.proof_tree import ProofTree
+from rewarden.verifier.sensitivity import steepness
+
+TIE = 1e-6  # u and −l closer than this share of u − l: the default slope is recorded
+DOUBT = 2.0**-44  # relative: what rounding may have moved the last sum by, generously
+NOISE = 2.0**-50  # narrower neurons are all rounding; their slopes are not worth a word
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Settled:
+    """Per box: whether it is settled. Per box that is not, `index` [open]: the best bound of a goal atom, that bound's
+    slope, and how steep the atom may be, both [open, variable]."""
+
+    settled: Tensor
+    index: Tensor
+    bound: Tensor
+    slope: Tensor
+    steepness: Tensor
+    exact_budget: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Trial:
+    """Bounds [box, functional] of one way to look at a batch, with the multipliers [box, functional, fact] if any."""
+
+    index: Tensor  # the boxes of the batch
+    bound: Tensor
+    slack: Tensor
+    doubt: Tensor  # more than what rounding took off the bound
+    rows: AffineRows
+    weak: Tensor
+    multipliers: Tensor | None
+
+
+def settle(engine: Engine, goal: int, batch: Batch, tree: ProofTree, exact_budget: int) -> Settled:
+    """Bounds a batch and closes the nodes of the boxes that the bounds settle."""
+    context = batch.context
+    final = engine.bound(batch.boxes, context.functionals, context.useful)
+    trial = _plain(context, final, batch.size)
+    settled = torch.zeros(batch.size, dtype=torch.bool)
+    settled |= _close(batch, tree, trial, final.sweep)
+    rest = (~settled).nonzero()[:, 0]
+    if rest.numel() and context.useful.count:
+        trial = _with_facts(batch, trial, rest)
+        settled |= _close(batch, tree, trial, final.sweep)
+    for row, k in (_missed_by_rounding(trial) & ~settled[trial.index][:, None]).nonzero().tolist():
+        box = int(trial.index[row])
+        leaf = _leaf(context, trial, final.sweep, (row, k))
+        plain = not combination(engine.program.claim, goal, leaf.goal_atom, leaf.multipliers).calls
+        if settled[box] or not (plain or exact_budget > 0):
+            continue
+        exact_budget -= not plain
+        node = int(batch.node[box])
+        facts = frozenset((*context.facts.ids, *((c, a) for c, a, _ in leaf.multipliers)))
+        if leaf_holds(engine.program, goal, tree.place(node).box, leaf, facts):
+            tree.close_with(node, leaf)
+            settled[box] = True
+    bound, slope, best = _best(context, trial)
+    left = (~settled[trial.index]).nonzero()[:, 0]
+    index = trial.index[left]
+    steep = steepness(engine, final.sweep, context.functionals, best[left], index)
+    return Settled(settled, index, bound[left], slope[left], steep, exact_budget)
+
+
+def _plain(context: Context, final: FinalBounds, size: int) -> _Trial:
+    shape = (size, context.functionals.count)
+    box = torch.arange(size).repeat_interleave(context.functionals.count)
+    return _Trial(
+        torch.arange(size),
+        final.bound.view(shape),
+        final.slack.view(shape),
+        _doubt(final.rows, final.sweep.boxes.take(box)).view(shape),
+        final.rows,
+        context.weak.expand(shape),
+        None,
+    )
+
+
+def _doubt(rows: AffineRows, boxes: Boxes) -> Tensor:
+    size = (rows.slope.abs() * boxes.magnitude).sum(-1) + rows.constant.abs()
+    return 4.0 * (rows.error + rows.loss) + DOUBT * size + 2.0**-900
+
+
+def _with_facts(batch: Batch, plain: _Trial, rest: Tensor) -> _Trial:
+    """The same functionals on the boxes `rest`, each with the best multipliers found."""
+    context = batch.context
+    count = context.functionals.count
+    row = (rest[:, None] * count + torch.arange(count)).reshape(-1)
+    boxes = batch.boxes.take(rest.repeat_interleave(count))
+    multipliers, rows, bound = strengthen(plain.rows.take(row), boxes, context.useful)
+    shape = (rest.numel(), count)
+    strict = ((multipliers > 0) & context.useful_strict).any(-1).view(shape)
+    return _Trial(
+        rest,
+        bound.view(shape),
+        plain.slack[rest],
+        _doubt(rows, boxes).view(shape),
+        rows,
+        plain.weak[rest] | strict,
+        multipliers.view(*shape, -1),
+    )
+
+
+def _best(context: Context, trial: _Trial) -> tuple[Tensor, Tensor, Tensor]:
+    """The best bound of a goal atom on each box of the trial, its slope, and which functional it is of."""
+    shown = torch.where(context.goal_rows, trial.bound, -torch.inf)
+    best = shown.argmax(-1)
+    slope = trial.rows.slope.view(*trial.bound.shape, -1)
+    return shown.amax(-1), slope[torch.arange(best.numel()), best], best
+
+
+def _close(batch: Batch, tree: ProofTree, trial: _Trial, sweep: Sweep) -> Tensor:
+    """Closes what the trial settles; [box of the batch] whether it did."""
+    enough = (trial.bound > trial.slack) & (trial.bound > 0)
+    enough |= (trial.bound >= 0) & (trial.slack == 0) & trial.weak
+    done = torch.zeros(batch.size, dtype=torch.bool)
+    rows = enough.any(-1).nonzero()[:, 0]
+    if not rows.numel():
+        return done
+    boxes, which = trial.index[rows], enough[rows].to(torch.int8).argmax(-1)
+    done[boxes] = True
+    context = batch.context
+    ties = _ties(sweep, boxes)
+    tight = _tight_entries(context.useful, sweep, set(boxes.tolist()))
+    plain: list[tuple[int, int]] = []
+    for row, box, k in zip(rows.tolist(), boxes.tolist(), which.tolist(), strict=True):
+        node, used = int(batch.node[box]), context.used[k]
+        if trial.multipliers is not None:
+            used = _merged(used, context.useful, trial.multipliers[row, k].tolist())
+        slopes, entries = tuple(ties.get(box, ())), tuple(tight.get(box, ()))
+        if used or slopes or entries:
+            tree.close_with(node, Leaf(context.goal_atoms[k], used, slopes, entries))
+        else:
+            plain.append((node, context.goal_atoms[k]))
+    if plain:
+        nodes, atoms = torch.tensor(plain).unbind(-1)
+        tree.close(nodes.numpy(), atoms.numpy())
+    return done
+
+
+def _merged(used: Multipliers, facts: Facts, multipliers: list[float]) -> Multipliers:
+    total: dict[FactId, Fraction] = {(c, a): factor for c, a, factor in used}
+    for fact, value in zip(facts.ids, multipliers, strict=True):
+        if value > 0:
+            total[fact] = total.get(fact, Fraction(0)) + Fraction(value)
+    return tuple((c, a, total[c, a]) for c, a in sorted(total))
+
+
+def _ties(sweep: Sweep, boxes: Tensor) -> dict[int, list[tuple[int, int, int]]]:
+    """Slopes to write down: neurons of these boxes whose default lower slope hangs on rounding."""
+    found: dict[int, list[tuple[int, int, int]]] = {}
+    for k, gap in sweep.gap.items():
+        lo, hi, width = sweep.lo[k][boxes], sweep.hi[k][boxes], gap[boxes]
+        tie = ((lo + hi).abs() <= TIE * width) & (width > NOISE)
+        for row, neuron in tie.nonzero().tolist():
+            lower = float(sweep.steps[k][boxes[row], neuron])
+            found.setdefault(int(boxes[row]), []).append((k, neuron, round(256 * lower)))
+    return found
+
+
+def _tight_entries(
+    facts: Facts, sweep: Sweep, boxes: set[int]
+) -> dict[int, list[tuple[int, int, int, Multipliers]]]:
+    found: dict[int, list[tuple[int, int, int, Multipliers]]] = {}
+    for entries in sweep.tight:
+        rows = zip(entries.box.tolist(), entries.neuron.tolist(), entries.multipliers.tolist(), strict=True)
+        for box, neuron, multipliers in rows:
+            if box in boxes:
+                used = _merged((), facts, multipliers)
+                found.setdefault(box, []).append((entries.layer, neuron, entries.side, used))
+    return found
+
+
+# ── leaves that floats miss by rounding ────────────────────────────────────────────────────────
+def _missed_by_rounding(trial: _Trial) -> Tensor:
+    """Functionals that may be exactly 0 where 0 is enough, or positive within their slack; [box of the trial, k]."""
+    return trial.weak & (trial.bound + trial.doubt >= 0) & (trial.bound <= trial.slack)
+
+
+def _leaf(context: Context, trial: _Trial, sweep: Sweep, at: tuple[int, int]) -> Leaf:
+    """The leaf that functional k proves on row `at[0]` of the trial, if it proves anything."""
+    row, k = at
+    box = int(trial.index[row])
+    used = context.used[k]
+    if trial.multipliers is not None:
+        used = _merged(used, context.useful, trial.multipliers[row, k].tolist())
+    ties = _ties(sweep, trial.index[row : row + 1]).get(box, [])
+    tight = _tight_entries(context.useful, sweep, {box}).get(box, [])
+    return Leaf(context.goal_atoms[k], used, tuple(ties), tuple(tight))
