@@ -73,9 +73,9 @@ class AutoencoderOptions:
     warm_up: int = 15  # epochs on k-means cells, before the experts choose their rows themselves
     batch: int = 256
     learning_rate: float = 0.01
-    weight_decay: float = 0.001
+    weight_decay: float = 0.01
     full_quantile: float = 0.1  # errors up to here score 1
-    zero_quantile: float = 0.99  # errors from here on score 0
+    zero_quantile: float = 0.98  # errors from here on score 0
     held_out: float = 0.15
     penalty_weight: float = 1.0
 

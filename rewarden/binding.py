@@ -83,9 +83,9 @@ def places_of(texts: Sequence[str]) -> dict[str, Path]:
         places[name if equals else ""] = Path(place)
     if not places:
         raise UsageError("G75", "no reward is named", help="--reward [NAME=]ARTIFACT")
-    for place in places.values():
-        if not place.exists():
-            raise UsageError("G74", f"{place}: there is no artifact of this name")
+    for found in places.values():
+        if not found.exists():
+            raise UsageError("G74", f"{found}: there is no artifact of this name")
     return places
 
 

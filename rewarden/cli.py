@@ -12,7 +12,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,7 +21,7 @@ from rewarden.commands import certificate, demo, learn, lineage, patch, project,
 from rewarden.spec_lang.errors import CertificateError, RewardenError
 
 # click's base of "this command line makes no sense", wherever the installed typer keeps click
-_ClickException = typer.BadParameter.__mro__[2]
+_ClickException: type[Any] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="rewarden",
@@ -97,7 +97,7 @@ def run(arguments: Sequence[str]) -> int:
         return exits.UNUSABLE
     except _ClickException as error:
         # typer's own rendering: the usage line and a "did you mean"
-        error.show()  # type: ignore[attr-defined]
+        error.show()
         return exits.UNUSABLE
     except typer.Exit as stop:
         return stop.exit_code

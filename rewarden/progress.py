@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from rewarden.verifier.progress import Progress as RuleProgress
     from rewarden.verifier.progress import Report
 
-Progress = Callable[[str, int, int, str], None]
+
+class Progress(Protocol):
+    """Told how far a stage has come; `note` is shown beside the bar."""
+
+    def __call__(self, stage: str, done: int, total: int, note: str) -> None: ...
 
 
 def silent(stage: str, done: int, total: int, note: str) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import ceil, floor, isfinite, log10, prod
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, localcontext
+from math import floor, isfinite, log10, prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,13 +77,15 @@ def _is_pairs(path: Path) -> bool:
 
 
 def _from_table(table: pa.Table) -> Draft:
+    from rewarden.spec_lang.parser import keywords
+
     columns: dict[str, list[pa.ChunkedArray]] = {}
     for name in table.column_names:
         plain = next((name.removeprefix(p) for p in _PREFIXES if name.startswith(p)), name)
         columns.setdefault(plain, []).append(table.column(name))
     found, passed = [], []
     for name, parts in columns.items():
-        if not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name) or name in keywords():
             passed.append(f"{name}: not a name that a spec can use; rename the column")
             continue
         kind = _kind(parts)
@@ -100,13 +103,15 @@ def _kind(parts: Iterable[pa.ChunkedArray]) -> str | None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    from rewarden.spec_lang.parser import keywords
+
     parts = list(parts)
     kind = parts[0].type
     if pa.types.is_boolean(kind):
         return "bool"
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
         words = sorted({str(value) for part in parts for value in pc.unique(part).to_pylist() if value is not None})
-        few = 0 < len(words) <= MOST_CASES and all(_NAME.fullmatch(word) for word in words)
+        few = 0 < len(words) <= MOST_CASES and all(_NAME.fullmatch(word) and word not in keywords() for word in words)
         return "enum {" + ", ".join(words) + "}" if few else None
     if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         return None
@@ -119,11 +124,14 @@ def _kind(parts: Iterable[pa.ChunkedArray]) -> str | None:
 
 
 def widened(lo: float, hi: float) -> tuple[str, str]:
-    """Round numbers outside of lo and hi: two significant digits of the width."""
+    """Decimal numbers outside of lo and hi, rounded outward to two significant digits of their distance."""
     width = hi - lo or abs(hi) or 1.0
-    unit = 10.0 ** (floor(log10(width)) - 1)
-    places = max(0, -floor(log10(unit)))
-    return f"{floor(lo / unit) * unit:.{places}f}", f"{ceil(hi / unit) * unit:.{places}f}"
+    unit = Decimal(1).scaleb(max(floor(log10(width)) - 1, -300))
+    with localcontext() as context:
+        context.prec = 700  # every binary64 number is exact in it
+        low = (Decimal(lo) / unit).to_integral_value(ROUND_FLOOR)
+        high = (Decimal(hi) / unit).to_integral_value(ROUND_CEILING)
+        return f"{low * unit:f}", f"{max(high, low + 1) * unit:f}"
 
 
 # ── networks ───────────────────────────────────────────────────────────────────────────────────

@@ -58,8 +58,12 @@ class UnitMessages:
         """Whether a feature may take the value."""
         if wanted.dimension == found.dimension and wanted.affine == found.affine:
             return True
-        if found.dimension is None and not wanted.affine:
-            return True
+        if found.dimension is None or wanted.dimension is None:
+            if not wanted.affine:
+                return True
+            message = f"0 needs a unit: {wanted.unit} has an offset"
+            self.findings.add("U04", message, value.span, help=f"write 0 [{wanted.unit}]")
+            return False
         if wanted.dimension == found.dimension:
             message = f"{name} is a reading in {_unit(wanted)}, this is {_unit(found)}"
             self.findings.add("U04", message, value.span, help=f"write it in {_unit(wanted)}")

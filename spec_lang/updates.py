@@ -43,9 +43,8 @@ def _columns(lowering: Lowering, update: syntax.Update, feature: Feature, names:
             raise AssertionError(f"type checking leaves no {type(other).__name__} here")
     unit = lowering.symbols.unit_of(feature)
     found = tuple(v.shifted(-unit.offset).scaled(1 / unit.factor) for v in values)
-    if lowering.context.check_updates:
-        for value in found:
-            _check(lowering, update, feature, value)
+    for value in found:
+        _check(lowering, update, feature, value)
     return found
 
 

@@ -61,7 +61,6 @@ class Context:
     variables: Sequence[Variable] = ()
     bits: frozenset[int] = frozenset()  # the 0/1 variables: bools and cases
     premise: Formula = TRUE  # what `with` updates may rely on
-    check_updates: bool = True
     budget: int = limits.EXPANSION_SIZE
     depth: int = 0
 

@@ -195,16 +195,14 @@ class Engine:
             upper.append(-bound[b.numel() :])
         return torch.cat(lower), torch.cat(upper)
 
-    def _with_facts(
-        self, sweep: Sweep, k: int, bounds: tuple[Tensor, Tensor], facts: Facts
-    ) -> tuple[Tensor, Tensor]:
+    def _with_facts(self, sweep: Sweep, k: int, bounds: tuple[Tensor, Tensor], facts: Facts) -> tuple[Tensor, Tensor]:
         """Bounds of a tight layer that facts settle; others stay, so that the proof names only what matters."""
         layer, (lo, hi) = self.layers[k], bounds
         level = 0.0 if layer.kind != "linear" else self._gate_level(k)
-        box, neuron = _loose(layer, lo, hi, level).nonzero(as_tuple=True)
-        if not box.numel():
-            return lo, hi
-        for side in (0, 1):
+        for side in (0, 1):  # the upper bound only of what the lower one left open: a checker sees one entry of each
+            box, neuron = _loose(layer, lo, hi, level).nonzero(as_tuple=True)
+            if not box.numel():
+                break
             sign_neuron = neuron if side == 0 else -1 - neuron
             rows, _ = self._back_substitute(sweep, layer.fused, box, sign_neuron, k)
             multipliers, _, bound = strengthen(rows, sweep.boxes.take(box), facts)
@@ -215,13 +213,14 @@ class Engine:
                     settled = -bound < level
                 case _:
                     settled = -bound <= level
-            used = settled & (multipliers > 0).any(-1)
+            # Bounds that cross say that the box holds no point of the facts: that is for a leaf to say, in one line.
+            crossing = bound > (hi[box, neuron] if side == 0 else -lo[box, neuron])
+            used = settled & (multipliers > 0).any(-1) & ~crossing
             at = (box[used], neuron[used])
-            # A box without a point of the facts may have any bounds: keep lo <= hi for the lines.
             if side == 0:
-                lo = lo.index_put(at, torch.minimum(torch.maximum(lo[at], bound[used]), hi[at]))
+                lo = lo.index_put(at, torch.maximum(lo[at], bound[used]))
             else:
-                hi = hi.index_put(at, torch.maximum(torch.minimum(hi[at], -bound[used]), lo[at]))
+                hi = hi.index_put(at, torch.minimum(hi[at], -bound[used]))
             sweep.tight.append(TightEntries(k, side, *at, multipliers[used]))
         return lo, hi
 
@@ -345,13 +344,15 @@ def _compile(program: Program, fused: Sequence[Rows], k: int, gates: bool) -> _L
     layer = program.layers[k]
     terms = [(b.source, block_term(b)) for b in layer.blocks]
     bias, bias_error = layer_bias(layer)
-    own = Functionals(
-        tuple(_map(s, t.weight, t.error) for s, t in terms), torch.tensor(bias), torch.tensor(bias_error)
-    )
+    own = Functionals(tuple(_map(s, t.weight, t.error) for s, t in terms), torch.tensor(bias), torch.tensor(bias_error))
     entries = torch.stack([(m.weight != 0).sum(-1) for m in own.maps]).sum(0)
     units = torch.stack([((m.size == 0) | (m.size == 1)).all(-1) for m in own.maps]).all(0)
-    known = torch.stack([m.size.new_ones(layer.width, dtype=torch.bool) if m.error is None else
-                         (m.error == 0).all(-1) for m in own.maps]).all(0)
+    known = torch.stack(
+        [
+            m.size.new_ones(layer.width, dtype=torch.bool) if m.error is None else (m.error == 0).all(-1)
+            for m in own.maps
+        ]
+    ).all(0)
     selects = (entries <= 1) & units & known & (own.bias == 0) & (own.bias_error == 0)
     inner = sum(m.weight.shape[1] for m in own.maps) + len(own.maps)
     noise = torch.where(selects, 0.0, gamma(2 * inner)).to(torch.float64)

@@ -35,6 +35,7 @@ from rewarden.verifier.rounding import outward
 from rewarden.verifier.splitting import Axes, choose_cuts, cut_boxes
 
 REPORTED = 256  # open boxes in an outcome, at most
+EXACT_LEAVES = 64  # leaves per goal for which the slow exact bound of a network is asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,9 +286,6 @@ class _Search:
                 place = self.tree.place(node)
                 out.append(OpenBox(self.goal, place.root, place.box, fact_ids(self.claim, place.chosen)))
         return out
-
-
-EXACT_LEAVES = 64  # leaves per goal for which the slow exact bound of a network is asked
 
 
 def _where(batch: Batch, values: Tensor, mask: Tensor) -> tuple[Batch, Tensor]:

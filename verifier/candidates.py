@@ -51,9 +51,7 @@ class Candidates:
 
     def violates(self, claim: Claim, box: Box, point: Tensor) -> tuple[Fraction, ...] | None:
         """The point, moved into the exact box, if the claim's goal is exactly false there."""
-        exact = tuple(
-            min(max(Fraction(x), lo), hi) for x, (lo, hi) in zip(point.tolist(), box, strict=True)
-        )
+        exact = tuple(min(max(Fraction(x), lo), hi) for x, (lo, hi) in zip(point.tolist(), box, strict=True))
         if any(v.discrete and x.denominator != 1 for v, x in zip(claim.variables, exact, strict=True)):
             return None
         evaluation = self.exact.evaluate(exact)

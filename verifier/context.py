@@ -84,13 +84,15 @@ def _functionals(
 ) -> list[tuple[int, Multipliers]]:
     one = Fraction(1)
     atoms = range(len(claim.goals[goal]))
-    rows: list[tuple[int, Multipliers]] = [(atom, ()) for atom in atoms]
-    rows += [(-1, ((c, a, one),)) for c, a in (*useful, *with_calls)]
+    # Refutations first: where several functionals settle a box, the first is written down, and these are the shortest.
+    rows: list[tuple[int, Multipliers]] = [(-1, ((c, a, one),)) for c, a in useful[: MAX_FUNCTIONALS // 2]]
+    rows += [(atom, ()) for atom in atoms]
+    rows += [(-1, ((c, a, one),)) for c, a in with_calls]
     for atom in atoms:
         for c, a in with_calls:
             factors = _cancelling(claim.goals[goal][atom].affine, claim.clauses[c][a].affine)
             rows += [(atom, ((c, a, factor),)) for factor in factors]
-    return rows[: max(MAX_FUNCTIONALS, len(atoms))] or [(-1, ())]
+    return rows[: MAX_FUNCTIONALS + len(atoms)] or [(-1, ())]
 
 
 def _cancelling(goal: Affine, fact: Affine) -> list[Fraction]:

@@ -197,6 +197,4 @@ class ExactBounds:
 
 
 def _minimum(coefficients: Mapping[int, Fraction], constant: Fraction, box: Box) -> Fraction:
-    return constant + sum(
-        (a * (box[j][0] if a > 0 else box[j][1]) for j, a in coefficients.items()), start=Fraction(0)
-    )
+    return constant + sum((a * (box[j][0] if a > 0 else box[j][1]) for j, a in coefficients.items()), start=Fraction(0))

@@ -135,6 +135,9 @@ def _close(batch: Batch, tree: ProofTree, trial: _Trial, sweep: Sweep) -> Tensor
     """Closes what the trial settles; [box of the batch] whether it did."""
     enough = (trial.bound > trial.slack) & (trial.bound > 0)
     enough |= (trial.bound >= 0) & (trial.slack == 0) & trial.weak
+    enough &= ~_contradictory(sweep, trial.index)[:, None] | torch.tensor(
+        [atom < 0 for atom in batch.context.goal_atoms]
+    )
     done = torch.zeros(batch.size, dtype=torch.bool)
     rows = enough.any(-1).nonzero()[:, 0]
     if not rows.numel():
@@ -160,6 +163,15 @@ def _close(batch: Batch, tree: ProofTree, trial: _Trial, sweep: Sweep) -> Tensor
     return done
 
 
+def _contradictory(sweep: Sweep, boxes: Tensor) -> Tensor:
+    """Boxes on which facts made some bounds cross: they hold no point of the facts, and a checker's lines would differ."""
+    crossed = torch.zeros(boxes.numel(), dtype=torch.bool)
+    if sweep.tight:
+        for k, lo in sweep.lo.items():
+            crossed |= (lo[boxes] > sweep.hi[k][boxes]).any(-1)
+    return crossed
+
+
 def _merged(used: Multipliers, facts: Facts, multipliers: list[float]) -> Multipliers:
     total: dict[FactId, Fraction] = {(c, a): factor for c, a, factor in used}
     for fact, value in zip(facts.ids, multipliers, strict=True):
@@ -180,9 +192,7 @@ def _ties(sweep: Sweep, boxes: Tensor) -> dict[int, list[tuple[int, int, int]]]:
     return found
 
 
-def _tight_entries(
-    facts: Facts, sweep: Sweep, boxes: set[int]
-) -> dict[int, list[tuple[int, int, int, Multipliers]]]:
+def _tight_entries(facts: Facts, sweep: Sweep, boxes: set[int]) -> dict[int, list[tuple[int, int, int, Multipliers]]]:
     found: dict[int, list[tuple[int, int, int, Multipliers]]] = {}
     for entries in sweep.tight:
         rows = zip(entries.box.tolist(), entries.neuron.tolist(), entries.multipliers.tolist(), strict=True)

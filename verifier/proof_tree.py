@@ -20,9 +20,7 @@ from rewarden.verifier.exact_bounds import Leaf, Multipliers
 from rewarden.verifier.facts import FactId
 
 OPEN, CUT, CASE, LEAF = 0, 1, 2, 3
-NODE = np.dtype(
-    [("kind", np.int8), ("what", np.int32), ("cut", np.float64), ("child", np.int64), ("parent", np.int64)]
-)
+NODE = np.dtype([("kind", np.int8), ("what", np.int32), ("cut", np.float64), ("child", np.int64), ("parent", np.int64)])
 Ints = NDArray[np.int64]
 
 

@@ -55,16 +55,19 @@ def affine_of(constant: Fraction, variables: dict[int, Fraction], calls: dict[in
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """The weights on one source, by row; where most are not zero also dense, for fast dot products."""
+    """The weights on one source, by row; also as a diagonal, or dense, where that makes the products fast."""
 
     source: int
     width: int  # of the source
     rows: Rows
     columns: list[list[int]] | None  # dense: Wᵀ
     lines: list[tuple[list[int], list[int]]] | None  # dense: each row of W, and of |W|
+    diagonal: list[int] | None  # W is square and has no other entries
 
     def pull(self, row: list[int]) -> list[int]:
         """row · W."""
+        if self.diagonal is not None:
+            return list(map(mul, row, self.diagonal))
         used = [k for k, c in enumerate(row) if c]
         if self.columns is not None and 4 * len(used) > len(row):
             return [sum(map(mul, row, column)) for column in self.columns]
@@ -281,11 +284,13 @@ class _Builder:
         width, count = self.program.width(source), sum(map(len, rows))
         self.entries += count
         dense = 4 * count > width * len(rows)
+        if width == len(rows) and all(row.keys() <= {k} for k, row in enumerate(rows)):
+            return Block(source, width, rows, None, None, [row.get(k, 0) for k, row in enumerate(rows)])
         if not dense:
-            return Block(source, width, rows, None, None)
+            return Block(source, width, rows, None, None, None)
         full = [[row.get(j, 0) for j in range(width)] for row in rows]
         columns = [[row[j] for row in full] for j in range(width)]
-        return Block(source, width, rows, columns, [(row, list(map(abs, row))) for row in full])
+        return Block(source, width, rows, columns, [(row, list(map(abs, row))) for row in full], None)
 
 
 def _diagonal(entries: Sequence[int]) -> Rows:

@@ -116,7 +116,7 @@ def _bar(figure: Figure, image: AxesImage, axes: list[Axes], label: str) -> None
     bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02, aspect=24)
     bar.ax.tick_params(colors=_INK, labelsize=7.5, length=2)
     bar.set_label(label, color=_INK, fontsize=8)
-    bar.outline.set(edgecolor=_SOFT, linewidth=0.5)  # type: ignore[operator]
+    bar.outline.set(edgecolor=_SOFT, linewidth=0.5)
 
 
 def _svg(figure: Figure, name: str) -> str:
@@ -126,7 +126,8 @@ def _svg(figure: Figure, name: str) -> str:
     buffer = io.StringIO()
     # Fixed salt and no date: the same story gives the same bytes. Text stays text, in the page's own font.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": name, "savefig.dpi": 160}):
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+        FigureCanvasSVG(figure)
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)

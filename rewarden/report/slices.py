@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,9 +137,8 @@ def compares_records(claim: Claim) -> bool:
 def _pair(claim: Claim, at: Array) -> tuple[ClaimCall, ClaimCall] | None:
     for index, first in enumerate(claim.calls):
         for second in claim.calls[index + 1 :]:
-            if first.reward == second.reward:
-                if (_arguments(first, at) != _arguments(second, at)).any():
-                    return first, second
+            if first.reward == second.reward and (_arguments(first, at) != _arguments(second, at)).any():
+                return first, second
     return None
 
 
@@ -164,9 +162,10 @@ def _axes(obligation: Obligation, claim: Claim, point: Array, artifacts: Mapping
 
     def worth(pair: tuple[int, int]) -> tuple[int, float]:
         together = sum(set(pair) <= atom for atom in atoms)
-        return min(read[pair[0]], 1) + min(read[pair[1]], 1) + together, effects[pair[0]] + effects[pair[1]]
+        return sum(min(read[k], 1) for k in pair) + together, sum(effects[k] for k in pair)
 
-    return list(max(combinations(varying, 2), key=worth))
+    pairs = [(k, j) for k in varying for j in varying if k < j]
+    return list(max(pairs, key=worth))
 
 
 def _effect(obligation: Obligation, claim: Claim, point: Array, artifacts: Mapping[str, Artifact], index: int) -> float:

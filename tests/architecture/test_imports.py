@@ -13,7 +13,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("spec_lang", "reward", "verifier", "editor")  # left to right; `rewarden` itself stands last
-KERNEL = ("check", "kernel_artifact", "kernel_bounds", "kernel_json", "kernel_program", "kernel_proof", "kernel_sentence")
+KERNEL = (
+    "check",
+    "kernel_artifact",
+    "kernel_bounds",
+    "kernel_json",
+    "kernel_program",
+    "kernel_proof",
+    "kernel_sentence",
+)
 Z3_MODULES = {"spec_lang/z3_terms.py", "verifier/z3_engine.py"}
 
 
@@ -21,7 +29,9 @@ Z3_MODULES = {"spec_lang/z3_terms.py", "verifier/z3_engine.py"}
 def _sources(room: str) -> tuple[Path, ...]:
     folder = ROOT / room
     # os.walk semantics: the application folder holds one symlink per room, which must not be followed
-    found = [p for p in sorted(folder.rglob("*.py")) if not any(part.is_symlink() for part in p.parents if part != folder)]
+    found = [
+        p for p in sorted(folder.rglob("*.py")) if not any(part.is_symlink() for part in p.parents if part != folder)
+    ]
     return tuple(p for p in found if p.is_relative_to(folder))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from fractions import Fraction
 
@@ -53,6 +54,16 @@ VALID = [
     WAREHOUSE,
     HELPFUL,
     HEADER + "--- Title.\nmust a:\n  forall s, t: Step varying speed\n  given risky(s) expect R(s) > 0\n",
+]
+CHECKED = [
+    WAREHOUSE[: WAREHOUSE.index("example of")],
+    HEADER
+    + """must a: forall s: Step
+  given s.speed >= 5 [m/s] and s.lanes < 4 and s.dist <= 30 [m] and beyond(risky(s), 5 %)
+  expect R(s with {speed = s.speed - 5 [m/s], lanes = s.lanes + 1, temp = 0 [degC], wet = not s.wet}) > 1 / s.lanes
+must b: forall s: Step near logs within {dist = 1 [m], speed = 5 %} in l2
+  expect |R(s) - R(anchor(s))| <= quantile(R(logs), 0.5) + l2(s.e - anchor(s).e) / 1 [m]
+""",
 ]
 NOWHERE = Span(Source("generated", ""), 0, 0, 1, 1)
 
@@ -152,6 +163,41 @@ def mutations(draw: st.DrawFn) -> bytes:
 @SETTINGS
 @given(mutations())
 def test_mutated_specs(raw: bytes) -> None:
+    loads_or_explains(raw)
+
+
+TOKEN = re.compile(r"[<>=!]=|\.\.|\n|[A-Za-z_]\w*|\d+(?:\.\d+)?|\[[^\]]*\]|\"[^\"]*\"|#.*|---.*|\S")
+OPERATORS = ["<", "<=", ">", ">=", "==", "!=", "+", "-", "*", "/", "and", "or"]
+OPERANDS = ["0", "1", "0.5", "7", "s.speed", "R(s)", "s.e", "s.wet", "(1/3)", "1 [m]", "s", "eps", "l2(s.e)", "s.temp"]
+UNITS = ["[m]", "", "[deg]", "[rad]", "[degC]", "[dB]", "[m/s]", "[%]"]
+
+
+def test_the_specs_that_are_shuffled_make_sense() -> None:
+    assert [outcome(text.encode()) for text in CHECKED] == [None, None]
+
+
+@st.composite
+def shuffled(draw: st.DrawFn) -> bytes:
+    """A valid spec in which a few words stand for others of their kind: most still parse, few make sense."""
+    tokens = TOKEN.findall(draw(st.sampled_from(VALID + CHECKED)))
+    words = sorted({t for t in tokens if t[0].isalpha()})
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(tokens) - 1))
+        token = tokens[at]
+        if token in OPERATORS:
+            tokens[at] = draw(st.sampled_from(OPERATORS))
+        elif token[:1].isdigit():
+            tokens[at] = draw(st.sampled_from(OPERANDS))
+        elif token.startswith("["):
+            tokens[at] = draw(st.sampled_from(UNITS))
+        elif token[:1].isalpha():
+            tokens[at] = draw(st.sampled_from(words))
+    return " ".join(tokens).replace("\n ", "\n").encode()
+
+
+@SETTINGS
+@given(shuffled())
+def test_specs_that_make_no_sense(raw: bytes) -> None:
     loads_or_explains(raw)
 
 

@@ -1,4 +1,4 @@
-"""Proofs of random claims: whole trees, whose every leaf the exact reference accepts; and no claim proved that is false."""
+"""Proofs of random claims: whole trees, whose leaves the exact reference accepts; and no claim proved that is false."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def walk(claim: Claim, box: Box, nodes: Iterator[list], chosen=()) -> Iterator[t
         case "cut":
             _, j, text = node
             cut, (lo, hi) = Fraction(text), box[j]
-            below, above = (Fraction(floor(cut)), Fraction(floor(cut) + 1)) if claim.variables[j].discrete else (cut, cut)
+            below, above = cut, cut
+            if claim.variables[j].discrete:
+                below, above = Fraction(floor(cut)), Fraction(floor(cut) + 1)
             assert lo <= below < hi
             assert claim.variables[j].discrete or lo < cut
             yield from walk(claim, (*box[:j], (lo, below), *box[j + 1 :]), nodes, chosen)

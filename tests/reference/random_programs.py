@@ -25,10 +25,13 @@ def claim_over(
     return Claim("rule", "must", variables, (), (), (ClaimCall("R", ()),) * calls, clauses, goals, boxes)
 
 
-def form(constant: object = 0, variables: dict[int, object] | None = None, calls: dict[int, object] | None = None) -> Affine:
+Entries = dict[int, object] | None
+
+
+def form(constant: object = 0, variables: Entries = None, calls: Entries = None) -> Affine:
     """An affine form from plain numbers."""
 
-    def entries(terms: dict[int, object] | None) -> tuple[tuple[int, Fraction], ...]:
+    def entries(terms: Entries) -> tuple[tuple[int, Fraction], ...]:
         return tuple((j, Fraction(c)) for j, c in sorted((terms or {}).items()) if Fraction(c) != 0)
 
     return Affine(Fraction(constant), entries(variables), entries(calls))

@@ -1,4 +1,4 @@
-"""Float bounds are below everything exact, whatever the numbers; and close to the exact reference where they are tame."""
+"""Float bounds are below everything exact, whatever the numbers; where those are tame, close to the exact reference."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rewarden.verifier.backsub import Engine, Functionals
 from rewarden.verifier.box_minimum import Boxes
 from rewarden.verifier.exact_bounds import ExactBounds, Leaf
 from rewarden.verifier.exact_program import ExactProgram
-from rewarden.verifier.facts import Facts
+from rewarden.verifier.facts import Facts, strengthen
 from rewarden.verifier.fusion import functional_rows
 from rewarden.verifier.program import Program
 from rewarden.verifier.rounding import outward
@@ -114,8 +114,6 @@ def test_facts_bound_only_where_they_hold(seed):
     fact = form(Fraction(int(rng.integers(-4, 5)), 3), {j: int(rng.integers(-2, 3)) for j in range(n)})
     facts = Facts.of([(0, 0)], [fact], n)
     lo, hi = (torch.from_numpy(side)[None, :] for side in outward(box))
-    from rewarden.verifier.facts import strengthen
-
     final = Engine(program).bound(Boxes(lo, hi), Functionals.of(functional_rows(program, [form(calls={0: 1})])))
     _, _, bound = strengthen(final.rows, Boxes(lo, hi), facts)
     assert float(bound[0]) >= float(final.bound[0]) - 1e-6 * (1 + abs(float(final.bound[0])))

@@ -347,6 +347,28 @@ def test_another_artifact_is_refused(proved: dict[str, Case], tmp_path: Path) ->
     assert not report.accepted
 
 
+def test_another_artifact_is_refused_even_where_the_proof_would_hold(tmp_path: Path) -> None:
+    case = one_leaf(atom(affine(0, {}, R)), linear([1.0], 2.0), BARE)
+    case.write(tmp_path / "c")
+    save_artifact(linear([1.0], 3.0), tmp_path / "better.rwz")
+    report = check(tmp_path / "c", {"R": tmp_path / "better.rwz"})
+    assert report.claims[0].verdict == "refused"
+    assert "the claim is about" in report.claims[0].reason
+
+
+def test_a_gate_that_may_be_either_gives_nothing_away(tmp_path: Path) -> None:
+    """R = x + 2 where x ≥ 1/2 (rows·x ≥ gate), else min(x + 2, 0): neither R ≤ 0 nor R ≥ 2 holds on −1 … 1."""
+    reward = patched(linear([1.0], 2.0), [[2.0]], [0.0], 0.0, 0.0)
+    assert verdict(one_leaf(atom(affine(0, {}, NOT_R)), reward, BARE, witness=["-1"]), tmp_path / "a") == "refused"
+    assert verdict(one_leaf(atom(affine(-2, {}, R)), reward, BARE, witness=["1"]), tmp_path / "b") == "refused"
+    assert verdict(one_leaf(atom(affine(0, {}, R)), reward, BARE, witness=["1"]), tmp_path / "c") == "proved"
+    for x, expected in (("1", "violated"), ("1/2", "violated"), ("1/4", "refused"), ("-1", "refused")):
+        case = one_leaf(atom(affine(0, {}, NOT_R)), reward, BARE)
+        point = {"box": 0, "point": [x]}
+        case.proof = {"format": "rewarden-counterexample", "format_version": 1, "claim": "", "witness": point}
+        assert verdict(case, tmp_path / x.replace("/", "_")) == expected
+
+
 def test_a_proof_of_another_claim_is_refused(proved: dict[str, Case], tmp_path: Path) -> None:
     case = proved["ceiling"].copy()
     case.proof["claim"] = digest(canonical(proved["strict"].claim))

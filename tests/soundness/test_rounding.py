@@ -83,7 +83,8 @@ def test_extreme_weights_never_prove_what_is_false(scale):
 
 
 def test_overflow_is_not_a_proof():
-    program = program_of(linear(INPUT, [[1e308], [1e308]], [1e308, 1e308]), relu(0, 2), linear(1, [[1e308, -1e308]], [0]))
+    huge = 1e308
+    program = program_of(linear(INPUT, [[huge], [huge]], [huge, huge]), relu(0, 2), linear(1, [[huge, -huge]], [0]))
     assert bound_of(program) == -np.inf
     never_proved(program)
 

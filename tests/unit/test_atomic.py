@@ -33,9 +33,13 @@ def test_a_folder_appears_only_when_it_is_complete(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("trouble", [RuntimeError, KeyboardInterrupt, SystemExit])
 def test_a_failure_leaves_nothing(tmp_path: Path, trouble: type[BaseException]) -> None:
-    with pytest.raises(trouble), new_folder(tmp_path / "out") as scratch:
-        (scratch / "half").write_text("…")
-        raise trouble
+    def half() -> None:
+        with new_folder(tmp_path / "out") as scratch:
+            (scratch / "half").write_text("…")
+            raise trouble
+
+    with pytest.raises(trouble):
+        half()
     assert list(tmp_path.iterdir()) == []
 
 

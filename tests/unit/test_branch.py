@@ -127,12 +127,15 @@ def test_clauses_with_several_atoms_become_cases():
 
 
 def test_what_is_unsettled_is_reported():
-    outcome = outcome_of(absolute(goals=((atom(Fraction(-1, 10**6), {}, {0: 1}, strict=True), atom(-1, {0: 1})),)), budget=50)
-    assert outcome.status in ("unknown", "violated")
-    hard = absolute(goals=((atom(Fraction(1, 10**9), {0: -1}, {0: 1}),),), box=SQUARE)
-    outcome = outcome_of(hard, budget=1)
-    assert outcome.boxes <= 1
-    assert 0 <= outcome.settled <= 1
+    # r >= x + 1/3·y − 1/100 is true, and needs more than 5 boxes: both lower lines have slope 0 at first.
+    program = absolute(goals=((atom(Fraction(1, 100), {0: -1, 1: Fraction(-1, 3)}, {0: 1}),),))
+    outcome = outcome_of(program, budget=5)
+    assert (outcome.status, outcome.boxes) == ("unknown", 5)
+    assert 0 < outcome.settled < 1
+    assert outcome.frontier
+    volume = sum((x[1] - x[0]) * (y[1] - y[0]) for x, y in (part.box for part in outcome.frontier))
+    assert float(volume / 4) == pytest.approx(1 - outcome.settled)
+    assert outcome_of(program).status == "proved"
 
 
 def test_stop_and_progress():

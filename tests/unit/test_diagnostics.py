@@ -180,6 +180,7 @@ def test_a_syntax_error_says_what_could_stand_there() -> None:
         ("R(s with {speed = 3 [m/s]}) > 0", "L01", "3 [m/s] is outside"),
         ("R(s with {n = s.n / 2}) > 0", "T13", "whole number"),
         ("R(s with {zone = dok}) > 0", "N05", "did you mean dock?"),
+        ("R(s with {temp = 0}) > 0", "U04", "write 0 [degC]"),
         ("R(s with {wet = 1}) > 0", "T01", "wet is a predicate"),
         ("always s.wet", "L04", "not yet supported"),
         ("share(s.wet) > 0.5", "L04", "not yet supported"),

@@ -29,7 +29,9 @@ def test_ranges_are_widened_outward(lo: float, width: float) -> None:
 
 def test_round_ends_stay_round() -> None:
     assert widened(0.0, 40.0) == ("0", "40")
-    assert widened(-0.487, 0.5) == ("-0.490", "0.500")
+    assert widened(-0.487, 0.5) == ("-0.49", "0.5")
+    assert widened(3.0, 3.0) == ("3", "3.1")
+    assert widened(0.0, 12345.0) == ("0", "13000")
 
 
 def test_a_table_becomes_features_that_check(tmp_path: Path) -> None:
@@ -41,6 +43,7 @@ def test_a_table_becomes_features_that_check(tmp_path: Path) -> None:
             "lane": ["left", "right"],
             "note": ["not a word that", "a spec can use"],
             "bad name": [1.0, 2.0],
+            "near": [1.0, 2.0],
         }
     )
     pq.write_table(table, tmp_path / "rows.parquet")
