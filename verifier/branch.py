@@ -21,12 +21,12 @@ from rewarden.spec_lang.claim_json import claim_digest
 from rewarden.verifier.backsub import Engine
 from rewarden.verifier.box_minimum import Boxes
 from rewarden.verifier.candidates import WORST, Candidates
-from rewarden.verifier.context import Context, fact_ids, hull_of, implied, make_context, refuted
+from rewarden.verifier.context import Context, fact_ids, hull_of, make_context, refuted
 from rewarden.verifier.exact_bounds import Leaf
 from rewarden.verifier.facts import FactId
 from rewarden.verifier.frontier import Batch, Frontier
 from rewarden.verifier.leaves import Settled, settle
-from rewarden.verifier.narrowing import narrow
+from rewarden.verifier.narrowing import narrowed
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.program import INPUT, Program
 from rewarden.verifier.progress import Progress
@@ -130,30 +130,43 @@ class _Search:
         self.frontier = Frontier(len(claim.variables))
         self.stuck: list[Batch] = []  # open boxes that cannot be split any further
         self.exact_budget = EXACT_LEAVES
-        self.tree = ProofTree(claim.boxes, [v.discrete for v in claim.variables], [len(c) for c in claim.clauses])
+        self.tree = ProofTree(claim)
         self.contexts: dict[tuple[FactId, ...], Context] = {}
         self.several = [c for c, clause in enumerate(claim.clauses) if len(clause) != 1]
         self._start()
 
     def _start(self) -> None:
-        claim = self.claim
-        facts, share = fact_ids(claim, ()), 1.0 / max(1, len(claim.boxes))
-        left = [(narrow(self.tree, claim, i, box, facts), share) for i, box in enumerate(claim.boxes)]
-        self.settled += sum(share * (1.0 - n.share) for n, share in left)
-        left = [(n, share) for n, share in left if n.node >= 0]
+        share = 1.0 / max(1, len(self.claim.boxes))
+        cells = [(node, self._cell(node, box, ())) for node, box in enumerate(self.tree.roots)]
+        left = [(node, cell) for node, cell in cells if cell is not None]
+        self.settled += share * (len(self.claim.boxes) - len(left))
         if not left:
             return
-        self.hull = hull_of([n.box for n, _ in left])
-        boxes = _float_boxes([n.box for n, _ in left], self.tree.discrete)
-        nodes = torch.tensor([n.node for n, _ in left])
-        shares = torch.tensor([n.share * share for n, share in left], dtype=torch.float64)
+        self.hull = hull_of([cell for _, cell in left])
+        boxes = _float_boxes([cell for _, cell in left], self.tree.discrete)
+        nodes = torch.tensor([node for node, _ in left])
+        shares = torch.full((len(left),), share, dtype=torch.float64)
         context = self._context(())
         self.axes = self._axes(context, boxes)
         self.frontier.push(Batch(context, boxes, nodes, shares))
 
+    def _cell(self, node: int, box: Box | None, chosen: tuple[FactId, ...]) -> Box | None:
+        """The node's cell, or None, with the node closed, if no point of it satisfies some fact."""
+        if box is None:
+            self.tree.close_with(node, Leaf(-1))
+            return None
+        for clause, a in fact_ids(self.claim, chosen):
+            atom = self.claim.clauses[clause][a]
+            if not atom.affine.calls and refuted(atom, box):
+                self.tree.close_with(node, Leaf(-1, ((clause, a, Fraction(1)),)))
+                return None
+        return box
+
     def _context(self, chosen: tuple[FactId, ...]) -> Context:
         if chosen not in self.contexts:
-            self.contexts[chosen] = make_context(self.program, self.goal, chosen, self.hull)
+            facts = [self.claim.clauses[c][a] for c, a in chosen]
+            hull = narrowed(self.hull, facts, self.tree.discrete) or self.hull
+            self.contexts[chosen] = make_context(self.program, self.goal, chosen, hull)
         return self.contexts[chosen]
 
     def _axes(self, context: Context, boxes: Boxes) -> Axes:
@@ -217,6 +230,7 @@ class _Search:
         for point in self.candidates.suspicious(boxes, slope[worst]):
             inside = ((boxes.lo <= point) & (point <= boxes.hi)).all(-1).nonzero()[:, 0]
             box = self.tree.place(int(rest.node[worst[inside[0]]])).box
+            assert box is not None, "an open box has points"
             self.violation = self.violation or self.candidates.violates(self.claim, box, point)
 
     # ── clauses with several atoms ─────────────────────────────────────────────────────────────
@@ -259,31 +273,28 @@ class _Search:
         if not atoms:
             self.settled += share
             return
-        part = share / len(atoms)
+        part, chosen = share / len(atoms), rest.context.chosen
         for a, atom in enumerate(atoms):
-            fact = (clause, a)
-            if not atom.affine.calls and refuted(atom, place.box):
-                self.tree.close_with(first + a, Leaf(-1, ((*fact, Fraction(1)),)))
+            box = None if place.box is None else narrowed(place.box, (atom,), self.tree.discrete)
+            cell = self._cell(first + a, box, (*chosen, (clause, a)))
+            if cell is None:
                 self.settled += part
                 continue
-            single = () if atom.affine.calls or implied(atom, place.box) else (fact,)
-            left = narrow(self.tree, self.claim, first + a, place.box, single)
-            self.settled += part * (1.0 - left.share)
-            if left.node >= 0:
-                self.frontier.push(
-                    Batch(
-                        self._context((*rest.context.chosen, fact)),
-                        _float_boxes([left.box], self.tree.discrete),
-                        torch.tensor([left.node]),
-                        torch.tensor([part * left.share], dtype=torch.float64),
-                    )
+            self.frontier.push(
+                Batch(
+                    self._context((*chosen, (clause, a))),
+                    _float_boxes([cell], self.tree.discrete),
+                    torch.tensor([first + a]),
+                    torch.tensor([part], dtype=torch.float64),
                 )
+            )
 
     def open_boxes(self) -> list[OpenBox]:
         out: list[OpenBox] = []
         for batch in (*self.stuck, *self.frontier.batches()):
             for node in batch.node.tolist()[: REPORTED - len(out)]:
                 place = self.tree.place(node)
+                assert place.box is not None, "an open box has points"
                 out.append(OpenBox(self.goal, place.root, place.box, fact_ids(self.claim, place.chosen)))
         return out
 

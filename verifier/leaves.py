@@ -74,7 +74,8 @@ def settle(engine: Engine, goal: int, batch: Batch, tree: ProofTree, exact_budge
         exact_budget -= not plain
         node = int(batch.node[box])
         facts = frozenset((*context.facts.ids, *((c, a) for c, a, _ in leaf.multipliers)))
-        if leaf_holds(engine.program, goal, tree.place(node).box, leaf, facts):
+        cell = tree.place(node).box
+        if cell is None or leaf_holds(engine.program, goal, cell, leaf, facts):
             tree.close_with(node, leaf)
             settled[box] = True
     bound, slope, best = _best(context, trial)
@@ -164,7 +165,7 @@ def _close(batch: Batch, tree: ProofTree, trial: _Trial, sweep: Sweep) -> Tensor
 
 
 def _contradictory(sweep: Sweep, boxes: Tensor) -> Tensor:
-    """Boxes on which facts made some bounds cross: they hold no point of the facts, and a checker's lines would differ."""
+    """Boxes on which facts made bounds cross: no point of the facts is in them, and a checker may take other lines."""
     crossed = torch.zeros(boxes.numel(), dtype=torch.bool)
     if sweep.tight:
         for k, lo in sweep.lo.items():

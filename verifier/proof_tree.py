@@ -1,13 +1,13 @@
 """The partition tree of one goal while it grows (mutable), and its form in docs/formats.md "Proof".
 
 Nodes are numbers, kept in flat arrays: a search may make a million of them. Children of a node are consecutive. Cuts
-are float64, which is exact; rational ones (thresholds of premises) stand beside.
+are float64, which is exact.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -15,9 +15,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from rewarden.spec_lang.claim import Box
+from rewarden.spec_lang.claim import Box, Claim
 from rewarden.verifier.exact_bounds import Leaf, Multipliers
 from rewarden.verifier.facts import FactId
+from rewarden.verifier.narrowing import narrowed, root_cell
 
 OPEN, CUT, CASE, LEAF = 0, 1, 2, 3
 NODE = np.dtype([("kind", np.int8), ("what", np.int32), ("cut", np.float64), ("child", np.int64), ("parent", np.int64)])
@@ -26,25 +27,25 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a node is: its exact box and the atoms chosen by the cases above it."""
+    """Where a node is: its exact cell (None if the facts leave nothing of it) and the atoms chosen by the cases above."""
 
     root: int
-    box: Box
+    box: Box | None
     chosen: tuple[FactId, ...]
 
 
 class ProofTree:
     """One tree per instance box; nodes 0 … len(boxes) − 1 are the roots."""
 
-    def __init__(self, boxes: Sequence[Box], discrete: Sequence[bool], atoms: Sequence[int]) -> None:
-        """`atoms[c]`: how many atoms clause c has."""
-        self.boxes = tuple(boxes)
-        self.discrete = tuple(discrete)
-        self.atoms = tuple(atoms)
+    def __init__(self, claim: Claim) -> None:
+        boxes = claim.boxes
+        self.clauses = claim.clauses
+        self.roots = tuple(root_cell(claim, box) for box in boxes)
+        self.discrete = tuple(v.discrete for v in claim.variables)
+        self.atoms = tuple(len(clause) for clause in claim.clauses)
         self._nodes = np.zeros(max(16, len(boxes)), NODE)
         self._nodes["parent"][: len(boxes)] = -1
         self.size = len(boxes)
-        self._exact_cuts: dict[int, Fraction] = {}
         self._leaves: dict[int, Leaf] = {}  # those with more than a goal atom
 
     # ── growing ────────────────────────────────────────────────────────────────────────────────
@@ -54,12 +55,6 @@ class ProofTree:
         view = self._nodes
         view["kind"][nodes], view["what"][nodes], view["cut"][nodes] = CUT, variables, cuts
         return first
-
-    def cut_exactly(self, node: int, variable: int, cut: Fraction) -> int:
-        """As `cut`, for one node at a rational number."""
-        first = self.cut(np.array([node]), np.array([variable]), np.array([math.nan]))
-        self._exact_cuts[node] = cut
-        return int(first[0])
 
     def case(self, node: int, clause: int) -> int:
         """Splits an open node into the atoms of a clause; the first child."""
@@ -99,24 +94,27 @@ class ProofTree:
         return Leaf(int(self._nodes["what"][node])) if stored is None else stored
 
     def place(self, node: int) -> Place:
-        """The exact box of a node and the cases above it."""
+        """The exact cell of a node and the cases above it."""
         path = [node]
         while self._nodes["parent"][path[-1]] >= 0:
             path.append(int(self._nodes["parent"][path[-1]]))
         path.reverse()
-        box = list(self.boxes[path[0]])
+        box = self.roots[path[0]]
         chosen: list[FactId] = []
         for above, below in pairwise(path):
             what, which = int(self._nodes["what"][above]), below - int(self._nodes["child"][above])
             if self._nodes["kind"][above] == CASE:
                 chosen.append((what, which))
+                if box is not None:
+                    box = narrowed(box, (self.clauses[what][which],), self.discrete)
             else:
-                box[what] = halves(box[what], self.cut_of(above), self.discrete[what])[which]
-        return Place(path[0], tuple(box), tuple(chosen))
+                assert box is not None, "nothing is left to cut"
+                side = halves(box[what], self.cut_of(above), self.discrete[what])[which]
+                box = (*box[:what], side, *box[what + 1 :])
+        return Place(path[0], box, tuple(chosen))
 
     def cut_of(self, node: int) -> Fraction:
-        exact = self._exact_cuts.get(node)
-        return Fraction(float(self._nodes["cut"][node])) if exact is None else exact
+        return Fraction(float(self._nodes["cut"][node]))
 
     def leaves(self) -> Iterator[int]:
         yield from np.flatnonzero(self._nodes["kind"][: self.size] == LEAF).tolist()

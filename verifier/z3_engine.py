@@ -8,15 +8,16 @@ of its own and a budget in z3's resource units, so that its answer depends on no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, TypeAlias
 
 import z3
 
-from rewarden.spec_lang.claim import Affine, AffineAtom, Box, Claim
+from rewarden.spec_lang.claim import Affine, AffineAtom, Box
 from rewarden.verifier.exact_program import Point, exact_bias
+from rewarden.verifier.narrowing import narrowed, single_atoms
 from rewarden.verifier.program import INPUT, Layer, Program
 
 Expression: TypeAlias = Any  # z3 ships no types
@@ -76,38 +77,15 @@ def _decide(
     clauses = [*claim.clauses, *((claim.clauses[c][a],) for c, a in facts), *extra]
     if variables_only:
         clauses = [c for c in clauses if not any(atom.affine.calls for atom in c)]
-    narrowed = narrowed_box(claim, box, clauses)
-    if narrowed is None:
+    cell = narrowed(box, single_atoms(clauses), [v.discrete for v in claim.variables])
+    if cell is None:
         return Decision("unsat", None, 0)
-    encoding = _Encoding(program, narrowed)
+    encoding = _Encoding(program, cell)
     for clause in clauses:
         encoding.require(clause)
     if limits.max_unstable is not None and encoding.unstable > limits.max_unstable:
         return Decision("unknown", None, 0, f"{encoding.unstable} undecided relus")
     return encoding.check(limits)
-
-
-def narrowed_box(claim: Claim, box: Box, clauses: Iterable[tuple[AffineAtom, ...]]) -> Box | None:
-    """The part of a box that clauses of one atom over one variable leave, exactly; None if nothing is left.
-
-    Sound: every point of the box that satisfies the clauses is in it. Strict atoms are taken as non-strict.
-    """
-    bounds = list(box)
-    for clause in clauses:
-        if len(clause) != 1 or clause[0].affine.calls or len(clause[0].affine.variables) != 1:
-            continue
-        index, coefficient = clause[0].affine.variables[0]
-        edge = -clause[0].affine.constant / coefficient
-        lo, hi = bounds[index]
-        bounds[index] = (max(lo, edge), hi) if coefficient > 0 else (lo, min(hi, edge))
-    for index, variable in enumerate(claim.variables):
-        lo, hi = bounds[index]
-        if variable.discrete:
-            lo, hi = Fraction(-(-lo.numerator // lo.denominator)), Fraction(hi.numerator // hi.denominator)
-            bounds[index] = (lo, hi)
-        if lo > hi:
-            return None
-    return tuple(bounds)
 
 
 class _Encoding:

@@ -184,9 +184,11 @@ class Leaf(NamedTuple):
 def walk(claim: Claim, goal: int, box: int, value: object) -> Iterator[Leaf]:
     """The leaves of one tree with the box and the cases of each; refused unless the tree is whole."""
     bounds = claim.boxes[box]
-    branches: list[tuple[Bound, Bound, tuple[Fact, ...]]] = [
-        (tuple(low for low, _ in bounds), tuple(high for _, high in bounds), ())
-    ]
+    root = tuple(low for low, _ in bounds), tuple(high for _, high in bounds)
+    for clause in claim.clauses:
+        if len(clause) == 1:
+            root = _narrowed(*root, clause[0], claim.discrete)
+    branches: list[tuple[Bound, Bound, tuple[Fact, ...]]] = [(*root, ())]
     for node in array(value, "a tree", MAX_NODES):
         if not isinstance(node, list) or not node:
             refuse("a node must be a list")
@@ -209,7 +211,8 @@ def walk(claim: Claim, goal: int, box: int, value: object) -> Iterator[Leaf]:
                 k = integer(clause, 0, len(claim.clauses) - 1, "a case's clause")
                 if not claim.clauses[k]:
                     refuse("a case on a clause without atoms")
-                branches.extend((low, high, (*cases, (k, i))) for i in reversed(range(len(claim.clauses[k]))))
+                for i, atom in reversed(list(enumerate(claim.clauses[k]))):
+                    branches.append((*_narrowed(low, high, atom, claim.discrete), (*cases, (k, i))))
             case ["leaf", *body]:
                 yield Leaf(goal, low, high, cases, body)
             case _:
@@ -220,9 +223,30 @@ def walk(claim: Claim, goal: int, box: int, value: object) -> Iterator[Leaf]:
         refuse("a tree ends before it is whole")
 
 
+def _narrowed(low: Bound, high: Bound, fact: Atom, discrete: Sequence[bool]) -> tuple[Bound, Bound]:
+    """A box less what a fact of one variable excludes: every point of it at which the fact is true is still inside.
+
+    c·x + d ≥ 0 is x ≥ −d/c where c > 0 and x ≤ −d/c where c < 0; a strict fact is taken as that too, except that a whole
+    number beyond an edge is at least one step beyond it.
+    """
+    if fact.form.calls or len(fact.form.variables) != 1:
+        return low, high
+    ((k, slope),) = fact.form.variables
+    edge = Fraction(-fact.form.constant, slope)  # both are over the same positive denominator
+    if slope > 0:
+        if discrete[k]:
+            edge = Fraction(math.floor(edge) + 1 if fact.strict else math.ceil(edge))
+        return (*low[:k], max(low[k], edge), *low[k + 1 :]), high
+    if discrete[k]:
+        edge = Fraction(math.ceil(edge) - 1 if fact.strict else math.floor(edge))
+    return low, (*high[:k], min(high[k], edge), *high[k + 1 :])
+
+
 def check_leaf(claim: Claim, program: Program, leaf: Leaf) -> None:
     """Refused unless the leaf's bound, computed here, settles its goal wherever in its box its facts hold."""
     number, multipliers, slopes, tight = items(leaf.body, 4, "a leaf")
+    if any(low > high for low, high in zip(leaf.low, leaf.high, strict=True)):
+        return  # the facts leave no point of the box
     goal = claim.goals[leaf.goal]
     which = integer(number, -1, len(goal) - 1, "a goal's atom")
     terms, strict_fact = _terms(claim, leaf.cases, multipliers)

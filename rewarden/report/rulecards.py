@@ -194,7 +194,8 @@ def _along(
     line = line_of(claim, point, versions)
     if line is None:
         return Html("")
-    caption = f"{claim.calls[0].reward} along {line.x.label}, everything else as in {others}."
+    rest = "" if line.x.label.startswith("the way") else f", everything else as in {others}"
+    caption = f"{claim.calls[0].reward} along {line.x.label}{rest}."
     return _figure(draw_line(line, f"p-{claim.rule}"), caption, "line")
 
 

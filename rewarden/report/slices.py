@@ -165,7 +165,8 @@ def _axes(obligation: Obligation, claim: Claim, point: Array, artifacts: Mapping
         return sum(min(read[k], 1) for k in pair) + together, sum(effects[k] for k in pair)
 
     pairs = [(k, j) for k in varying for j in varying if k < j]
-    return list(max(pairs, key=worth))
+    best = max(pairs, key=worth)
+    return list(best)
 
 
 def _effect(obligation: Obligation, claim: Claim, point: Array, artifacts: Mapping[str, Artifact], index: int) -> float:

@@ -16,6 +16,7 @@ from rewarden.verifier.context import fact_ids
 from rewarden.verifier.exact_bounds import Leaf, leaf_holds
 from rewarden.verifier.exact_program import ExactProgram
 from rewarden.verifier.inline import compile_program
+from rewarden.verifier.narrowing import narrowed, root_cell
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.program import Program
 from rewarden.verifier.proof_tree import dyadic
@@ -26,7 +27,7 @@ from tests.reference.random_programs import atom, claim_over, points_of, random_
 seeds = st.integers(0, 2**32 - 1)
 
 
-def walk(claim: Claim, box: Box, nodes: Iterator[list], chosen=()) -> Iterator[tuple[Box, Leaf, tuple]]:
+def walk(claim: Claim, box: Box | None, nodes: Iterator[list], chosen=()) -> Iterator[tuple[Box | None, Leaf, tuple]]:
     """The leaves of a tree in preorder, each with its exact box and cases; fails where the tree is not well-formed."""
     node = next(nodes)
     match node[0]:
@@ -41,8 +42,9 @@ def walk(claim: Claim, box: Box, nodes: Iterator[list], chosen=()) -> Iterator[t
             yield from walk(claim, (*box[:j], (lo, below), *box[j + 1 :]), nodes, chosen)
             yield from walk(claim, (*box[:j], (above, hi), *box[j + 1 :]), nodes, chosen)
         case "case":
-            for a in range(len(claim.clauses[node[1]])):
-                yield from walk(claim, box, nodes, (*chosen, (node[1], a)))
+            for a, atom in enumerate(claim.clauses[node[1]]):
+                cell = None if box is None else narrowed(box, [atom], [v.discrete for v in claim.variables])
+                yield from walk(claim, cell, nodes, (*chosen, (node[1], a)))
         case "leaf":
             _, goal_atom, multipliers, slopes, tight = node
             yield (
@@ -70,8 +72,8 @@ def check_proof(program: Program, proof: dict, limit: int) -> int:
         assert len(trees) == len(claim.boxes)
         for box, tree in zip(claim.boxes, trees, strict=True):
             nodes = iter(tree)
-            for part, leaf, chosen in walk(claim, box, nodes):
-                if checked < limit:
+            for part, leaf, chosen in walk(claim, root_cell(claim, box), nodes):
+                if checked < limit and part is not None:
                     facts = frozenset(fact_ids(claim, chosen))
                     assert leaf_holds(program, goal, part, leaf, facts), (goal, part, leaf)
                 checked += 1

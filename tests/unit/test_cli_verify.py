@@ -54,7 +54,7 @@ def test_text_names_features_units_and_the_source(tmp_path: Path, capsys: pytest
     assert re.search(r"violated\s+must\s+slow\s+Fast is never worth more than three\.", out)
     assert re.search(r"speed\s+[23](\.\d+)? m/s", out)
     assert re.search(r"busy\s+true", out)
-    assert "cart.rwd:23" in out
+    assert "cart.rwd:20" in out
     assert "1 proved, 2 violated of 3 rules; 1 of 2 must rules proved" in out
 
 

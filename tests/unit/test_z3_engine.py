@@ -12,7 +12,7 @@ from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.graph import Abs, AffineMap, Graph, Input, Patch
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.witness import replay
-from rewarden.verifier.z3_engine import Limits, decide_box, decide_premise, narrowed_box
+from rewarden.verifier.z3_engine import Limits, decide_box, decide_premise
 from tests.reference.random_claims import atom, plain_claim, random_claim, random_point, truth
 from tests.reference.random_graphs import MIXED, TWO_REALS, random_artifact, random_mlp, seeds
 
@@ -87,13 +87,6 @@ def test_vacuity_is_proved_exactly():
     decision = decide_premise(compile_program(claim, {"R": ABSOLUTE_SUM}), claim.boxes[0], LIMITS)
     assert decision.point is not None
     assert decision.point[0] == Fraction(1, 3)
-
-
-def test_narrowing_keeps_every_point_of_the_premise():
-    claim = plain_claim(TWO_REALS, {"R": ABSOLUTE_SUM})
-    clauses = [(atom("-1/3", {0: 2}),), (atom(1, {1: -3}),), (atom(0, {0: 1}), atom(0, {1: 1}))]
-    assert narrowed_box(claim, claim.boxes[0], clauses) == ((Fraction(1, 6), 1), (0, Fraction(1, 3)))
-    assert narrowed_box(claim, claim.boxes[0], [(atom(-2, {0: 1}),)]) is None
 
 
 def test_limits_give_unknown_and_never_a_verdict():
