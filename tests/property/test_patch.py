@@ -28,7 +28,7 @@ STEP = RecordType(
     (
         Feature("speed", "real", Fraction(0), Fraction(40), "m/s"),
         Feature("gap", "real", Fraction(0), Fraction(100), "m"),
-        Feature("near", "bool", Fraction(0), Fraction(1)),
+        Feature("close", "bool", Fraction(0), Fraction(1)),
         Feature("lane", "enum", Fraction(0), Fraction(1), None, ("left", "right")),
     ),
 )
@@ -36,7 +36,7 @@ SPEC = """spec patched v1
 features Step {{
   speed : real [m/s] in 0 .. 40
   gap   : real [m] in 0 .. 100
-  near  : bool
+  close : bool
   lane  : enum {{left, right}}
 }}
 reward R(s: Step)
@@ -48,10 +48,10 @@ must capped:
 PREMISES = (
     "s.gap <= 10 [m]",
     "s.gap <= 1.3 [s] * s.speed and s.speed >= 7 [m/s]",
-    "s.near and s.gap < 0.7 [s] * s.speed",
-    "s.lane == left and not s.near and s.gap + 0.1 [s] * s.speed <= 33 [m]",
-    "(s.gap <= 5 [m] or s.speed >= 39 [m/s]) and s.near",
-    "s.near",
+    "s.close and s.gap < 0.7 [s] * s.speed",
+    "s.lane == left and not s.close and s.gap + 0.1 [s] * s.speed <= 33 [m]",
+    "(s.gap <= 5 [m] or s.speed >= 39 [m/s]) and s.close",
+    "s.close",
 )
 
 
