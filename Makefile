@@ -46,12 +46,12 @@ types: $(VENV)/.installed-test
 
 unit: $(VENV)/.installed-test
 	@echo "==> pytest"
-	@$(BIN)/pytest -q -n 2
+	@$(BIN)/pytest -q -n 2 --dist loadfile
 
 test: lint types unit
 
 test-slow: $(VENV)/.installed-test
-	@$(BIN)/pytest -q -n 2 -m slow
+	@$(BIN)/pytest -q -n 2 --dist loadfile -m slow
 
 bench: $(VENV)/.installed-test
 	@$(BIN)/python -m benchmarks

@@ -107,7 +107,20 @@ class Concat:
 
 
 Node = (
-    Input | Scale | AffineMap | Relu | LeakyRelu | Abs | Add | Sub | Minimum | Maximum | ReduceMin | ReduceMax | Clip | Concat
+    Input
+    | Scale
+    | AffineMap
+    | Relu
+    | LeakyRelu
+    | Abs
+    | Add
+    | Sub
+    | Minimum
+    | Maximum
+    | ReduceMin
+    | ReduceMax
+    | Clip
+    | Concat
 )
 
 

@@ -17,22 +17,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rewarden.api import (
-        certify as certify,
-        check_certificate as check_certificate,
-        falsify as falsify,
-        from_onnx as from_onnx,
-        from_torch as from_torch,
-        load_reward as load_reward,
-        load_spec as load_spec,
-        patch as patch,
-        save_reward as save_reward,
-        verify as verify,
-    )
+    from rewarden.api import certify as certify
+    from rewarden.api import check_certificate as check_certificate
+    from rewarden.api import falsify as falsify
+    from rewarden.api import from_onnx as from_onnx
+    from rewarden.api import from_torch as from_torch
+    from rewarden.api import load_reward as load_reward
+    from rewarden.api import load_spec as load_spec
+    from rewarden.api import patch as patch
+    from rewarden.api import save_reward as save_reward
+    from rewarden.api import verify as verify
 
 __version__ = "0.1.0"
 
-_API = (
+__all__ = [
+    "__version__",
     "certify",
     "check_certificate",
     "falsify",
@@ -43,13 +42,11 @@ _API = (
     "patch",
     "save_reward",
     "verify",
-)
-
-__all__ = ["__version__", *_API]
+]
 
 
 def __getattr__(name: str) -> object:
-    if name in _API:
+    if name in __all__:
         return getattr(import_module("rewarden.api"), name)
     raise AttributeError(f"module 'rewarden' has no attribute {name!r}")
 

@@ -35,9 +35,9 @@ def certified_extremum(artifact: Artifact, box: Box, sign: int) -> Fraction:
     """A number that sign·r(x) does not exceed for any x in the box (encoded columns), exactly or as deployed.
 
     `sign` is 1 for a ceiling's U and -1 for a floor's. Discrete columns count as intervals, which only loosens it.
-    Patches that can only lower sign·r are left out: they are monotone in the reward they wrap, so without them the bound
-    stands, and it is free of what the naive rounding analysis makes of a gate. Raises EditError E11 where no finite
-    bound is found.
+    Patches that can only lower sign·r are left out: they are monotone in the reward they wrap, so without them the
+    bound stands, and it is free of what the naive rounding analysis makes of a gate. Raises EditError E11 where no
+    finite bound is found.
     """
     lowering = "ceiling" if sign > 0 else "floor"
     artifact = _without(artifact, lowering)

@@ -264,7 +264,7 @@ class _Emitter:
 
 
 def _rest(blocks: tuple[Block, ...], n: int, width: Fraction) -> Layer:
-    """relu(width − h): how much of a clip's range is left. The width of a binary32 range may need more than binary64."""
+    """relu(width − h): how much of a clip's range is left. A binary32 range's width may need more than binary64."""
     bias = nearest(width)
     exact = None if Fraction(bias) == width else (width,) * n
     return Layer("relu", blocks, _frozen(np.full(n, bias)), exact_bias=exact)

@@ -27,7 +27,7 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a node is: its exact cell (None if the facts leave nothing of it) and the atoms chosen by the cases above."""
+    """Where a node is: its exact cell (None if the facts leave nothing of it) and the atoms chosen above it."""
 
     root: int
     box: Box | None

@@ -18,9 +18,7 @@ import pyarrow.parquet as pq
 from judge import SEGMENT_STEPS, prefers_first, segment_utility, time_to_collision
 from recording import FEATURES, Record, Scenario, Trip, simulate
 
-LIGHT = Scenario(
-    mean_gap=70.0, flow_speed=27.0, slow=None, degraded_share=0.0, vehicles=18, seconds=30.0
-)
+LIGHT = Scenario(mean_gap=70.0, flow_speed=27.0, slow=None, degraded_share=0.0, vehicles=18, seconds=30.0)
 BUSY = replace(LIGHT, mean_gap=35.0, flow_speed=25.0, slow=(17.0, 24.0), vehicles=24)
 DENSE = replace(BUSY, mean_gap=24.0, flow_speed=24.0, slow=(11.0, 19.0))
 QUEUE = replace(BUSY, mean_gap=32.0, slow=(3.0, 9.0))
@@ -65,9 +63,7 @@ def flatten(lists: Iterable[Iterable[Item]]) -> list[Item]:
     return list(chain.from_iterable(lists))
 
 
-def drive(
-    first: int, episodes: int, degraded_share: float, rng: np.random.Generator
-) -> list[list[Trip]]:
+def drive(first: int, episodes: int, degraded_share: float, rng: np.random.Generator) -> list[list[Trip]]:
     """Simulate episodes, going round the kinds of traffic; return each one's trips."""
     recorded: list[list[Trip]] = []
     crashed = 0

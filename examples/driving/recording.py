@@ -90,9 +90,7 @@ def populate(road: Road, scenario: Scenario, rng: np.random.Generator) -> list[D
     return drivers
 
 
-def enter(
-    road: Road, lane: int, along: float, scenario: Scenario, rng: np.random.Generator
-) -> Driver:
+def enter(road: Road, lane: int, along: float, scenario: Scenario, rng: np.random.Generator) -> Driver:
     style = "well_behaved"
     if rng.random() < scenario.degraded_share:
         style = str(rng.choice(sorted(DEGRADED)))

@@ -226,8 +226,8 @@ def walk(claim: Claim, goal: int, box: int, value: object) -> Iterator[Leaf]:
 def _narrowed(low: Bound, high: Bound, fact: Atom, discrete: Sequence[bool]) -> tuple[Bound, Bound]:
     """A box less what a fact of one variable excludes: every point of it at which the fact is true is still inside.
 
-    c·x + d ≥ 0 is x ≥ −d/c where c > 0 and x ≤ −d/c where c < 0; a strict fact is taken as that too, except that a whole
-    number beyond an edge is at least one step beyond it.
+    c·x + d ≥ 0 is x ≥ −d/c where c > 0 and x ≤ −d/c where c < 0; a strict fact is taken as that too, except that a
+    whole number beyond an edge is at least one step beyond it.
     """
     if fact.form.calls or len(fact.form.variables) != 1:
         return low, high

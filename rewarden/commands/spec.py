@@ -21,7 +21,7 @@ def check(
     param: options.Params = None,
     quiet: options.Quiet = False,
 ) -> int:
-    """Parse, resolve and type-check a spec, and read its data. No reward is needed."""
+    """Parse and type-check a spec, read its data, find premises that nothing satisfies. No reward is needed."""
     from rewarden.binding import Asked, all_specs, load_asked_spec
     from rewarden.output import emit, note
     from rewarden.spec_lang.errors import RewardenError
@@ -31,12 +31,14 @@ def check(
         try:
             spec, _ = load_asked_spec(Asked(spec=path, params=param or ()))
             rows = {name: _rows(spec, name) for name in spec.data}
+            vacuous = _vacuous(spec)
         except RewardenError as error:
             note(error.render())
             statuses.append(exits.UNUSABLE)
             continue
-        if not quiet:
-            emit(_lines(path, spec, rows))
+        statuses.append(exits.VIOLATED if vacuous else exits.PROVED)
+        if not quiet or vacuous:
+            emit(_lines(path, spec, rows, vacuous))
     return exits.worst(statuses)
 
 
@@ -45,9 +47,22 @@ def _rows(spec: Spec, data: str) -> int:
     return max(len(spec.table(data, member).values) for member, _ in spec.data[data].members)
 
 
-def _lines(path: Path, spec: Spec, rows: dict[str, int]) -> list[str]:
+def _vacuous(spec: Spec) -> list[str]:
+    """The rules whose premise no record satisfies, whatever the reward: shown by Z3, exactly."""
+    from rewarden.spec_lang.z3_terms import premise_satisfiable
+
+    return [rule.name for rule in spec.rules if premise_satisfiable(spec.obligation(rule.name)).status == "unsat"]
+
+
+def _lines(path: Path, spec: Spec, rows: dict[str, int], vacuous: list[str]) -> list[str]:
     must = sum(rule.severity == "must" for rule in spec.rules)
-    lines = [f"{path}: {len(spec.rules)} rules ({must} must), {len(rows)} data sets: fine"]
+    verdict = f"{len(vacuous)} vacuous" if vacuous else "fine"
+    lines = [f"{path}: {len(spec.rules)} rules ({must} must), {len(rows)} data sets: {verdict}"]
+    lines += [
+        f"  vacuous {rule.severity} {rule.name} at {rule.span}: no record satisfies its premise"
+        for rule in spec.rules
+        if rule.name in vacuous
+    ]
     lines += [f"  data {name}: {count} rows, every one in range" for name, count in rows.items()]
     return lines
 

@@ -140,7 +140,7 @@ def test_fix_and_locality(premise: str, relation: str, seed: int) -> None:
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), premise=st.sampled_from(PREMISES))
 def test_continuity_at_the_gate(seed: int, premise: str) -> None:
-    """Where the stored rows are between 1 − 2δ and 1, the certified ceiling is above the reward: both branches agree."""
+    """Where the stored rows are between 1 − 2δ and 1 the certified ceiling is above the reward: both sides agree."""
     base = network(seed)
     edit = bound(premise, "(0 - 1)")
     child, facts = apply_patch(base, edit, certified_extremum)

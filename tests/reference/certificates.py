@@ -20,7 +20,7 @@ import numpy as np
 from rewarden.certificate.kernel_artifact import load_reward
 from rewarden.certificate.kernel_json import Refused, canonical, digest
 from rewarden.certificate.kernel_program import Program, inline
-from rewarden.certificate.kernel_proof import Claim, Leaf, check_leaf, read_claim
+from rewarden.certificate.kernel_proof import Atom, Claim, Leaf, check_leaf, read_claim
 from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.deployed import forward
 from rewarden.reward.exact import evaluate
@@ -173,7 +173,10 @@ def prove(claim_json: Json, artifacts: Mapping[str, Artifact], folder: Path, dep
         for box in range(len(read.boxes)):
             nodes: list[Json] = []
             low, high = (tuple(pair[side] for pair in read.boxes[box]) for side in (0, 1))
-            if not _grow(read, program, Leaf(goal, low, high, (), []), depth, nodes):
+            root = Leaf(goal, low, high, (), [])
+            for clause in read.clauses:
+                root = _less(root, clause[0], read.discrete) if len(clause) == 1 else root
+            if not _grow(read, program, root, depth, nodes):
                 return None
             per_box.append(nodes)
         trees.append(per_box)
@@ -186,16 +189,33 @@ def prove(claim_json: Json, artifacts: Mapping[str, Artifact], folder: Path, dep
     }
 
 
+def _less(branch: Leaf, fact: Atom, discrete: Sequence[bool]) -> Leaf:
+    """The branch's cell less what a fact of one variable excludes (docs/formats.md, "cell")."""
+    if fact.form.calls or len(fact.form.variables) != 1:
+        return branch
+    ((k, slope),) = fact.form.variables
+    edge = Fraction(-fact.form.constant, slope)
+    up = slope > 0
+    if discrete[k]:
+        beyond = fact.strict and edge.denominator == 1  # a whole edge that the fact itself excludes
+        edge = Fraction(edge.__ceil__() + beyond if up else edge.__floor__() - beyond)
+    low, high = list(branch.low), list(branch.high)
+    low[k], high[k] = (max(low[k], edge), high[k]) if up else (low[k], min(high[k], edge))
+    return branch._replace(low=tuple(low), high=tuple(high))
+
+
 def _grow(read: Claim, program: Program, branch: Leaf, depth: int, nodes: list[Json]) -> bool:
     """Append the tree of a branch, in preorder; False if the depth does not suffice."""
+    if any(low > high for low, high in zip(branch.low, branch.high, strict=True)):
+        nodes.append(["leaf", -1, [], [], []])  # its facts leave nothing
+        return True
     chosen = {k for k, _ in branch.cases}
     split = [k for k, clause in enumerate(read.clauses) if len(clause) > 1 and k not in chosen]
     if split:
         nodes.append(["case", split[0]])
-        atoms = range(len(read.clauses[split[0]]))
-        return all(
-            _grow(read, program, branch._replace(cases=(*branch.cases, (split[0], i))), depth, nodes) for i in atoms
-        )
+        chosen_here = [branch._replace(cases=(*branch.cases, (split[0], i))) for i in range(len(read.clauses[split[0]]))]
+        cells = [_less(b, a, read.discrete) for b, a in zip(chosen_here, read.clauses[split[0]], strict=True)]
+        return all(_grow(read, program, cell, depth, nodes) for cell in cells)
     for body in _candidates(read, program, branch):
         try:
             check_leaf(read, program, branch._replace(body=body))
