@@ -43,6 +43,7 @@ lint: $(VENV)/.installed-test
 types: $(VENV)/.installed-test
 	@echo "==> mypy --strict"
 	@$(BIN)/mypy --strict -p rewarden
+	@$(BIN)/mypy --strict benchmarks
 
 unit: $(VENV)/.installed-test
 	@echo "==> pytest"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import rewarden as rw
-from rewarden.demo import lay_out, learn_rewards
+from rewarden.demo import learned
 from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang.spec import Spec
 
@@ -26,6 +26,5 @@ def driving() -> Iterator[Scene]:
     """A temporary folder with the spec and its data, and the learned rewards."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        lay_out(folder)
-        rewards = learn_rewards(folder)
+        rewards = learned(folder)
         yield Scene(folder, rw.load_spec(folder / "driving.rwd"), rewards)

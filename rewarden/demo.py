@@ -25,7 +25,7 @@ from rewarden.editor.drift import Drift, drift
 from rewarden.editor.mend import PatchResult
 from rewarden.learning import learn_from
 from rewarden.output import emit, number, paint, result_lines, short, summary
-from rewarden.progress import Progress, per_rule, progress
+from rewarden.progress import Progress, per_rule, progress, silent
 from rewarden.report.story import CertificateFacts, Story
 from rewarden.results import write_result
 from rewarden.reward.artifact import Artifact
@@ -72,6 +72,11 @@ Base = "reward"
 [verify]
 budget = {budget}
 """
+# symbol, what from, its file, learner, options
+LEARNED = (
+    ("R", "preferences", "preferences.parquet", "preferences", ""),
+    ("D", "demonstrations", "demos.parquet", "autoencoders", _SMALL),
+)
 OPTIONS = VerifyOptions(budget=BUDGET)
 
 
@@ -128,26 +133,30 @@ def run(out: Path, *, quiet: bool = False) -> int:
 
 
 # ── the steps ──────────────────────────────────────────────────────────────────────────────────
-def _learn(stage: _Stage) -> dict[str, Artifact]:
+def learned(folder: Path, report: Progress = silent) -> dict[str, Artifact]:
+    """Lay the packaged spec, data and configs out in `folder`, and learn both rewards there, with R as its own base."""
     packaged = files("rewarden.demo_data")
     for name in DATA:
-        write_bytes(stage.out / "data" / name, packaged.joinpath(name).read_bytes())
-    write_bytes(stage.out / "driving.rwd", packaged.joinpath("driving.rwd").read_bytes())
-    write_text(stage.out / "rewarden.toml", _PROJECT.format(budget=BUDGET))
-    learned = {}
-    for symbol, name, file, learner, folder, options in (
-        ("R", "preferences", "preferences.parquet", "preferences", "reward", ""),
-        ("D", "demonstrations", "demos.parquet", "autoencoders", "reward-demos", _SMALL),
-    ):
-        config = stage.out / f"{name}.toml"
+        write_bytes(folder / "data" / name, packaged.joinpath(name).read_bytes())
+    write_bytes(folder / "driving.rwd", packaged.joinpath("driving.rwd").read_bytes())
+    write_text(folder / "rewarden.toml", _PROJECT.format(budget=BUDGET))
+    rewards = {}
+    for symbol, name, file, learner, options in LEARNED:
+        config = folder / f"{name}.toml"
         write_text(config, _LEARN.format(name=name, file=file, learner=learner, seed=SEED, options=options))
-        artifact = learn_from(config, progress=stage.report)
+        rewards[symbol] = learn_from(config, progress=report)
+    return {**rewards, "Base": rewards["R"]}  # before any edit, the base of R is R
+
+
+def _learn(stage: _Stage) -> dict[str, Artifact]:
+    rewards = learned(stage.out, stage.report)
+    for (symbol, name, *_), folder in zip(LEARNED, ("reward", "reward-demos"), strict=True):
+        artifact = rewards[symbol]
         api.save_reward(artifact, stage.out / folder)
-        learned[symbol] = artifact
         stage.detail(f"{symbol} from {name}: {folder}/  {short(artifact.digest)}")
         assert artifact.learner is not None
         stage.detail("\n".join(f"    {key}: {text}" for key, text in artifact.learner.record.items()))
-    return {**learned, "Base": learned["R"]}  # before any edit, the base of R is R
+    return rewards
 
 
 def _patch(stage: _Stage, before: api.Verification) -> PatchResult:

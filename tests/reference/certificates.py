@@ -213,9 +213,11 @@ def _grow(read: Claim, program: Program, branch: Leaf, depth: int, nodes: list[J
     split = [k for k, clause in enumerate(read.clauses) if len(clause) > 1 and k not in chosen]
     if split:
         nodes.append(["case", split[0]])
-        chosen_here = [branch._replace(cases=(*branch.cases, (split[0], i))) for i in range(len(read.clauses[split[0]]))]
-        cells = [_less(b, a, read.discrete) for b, a in zip(chosen_here, read.clauses[split[0]], strict=True)]
-        return all(_grow(read, program, cell, depth, nodes) for cell in cells)
+        children = [
+            _less(branch._replace(cases=(*branch.cases, (split[0], i))), fact, read.discrete)
+            for i, fact in enumerate(read.clauses[split[0]])
+        ]
+        return all(_grow(read, program, child, depth, nodes) for child in children)
     for body in _candidates(read, program, branch):
         try:
             check_leaf(read, program, branch._replace(body=body))

@@ -1,0 +1,131 @@
+"""`python -m benchmarks [start learn bound certificate patch]`: a Markdown table of medians."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import rewarden as rw
+from benchmarks.scene import Scene, driving
+from benchmarks.timing import Row, median_seconds
+from rewarden.certificate.check import check
+from rewarden.learning import learn_from
+from rewarden.reward.artifact import Artifact
+from rewarden.reward.deployed import forward
+from rewarden.spec_lang.claim import Claim
+from rewarden.verifier.backsub import Engine, Functionals
+from rewarden.verifier.bind import bind
+from rewarden.verifier.box_minimum import Boxes
+from rewarden.verifier.fusion import functional_rows
+from rewarden.verifier.inline import compile_program
+from rewarden.verifier.options import VerifyOptions
+from rewarden.verifier.rounding import outward
+
+BOXES = 4096
+OPTIONS = VerifyOptions(budget=20_000)
+
+
+def start(_: Scene) -> Iterator[Row]:
+    """What every command pays before it does anything."""
+    for arguments in (["--help"], ["check", "--help"], ["explain", "U02"]):
+        command = [sys.executable, "-m", "rewarden", *arguments]
+        seconds = median_seconds(partial(subprocess.run, command, capture_output=True, check=True))
+        yield Row(f"rewarden {' '.join(arguments)}", f"{seconds:.3f} s", "whole process")
+
+
+def learn(scene: Scene) -> Iterator[Row]:
+    """Learning both rewards of the demo."""
+    for name in ("preferences", "demonstrations"):
+        config = scene.folder / f"{name}.toml"
+        yield Row(f"learn from {name}", f"{median_seconds(partial(learn_from, config), 3, 0):.2f} s", "in process")
+
+
+def bound(scene: Scene) -> Iterator[Row]:
+    """Boxes bounded a second on one thread, small boxes as deep in a search, and verification of each rule."""
+    torch.set_num_threads(1)
+    for rule in ("tailgating_capped", "needless_stop_pays_less", "sliding_is_unlike_demos"):
+        claim = bind(scene.spec, rule, scene.rewards)
+        engine = Engine(compile_program(claim, {name: scene.rewards[name] for name, _ in claim.rewards}))
+        goals = Functionals.of(functional_rows(engine.program, [claim.goals[0][0].affine]))
+        boxes = _boxes(claim)
+        with torch.no_grad():
+            seconds = median_seconds(partial(engine.bound, boxes, goals))
+        yield Row(f"bound {rule}", f"{BOXES / seconds:,.0f} boxes/s", f"{BOXES} boxes of 1/16 of each range, 1 thread")
+    for name in [rule.name for rule in scene.spec.rules]:
+        seconds = median_seconds(partial(rw.verify, scene.spec, OPTIONS, rules=[name], rewards=scene.rewards), 3, 0)
+        yield Row(f"verify {name}", f"{seconds:.2f} s", "learned rewards, budget of 20,000 boxes")
+
+
+def _boxes(claim: Claim) -> Boxes:
+    rng = np.random.default_rng(0)
+    lo, hi = outward(claim.boxes[0])
+    width = (hi - lo) / 16
+    corner = lo + rng.random((BOXES, len(lo))) * (hi - lo - width)
+    return Boxes(torch.from_numpy(corner), torch.from_numpy(corner + width))
+
+
+def certificate(scene: Scene) -> Iterator[Row]:
+    """Checking against verifying, after the patch."""
+    rewards = {**scene.rewards, "R": _patched(scene)}
+    verifying = median_seconds(lambda: rw.verify(scene.spec, OPTIONS, rewards=rewards), 3, 0)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rw.certify(rw.verify(scene.spec, OPTIONS, rewards=rewards), folder / "certificate")
+        for symbol, artifact in rewards.items():
+            rw.save_reward(artifact, folder / symbol)
+        places = {symbol: folder / symbol for symbol in rewards}
+        checking = median_seconds(lambda: check(folder / "certificate", places), 3, 0)
+    yield Row("verify all rules, patched", f"{verifying:.2f} s", "in process")
+    yield Row("check their certificate, exact tier", f"{checking:.2f} s", "one process")
+    yield Row("check / verify", f"{checking / verifying:.2f}", "ratio in one run")
+
+
+def patch(scene: Scene) -> Iterator[Row]:
+    """What three patches cost at inference."""
+    patched = _patched(scene)
+    x = scene.spec.table("demos").values.astype(np.float32)
+    plain = median_seconds(lambda: forward(scene.rewards["R"], x))
+    after = median_seconds(lambda: forward(patched, x))
+    one = median_seconds(lambda: forward(replace(patched), x[:1]), 50)
+    yield Row("score 9,600 rows, learned", f"{plain * 1e3:.1f} ms", "binary32")
+    yield Row("score 9,600 rows, three patches", f"{after * 1e3:.1f} ms", f"{after / plain:.2f} × learned")
+    yield Row("score one row, three patches", f"{one * 1e3:.2f} ms", "binary32")
+
+
+def _patched(scene: Scene) -> Artifact:
+    patched = rw.patch(scene.spec, verify_options=OPTIONS, rewards=scene.rewards).artifact
+    assert patched is not None, "three rules of the packaged spec fail, and are patched"
+    return patched
+
+
+SUITES: dict[str, Callable[[Scene], Iterator[Row]]] = {
+    "start": start,
+    "learn": learn,
+    "bound": bound,
+    "certificate": certificate,
+    "patch": patch,
+}
+
+
+def main(names: list[str]) -> None:
+    unknown = [name for name in names if name not in SUITES]
+    if unknown:
+        raise SystemExit(f"no suite {', '.join(unknown)}; there are {', '.join(SUITES)}")
+    print(f"Python {platform.python_version()}, torch {torch.__version__}, {platform.machine()}\n")
+    print("| what | median | how |\n| --- | --- | --- |")
+    with driving() as scene:
+        for name in names or SUITES:
+            for row in SUITES[name](scene):
+                print(f"| {row.what} | {row.figure} | {row.how} |", flush=True)
+
+
+main(sys.argv[1:])
