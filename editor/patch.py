@@ -5,11 +5,12 @@ With the ring's rows ĝ, δ and gate of `ring.py`, for a ceiling (a floor is its
     r'(x) = r(x)                                        where ĝ(x) >= gate,
             min(r(x), level + slope·max(0, ĝ(x) − δ))   elsewhere.
 
-Fix: on the region ĝ <= δ, so r' <= level, which is below the rule's constant; adding slope·0 does not round, so the
-same holds in binary32. Locality: where g >= 1 the gate is open and r' is r, the same bits. Continuity: with U a
-certified bound of r over the box where the gate may be closed and E a bound on the rounding of r as deployed, the slope
-is such that the ceiling is at least U + E from ĝ = 1 − 2δ on, while the gate opens at 1 − δ: there min returns r
-already. Points of the region that already satisfied the rule keep their reward, since min returns r.
+Fix: on the region ĝ <= δ, so r' <= level, and the level is at most the rule's constant (less, for a strict rule);
+adding slope·0 does not round, so the same holds in binary32. Locality: where g >= 1 the gate is open and r' is r, the
+same bits. Continuity: with U a certified bound of r over the box where the gate may be closed and E a bound on the
+rounding of r as deployed, the slope is such that the ceiling is at least U + E from ĝ = 1 − 2δ on, while the gate opens
+at 1 − δ: there min returns r already. Points of the region that already satisfied the rule keep their reward, since min
+returns r.
 """
 
 from __future__ import annotations
@@ -21,13 +22,9 @@ from fractions import Fraction
 import numpy as np
 
 from rewarden.editor.region import Bound, Polytope
-from rewarden.editor.ring import binary32_above, binary32_below, ring_of
+from rewarden.editor.ring import binary32_above, binary32_below, binary32_strictly_below, ring_of
 from rewarden.reward.artifact import Artifact, Edit
 from rewarden.reward.graph import Patch
-
-# The level lies this far inside the rule's constant, relative to its size: far above the rounding of the prover's
-# float64, so that the fix is proved with slack, and far below anything a user would notice.
-INSIDE = Fraction(1, 2**18)
 
 Box = tuple[tuple[Fraction, Fraction], ...]
 # (artifact, box, sign) -> a number that sign·r is certified to stay at or below over the box
@@ -88,9 +85,8 @@ def _one_patch(
 ) -> tuple[Patch, dict[str, np.ndarray], PatchFacts]:
     ring = ring_of(polytope)
     sign = 1 if bound.kind == "ceiling" else -1
-    inside = INSIDE * max(Fraction(1), abs(bound.level))
     # For a floor everything is mirrored: -r is held at or below -level.
-    level = sign * binary32_below(sign * bound.level - inside)
+    level = sign * (binary32_below if not bound.strict else binary32_strictly_below)(sign * bound.level)
     reach = extremum(artifact, closed_box(polytope), sign)
     # one part in 2^20 more pays for the rounding of level + slope·(…) as deployed
     rise = max(Fraction(0), reach - sign * level) * (1 + Fraction(1, 2**20)) + Fraction(1, 2**20)

@@ -60,7 +60,7 @@ def bound_of(obligation: Obligation, claim: Claim, ring: Fraction) -> Bound:
     """Read a one-record bound off a claim made of `premise_only(obligation)`.
 
     `ring` is the ring's width as a share of each feature's range (language.md, `beyond`): a row is scaled by
-    ring·Σ|aⱼ|·rangeⱼ. Raises EditError (E01 … E04) when the rule has another shape.
+    ring·Σ|aⱼ|·rangeⱼ. Raises EditError (E01 … E08, E12) when the rule has another shape.
     """
     rule = obligation.rule.name
     if claim.instances is not None:
@@ -88,6 +88,12 @@ def bound_of(obligation: Obligation, claim: Claim, ring: Fraction) -> Bound:
         Polytope(tuple(_row(atom, box, discrete, ring, rule) for atom in atoms), box)
         for atoms in _disjuncts(claim, rule)
     )
+    if not all(polytope.rows for polytope in polytopes):
+        raise EditError(
+            "E12",
+            f"rule {rule} bounds {call.reward} everywhere: there is no region to patch, and no outside to leave alone",
+            help="give the rule a premise, or learn the reward with that range",
+        )
     return Bound(rule, call.reward, kind, level, goal.strict, polytopes)
 
 

@@ -77,6 +77,12 @@ def binary32_below(value: Fraction) -> Fraction:
     return Fraction(float(x))
 
 
+def binary32_strictly_below(value: Fraction) -> Fraction:
+    """The largest binary32 number that is less than `value`."""
+    below = binary32_below(value)
+    return below if below < value else Fraction(float(np.nextafter(np.float32(float(below)), np.float32(-np.inf))))
+
+
 def binary32_above(value: Fraction) -> Fraction:
     """The smallest binary32 number that is at least `value`, or its neighbour."""
     return -binary32_below(-value)

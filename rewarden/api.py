@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from rewarden.nearby import did_you_mean
 from rewarden.reward.artifact import Artifact, Identified
 from rewarden.reward.store import load_artifact, save_artifact
-from rewarden.spec_lang import Spec, syntax
+from rewarden.spec_lang import Spec
 from rewarden.spec_lang import load_spec as _load_spec
 from rewarden.spec_lang.errors import UsageError
 from rewarden.spec_lang.features import RecordType
@@ -167,12 +167,11 @@ def certify(result: Verification, out: str | os.PathLike[str], *, key: str | os.
 
     from rewarden.certificate.envelope import fingerprint, load_private_key
     from rewarden.certificate.issue import issue
-    from rewarden.certificate.statement import SpecFacts
+    from rewarden.certificate.statement import facts_of
 
     signer = Ed25519PrivateKey.generate() if key is None else load_private_key(Path(key))
     spec = result.of
-    facts = SpecFacts(spec.name, spec.digest, _assumptions(spec), _params(spec))
-    path = issue(result.rules, facts, result.bound, Path(out), signer)
+    path = issue(result.rules, facts_of(spec), result.bound, Path(out), signer)
     return Issued(path, fingerprint(signer.public_key()))
 
 
@@ -214,16 +213,6 @@ def _still_decided(
     return {name: found[name] for name in wanted if name in found and set(spec.rule(name).rewards) <= same}
 
 
-def _assumptions(spec: Spec) -> tuple[str, ...]:
-    """The `assume` declarations in the spec's own words, one line each."""
-    declared = [item for item in spec.tree.items if isinstance(item, syntax.AssumeDecl)]
-    return tuple(" ".join(item.span.text.split()) for item in declared)
-
-
-def _params(spec: Spec) -> dict[str, str]:
-    return {p.name: f"{p.value} [{p.unit}]" if p.unit else str(p.value) for p in spec.params.values()}
-
-
 def _given(rewards: Mapping[str, Artifact] | None, bound: Mapping[str, Artifact]) -> dict[str, Artifact]:
     twice = sorted(set(rewards or {}) & set(bound))
     if twice:
@@ -256,9 +245,9 @@ def _selected(spec: Spec, rules: Iterable[str] | None) -> list[str]:
     wanted = known if rules is None else list(rules)
     for name in wanted:
         if name not in known:
-            raise UsageError("G76", f"the spec has no rule {name}", help=did_you_mean(name, known))
+            raise UsageError("G21", f"the spec has no rule {name}", help=did_you_mean(name, known))
     if not wanted:
-        raise UsageError("G78", "no rule is selected", help="name one of the spec's rules, or none to verify all")
+        raise UsageError("G15", "no rule is selected", help="name one of the spec's rules, or none to verify all")
     return [name for name in known if name in wanted]
 
 

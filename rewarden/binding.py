@@ -175,5 +175,5 @@ def _chosen(spec: Spec, rules: Sequence[str]) -> tuple[str, ...] | None:
     known = [rule.name for rule in spec.rules]
     for name in rules:
         if name not in known:
-            raise UsageError("G76", f"{spec.name} has no rule {name}", help=did_you_mean(name, known))
+            raise UsageError("G21", f"{spec.name} has no rule {name}", help=did_you_mean(name, known))
     return tuple(name for name in known if name in rules)

@@ -66,9 +66,9 @@ def _read(path: Path) -> pa.Table:
     try:
         table = readers[path.suffix](path)
     except (OSError, pa.ArrowException) as error:
-        raise DataError("D01", f"{path}: cannot be read: {error}") from error
+        raise DataError("D02", f"{path}: cannot be read: {error}") from error
     if table.num_rows == 0:
-        raise DataError("D02", f"{path} has no rows", help="ranges are read off the data: give some")
+        raise DataError("D08", f"{path} has no rows", help="ranges are read off the data: give some")
     return table
 
 
@@ -94,7 +94,7 @@ def _from_table(table: pa.Table) -> Draft:
         else:
             found.append((name, kind))
     if not found:
-        raise DataError("D03", "no column can be a feature", help="a feature is a number, a bool or one of a few words")
+        raise DataError("D18", "no column can be a feature", help="a feature is a number, a bool or one of a few words")
     width = max(len(name) for name, _ in found)
     return Draft(tuple(f"  {name.ljust(width)} : {kind}" for name, kind in found), tuple(passed))
 

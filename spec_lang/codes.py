@@ -1,6 +1,9 @@
-"""Every code that a spec's diagnostics carry, each with one paragraph for the person who meets it.
+"""Every code that this room's errors carry, each with one paragraph for the person who meets it.
 
-P: the text; N: names; T: types; U: units; L: what a rule means. Codes are stable: a code is never reused.
+A spec's diagnostics: P the text, N names, T types, U units, L what a rule means. D data; B what a reward is bound to;
+X what has no exact form; C a certificate; G how something was called. A code means one thing, in whatever room it is
+raised; the table of the leftmost of them explains it (`reward`, `verifier`, `editor` and the application have tables
+of their own). Codes are stable: a code is never used again for something else.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ EXPLANATIONS: dict[str, str] = {
     "P06": "Expressions may be nested to a fixed depth only. Name the inner parts with `let` or `region`.",
     "P07": "Numbers are exact, so their length and exponent are limited.",
     "P08": "A spec is UTF-8 text. The file holds bytes that are not.",
-    "P09": "The size of a vector is a whole number from 2 up to a limit.",
+    "P09": "The size of a vector is a whole number from 2 up to a limit, and so is the number of columns of a record.",
     "P10": "An index is a whole number, counted from 0.",
     "N01": "A name that is not declared, or not in scope here.",
     "N02": "The record's type has no feature of that name.",
@@ -58,4 +61,38 @@ EXPLANATIONS: dict[str, str] = {
     "L04": "Part of the language that this version reads but cannot check yet.",
     "L05": "The rule becomes too large when its definitions are written out.",
     "L06": "The data that a rule ranges over does not fit its declaration, or lies outside the spec's folder.",
+    "D01": "There is no data file of that name at the place that the message names.",
+    "D02": "A data file that cannot be read as what its suffix says: Parquet, CSV, NPZ or JSON lines.",
+    "D03": "The columns of a table are not those of the record type: one is missing, or it is unclear which is which.",
+    "D04": "A value of another type than its feature is declared with. Nothing is converted silently: true is not 1, "
+    "and a text is not a number.",
+    "D05": "A value that is missing, infinite or not a number. Fill it in or drop the row.",
+    "D06": "A value outside the range that its feature is declared with. Proofs are about the range, so such a row is "
+    "evidence that the range, or the row, is wrong.",
+    "D07": "A text that is not one of the cases of its enum.",
+    "D08": "A table without rows, where a rule, a constant or a range is taken from its rows.",
+    "D09": "A vector, or a whole column, of another shape than declared.",
+    "D10": "The file holds pickled Python objects. Loading them would run whatever code they hold, so they never are.",
+    "D11": "The data file is larger than is accepted.",
+    "D12": "Two columns of the file have the same name.",
+    "D13": "The columns, or the fields of the lines, of a table differ in number.",
+    "D14": "Rows that break an assumption of the spec about their record type: one of the two is wrong.",
+    "D15": "No record within the radius of this row lies in the declared ranges.",
+    "D16": "A declared range that holds no value, such as an int between two neighbouring whole numbers.",
+    "B20": "A claim names its rewards and data by digest, and one that this rule needs was not given.",
+    "B21": "A constant taken from data, such as a percentile of a reward, has no value before its reward is bound.",
+    "B22": "The penalty needs a function for each reward that the rule speaks of.",
+    "B23": "The function given for a reward returned another shape than one finite number per record.",
+    "X01": "The product of two quantities that both vary: proofs are about pieces that are affine.",
+    "X02": "A square root has no exact affine form. linf and l1 norms have one.",
+    "X03": "The rule's alternatives, multiplied out, are too many. Split it.",
+    "X04": "A reward applied to a value that is not affine in the features.",
+    "X05": "A quotient whose divisor varies. Multiply both sides by it.",
+    "X06": "An expression that speaks of a reward was evaluated where only features have values.",
+    "X07": "An exact value was asked of an irrational number, or of one that cannot be told from it.",
+    "C20": "The certificate's claims are not of the documented form.",
+    "G20": "The spec file cannot be read.",
+    "G21": "The spec has no rule of that name.",
+    "G22": "The spec has no data set of that name, or its rows no such member.",
+    "G23": "Data are looked for in the spec's own folder and below it, and nowhere else.",
 }

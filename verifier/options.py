@@ -16,7 +16,7 @@ class VerifyOptions:
     """Budgets count work, never time, so that a verdict does not depend on the machine.
 
     `time_limit` (seconds per run of `verify`) only stops: what is unsettled then becomes `unknown`.
-    Raises UsageError (G10) for values that make no sense.
+    Raises UsageError (G14) for values that make no sense.
     """
 
     engine: Engine = "auto"  # auto: bounds, then z3 on what is small enough; bounds or z3: that one alone
@@ -31,11 +31,11 @@ class VerifyOptions:
 
     def __post_init__(self) -> None:
         if self.engine not in ("auto", "bounds", "z3"):
-            raise UsageError("G10", f"no engine is called {self.engine!r}", help="use auto, bounds or z3")
+            raise UsageError("G14", f"no engine is called {self.engine!r}", help="use auto, bounds or z3")
         if self.semantics not in ("real", "float32"):
-            raise UsageError("G10", f"no semantics is called {self.semantics!r}", help="use real or float32")
+            raise UsageError("G14", f"no semantics is called {self.semantics!r}", help="use real or float32")
         for name, least in (("budget", 0), ("falsify_budget", 0), ("z3_rlimit", 1), ("batch_size", 1), ("threads", 1)):
             if getattr(self, name) < least:
-                raise UsageError("G10", f"{name} is {getattr(self, name)}: it must be at least {least}")
+                raise UsageError("G14", f"{name} is {getattr(self, name)}: it must be at least {least}")
         if self.time_limit is not None and not self.time_limit > 0:
-            raise UsageError("G10", f"a time limit of {self.time_limit} s: it must be positive")
+            raise UsageError("G14", f"a time limit of {self.time_limit} s: it must be positive")

@@ -38,8 +38,8 @@ def verify(
 ) -> VerificationResult:
     """A verdict for each rule of `spec` (or of those named in `rules`), with `rewards` bound to its symbols.
 
-    Raises BindingError for rewards that do not fit, DataError for data that cannot be read, and UsageError (G11) for
-    a rule that does not exist or a selection that is empty. A rule that no engine handles is `unknown`.
+    Raises BindingError for rewards that do not fit, DataError for data that cannot be read, and UsageError for
+    a rule that does not exist (G21) or a selection that is empty (G15). A rule that no engine handles is `unknown`.
     """
     chosen = options or VerifyOptions()
     names = _selected(spec, rules)
@@ -92,10 +92,10 @@ def _selected(spec: Spec, rules: Sequence[str] | None) -> tuple[str, ...]:
     else:
         missing = [name for name in rules if name not in known]
         if missing:
-            raise UsageError("G11", f"the spec has no rule {missing[0]}", help=f"its rules: {', '.join(known)}")
+            raise UsageError("G21", f"the spec has no rule {missing[0]}", help=f"its rules: {', '.join(known)}")
         wanted = tuple(name for name in known if name in rules)
     if not wanted:
-        raise UsageError("G11", "no rule is selected", help="name one of the spec's rules, or none to verify all")
+        raise UsageError("G15", "no rule is selected", help="name one of the spec's rules, or none to verify all")
     return wanted
 
 

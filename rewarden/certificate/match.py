@@ -18,7 +18,15 @@ from typing import Any
 from rewarden.certificate.check import Report, check
 from rewarden.certificate.envelope import Signature, check_signature
 from rewarden.certificate.kernel_json import Refused, canonical, digest, parse, read_regular
-from rewarden.certificate.statement import PREDICATE_TYPE, STATEMENT_TYPE
+from rewarden.certificate.statement import (
+    CONCERNS,
+    DEPLOYED,
+    NOT_CHECKED,
+    PREDICATE_TYPE,
+    STATEMENT_TYPE,
+    TRUSTED_BASE,
+    facts_of,
+)
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.store import load_artifact, zip_bytes
 from rewarden.spec_lang import Spec, load_spec
@@ -26,6 +34,13 @@ from rewarden.spec_lang.claim_json import dump_claim
 from rewarden.spec_lang.errors import CertificateError, RewardenError, Unsupported
 from rewarden.verifier.bind import bind
 
+# What every certificate of this kind says in the same words.
+FIXED: Mapping[str, Any] = {
+    "concerns": CONCERNS,
+    "deployed_arithmetic": DEPLOYED,
+    "semantics": "real",
+    "trusted_base": list(TRUSTED_BASE),
+}
 HEAVY = ("torch", "z3")
 
 
@@ -36,6 +51,7 @@ class TextMatch:
     matched: bool
     sentence: str
     without_claim: tuple[str, ...] = ()
+    spec: Spec | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +102,7 @@ def check_certificate(
     signature, statement = _signed_statement(folder, public_key, problems)
     if statement is not None:
         problems += _disagreements(folder, statement, report)
+        problems += _words(statement, report, text.spec)
     if require_light and (found := [name for name in HEAVY if name in sys.modules]):
         raise CertificateError("C45", f"{' and '.join(found)} was imported into the process that checks a certificate")
     return Checked(report, text, signature, statement, tuple(problems))
@@ -143,8 +160,9 @@ def _match_text(folder: Path, artifacts: Mapping[str, Artifact], spec: Spec) -> 
             missing.append(rule.name)
     wrong = sorted(name for name, data in certified.items() if expected.get(name) != data)
     if wrong:
-        return TextMatch(False, f"text: these claims are not what {spec.name} says: {', '.join(wrong)}", tuple(missing))
-    return TextMatch(True, f"text: the claims are those of {spec.name}, byte for byte", tuple(missing))
+        sentence = f"text: these claims are not what {spec.name} says: {', '.join(wrong)}"
+        return TextMatch(False, sentence, tuple(missing), spec)
+    return TextMatch(True, f"text: the claims are those of {spec.name}, byte for byte", tuple(missing), spec)
 
 
 def _claims_in(folder: Path) -> dict[str, bytes]:
@@ -193,6 +211,7 @@ def _disagreements(folder: Path, statement: Mapping[str, Any], report: Report) -
         rules = {r["name"]: (r["claim"], r["verdict"], r["evidence"]) for r in predicate["rules"]}
         files = [predicate["claims"], *(e for _, _, e in rules.values() if e is not None)]
         named = {str(f["file"]): f["digest"] for f in files}
+        unbacked = _unbacked(predicate, report)
     except (KeyError, TypeError, AttributeError) as error:
         return [f"statement: a field is missing or misshapen ({error})"]
     problems = [
@@ -203,6 +222,7 @@ def _disagreements(folder: Path, statement: Mapping[str, Any], report: Report) -
     problems += [
         f"statement: {path} is not the file it names" for path, value in named.items() if _digest(folder, path) != value
     ]
+    problems += unbacked
     for claim in report.claims:
         about, verdict, evidence = rules.get(claim.rule, (None, None, None))
         if about != claim.digest:
@@ -211,6 +231,49 @@ def _disagreements(folder: Path, statement: Mapping[str, Any], report: Report) -
             problems.append(f"statement: it is wrong about there being evidence for {claim.rule}")
         elif claim.checked and verdict != claim.verdict:
             problems.append(f"statement: it says {verdict} of {claim.rule}, its evidence says {claim.verdict}")
+    return problems
+
+
+def _words(statement: Mapping[str, Any], report: Report, spec: Spec | None) -> list[str]:
+    """What the statement says in words that are not its own to choose: its fixed sentences, severities, the spec."""
+    try:
+        predicate = statement["predicate"]
+        severities = {(r["name"], r["severity"], r["semantics"]) for r in predicate["rules"]}
+        said = {key: predicate[key] for key in ("assumptions", "params", *FIXED)}
+        subjects = [(s["name"], s["digest"]) for s in statement["subject"]]
+        told = predicate["not_checked"][: len(NOT_CHECKED)]
+    except (KeyError, TypeError) as error:
+        return [f"statement: a field is missing or misshapen ({error})"]
+    problems = [
+        f"statement: {key} is not what this kind of certificate says" for key in FIXED if said[key] != FIXED[key]
+    ]
+    if tuple(told) != NOT_CHECKED:
+        problems.append("statement: it leaves out what no certificate checks")
+    for claim in report.claims:
+        if (claim.rule, claim.severity, "real") not in severities:
+            problems.append(f"statement: severity or semantics of {claim.rule} are not those of its claim")
+    if spec is not None:
+        facts = facts_of(spec)
+        kind, _, value = facts.digest.partition(":")
+        if (f"{facts.name}.rwd", {kind: value}) not in subjects:
+            problems.append(f"statement: the spec given, {facts.name} {facts.digest}, is not its subject")
+        if said["assumptions"] != list(facts.assumptions) or said["params"] != dict(facts.params):
+            problems.append(f"statement: assumptions or parameters are not those of {facts.name}")
+    return problems
+
+
+def _unbacked(predicate: Mapping[str, Any], report: Report) -> list[str]:
+    """Verdicts of the statement that no evidence here bears out and that it does not itself call unchecked."""
+    names = [str(rule["name"]) for rule in predicate["rules"]]
+    problems = [
+        f"statement: it speaks of {name} more than once" for name in sorted({n for n in names if names.count(n) > 1})
+    ]
+    checked = {claim.rule for claim in report.claims if claim.checked}
+    for rule in predicate["rules"]:
+        said = f"Rule {rule['name']}, found {rule['verdict']}, without evidence"
+        decided = rule["verdict"] != "unknown" and rule["name"] not in checked
+        if decided and not any(str(line).startswith(said) for line in predicate["not_checked"]):
+            problems.append(f"statement: it calls {rule['name']} {rule['verdict']}, and nothing here bears that out")
     return problems
 
 

@@ -16,6 +16,9 @@ from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang.canonical import rational_text
 from rewarden.spec_lang.claim import Claim
 from rewarden.spec_lang.claim_json import claim_digest
+from rewarden.spec_lang.printer import print_item
+from rewarden.spec_lang.spec import Spec
+from rewarden.spec_lang.syntax import AssumeDecl
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://rewarden.dev/certificate/v1"
@@ -76,6 +79,17 @@ class SpecFacts:
     digest: str
     assumptions: tuple[str, ...] = ()
     params: Mapping[str, str] = field(default_factory=dict)
+
+
+def facts_of(spec: Spec) -> SpecFacts:
+    """A spec's own name, digest, assumptions (as canonical text, without comments) and parameters."""
+    assumed = [item for item in spec.tree.items if isinstance(item, AssumeDecl)]
+    return SpecFacts(
+        spec.name,
+        spec.digest,
+        tuple(" ".join(print_item(item).split()) for item in assumed),
+        {p.name: f"{p.value} [{p.unit}]" if p.unit else str(p.value) for p in spec.params.values()},
+    )
 
 
 @dataclass(frozen=True, slots=True)

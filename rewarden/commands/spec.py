@@ -71,13 +71,14 @@ def explain(code: Annotated[str, typer.Argument(metavar="CODE", help="The code o
     """Say what an error's code means, in a paragraph."""
     import textwrap
 
+    from rewarden.codes import explanations
     from rewarden.nearby import did_you_mean
     from rewarden.output import emit
-    from rewarden.spec_lang.codes import EXPLANATIONS
     from rewarden.spec_lang.errors import UsageError
 
-    text = EXPLANATIONS.get(code.upper())
+    known = explanations()
+    text = known.get(code.upper())
     if text is None:
-        raise UsageError("G60", f"no explanation is kept for {code}", help=did_you_mean(code.upper(), EXPLANATIONS))
+        raise UsageError("G60", f"no explanation is kept for {code}", help=did_you_mean(code.upper(), known))
     emit([f"{code.upper()}:", *textwrap.wrap(text, 96, initial_indent="  ", subsequent_indent="  ")])
     return exits.PROVED

@@ -133,7 +133,7 @@ def test_fix_and_locality(premise: str, relation: str, seed: int) -> None:
         if min(distance) >= 1:
             assert exact_after == exact_before
             assert after[i].tobytes() == before[i].tobytes()
-        if sign * exact_before <= sign * edit.level - Fraction(1, 2**17) * max(1, abs(edit.level)):
+        if sign * exact_before <= sign * edit.level - abs(edit.level) / 2**22:
             assert exact_after == exact_before
 
 

@@ -182,8 +182,8 @@ def test_rewards_that_do_not_fit(spec):
 
 def test_selections(spec):
     assert [r.rule for r in verify(spec, {"R": R}, OPTIONS, rules=["never", "capped"])] == ["capped", "never"]
-    for wrong in (["nothing"], []):
-        with pytest.raises(UsageError, match="G11"):
+    for wrong, code in ((["nothing"], "G21"), ([], "G15")):
+        with pytest.raises(UsageError, match=code):
             verify(spec, {"R": R}, OPTIONS, rules=wrong)
 
 
@@ -244,7 +244,7 @@ def test_exit_statuses(verdicts, status):
 
 def test_options_refuse_nonsense():
     for wrong in ({"engine": "magic"}, {"semantics": "float16"}, {"budget": -1}, {"threads": 0}, {"time_limit": 0.0}):
-        with pytest.raises(UsageError, match="G10"):
+        with pytest.raises(UsageError, match="G14"):
             VerifyOptions(**wrong)
 
 

@@ -1,0 +1,56 @@
+"""Every code that this room's errors bring in, each with one paragraph; `rewarden.spec_lang.codes` says how.
+
+A artifacts and networks; B schemas; D tables; G learn configs; X networks that have no exact form.
+"""
+
+from __future__ import annotations
+
+EXPLANATIONS: dict[str, str] = {
+    "A01": "There is no artifact at that place, or it cannot be read.",
+    "A02": "What is there is not a reward artifact: a folder with manifest.json and tensors.safetensors, or a "
+    ".rwz of these two.",
+    "A03": "A pickled model. Loading one runs whatever code it holds, so nothing is ever unpickled.",
+    "A04": "A network, such as an ONNX file, and not yet an artifact. Make one of it with `rewarden import`.",
+    "A05": "A .rwz is a zip of exactly two files, stored as they are. This one is damaged, or something else.",
+    "A06": "A part of the artifact is a link, a pipe or a device. Only regular files are read.",
+    "A07": "A part of the artifact is larger than is accepted.",
+    "A08": "The tensors file is cut off, or not in its one accepted form.",
+    "A09": "The tensors are not those whose digest the manifest holds: the artifact was changed, or mixed up "
+    "with another.",
+    "A10": "The manifest is not canonical JSON, to the byte.",
+    "A11": "The manifest is of another format, or of a version that this Rewarden does not know.",
+    "A12": "The manifest has a key too many or too few, or a value of the wrong form.",
+    "A13": "The records and features of the reward make no sense: a name, a range or a size is wrong.",
+    "A14": "The graph of the reward makes no sense: an unknown operation, or a node that reads a later one.",
+    "A15": "The widths of the graph's nodes do not fit together. A reward is one number per row.",
+    "A16": "A tensor that the graph uses is missing, or one is there that nothing uses.",
+    "A17": "A tensor has another type or shape than its use requires.",
+    "A18": "A weight, or a training's loss, is infinite or not a number: training has diverged, or the file is "
+    "damaged.",
+    "A19": "A constant of the graph is out of its bounds, such as a slope above 1 or a clip to an empty range.",
+    "A20": "The reward is larger than is accepted: too many nodes, columns, weights or patches.",
+    "A21": "Another artifact is in the way. It is overwritten only if you ask for it.",
+    "A22": "Something that is no artifact is in the way. It is never overwritten.",
+    "A23": "The artifact cannot be written at that place.",
+    "A30": "The file cannot be read as an ONNX model.",
+    "A31": "The network file is a pickled model. Export it to ONNX where you trust it.",
+    "A32": "The network's inputs or output do not fit the features: their number, width, type or device.",
+    "B01": "The artifact takes another number of records than the reward is declared with.",
+    "B02": "The artifact reads other features than the declared record has.",
+    "B03": "The artifact reads the same features in another order.",
+    "B04": "A feature has another kind or size in the artifact than in the spec.",
+    "B05": "A feature has another unit in the artifact than in the spec. Rules may use any unit; declarations may not.",
+    "B06": "An enum has other cases, or other order of them, in the artifact than in the spec.",
+    "B07": "The spec declares a wider range than the artifact covers.",
+    "D17": "The table has a column, or the mapping a name, that the reward does not read.",
+    "D20": "Too few rows or pairs to learn from.",
+    "D21": "A compared pair does not have the same steps as the others.",
+    "G10": "The learn config cannot be read, or is not TOML.",
+    "G11": "A key or a learner's name in the learn config is unknown.",
+    "G12": "A setting of the learner, in the config or a call, has a value that makes no sense.",
+    "G13": "The learn config lacks a section or a key.",
+    "X20": "An operator of the network that is not piecewise affine, or not known.",
+    "X21": "The module cannot be traced: its forward branches on its input. Export the network to ONNX instead.",
+    "X22": "The ONNX model keeps its weights in another file. Save it in one.",
+    "X23": "The imported graph computes something else than the network does, by more than rounding explains.",
+}

@@ -1,0 +1,52 @@
+"""Every code that the application's errors bring in, each with one paragraph; `rewarden.spec_lang.codes` says how.
+
+C certificates and keys; D drafts of specs; G commands and configs. `explanations` collects those of all rooms.
+"""
+
+from __future__ import annotations
+
+EXPLANATIONS: dict[str, str] = {
+    "C30": "A key cannot be written there. Keys are never overwritten.",
+    "C31": "The file holds no Ed25519 key in PEM form that can be used.",
+    "C32": "A private key that others than its owner can read. Take their permission away.",
+    "C33": "The signature does not fit the statement and the key: the statement was changed, or another key signed it.",
+    "C34": "The certificate's envelope is missing or is not of the documented form.",
+    "C40": "The kernel refused what was about to be certified, so nothing was written. This is a bug in Rewarden.",
+    "C41": "There is nothing to certify: no rule has a claim.",
+    "C42": "The certificate's claims cannot be read.",
+    "C45": "A checker that was asked to be light found torch or z3 in its process.",
+    "D18": "No column of the table can be a feature: a number, a bool, or one of a few words.",
+    "G01": "rewarden.toml cannot be read, or is not TOML.",
+    "G02": "rewarden.toml has a setting that does not exist.",
+    "G03": "A setting in rewarden.toml has a value of the wrong form.",
+    "G05": "Something is in the way already, and is not overwritten.",
+    "G06": "The file or folder cannot be written.",
+    "G30": "A reward is identified exactly, up to a shift, or up to an affine map: exact, shift or affine.",
+    "G31": "The spec declares no reward, so that none can be learned or imported for it.",
+    "G32": "It is unclear which record type of the spec is meant.",
+    "G40": "The source of a draft is neither a network nor a table.",
+    "G50": "There is no certificate at that place.",
+    "G51": "Two options about the key were given, of which one makes sense.",
+    "G60": "No explanation is kept for this code.",
+    "G70": "A param is set as NAME=VALUE.",
+    "G71": "No spec is named, on the command line or in rewarden.toml, or it is unclear which.",
+    "G72": "The spec declares no reward of that name.",
+    "G73": "A reward is bound twice.",
+    "G74": "There is no artifact at that place, for one of the rewards.",
+    "G75": "No reward is bound, on the command line, in rewarden.toml or in the call.",
+    "G77": "The ring of a patch is a percentage above 0 and at most 100.",
+    "G79": "More artifacts are given than the spec declares rewards.",
+}
+
+
+def explanations() -> dict[str, str]:
+    """Code → paragraph, over the whole tree."""
+    from rewarden.editor import codes as editor
+    from rewarden.reward import codes as reward
+    from rewarden.spec_lang import codes as spec_lang
+    from rewarden.verifier import codes as verifier
+
+    found: dict[str, str] = {}
+    for table in (spec_lang, reward, verifier, editor):
+        found |= table.EXPLANATIONS
+    return found | EXPLANATIONS
