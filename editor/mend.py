@@ -121,7 +121,7 @@ def _rounds(
 ) -> tuple[Artifact, tuple[EditReport, ...], VerificationResult]:
     parent = rewards[target]
     child, reports = parent, list[EditReport]()
-    statement: dict[str, str] = {}
+    made: list[tuple[Bound, Mapping[str, str]]] = []
     pending = failing
     for _ in range(MOST_ROUNDS):
         while pending:
@@ -130,13 +130,35 @@ def _rounds(
             bound = min(bounds, key=lambda b: (b.level if b.kind == "ceiling" else -b.level, b.rule))
             child, facts = apply_patch(child, bound, mender.extremum)
             assert child.edit is not None
-            statement |= {f"{bound.rule}.{key}": text for key, text in child.edit.statement.items()}
+            made.append((bound, child.edit.statement))
             reports.append(EditReport(bound.rule, bound.reward, facts))
             pending = [rule for rule in pending if rule != bound.rule]
-        edit = Edit("patch", ", ".join(dict.fromkeys(r.rule for r in reports)), statement)
+        edit = Edit("patch", ", ".join(dict.fromkeys(r.rule for r in reports)), _statement(made))
         child = replace(child, parent=parent.digest, edit=edit)
         after = mender.verify({**rewards, target: child}, None)
         pending = [rule for rule in failing if after[rule].verdict != "proved"]
         if not pending:
             break
     return child, tuple(reports), after
+
+
+def _statement(made: Sequence[tuple[Bound, Mapping[str, str]]]) -> dict[str, str]:
+    """What the patches together guarantee of the child against the parent of the first, in the order they were made.
+
+    A later ceiling keeps what an earlier ceiling fixed, but a later floor may raise the reward there (its ring reaches
+    into the other region), and the other way round: then only a new verification says whether the rule holds. Beyond
+    the ring of one rule the patch of another may act, so locality is about all of them together.
+    """
+    found: dict[str, str] = {}
+    for number, (bound, said) in enumerate(made):
+        found |= {f"{bound.rule}.{key}": text for key, text in said.items()}
+        if any(later.kind != bound.kind for later, _ in made[number + 1 :]):
+            del found[f"{bound.rule}.fix"]
+    rules = list(dict.fromkeys(bound.rule for bound, _ in made))
+    if len(rules) > 1:
+        for rule in rules:
+            del found[f"{rule}.locality"]
+        found["locality"] = (
+            f"beyond the rings of all of these rules ({', '.join(rules)}) the reward is that of the parent, bit for bit"
+        )
+    return found

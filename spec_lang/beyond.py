@@ -1,7 +1,8 @@
 """`beyond(g(s), p %)`: the points that are clear of a region, rim included.
 
 It holds where, in every conjunct-polytope of g, a discrete atom is false or a linear atom fails by at least p % of
-Σ|aⱼ|·rangeⱼ. So it implies not g, and between g and beyond g lies a rim in which a continuous edit can end.
+Σ|aⱼ|·rangeⱼ. An atom over bools, cases and ints alone is discrete, as it is to the gate of a patch: ints have no rim.
+So `beyond` implies not g, and between g and beyond g lies a rim in which a continuous edit can end.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def _fails(part: Atom, rim: Fraction, variables: Sequence[Variable], bits: froze
     indices = {t.index: c for t, c in form.parts.items() if isinstance(t, Var)}
     if len(indices) < len(form.parts):
         raise NotLinear(part.origin)
-    if as_literal(part, bits) is not None or set(indices) <= bits:
+    if as_literal(part, bits) is not None or all(variables[i].discrete for i in indices):
         return negate(part, bits)
     margin = rim * sum((abs(c) * (variables[i].hi - variables[i].lo) for i, c in indices.items()), Fraction(0))
     if margin == 0:  # every variable has a single value: nothing to be continuous about

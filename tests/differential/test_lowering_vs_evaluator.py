@@ -196,3 +196,19 @@ def test_beyond_is_disjoint_from_its_region(data: st.DataObject, region: str) ->
     point = assignment(obligation, {"s": data.draw(records(step)), "t": data.draw(records(step))})
     if truth(obligation.premise, point):
         assert truth(obligation.conclusion, point)
+
+
+@pytest.mark.parametrize("region", ["s.lanes > 2", "s.lanes >= 3", "not (s.lanes <= 2)", "s.lanes + s.lanes > 5 - 1"])
+@pytest.mark.parametrize("lanes", [1, 2, 3, 4])
+def test_beyond_takes_atoms_over_ints_as_discrete(region: str, lanes: int) -> None:
+    """However the region is written, its complement among the whole numbers is beyond it: an int has no rim."""
+    spec = parse_spec(f"{HEADER}\nmust far:\n  forall s: Step\n  given beyond({region}, 40 %)\n  expect R(s) == 0\n")
+    step = spec.features["Step"]
+    first = {
+        f.name: False if f.kind == "bool" else f.cases[0] if f.cases else (f.lo,) * f.size if f.is_vector else f.lo
+        for f in step.features
+    }
+    point = {"s": Typed(step, {**first, "lanes": Fraction(lanes)})}
+    agree(spec, "far", point)
+    obligation = spec.obligation("far")
+    assert truth(obligation.premise, assignment(obligation, point)) == (lanes <= 2)

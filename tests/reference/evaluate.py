@@ -283,7 +283,7 @@ class Evaluator:
         if op == "is":
             return bool(self.value(b, env)) != a
         excess = self.margin(op, a, b, env)
-        scale = Fraction(0)
+        scale, linear = Fraction(0), False
         for name, record in env.items():
             for f in record.type.features:
                 if f.kind in ("bool", "enum"):
@@ -296,7 +296,8 @@ class Evaluator:
                     changed[f.name] = tuple(moved) if f.is_vector else moved[0]
                     there = self.margin(op, a, b, {**env, name: Typed(record.type, changed)})
                     scale += abs(there - excess) * (f.hi - f.lo)
-        if scale == 0:
+                    linear = linear or (f.kind == "real" and there != excess)
+        if scale == 0 or not linear:  # over ints alone it is discrete
             return not _holds(op, self.value(a, env), self.value(b, env))
         return excess <= -rim * scale
 

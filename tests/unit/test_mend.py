@@ -11,6 +11,7 @@ import pytest
 import rewarden as rw
 from rewarden.editor.region import bound_of, premise_only
 from rewarden.reward.artifact import Artifact, RewardRecord
+from rewarden.reward.exact import evaluate
 from rewarden.reward.graph import AffineMap, Graph, Input, Relu
 from rewarden.spec_lang.errors import EditError
 from rewarden.spec_lang.features import Feature, RecordType
@@ -147,3 +148,35 @@ must generous:
     result = rw.patch(spec_of(rules, tmp_path), verify_options=OPTIONS, R=reward())
     assert result.broken == ("generous",)
     assert result.after["capped"].verdict == "proved"
+
+
+RINGS = """must cap:
+  forall s: S
+  given s.x >= 5 [m]
+  expect R(s) <= 4
+must lift:
+  forall s: S
+  given s.x <= {edge} [m]
+  expect R(s) >= 4.5
+"""
+
+
+@pytest.mark.parametrize("edge", ["4.9", "1"])
+def test_the_statement_of_several_patches_claims_no_more_than_is_true(edge: str, tmp_path: Path) -> None:
+    """A floor's ring may reach into an earlier ceiling's region; and beyond one rule's ring the other's patch acts."""
+    parent = reward()
+    child = rw.patch(spec_of(RINGS.format(edge=edge), tmp_path), verify_options=OPTIONS, R=parent).artifact
+    assert child is not None
+    assert child.edit is not None
+    said = child.edit.statement
+    rows = [[Fraction(k, 16), y, Fraction(0)] for k in range(161) for y in (Fraction(0), Fraction(10))]
+    after = {(x, y): evaluate(child, [x, y, on]) for x, y, on in rows}
+    if any(value > 4 for (x, _), value in after.items() if x >= 5):
+        assert "cap.fix" not in said
+    if any(value < Fraction(9, 2) for (x, _), value in after.items() if x <= Fraction(edge)):
+        assert "lift.fix" not in said
+    assert "cap.locality" not in said, "the floor of `lift` acts beyond the ring of `cap`"
+    assert "lift.locality" not in said
+    assert "cap, lift" in said["locality"] or "lift, cap" in said["locality"]
+    far = [r for r in rows if Fraction(edge) + Fraction(1, 2) <= r[0] <= Fraction(9, 2)]
+    assert all(after[r[0], r[1]] == evaluate(parent, r) for r in far)
