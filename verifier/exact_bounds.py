@@ -17,6 +17,7 @@ from rewarden.verifier.fusion import SparseRow, expand_linear
 from rewarden.verifier.program import INPUT, Layer, Program
 
 CHORD = 2**40  # chords have slopes that are multiples of 1/CHORD, rounded down: any line above relu will do
+GRID = 2**64  # bounds of pre-activations are rounded outward to multiples of 1/GRID, as the kernel may
 Bounds = tuple[Fraction, Fraction]
 Multipliers = tuple[tuple[int, int, Fraction], ...]  # clause, atom, λ > 0
 
@@ -82,6 +83,7 @@ class ExactBounds:
     def __init__(self, program: Program, box: Box, leaf: Leaf) -> None:
         self.program = program
         self.box = box
+        self.coarse = tuple(_on_grid(bounds) for bounds in box)
         self.slopes = {(layer, neuron): Fraction(k, 256) for layer, neuron, k in leaf.slopes}
         self.tight = {(layer, neuron, side): ms for layer, neuron, side, ms in leaf.tight}
         self.bounds: list[tuple[Bounds, ...]] = []  # of pre-activations
@@ -111,7 +113,7 @@ class ExactBounds:
                 if multipliers:
                     bound = sign * self._pre_activation(k, j, sign, multipliers)
                     lo, hi = (max(lo, bound), hi) if side == 0 else (lo, min(hi, bound))
-            bounds.append((lo, hi))
+            bounds.append(_on_grid((lo, hi)))
         self.bounds.append(tuple(bounds))
         self.outputs.append(tuple(bounds) if layer.kind == "linear" else self._activated(k, layer, bounds))
 
@@ -140,7 +142,7 @@ class ExactBounds:
         row: SparseRow = {}
         lo = hi = expand_linear(layer, {j: Fraction(1)}, row)
         for source, columns in row.items():
-            ranges = self.box if source == INPUT else self.outputs[source]
+            ranges = self.coarse if source == INPUT else self.outputs[source]
             for column, w in columns.items():
                 ends = (w * ranges[column][0], w * ranges[column][1])
                 lo, hi = lo + min(ends), hi + max(ends)
@@ -194,6 +196,12 @@ class ExactBounds:
             return self.slopes.get((k, j), default), zero
         slope = Fraction(floor(hi / (hi - lo) * CHORD), CHORD)
         return slope, max(-slope * lo, (1 - slope) * hi)
+
+
+def _on_grid(bounds: Bounds) -> Bounds:
+    """Rounded outward to the grid of the certificate kernel: a leaf that holds by less than that would convince no one."""
+    lo, hi = bounds
+    return Fraction(floor(lo * GRID), GRID), Fraction(-floor(-hi * GRID), GRID)
 
 
 def _minimum(coefficients: Mapping[int, Fraction], constant: Fraction, box: Box) -> Fraction:
