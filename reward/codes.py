@@ -34,6 +34,7 @@ EXPLANATIONS: dict[str, str] = {
     "A23": "The artifact cannot be written at that place.",
     "A30": "The file cannot be read as an ONNX model.",
     "A31": "The network file is a pickled model. Export it to ONNX where you trust it.",
+    "A33": "What was passed for import is not a torch module.",
     "A32": "The network's inputs or output do not fit the features: their number, width, type or device.",
     "B01": "The artifact takes another number of records than the reward is declared with.",
     "B02": "The artifact reads other features than the declared record has.",

@@ -19,7 +19,7 @@ from rewarden.reward.assembly import Assembly
 
 Constants = Literal["exact", "nearest"]
 Array32 = NDArray[np.float32]
-NEAREST = 'multiply by the reciprocal in the network instead, or import with constants="nearest"'
+NEAREST = 'multiply by the reciprocal in the network, or import with constants="nearest" (--constants nearest)'
 
 
 class Refusal(Exception):

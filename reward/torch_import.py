@@ -38,6 +38,12 @@ def from_torch(
     shapes or dtypes) and Unsupported (X20 an operator, X21 not traceable, X23 it computes something else).
     """
     records = (("s", features),) if isinstance(features, RecordType) else tuple(features)
+    if not isinstance(module, nn.Module):
+        raise ArtifactError(
+            "A33",
+            f"{type(module).__name__} is not a torch module",
+            help="pass the nn.Module itself, with its weights loaded",
+        )
     _check_storage(module)
     try:
         traced = fx.symbolic_trace(module)

@@ -17,6 +17,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rewarden.api import RewardenError as RewardenError
     from rewarden.api import certify as certify
     from rewarden.api import check_certificate as check_certificate
     from rewarden.api import falsify as falsify
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "RewardenError",
     "__version__",
     "certify",
     "check_certificate",

@@ -10,13 +10,14 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rewarden.nearby import did_you_mean
 from rewarden.reward.artifact import Artifact, Identified
 from rewarden.reward.store import load_artifact, save_artifact
 from rewarden.spec_lang import Spec
 from rewarden.spec_lang import load_spec as _load_spec
+from rewarden.spec_lang.errors import RewardenError as RewardenError
 from rewarden.spec_lang.errors import UsageError
 from rewarden.spec_lang.features import RecordType
 from rewarden.verifier.bind import check_reward
@@ -61,21 +62,34 @@ def save_reward(artifact: Artifact, path: str | os.PathLike[str]) -> None:
     save_artifact(artifact, path)
 
 
-def from_torch(module: torch.nn.Module, features: Features, *, identified: Identified = "exact") -> Artifact:
+def from_torch(
+    module: torch.nn.Module,
+    features: Features,
+    *,
+    identified: Identified = "exact",
+    constants: Literal["exact", "nearest"] = "exact",
+) -> Artifact:
     """An artifact of a torch module. `features` is the record type it reads, or (param, type) pairs where several.
 
-    The module maps encoded columns float32 [n, width], in problem units, to rewards [n] or [n, 1].
+    The module maps encoded columns float32 [n, width], in problem units, to rewards [n] or [n, 1]. `constants`:
+    `nearest` lets constants that have no exact binary32 form be rounded, such as 1/sd where inputs are divided by sd.
     """
     from rewarden.reward.torch_import import from_torch as convert
 
-    return convert(module, _records(features), identified=identified)
+    return convert(module, _records(features), identified=identified, constants=constants)
 
 
-def from_onnx(path: str | os.PathLike[str], features: Features, *, identified: Identified = "exact") -> Artifact:
-    """An artifact of an ONNX file; `features` as for `from_torch`."""
+def from_onnx(
+    path: str | os.PathLike[str],
+    features: Features,
+    *,
+    identified: Identified = "exact",
+    constants: Literal["exact", "nearest"] = "exact",
+) -> Artifact:
+    """An artifact of an ONNX file; `features` and `constants` as for `from_torch`."""
     from rewarden.reward.onnx_import import from_onnx as convert
 
-    return convert(Path(path), _records(features), identified=identified)
+    return convert(Path(path), _records(features), identified=identified, constants=constants)
 
 
 # ── deciding ───────────────────────────────────────────────────────────────────────────────────

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 from rewarden.nearby import did_you_mean
 from rewarden.progress import Progress, silent
@@ -21,7 +21,7 @@ def learn_from(config: Path, *, seed: int | None = None, progress: Progress = si
     return learn(read, record_type, seed=seed, progress=progress)
 
 
-def import_onnx(file: Path, spec_path: Path, reward: str | None, identified: str) -> Artifact:
+def import_onnx(file: Path, spec_path: Path, reward: str | None, identified: str, constants: str = "exact") -> Artifact:
     """An artifact of an ONNX file, for a reward that the spec declares (its first, unless named)."""
     from rewarden.reward.onnx_import import from_onnx
 
@@ -29,6 +29,8 @@ def import_onnx(file: Path, spec_path: Path, reward: str | None, identified: str
         raise UsageError(
             "G30", f"--identified {identified}", help=did_you_mean(identified, ("exact", "shift", "affine"))
         )
+    if constants not in ("exact", "nearest"):
+        raise UsageError("G33", f"--constants {constants}", help=did_you_mean(constants, ("exact", "nearest")))
     spec = load_spec(spec_path)
     if not spec.rewards:
         raise UsageError("G31", f"{spec_path} declares no reward", help="add: reward R(s: Step)")
@@ -36,7 +38,8 @@ def import_onnx(file: Path, spec_path: Path, reward: str | None, identified: str
     if name not in spec.rewards:
         raise UsageError("G72", f"{spec_path} declares no reward {name}", help=did_you_mean(name, spec.rewards))
     records = [(param, spec.features[kind]) for param, kind in spec.rewards[name].params]
-    return from_onnx(file, records, identified=cast(Identified, identified))
+    how = cast(Literal["exact", "nearest"], constants)
+    return from_onnx(file, records, identified=cast(Identified, identified), constants=how)
 
 
 def _record_type(spec: Spec, name: str | None, config: Path) -> RecordType:

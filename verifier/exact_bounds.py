@@ -199,7 +199,7 @@ class ExactBounds:
 
 
 def _on_grid(bounds: Bounds) -> Bounds:
-    """Rounded outward to the grid of the certificate kernel: a leaf that holds by less than that would convince no one."""
+    """Rounded outward to the certificate kernel's grid: a leaf that holds by less than that would convince no one."""
     lo, hi = bounds
     return Fraction(floor(lo * GRID), GRID), Fraction(-floor(-hi * GRID), GRID)
 

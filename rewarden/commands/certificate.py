@@ -69,16 +69,22 @@ def check_certificate(
     """Check a certificate: proofs, text and signature. Loads neither torch nor z3."""
     from rewarden.binding import params_of, places_of
     from rewarden.certificate.match import check_certificate as check
+    from rewarden.config import Config, find_config
     from rewarden.output import emit
     from rewarden.spec_lang.errors import UsageError
 
     if not certificate.is_dir():
         raise UsageError("G50", f"{certificate}: there is no certificate folder of this name")
+    if public_key is not None:
+        _require_key(public_key)
+    config = find_config() if not reward and spec is None else Config()
+    if not reward and config.rewards:
+        spec = config.specs[0] if len(config.specs) == 1 else None
     checked = check(
         certificate,
-        places_of(reward or ()),
+        places_of(reward or [f"{name}={place}" for name, place in config.rewards.items()]),
         spec,
-        params_of(param or ()),
+        {**config.params, **params_of(param or ())},
         public_key=public_key,
         workers=workers,
         require_light=True,
@@ -99,6 +105,18 @@ def _signer(key: Path | None, new_key: Path | None) -> Path | None:
     return key or new_key
 
 
+def _require_key(path: Path) -> None:
+    """A key that cannot be read says nothing about the certificate: that is a usage error, told before the work."""
+    from rewarden.certificate.envelope import load_public_key
+    from rewarden.spec_lang.errors import CertificateError, UsageError
+
+    try:
+        load_public_key(path)
+    except (CertificateError, OSError) as error:
+        reason = error.message if isinstance(error, CertificateError) else error.strerror
+        raise UsageError("G52", f"--public-key: {reason}", help="name an Ed25519 public key (PEM)") from None
+
+
 def _lines(checked: Checked, quiet: bool) -> list[str]:
     from rewarden.output import paint
 
@@ -112,4 +130,5 @@ def _lines(checked: Checked, quiet: bool) -> list[str]:
         lines += [f"arithmetic: {checked.kernel.tier}", f"trusted: {checked.kernel.trusted_base}", ""]
     lines += [f"  {problem}" for problem in checked.problems]
     proved = sum(claim.verdict == "proved" for claim in checked.kernel.claims)
-    return [*lines, f"{paint(word, word)}: {proved} of {len(checked.kernel.claims)} claims proved"]
+    but = "" if checked.accepted else f"{len(checked.problems)} problems; "
+    return [*lines, f"{paint(word, word)}: {but}{proved} of {len(checked.kernel.claims)} claims proved"]

@@ -46,6 +46,9 @@ def import_network(
     identified: Annotated[
         str, typer.Option(help="How far the reward is identified: exact, shift or affine.")
     ] = "exact",
+    constants: Annotated[
+        str, typer.Option(help="exact, or nearest: round constants without a binary32 form, such as 1/sd of a Div.")
+    ] = "exact",
     quiet: options.Quiet = False,
 ) -> int:
     """Make an artifact of an ONNX network. Nothing is ever unpickled."""
@@ -56,7 +59,7 @@ def import_network(
     from rewarden.reward.store import save_artifact
 
     require_free(out)
-    artifact = import_onnx(file, features, reward, identified)
+    artifact = import_onnx(file, features, reward, identified, constants)
     save_artifact(artifact, out)
     if not quiet:
         emit(describe(out, artifact))

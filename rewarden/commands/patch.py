@@ -34,7 +34,7 @@ def patch(
     from rewarden import api
     from rewarden.atomic import require_free
     from rewarden.binding import Asked, bind, patch_options, verify_options
-    from rewarden.output import emit, result_lines
+    from rewarden.output import emit, note, result_lines
     from rewarden.progress import per_rule, progress
     from rewarden.results import write_result
 
@@ -52,6 +52,8 @@ def patch(
         )
     if not quiet:
         emit(_told(result))
+    for name, reason in result.unmended.items():
+        note(f"{name} cannot be patched: {reason}")
     if result.artifact is None:
         return result.before.exit_status if result.unmended else exits.PROVED
     if result.broken and not accept_broken:
@@ -80,7 +82,6 @@ def _told(result: PatchResult) -> list[str]:
                 f"{fact.kind} on {edit.reward} for {edit.rule}: at {number(float(fact.level))}, "
                 f"slope {number(float(fact.slope))} a ring width"
             )
-    lines += [f"{rule} cannot be patched: {reason}" for rule, reason in result.unmended.items()]
-    if not lines:
+    if not lines and not result.unmended:
         lines.append("nothing to patch: no rule asked for fails")
     return lines

@@ -44,7 +44,7 @@ def check(
 
 def _rows(spec: Spec, data: str) -> int:
     """Read every member of a data set, which checks it; its number of rows."""
-    return max(len(spec.table(data, member).values) for member, _ in spec.data[data].members)
+    return max(len(spec.table(data, member).require_rows().values) for member, _ in spec.data[data].members)
 
 
 def _vacuous(spec: Spec) -> list[str]:

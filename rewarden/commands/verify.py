@@ -77,8 +77,9 @@ def falsify(
         result = api.falsify(bound.spec, chosen, rules=bound.rules, progress=told, rewards=bound.rewards)
     _show(bound, result, quiet)
     _write(result, json)
-    # Nothing found is nothing to object to: a search that fails is not an inconclusive proof.
-    return exits.PROVED if result.exit_status == exits.INCONCLUSIVE else result.exit_status
+    # Nothing found is nothing to object to; but a must rule in which nobody looked is.
+    searched = all(rule.work.points > 0 for rule in result.rules if rule.severity == "must")
+    return exits.PROVED if searched and result.exit_status == exits.INCONCLUSIVE else result.exit_status
 
 
 def _require_free(folder: Path | None) -> None:

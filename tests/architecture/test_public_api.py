@@ -8,6 +8,7 @@ import pytest
 
 PUBLIC = {
     "rewarden": [
+        "RewardenError",
         "__version__",
         "certify",
         "check_certificate",
