@@ -252,6 +252,9 @@ def render(report: Report) -> str:
     return "\n".join([*lines, f"rejected: {counts}; evidence was refused"])
 
 
+USAGE = "python -m rewarden.certificate.check CERTIFICATE --reward [NAME=]ARTIFACT … [--workers N] [--allow-unchecked]"
+
+
 def _arguments(arguments: Sequence[str]) -> tuple[Path, dict[str, Path], int, bool]:
     """The command line; ValueError with a sentence if it makes no sense."""
     folder: Path | None = None
@@ -273,7 +276,9 @@ def _arguments(arguments: Sequence[str]) -> tuple[Path, dict[str, Path], int, bo
                 raise ValueError(f"unexpected argument {argument}")
             case _:
                 folder = Path(argument)
-    if folder is None or not folder.is_dir() or not rewards or not 1 <= workers <= 256:
+    if folder is not None and not folder.is_dir():
+        raise ValueError(f"{folder}: there is no certificate folder of this name")
+    if folder is None or not rewards or not 1 <= workers <= 256:
         raise ValueError("name one certificate folder and at least one --reward [NAME=]ARTIFACT")
     if "" in rewards and len(rewards) > 1:
         raise ValueError("with several rewards each needs a name: --reward NAME=ARTIFACT")
@@ -284,7 +289,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         folder, rewards, workers, lenient = _arguments(arguments)
     except ValueError as error:
-        print(f"error: {error}\n\n{__doc__}", file=sys.stderr)
+        print(f"error: {error}\nusage: {USAGE}", file=sys.stderr)
         return 2
     report = check(folder, rewards, workers)
     print(render(report))

@@ -191,6 +191,9 @@ def _signed_statement(
     except CertificateError as error:
         problems.append(f"signature: {error.message}")
         return Signature(False, False, None, f"signature: {error.message}"), None
+    except FileNotFoundError:
+        problems.append("statement: the certificate holds neither envelope.dsse.json nor an unsigned statement.json")
+        return Signature(False, False, None, "signature: there is no statement"), None
     except (Refused, OSError) as error:
         problems.append(f"statement: {error}")
         return Signature(False, False, None, "signature: there is no statement"), None
