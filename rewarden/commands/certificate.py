@@ -130,5 +130,6 @@ def _lines(checked: Checked, quiet: bool) -> list[str]:
         lines += [f"arithmetic: {checked.kernel.tier}", f"trusted: {checked.kernel.trusted_base}", ""]
     lines += [f"  {problem}" for problem in checked.problems]
     proved = sum(claim.verdict == "proved" for claim in checked.kernel.claims)
-    but = "" if checked.accepted else f"{len(checked.problems)} problems; "
+    many = "s" if len(checked.problems) > 1 else ""
+    but = "" if checked.accepted else f"{len(checked.problems)} problem{many}; "
     return [*lines, f"{paint(word, word)}: {but}{proved} of {len(checked.kernel.claims)} claims proved"]

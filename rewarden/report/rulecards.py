@@ -112,7 +112,10 @@ def _facts(story: Story, after: RuleResult, before: RuleResult | None) -> Html:
 
 
 def _work(result: RuleResult) -> str:
-    words = [(result.work.points, "points tried"), (result.work.boxes, "boxes bounded")]
+    words = [
+        (result.work.points, "points tried"),
+        (result.work.boxes, "box bounded" if result.work.boxes == 1 else "boxes bounded"),
+    ]
     words.append((result.work.z3_rlimit, "z3 units"))
     told = [f"{count:,} {what}".replace(",", "\N{NARROW NO-BREAK SPACE}") for count, what in words if count]
     return ", ".join(told) or "none"
