@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 CHORD_STEPS = 2.0**40
-SLOPE_STEPS = 256  # lower slopes in proofs are k / 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)

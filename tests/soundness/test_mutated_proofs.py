@@ -107,16 +107,11 @@ def searched(proved: dict[str, Case]) -> dict[str, Case]:
     return found
 
 
-def test_most_claims_are_proved_by_search(searched: dict[str, Case]) -> None:
-    assert len(searched) >= len(NAMES) - 2, sorted(searched)
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_proofs_of_the_search_are_accepted_and_their_forgeries_are_not(
     searched: dict[str, Case], name: str, tmp_path: Path
 ) -> None:
-    if name not in searched:
-        pytest.skip("the search did not settle this claim within its budget")
+    assert name in searched, "the search settles every one of these claims within its budget"
     paths = searched[name].write(tmp_path / "certificate")
     report = check(tmp_path / "certificate", paths)
     assert [c.reason for c in report.claims if not c.checked] == []

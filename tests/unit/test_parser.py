@@ -26,7 +26,6 @@ def codes(text: str) -> list[str]:
 
 def test_the_grammar_has_no_conflict() -> None:
     """Strict mode refuses any shift/reduce choice and any two terminals that could match the same text."""
-    pytest.importorskip("interegular")
     text = "\n".join([*_grammar_lines()])
     Lark(text, parser="lalr", lexer="contextual", strict=True, keep_all_tokens=True, maybe_placeholders=False)
 
