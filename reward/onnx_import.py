@@ -61,7 +61,7 @@ def from_onnx(
         )
     assembled = build.finish(output.node)
     artifact = Artifact(
-        records=tuple(RewardRecord(param, record_type) for param, record_type in records),
+        records=tuple(RewardRecord(param, kind.unqualified()) for param, kind in records),
         graph=assembled.graph,
         tensors=assembled.tensors,
         identified=identified,

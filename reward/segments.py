@@ -31,7 +31,7 @@ INDEX = RecordType(
 
 def demonstrations(table: Table, param: str = "s") -> Demonstrations:
     """A checked table as a learner takes it."""
-    return Demonstrations(RewardRecord(param, table.record_type), table.values, (_source(table, table.name),))
+    return Demonstrations(RewardRecord(param, table.record_type.unqualified()), table.values, (_source(table, table.name),))
 
 
 def read_demonstrations(path: str | Path, record_type: RecordType, param: str = "s") -> Demonstrations:
@@ -54,7 +54,7 @@ def read_comparisons(path: str | Path, record_type: RecordType, param: str = "s"
     sides = [table.values[order].reshape(shape) for table in (better, worse)]
     name = Path(path).stem
     return Comparisons(
-        RewardRecord(param, record_type),
+        RewardRecord(param, record_type.unqualified()),
         np.stack(sides, axis=1),
         (_source(better, f"{name}.better"), _source(worse, f"{name}.worse")),
     )

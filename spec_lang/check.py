@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from rewarden.spec_lang import syntax, units
 from rewarden.spec_lang.check_functions import FunctionChecks
+from rewarden.spec_lang.check_steps import StepChecks
 from rewarden.spec_lang.check_units import UnitMessages
 from rewarden.spec_lang.diagnostics import did_you_mean
 from rewarden.spec_lang.findings import Findings
@@ -22,6 +23,7 @@ from rewarden.spec_lang.types import (
     EnumType,
     NumberType,
     RecordOf,
+    RowOf,
     Type,
     UnknownType,
     derived,
@@ -39,6 +41,7 @@ class Checker:
         self.units = UnitMessages(symbols, findings)
         self.results: dict[str, Type] = {}  # of definitions
         self.functions = FunctionChecks(self)
+        self.steps = StepChecks(self)
 
     def type_of(self, expr: syntax.Expr, scope: Scope) -> Type:
         match expr:
@@ -79,9 +82,11 @@ class Checker:
                 return BOOL
             case syntax.If():
                 return self._if(expr, scope)
-            case syntax.Discounted() | syntax.Temporal():
-                word = expr.op if isinstance(expr, syntax.Temporal) else "discount"
-                self.findings.add("L04", f"`{word}` is not yet supported", expr.span, help="it belongs to traces")
+            case syntax.Temporal():
+                return self.steps.temporal(expr, scope)
+            case syntax.Discounted():
+                help = "write sum(R(t) discount 0.9)"
+                self.findings.add("T17", "`discount` belongs into a trace's sum", expr.span, help=help)
                 return UNKNOWN
 
     # ── what a place demands ───────────────────────────────────────────────────────────────────
@@ -99,6 +104,8 @@ class Checker:
         help = "write (if … then 1 else 0)" if isinstance(found, BoolType) else None
         if isinstance(found, RecordOf):
             help = "name one of its features"
+        if isinstance(found, RowOf):
+            help = "name one of its members"
         self.findings.add("T01", f"expected a number, found {found}", expr.span, help=help)
         return UNKNOWN
 
@@ -130,6 +137,13 @@ class Checker:
         name = expr.name
         if name in scope.records:
             return RecordOf(scope.records[name])
+        if name in scope.rows:
+            return RowOf(scope.rows[name])
+        if name in scope.unknown:
+            return UNKNOWN
+        if scope.steps is not None and name == scope.steps.name:
+            self.steps.bare(expr, scope.steps)
+            return UNKNOWN
         if name in s.params:
             p = s.params[name]
             known = self.units.unit(p.unit, p.unit_span or p.span)
@@ -168,10 +182,20 @@ class Checker:
         base = self.type_of(expr.base, scope)
         if isinstance(base, UnknownType):
             return UNKNOWN
+        if isinstance(base, RowOf):
+            return self._member(base, expr)
         if not isinstance(base, RecordOf):
             self.findings.add("T01", f"{base} has no features", expr.span)
             return UNKNOWN
         return self.feature_type(base.type_name, expr.name, expr.name_span)
+
+    def _member(self, row: RowOf, expr: syntax.Field) -> Type:
+        members = dict(row.members)
+        if expr.name in members:
+            return RecordOf(members[expr.name])
+        help = did_you_mean(expr.name, members) or f"its members are {', '.join(members)}"
+        self.findings.add("N02", f"{row} has no member {expr.name}", expr.name_span, help=help)
+        return UNKNOWN
 
     def feature_type(self, type_name: str, name: str, span: Span) -> Type:
         """The type of a feature; N02 where there is none."""
@@ -211,10 +235,11 @@ class Checker:
             seen.add(update.name)
             if isinstance(base, RecordOf):
                 wanted = self.feature_type(base.type_name, update.name, update.span)
-                self._assign(update, wanted, scope)
+                self.assign(update, wanted, scope)
         return base if isinstance(base, RecordOf) else UNKNOWN
 
-    def _assign(self, update: syntax.Update, wanted: Type, scope: Scope) -> None:
+    def assign(self, update: syntax.Update, wanted: Type, scope: Scope) -> None:
+        """Whether a feature may be given the value."""
         if isinstance(wanted, EnumType):
             self._enum_operand(update.value, wanted, scope)
             return
@@ -314,9 +339,10 @@ class Checker:
             self.findings.add("T01", f"cannot compare {left} with {right}", b.span)
 
     def _case(self, expr: syntax.Name, enum: EnumType) -> Type:
-        if expr.name not in enum.cases:
-            help = did_you_mean(expr.name, enum.cases) or f"the cases are {', '.join(enum.cases[:12])}"
-            self.findings.add("N05", f"{enum.feature} has no case {expr.name}", expr.span, help=help)
+        case = syntax.case_name(expr)
+        if case not in enum.cases:
+            help = did_you_mean(case, enum.cases) or f"the cases are {', '.join(enum.cases[:12])}"
+            self.findings.add("N05", f"{enum.feature} has no case {case}", expr.span, help=help)
             return UNKNOWN
         return enum
 
@@ -329,6 +355,11 @@ class Checker:
             return
         if not isinstance(found, EnumType) or found.cases != enum.cases:
             self.findings.add("T06", f"expected a case of {enum.feature}, found {found}", expr.span)
+
+    def plain_constant(self, found: Type, expr: syntax.Expr, what: str) -> None:
+        """T01 for a constant that is not a number without unit."""
+        if not isinstance(found, UnknownType) and not (isinstance(found, NumberType) and not found.dimension):
+            self.findings.add("T01", f"{what} is a plain number, found {found}", expr.span)
 
     def constant(self, expr: syntax.Expr, what: str) -> Type:
         """The type of an expression of numbers and parameters only; T07 for anything else."""

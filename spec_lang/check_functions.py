@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from rewarden.spec_lang import syntax, units
 from rewarden.spec_lang.diagnostics import did_you_mean
 from rewarden.spec_lang.scope import Scope
-from rewarden.spec_lang.source import Span
-from rewarden.spec_lang.symbols import LATER
+from rewarden.spec_lang.steps import is_move
 from rewarden.spec_lang.types import (
     BOOL,
     PLAIN_NUMBER,
@@ -17,6 +16,7 @@ from rewarden.spec_lang.types import (
     ZERO,
     NumberType,
     RecordOf,
+    RowOf,
     Type,
     UnknownType,
     derived,
@@ -42,10 +42,6 @@ class FunctionChecks:
         if name in s.definitions:
             self._arguments(expr, s.definitions[name].params, scope)
             return self.checker.results.get(name, UNKNOWN)
-        if name in LATER:
-            help = "it belongs to traces and data rows"
-            self.findings.add("L04", f"`{name}` is not yet supported", expr.span, help=help)
-            return UNKNOWN
         built_in: dict[str, Callable[[syntax.Apply, Scope], Type]] = {
             "min": self._extremum,
             "max": self._extremum,
@@ -57,6 +53,10 @@ class FunctionChecks:
             "quantile": self._statistic,
             "beyond": self._beyond,
             "anchor": self._anchor,
+            "sum": self.checker.steps.sum,
+            "first": self.checker.steps.end,
+            "last": self.checker.steps.end,
+            "share": self._share,
         }
         if name in built_in:
             return built_in[name](expr, scope)
@@ -77,29 +77,43 @@ class FunctionChecks:
             message = f"reward {expr.function} has no place here"
             self.findings.add("T09", message, expr.span, help="assumptions and constants speak of features only")
             return UNKNOWN
-        data = [a for a in expr.arguments if isinstance(a, syntax.Name) and a.name in self.symbols.data]
-        if data and data[0].name not in scope.records:
-            help = f"write quantile({expr.function}({data[0].name}), 0.05), mean, min or max of it"
+        data = [d for a in expr.arguments if (d := self.data_name(a)) is not None]
+        if data and data[0] not in scope.records:
+            help = f"write quantile({expr.function}({data[0]}), 0.05), mean, min or max of it"
             self.findings.add("T01", "this is one value for each row of the data", expr.span, help=help)
             return UNKNOWN
         self._arguments(expr, symbol.params, scope)
         return PLAIN_NUMBER
 
+    def data_name(self, expr: syntax.Expr) -> str | None:
+        """`logs`, or `prefs.better` for one member's rows."""
+        name = syntax.dotted(expr)
+        return name if name is not None and self.symbols.rows_of(name) is not None else None
+
     def _arguments(self, expr: syntax.Apply, params: tuple[syntax.Param, ...], scope: Scope) -> None:
         form = f"{expr.function}({', '.join(f'{p.name}: {p.type_name}' for p in params)})"
+        steps = scope.steps
+        if steps is not None and steps.name in scope.records and is_move(expr, steps.name, self.symbols):
+            params = params[:1] if params[0].type_name == params[1].type_name else params
         found = [self.checker.type_of(a, scope) for a in expr.arguments]
+        match found:
+            case [RowOf(members=members)] if tuple(kind for _, kind in members) == tuple(p.type_name for p in params):
+                return
         if not self._count(expr, len(params), form):
             return
         for argument, wanted, given in zip(expr.arguments, params, found, strict=True):
             if isinstance(given, UnknownType) or given == RecordOf(wanted.type_name):
                 continue
+            kinds = {wanted.type_name, *((given.type_name,) if isinstance(given, RecordOf) else ())}
+            if not kinds <= set(self.symbols.records):
+                continue  # N03 has been said
             message = f"{expr.function} takes a {wanted.type_name} here, found {given}"
             self.findings.add("T05", message, argument.span, help=f"it is declared {form}")
 
     def _extremum(self, expr: syntax.Apply, scope: Scope) -> Type:
         match expr.arguments:
-            case (syntax.Apply(function=name, arguments=(syntax.Name(name=data),)),) if (
-                name in self.symbols.rewards and data in self.symbols.data
+            case (syntax.Apply(function=name, arguments=(over,)),) if (
+                name in self.symbols.rewards and self.data_name(over) is not None
             ):
                 return self._statistic(expr, scope)
             case ():
@@ -152,10 +166,10 @@ class FunctionChecks:
         if not self._count(expr, 2 if name == "quantile" else 1, form):
             return UNKNOWN
         match expr.arguments[0]:
-            case syntax.Apply(function=reward, arguments=(syntax.Name(name=data, span=span),)) if (
-                reward in self.symbols.rewards
+            case syntax.Apply(function=reward, arguments=(over,)) if (
+                reward in self.symbols.rewards and syntax.dotted(over) is not None
             ):
-                self._data_constant(expr, reward, data, span, scope)
+                self._data_constant(expr, reward, over, scope)
             case other:
                 message = f"{name} is taken of a reward over a data set"
                 self.findings.add("T01", message, other.span, help=f"write {form}, d a declared data set")
@@ -163,18 +177,28 @@ class FunctionChecks:
             self._fraction(expr.arguments[1], scope, "a quantile's level")
         return PLAIN_NUMBER
 
-    def _data_constant(self, expr: syntax.Apply, reward: str, data: str, span: Span, scope: Scope) -> None:
+    def _data_constant(self, expr: syntax.Apply, reward: str, over: syntax.Expr, scope: Scope) -> None:
         s = self.symbols
         if not scope.rewards:
             self.findings.add("T09", f"reward {reward} has no place here", expr.span)
-        if data not in s.data:
-            self.findings.add("N06", f"unknown data set {data}", span, help=did_you_mean(data, s.data))
+        data = syntax.dotted(over) or ""
+        members = s.rows_of(data)
+        if members is None:
+            self.findings.add("N06", f"unknown data set {data}", over.span, help=did_you_mean(data, s.data))
             return
         wanted = tuple(p.type_name for p in s.rewards[reward].params)
-        found = tuple(type_name for _, type_name in s.data[data].members)
-        if len(found) != 1 or wanted != found:
+        found = tuple(type_name for _, type_name in members)
+        if wanted != found:
             message = f"{reward} takes ({', '.join(wanted)}), the rows of {data} are ({', '.join(found)})"
-            self.findings.add("T05", message, span)
+            help = None
+            if len(wanted) == 1 and wanted[0] in found:
+                help = f"name the member: {reward}({data}.{members[found.index(wanted[0])][0]})"
+            self.findings.add("T05", message, over.span, help=help)
+
+    def _share(self, expr: syntax.Apply, scope: Scope) -> Type:
+        help = "the whole conclusion of a rule over data: expect share(q) >= 0.6"
+        self.findings.add("T19", "a share is compared with a constant, and nothing else", expr.span, help=help)
+        return UNKNOWN
 
     def _beyond(self, expr: syntax.Apply, scope: Scope) -> Type:
         if not self._count(expr, 2, "beyond(g(s), 5 %)"):

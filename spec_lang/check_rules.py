@@ -9,10 +9,14 @@ from rewarden.spec_lang.check import Checker
 from rewarden.spec_lang.diagnostics import did_you_mean
 from rewarden.spec_lang.features import RecordType
 from rewarden.spec_lang.findings import Findings
-from rewarden.spec_lang.scope import CONSTANT, Scope
+from rewarden.spec_lang.scope import CONSTANT, Members, Scope, Steps
 from rewarden.spec_lang.source import Span
 from rewarden.spec_lang.symbols import Symbols
-from rewarden.spec_lang.types import UNKNOWN, BoolType, NumberType, Type, UnknownType
+from rewarden.spec_lang.types import UNKNOWN, BoolType, EnumType, NumberType, Type, UnknownType
+
+TURNED: dict[syntax.CompareOp, syntax.CompareOp] = {
+    "<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!=",
+}  # fmt: skip
 
 
 def check(symbols: Symbols, findings: Findings) -> Checker:
@@ -31,6 +35,8 @@ def check(symbols: Symbols, findings: Findings) -> Checker:
             findings.add("T09", message, node.span)
     for rule in (*symbols.rules.values(), *symbols.repeated):
         _rule(checker, rule)
+    for example in symbols.examples:
+        _example(checker, example)
     return checker
 
 
@@ -88,8 +94,8 @@ def _uses(expr: syntax.Expr, known: dict[str, syntax.Expr]) -> Iterator[str]:
 def _definition(checker: Checker, definition: syntax.Definition) -> None:
     scope = Scope({p.name: p.type_name for p in definition.params})
     result = checker.type_of(definition.body, scope)
-    if definition.kind == "region" and not isinstance(result, (BoolType, UnknownType)):
-        message = f"region {definition.name} must be a predicate, found {result}"
+    if definition.kind != "let" and not isinstance(result, (BoolType, UnknownType)):
+        message = f"{definition.kind} {definition.name} must be a predicate, found {result}"
         checker.findings.add("T01", message, definition.body.span, help="use `let` for a number")
         result = UNKNOWN
     checker.results[definition.name] = result
@@ -118,21 +124,28 @@ def _rule(checker: Checker, rule: syntax.RuleDecl) -> None:
             scope = _forall(checker, forall)
         case syntax.Near() as near:
             scope = _near(checker, near)
-        case syntax.ForallRows() | syntax.Trace() | syntax.Cycle() as later:
-            what = {syntax.ForallRows: "forall … in data", syntax.Trace: "trace", syntax.Cycle: "cycle"}[type(later)]
-            help = "this version checks `forall` over records, `varying` and `near`"
-            checker.findings.add("L04", f"`{what}` is not yet supported", later.span, help=help)
-            return
+        case syntax.ForallRows() as rows:
+            scope = _rows(checker, rows)
+        case syntax.Trace() as trace:
+            scope = _trace(checker, trace)
+        case syntax.Cycle() as cycle:
+            scope = _cycle(checker, cycle)
+            check_loop(checker, rule, cycle)
     if rule.given is not None:
         checker.predicate(rule.given, scope)
-    checker.predicate(rule.expect, scope)
+    found = share_of(rule.expect) if isinstance(rule.quantifier, syntax.ForallRows) else None
+    if found is None:
+        checker.predicate(rule.expect, scope)
+    else:
+        _share(checker, found, scope)
     if rule.confidence is not None:
-        message = "`confidence` belongs to a share over data, which is not yet supported"
-        checker.findings.add("L04", message, rule.confidence.span)
+        if found is None:
+            message = "`confidence` belongs to a share over data"
+            help = "write forall p in data … expect share(q) >= 0.6 confidence 0.99"
+            checker.findings.add("T20", message, rule.confidence.span, help=help)
+        checker.plain_constant(checker.constant(rule.confidence, "a confidence"), rule.confidence, "a confidence")
     if rule.weight is not None:
-        found = checker.constant(rule.weight, "a weight")
-        if not isinstance(found, UnknownType) and not (isinstance(found, NumberType) and not found.dimension):
-            checker.findings.add("T01", f"a weight is a plain number, found {found}", rule.weight.span)
+        checker.plain_constant(checker.constant(rule.weight, "a weight"), rule.weight, "a weight")
 
 
 def _records(checker: Checker, params: tuple[syntax.Param, ...]) -> dict[str, str]:
@@ -171,17 +184,154 @@ def _forall(checker: Checker, forall: syntax.Forall) -> Scope:
     return Scope(records)
 
 
+def _rows(checker: Checker, rows: syntax.ForallRows) -> Scope:
+    hidden = checker.symbols.declared.get(rows.name)
+    if hidden is not None:
+        related = f"{rows.name} is declared at {hidden.source.name}:{hidden.line}"
+        checker.findings.add("N10", f"row {rows.name} would hide a declaration", rows.name_span, related=related)
+    members = _data(checker, rows.data)
+    match members:
+        case None:
+            return Scope(unknown=frozenset((rows.name,)))
+        case (("", kind),):
+            return Scope({rows.name: kind})
+        case _:
+            return Scope(rows={rows.name: members})
+
+
+def _data(checker: Checker, name: syntax.Name) -> Members | None:
+    members = checker.symbols.rows_of(name.name)
+    if members is None:
+        help = did_you_mean(name.name, checker.symbols.data) or "declare it with `data`"
+        checker.findings.add("N06", f"unknown data set {name.name}", name.span, help=help)
+    return members
+
+
+def _trace(checker: Checker, trace: syntax.Trace) -> Scope:
+    _records(checker, (trace.param,))
+    checker.plain_constant(checker.constant(trace.steps, "a number of steps"), trace.steps, "a number of steps")
+    if trace.relation is not None:
+        _relation(checker, trace.relation, trace.param)
+    return Scope(steps=Steps(trace.param.name, trace.param.type_name, closed=False, exact=trace.exact))
+
+
+def _cycle(checker: Checker, cycle: syntax.Cycle) -> Scope:
+    _records(checker, (cycle.param,))
+    _relation(checker, cycle.relation, cycle.param)
+    return Scope(steps=Steps(cycle.param.name, cycle.param.type_name, closed=True, exact=False))
+
+
+def _relation(checker: Checker, name: syntax.Name, param: syntax.Param) -> None:
+    found = checker.symbols.definitions.get(name.name)
+    relations = [d.name for d in checker.symbols.definitions.values() if d.kind == "relation"]
+    if found is None or found.kind != "relation":
+        help = did_you_mean(name.name, relations) or f"declare relation {name.name}(a, b: {param.type_name}) = …"
+        checker.findings.add("N07", f"unknown relation {name.name}", name.span, help=help)
+    elif param.type_name in checker.symbols.records and any(p.type_name != param.type_name for p in found.params):
+        message = f"{found.name} relates {found.params[0].type_name}, {param.name} is of {param.type_name}"
+        checker.findings.add("T14", message, name.span)
+
+
+def _example(checker: Checker, example: syntax.ExampleDecl) -> None:
+    """An example's rule and records exist, its values are constants of the right type."""
+    rule = checker.symbols.rules.get(example.rule)
+    if rule is None:
+        help = did_you_mean(example.rule, checker.symbols.rules)
+        checker.findings.add("N11", f"unknown rule {example.rule}", example.name_span, help=help)
+        return
+    match rule.quantifier:
+        case syntax.Forall(params=params):
+            records = {p.name: p.type_name for p in params}
+        case syntax.Near(param=p):
+            records = {p.name: p.type_name}
+        case syntax.ForallRows(name=name, data=data):
+            members = checker.symbols.rows_of(data.name) or ()
+            records = {name: kind for member, kind in members if not member}
+        case _:
+            message = "examples are of rules about records, not of traces and cycles"
+            checker.findings.add("T21", message, example.name_span)
+            return
+    for case in example.cases:
+        given: set[str] = set()
+        for binding in case.records:
+            if binding.record in given or binding.record not in records:
+                what = "given twice" if binding.record in given else f"not a record of {rule.name}"
+                help = None if not records else f"its records are {', '.join(records)}"
+                checker.findings.add("T21", f"{binding.record} is {what}", binding.span, help=help)
+                continue
+            given.add(binding.record)
+            _example_values(checker, records[binding.record], binding)
+
+
+def _example_values(checker: Checker, type_name: str, binding: syntax.Binding) -> None:
+    seen: set[str] = set()
+    for update in binding.updates:
+        if update.name in seen:
+            checker.findings.add("T12", f"{update.name} is given twice", update.span)
+        seen.add(update.name)
+        wanted = checker.feature_type(type_name, update.name, update.span)
+        if isinstance(wanted, EnumType):
+            if isinstance(update.value, syntax.Name):
+                checker.assign(update, wanted, CONSTANT)
+            else:
+                checker.findings.add("T07", "write the case itself", update.value.span)
+        elif not isinstance(checker.constant(update.value, f"the value of {update.name}"), UnknownType):
+            checker.assign(update, wanted, CONSTANT)
+
+
+def share_of(expect: syntax.Expr) -> tuple[syntax.Apply, syntax.CompareOp, syntax.Expr] | None:
+    """(share(q), comparison, level) of `share(q) >= level` or `level <= share(q)`."""
+    match expect:
+        case syntax.Compare(first=syntax.Apply(function="share") as share, rest=((op, level),)):
+            return share, op, level
+        case syntax.Compare(first=level, rest=((op, syntax.Apply(function="share") as share),)):
+            return share, TURNED[op], level
+    return None
+
+
+def _share(checker: Checker, found: tuple[syntax.Apply, syntax.CompareOp, syntax.Expr], scope: Scope) -> None:
+    share, op, level = found
+    if op in ("==", "!="):
+        help = "write >= or <="
+        checker.findings.add("T19", f"a share is compared by an order, not by {op}", share.span, help=help)
+    if len(share.arguments) == 1:
+        checker.predicate(share.arguments[0], scope)
+    else:
+        checker.findings.add("T04", f"share takes 1 argument, found {len(share.arguments)}", share.span)
+    checker.plain_constant(checker.constant(level, "the level of a share"), level, "the level of a share")
+
+
+def check_loop(checker: Checker, rule: syntax.RuleDecl, cycle: syntax.Cycle) -> None:
+    """T18 unless a cycle's rule has the one form that has a meaning for loops of every length."""
+    match rule.expect:
+        case (
+            syntax.Compare(first=syntax.Apply(function="sum"), rest=((_, syntax.Number(value=zero)),))
+            | syntax.Compare(first=syntax.Number(value=zero), rest=((_, syntax.Apply(function="sum")),))
+        ) if zero == 0:
+            pass
+        case _:
+            name = cycle.param.name
+            message = "the conclusion about a cycle compares one sum with 0"
+            help = f"write expect sum(R({name})) <= 0: no loop pays"
+            checker.findings.add("T18", message, rule.expect.span, help=help)
+    parts = rule.given.parts if isinstance(rule.given, syntax.Connective) and rule.given.op == "and" else (rule.given,)
+    for part in parts:
+        if part is not None and not (isinstance(part, syntax.Temporal) and part.op == "always"):
+            message = "the premise about a cycle holds for all of its records"
+            checker.findings.add("T18", message, part.span, help=f"write given always g({cycle.param.name})")
+
+
 def _near(checker: Checker, near: syntax.Near) -> Scope:
     records = _records(checker, (near.param,))
     scope = Scope(records, anchored=frozenset(records))
-    data = checker.symbols.data.get(near.data.name)
-    if data is None:
-        help = did_you_mean(near.data.name, checker.symbols.data) or "declare it with `data`"
-        checker.findings.add("N06", f"unknown data set {near.data.name}", near.data.span, help=help)
-    elif len(data.members) != 1 or data.members[0][1] != near.param.type_name:
-        rows = ", ".join(type_name for _, type_name in data.members)
-        message = f"the rows of {data.name} are ({rows}), {near.param.name} is a {near.param.type_name}"
-        checker.findings.add("T14", message, near.data.span)
+    members = _data(checker, near.data)
+    if members is not None and (len(members) != 1 or members[0][1] != near.param.type_name):
+        rows = ", ".join(type_name for _, type_name in members)
+        message = f"the rows of {near.data.name} are ({rows}), {near.param.name} is a {near.param.type_name}"
+        help = None
+        if len(members) > 1:
+            help = f"name the member: near {near.data.name}.{members[0][0]}"
+        checker.findings.add("T14", message, near.data.span, help=help)
     record = checker.symbols.records.get(near.param.type_name)
     if record is not None:
         _radius(checker, near, record)

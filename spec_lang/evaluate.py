@@ -48,6 +48,18 @@ class _IrrationalRootError(Exception):
     """Internal: the term has no rational value."""
 
 
+def margin(formula: Formula, point: Point) -> Fraction:
+    """How far a formula is from changing its truth, as the least of a conjunction's atoms and the greatest of a
+    disjunction's: never positive where it is false, never negative where it is true. Unsupported X07 if irrational."""
+    match formula:
+        case And(parts):
+            return min((margin(part, point) for part in parts), default=Fraction(1))
+        case Or(parts):
+            return max((margin(part, point) for part in parts), default=Fraction(-1))
+        case Atom(term):
+            return value(term, point.values, point.call, point.statistic)
+
+
 def no_calls(reward: str, arguments: tuple[Fraction, ...]) -> Fraction:
     """The `call` of formulas over features only."""
     raise Unsupported("X06", f"reward {reward} has no value here", help="only features may be used in this place")
@@ -207,6 +219,9 @@ def _irrational(term: Term, point: Point) -> bool:
 
 # ── many rows ──────────────────────────────────────────────────────────────────────────────────
 Rows = NDArray[np.float64]
+CallBounds = Callable[[str, Rows], tuple[Rows, Rows]]
+"""(reward, encoded rows [n, width]) → (lo, hi), each [n], lo <= exact <= hi."""
+
 _U = 2.0**-52  # twice the unit round-off: pays for the rounding of the error bound itself
 _TINY = 2.0**-1000  # pays for underflow, wherever it happens
 
@@ -216,9 +231,13 @@ def truth_of_rows(
     rows: Rows,
     call: CallValue = no_calls,
     statistic: StatisticValue = no_statistics,
+    call_bounds: CallBounds | None = None,
 ) -> NDArray[np.bool_]:
-    """Exact truth at every row (float64 [rows, variables], each value taken as the rational that it is)."""
-    decided = screen(formula, rows)
+    """Exact truth at every row (float64 [rows, variables], each value taken as the rational that it is).
+
+    With `call_bounds` most comparisons of rewards are settled by them, without them each row is asked exactly.
+    """
+    decided = screen(formula, rows, None if call_bounds is None else statistic, call_bounds)
     result = decided > 0
     for row in np.flatnonzero(decided == 0):
         point = Point([Fraction(float(v)) for v in rows[row]], call, statistic)
@@ -226,64 +245,94 @@ def truth_of_rows(
     return result
 
 
-def screen(formula: Formula, rows: Rows) -> NDArray[np.int8]:
-    """Per row 1 (certainly true), -1 (certainly false) or 0 (float64 cannot tell); calls are never told."""
+def screen(
+    formula: Formula, rows: Rows, statistic: StatisticValue | None = None, call_bounds: CallBounds | None = None
+) -> NDArray[np.int8]:
+    """Per row 1 (certainly true), -1 (certainly false) or 0 (float64 cannot tell, nor where it cannot ask)."""
     with np.errstate(all="ignore"):
-        return _screen(formula, rows)
+        return _Screen(rows, statistic, call_bounds).formula(formula)
 
 
-def _screen(formula: Formula, rows: Rows) -> NDArray[np.int8]:
-    match formula:
-        case And(parts):
-            verdict = np.ones(len(rows), np.int8)
-            for part in parts:
-                verdict = np.minimum(verdict, _screen(part, rows))
-            return verdict
-        case Or(parts):
-            verdict = np.full(len(rows), -1, np.int8)
-            for part in parts:
-                verdict = np.maximum(verdict, _screen(part, rows))
-            return verdict
-        case Atom(term, strict):
-            middle, error = _approximate(term, rows)
-            exact = error == 0  # then the float is the value, and 0 itself is decided
-            sure_true = (middle > error) | (exact & (middle >= 0) & (not strict))
-            sure_false = (middle < -error) | (exact & (middle <= 0) & strict)
-            verdicts: NDArray[np.int8] = sure_true.astype(np.int8) - sure_false.astype(np.int8)
-            return verdicts
+class _Screen:
+    """One screening; equal calls are bounded once (the cache is the only mutable part)."""
 
+    def __init__(self, rows: Rows, statistic: StatisticValue | None, call_bounds: CallBounds | None) -> None:
+        self.rows, self.statistic, self.call_bounds = rows, statistic, call_bounds
+        self.calls: dict[Call, tuple[Rows, Rows]] = {}
 
-def _approximate(term: Term, rows: Rows) -> tuple[Rows, Rows]:
-    """(v, e) with |exact − v| <= e per row; e is infinite or NaN where nothing is known (both decide nothing)."""
-    n = len(rows)
-    match term:
-        case Const(constant):
-            return _constant(constant, n)
-        case Var(index):
-            return rows[:, index], np.zeros(n)
-        case Sum(terms):
-            middle, error = np.zeros(n), np.zeros(n)
-            for part in terms:
-                m, e = _approximate(part, rows)
-                middle, error = _add(middle, error, m, e)
-            return middle, error
-        case Product(left, right):
-            (a, ea), (b, eb) = _approximate(left, rows), _approximate(right, rows)
-            product = a * b
-            unit = (ea == 0) & (eb == 0) & ((np.abs(a) == 1) | (np.abs(b) == 1) | (a == 0) | (b == 0))
-            error = (np.abs(a) * eb + np.abs(b) * ea + ea * eb + np.abs(product) * _U) * (1 + 8 * _U) + _TINY
-            return product, np.where(unit, 0.0, error)
-        case Min(terms) | Max(terms):
-            parts = [_approximate(t, rows) for t in terms]
-            pick = np.min if isinstance(term, Min) else np.max
-            # Both are 1-Lipschitz in the largest change of an argument.
-            return pick(np.stack([m for m, _ in parts]), axis=0), np.max(np.stack([e for _, e in parts]), axis=0)
-        case Ite(condition, then, otherwise):
-            chosen = _screen(condition, rows)
-            (a, ea), (b, eb) = _approximate(then, rows), _approximate(otherwise, rows)
-            return np.where(chosen > 0, a, b), np.where(chosen > 0, ea, np.where(chosen < 0, eb, np.inf))
-        case Quotient() | Sqrt() | Call() | Statistic():
-            return np.zeros(n), np.full(n, np.inf)  # rare in premises: left to the exact evaluator
+    def formula(self, formula: Formula) -> NDArray[np.int8]:
+        match formula:
+            case And(parts):
+                verdict = np.ones(len(self.rows), np.int8)
+                for part in parts:
+                    verdict = np.minimum(verdict, self.formula(part))
+                return verdict
+            case Or(parts):
+                verdict = np.full(len(self.rows), -1, np.int8)
+                for part in parts:
+                    verdict = np.maximum(verdict, self.formula(part))
+                return verdict
+            case Atom(term, strict):
+                middle, error = self.term(term)
+                exact = error == 0  # then the float is the value, and 0 itself is decided
+                sure_true = (middle > error) | (exact & (middle >= 0) & (not strict))
+                sure_false = (middle < -error) | (exact & (middle <= 0) & strict)
+                verdicts: NDArray[np.int8] = sure_true.astype(np.int8) - sure_false.astype(np.int8)
+                return verdicts
+
+    def term(self, term: Term) -> tuple[Rows, Rows]:
+        """(v, e) with |exact − v| <= e per row; e is infinite or NaN where nothing is known (both decide nothing)."""
+        n = len(self.rows)
+        match term:
+            case Const(constant):
+                return _constant(constant, n)
+            case Var(index):
+                return self.rows[:, index], np.zeros(n)
+            case Sum(terms):
+                middle, error = np.zeros(n), np.zeros(n)
+                for part in terms:
+                    m, e = self.term(part)
+                    middle, error = _add(middle, error, m, e)
+                return middle, error
+            case Product(left, right):
+                (a, ea), (b, eb) = self.term(left), self.term(right)
+                product = a * b
+                unit = (ea == 0) & (eb == 0) & ((np.abs(a) == 1) | (np.abs(b) == 1) | (a == 0) | (b == 0))
+                error = (np.abs(a) * eb + np.abs(b) * ea + ea * eb + np.abs(product) * _U) * (1 + 8 * _U) + _TINY
+                return product, np.where(unit, 0.0, error)
+            case Min(terms) | Max(terms):
+                parts = [self.term(t) for t in terms]
+                pick = np.min if isinstance(term, Min) else np.max
+                # Both are 1-Lipschitz in the largest change of an argument.
+                middles, errors = np.stack([m for m, _ in parts]), np.stack([e for _, e in parts])
+                return pick(middles, axis=0), np.max(errors, axis=0)
+            case Ite(condition, then, otherwise):
+                chosen = self.formula(condition)
+                (a, ea), (b, eb) = self.term(then), self.term(otherwise)
+                return np.where(chosen > 0, a, b), np.where(chosen > 0, ea, np.where(chosen < 0, eb, np.inf))
+            case Call() if self.call_bounds is not None:
+                return self._call(term, self.call_bounds)
+            case Statistic() if self.statistic is not None:
+                return _constant(self.statistic(term), n)
+            case Quotient() | Sqrt() | Call() | Statistic():
+                return np.zeros(n), np.full(n, np.inf)  # rare in premises: left to the exact evaluator
+
+    def _call(self, call: Call, bounds: CallBounds) -> tuple[Rows, Rows]:
+        """Where an argument is not a float itself, nothing is known."""
+        if call not in self.calls:
+            arguments = [self.term(t) for t in call.arguments]
+            columns = np.stack([m for m, _ in arguments], axis=1)
+            exact = np.all([e == 0 for _, e in arguments], axis=0) & np.all(np.isfinite(columns), axis=1)
+            middle, error = np.zeros(len(self.rows)), np.full(len(self.rows), np.inf)
+            lo, hi = bounds(call.reward, columns[exact])
+            centre = lo + (hi - lo) / 2
+            # A sum rounds by half a last place at most, and the larger of two distances is a bound once made larger.
+            reach = np.nextafter(np.maximum(hi - centre, centre - lo), np.inf)
+            known = np.isfinite(centre) & np.isfinite(reach)
+            middle[exact] = np.where(known, centre, 0.0)
+            error[exact] = np.where(lo == hi, 0.0, np.where(known, reach, np.inf))
+            self.calls[call] = middle, error
+        return self.calls[call]
 
 
 def _constant(constant: Fraction, n: int) -> tuple[Rows, Rows]:

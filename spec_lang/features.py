@@ -8,7 +8,7 @@ declaration order).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
@@ -75,6 +75,10 @@ class RecordType:
     @property
     def width(self) -> int:
         return sum(f.width for f in self.features)
+
+    def unqualified(self) -> RecordType:
+        """The type as the file that declares it names it: `Step` for `v.Step`. Artifacts know no files."""
+        return replace(self, name=self.name.rpartition(".")[2])
 
     def columns(self) -> tuple[Column, ...]:
         return tuple(c for f in self.features for c in f.columns())

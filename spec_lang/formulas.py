@@ -84,7 +84,8 @@ def split(formula: Formula, bits: frozenset[int], limit: int) -> Formula:
     """An equivalent formula whose atoms have no Min, Max or Ite at the top of their sums; TooLarge.
 
     c·max(a, b) + t >= 0 with c > 0 holds iff it holds with a or with b in the maximum's place, with c < 0 iff
-    it holds with both; min is the dual; (if q then a else b) holds iff q and a's, or not q and b's.
+    it holds with both; min is the dual; (if q then a else b) holds iff q and a's, or not q and b's. Within an atom the
+    choices between cases come before those of all cases, so that the polytopes are the same however it is written.
     """
     budget = [limit]
 
@@ -102,9 +103,9 @@ def split(formula: Formula, bits: frozenset[int], limit: int) -> Formula:
         if budget[0] < 0:
             raise TooLarge("too many cases")
         form = form_of(part.term)
-        for term, c in form.parts.items():
-            if not isinstance(term, (Min, Max, Ite)):
-                continue
+        pieces = [(t, c) for t, c in form.parts.items() if isinstance(t, (Min, Max, Ite))]
+        pieces.sort(key=lambda piece: not (isinstance(piece[0], Ite) or isinstance(piece[0], Max) == (piece[1] > 0)))
+        for term, c in pieces:
             rest = Form(form.constant, {t: d for t, d in form.parts.items() if t != term})
 
             def placed(inner: Term, rest: Form = rest, c: Fraction = c) -> Formula:

@@ -19,3 +19,5 @@ RECORD_WIDTH = 65_536  # encoded columns of one record
 SYNTAX_ERRORS = 20  # reported before the parser gives up
 FINDINGS = 200  # reported at once
 POLYTOPES = 256  # conjunct-polytopes of a region in `beyond`
+USED_FILES = 64  # that one spec may use, directly or by way of others
+TRACE_STEPS = 256  # records of a trace

@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rewarden.spec_lang import forms, syntax
+from rewarden.spec_lang import forms, limits, syntax
+from rewarden.spec_lang.check_rules import share_of
+from rewarden.spec_lang.errors import SpecError, Unsupported
 from rewarden.spec_lang.features import RecordType
 from rewarden.spec_lang.findings import Findings
 from rewarden.spec_lang.forms import ONE, TooLarge, combine
@@ -20,16 +23,18 @@ from rewarden.spec_lang.formulas import atom, conjunction
 from rewarden.spec_lang.lower_expressions import Lowering
 from rewarden.spec_lang.neighbourhood import Radii, norm_premise, radii
 from rewarden.spec_lang.obligation import (
-    TRUE,
     Formula,
     Instances,
     Obligation,
     RecordView,
     RuleInfo,
+    Share,
     Variable,
 )
 from rewarden.spec_lang.symbols import Symbols
-from rewarden.spec_lang.values import Context, Names, RecordValue
+from rewarden.spec_lang.values import Context, Names, RecordValue, RowValue, StepsValue
+
+RuleKind = Literal["records", "near", "rows", "share", "trace", "cycle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +50,27 @@ class Domain:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lowered:
-    """An obligation, and for a near rule what its instances need besides the data."""
+    """A rule's obligation, and what its instances need besides the data. A rule about traces of several lengths has
+    one obligation for each of `lengths`, a rule about cycles one for every number of records there is: `unroll` makes
+    that of k records (SpecError if it has mistakes that no shorter one has)."""
 
-    obligation: Obligation
+    info: RuleInfo
+    kind: RuleKind
+    single: Obligation | None
     data: str | None = None
     radii: Radii | None = None
     anchor: RecordView | None = None
+    lengths: tuple[int, ...] = ()
+    unroll: Callable[[int], Obligation] | None = None
+
+    @property
+    def obligation(self) -> Obligation:
+        """The one obligation, before its data are read; Unsupported X08 where there are several."""
+        if self.single is None:
+            what = "loops of every length" if self.kind == "cycle" else "traces of several lengths"
+            help = "Spec.unrolled gives the obligation of one length"
+            raise Unsupported("X08", f"{self.info.name} speaks of {what}", help=help)
+        return self.single
 
 
 def lower_rule(
@@ -58,51 +78,164 @@ def lower_rule(
 ) -> Lowered | None:
     """The rule lowered; None where something was reported (L codes, T08, T13)."""
     before = len(findings)
-    context = Context(symbols, params, findings)
+    lowered = _guarded(rule, findings, lambda: _lower(rule, symbols, params, findings))
+    return lowered if len(findings) == before else None
+
+
+Result = TypeVar("Result")
+
+
+def _guarded(rule: syntax.RuleDecl, findings: Findings, make: Callable[[], Result]) -> Result | None:
     try:
-        lowered = _lower(rule, context)
+        return make()
     except TooLarge as error:
         help = "use fewer or smaller definitions, or split the rule"
         findings.add("L05", str(error), rule.name_span, help=help)
         return None
-    return lowered if len(findings) == before else None
 
 
-def _lower(rule: syntax.RuleDecl, context: Context) -> Lowered:
-    domain = quantify(rule, context.symbols)
+def _lower(rule: syntax.RuleDecl, symbols: Symbols, params: Mapping[str, Fraction], findings: Findings) -> Lowered:
+    context = Context(symbols, params, findings)
+    info = _info(rule, Lowering(context))
+    match rule.quantifier:
+        case syntax.Trace() | syntax.Cycle():
+            return _lower_steps(rule, context, info)
+        case syntax.Near(data=data) | syntax.ForallRows(data=data):
+            kind: RuleKind = "near"
+            if isinstance(rule.quantifier, syntax.ForallRows):
+                kind = "rows" if share_of(rule.expect) is None else "share"
+            domain = quantify(rule, symbols)
+            around = None
+            if isinstance(rule.quantifier, syntax.Near):
+                around = radii(rule.quantifier, Lowering(context))
+            single = _obligation(rule, domain, context, info, around)
+            return Lowered(info, kind, single, data.name, around, domain.anchor)
+        case syntax.Forall():
+            return Lowered(info, "records", _obligation(rule, quantify(rule, symbols), context, info))
+
+
+def _lower_steps(rule: syntax.RuleDecl, context: Context, info: RuleInfo) -> Lowered:
+    """Traces and cycles: the ends of the lengths are lowered now, so that mistakes are known at once."""
+    symbols, params = context.symbols, context.params
+    done: dict[int, Obligation] = {}
+
+    def made(length: int, findings: Findings) -> Obligation:
+        inner = Context(symbols, params, findings)
+        obligation = _obligation(rule, quantify(rule, symbols, length), inner, info)
+        return replace(obligation, case=f"{length} step{'s' if length > 1 else ''}")
+
+    def unroll(length: int) -> Obligation:
+        if length not in done:
+            findings = Findings()
+            found = _guarded(rule, findings, lambda: made(length, findings))
+            if found is None or len(findings):
+                raise SpecError(findings.sorted())
+            done[length] = found
+        return done[length]
+
+    if isinstance(rule.quantifier, syntax.Cycle):
+        tried: tuple[int, ...] = (1, 2)
+        lengths: tuple[int, ...] = ()
+    else:
+        assert isinstance(rule.quantifier, syntax.Trace)
+        last = _steps(rule.quantifier, context)
+        lengths = (last,) if rule.quantifier.exact else tuple(range(1, last + 1))
+        tried = tuple(sorted({lengths[0], lengths[min(1, len(lengths) - 1)], lengths[-1]}))
+    for length in tried:
+        done[length] = made(length, context.findings)
+    kind: RuleKind = "cycle" if isinstance(rule.quantifier, syntax.Cycle) else "trace"
+    single = done[lengths[0]] if len(lengths) == 1 else None
+    return Lowered(info, kind, single, lengths=lengths, unroll=unroll)
+
+
+def _steps(trace: syntax.Trace, context: Context) -> int:
+    """How many records a trace has, at most; T08."""
+    found = Lowering(context).constant(trace.steps)
+    if found.denominator == 1 and 1 <= found <= limits.TRACE_STEPS:
+        return int(found)
+    help = f"a whole number from 1 to {limits.TRACE_STEPS}"
+    context.findings.add("T08", "this cannot be a number of steps", trace.steps.span, help=help)
+    return 1
+
+
+def _obligation(
+    rule: syntax.RuleDecl, domain: Domain, context: Context, info: RuleInfo, around: Radii | None = None
+) -> Obligation:
     context.variables, context.bits = domain.variables, domain.bits
     lowering = Lowering(context)
-    records = {r.name: _value(r, context.symbols) for r in domain.records if r is not domain.anchor}
-    anchors = {}
-    if domain.anchor is not None:
-        anchors = {r.name: _value(domain.anchor, context.symbols) for r in domain.records[:1]}
-    names = Names(records, anchors)
-
+    quantified = {r.name: _value(r, context.symbols) for r in domain.records if r is not domain.anchor}
+    names = _names(rule.quantifier, domain, quantified, context.symbols)
     context.premise = domain.structure
-    assume = _assumptions(lowering, records)
+    assume = _assumptions(lowering, quantified)
     context.premise = conjunction([domain.structure, assume])
-    premise = TRUE if rule.given is None else lowering.formula(rule.given, names)
-    around: Radii | None = None
-    if isinstance(rule.quantifier, syntax.Near):
-        around = radii(rule.quantifier, lowering)
-        centre = anchors.get(rule.quantifier.param.name)
-        if rule.quantifier.norm != "linf" and centre is not None:
-            here = records[rule.quantifier.param.name]
-            ball = norm_premise(rule.quantifier, around, here, centre)
-            premise = conjunction([ball, premise])
+    premises = _relations(rule.quantifier, lowering, names)
+    context.premise = conjunction([context.premise, *premises])
+    if rule.given is not None:
+        premises.append(lowering.formula(rule.given, names))
+    match rule.quantifier:
+        case syntax.Near(param=p, norm="l1" | "l2") as near if around is not None and p.name in names.anchors:
+            premises.insert(0, norm_premise(near, around, quantified[p.name], names.anchors[p.name]))
+    premise = conjunction(premises)
     context.premise = conjunction([domain.structure, assume, premise])
-    conclusion = lowering.formula(rule.expect, names)
-    obligation = Obligation(
-        rule=_info(rule, lowering),
+    share, expect = _share(rule, lowering)
+    return Obligation(
+        rule=info,
         variables=domain.variables,
         records=domain.records,
         structure=domain.structure,
         assume=assume,
         premise=premise,
-        conclusion=conclusion,
+        conclusion=lowering.formula(expect, names),
+        share=share,
     )
-    data = rule.quantifier.data.name if isinstance(rule.quantifier, syntax.Near) else None
-    return Lowered(obligation, data, around, domain.anchor)
+
+
+def _names(q: syntax.Quantifier, domain: Domain, quantified: Mapping[str, RecordValue], symbols: Symbols) -> Names:
+    match q:
+        case syntax.ForallRows(name=name, data=data):
+            members = symbols.rows_of(data.name) or ()
+            if [member for member, _ in members] == [""]:
+                return Names(quantified)
+            row = RowValue({member: quantified[f"{name}.{member}"] for member, _ in members})
+            return Names(rows={name: row})
+        case syntax.Trace(param=p) | syntax.Cycle(param=p):
+            steps = StepsValue(p.name, tuple(quantified.values()), isinstance(q, syntax.Cycle))
+            return Names(steps=steps)
+        case syntax.Near(param=p) if domain.anchor is not None:
+            return Names(quantified, {p.name: _value(domain.anchor, symbols)})
+    return Names(quantified)
+
+
+def _relations(q: syntax.Quantifier, lowering: Lowering, names: Names) -> list[Formula]:
+    """Of consecutive records, and in a cycle of the last and the first."""
+    match q:
+        case syntax.Trace(relation=syntax.Name(name=name)) | syntax.Cycle(relation=syntax.Name(name=name)):
+            assert names.steps is not None
+            definition = lowering.symbols.definitions[name]
+            a, b = (p.name for p in definition.params)
+            moves = names.steps.moves()
+            return [lowering.formula(definition.body, Names({a: here, b: after})) for here, after in moves]
+    return []
+
+
+def _share(rule: syntax.RuleDecl, lowering: Lowering) -> tuple[Share | None, syntax.Expr]:
+    """The share that a rule over data asks for, and what it counts; T08."""
+    found = share_of(rule.expect) if isinstance(rule.quantifier, syntax.ForallRows) else None
+    if found is None:
+        return None, rule.expect
+    counted, op, written = found
+    assert op != "==", "type checking refuses these"
+    assert op != "!="
+    level = lowering.constant(written)
+    if not 0 <= level <= 1:
+        lowering.context.findings.add("T08", "a share lies between 0 and 1", written.span)
+    confidence = None
+    if rule.confidence is not None:
+        confidence = lowering.constant(rule.confidence)
+        if not 0 < confidence < 1:
+            help = "as in 0.99 or 99 %"
+            lowering.context.findings.add("T08", "a confidence lies between 0 and 1", rule.confidence.span, help=help)
+    return Share(op, level, confidence), counted.arguments[0]
 
 
 def _info(rule: syntax.RuleDecl, lowering: Lowering) -> RuleInfo:
@@ -138,8 +271,11 @@ def _value(view: RecordView, symbols: Symbols) -> RecordValue:
 
 
 # ── quantifiers ────────────────────────────────────────────────────────────────────────────────
-def quantify(rule: syntax.RuleDecl, symbols: Symbols) -> Domain:
-    """The variables of a rule, record by record; `varying` records share those of the other features."""
+def quantify(rule: syntax.RuleDecl, symbols: Symbols, length: int = 1) -> Domain:
+    """The variables of a rule, record by record; `varying` records share those of the other features.
+
+    The records of a trace or cycle of `length` are t[0], t[1], …; those of a row of pairs p.better, p.worse.
+    """
     builder = _Variables()
     match rule.quantifier:
         case syntax.Forall(params=params, varying=varying):
@@ -149,16 +285,18 @@ def quantify(rule: syntax.RuleDecl, symbols: Symbols) -> Domain:
                 shared = first if varying else None
                 view = builder.record(p.name, symbols.records[p.type_name], shared, names)
                 first = first or view
-            return builder.domain(None)
         case syntax.Near(param=p) as near:
             record = symbols.records[p.type_name]
             builder.record(p.name, record)
-            anchor = None
             if near.norm != "linf" or _mentions_anchor(rule):
-                anchor = builder.record(f"anchor({p.name})", record)
-            return builder.domain(anchor)
-        case other:
-            raise AssertionError(f"{type(other).__name__} is refused before lowering")
+                return builder.domain(builder.record(f"anchor({p.name})", record))
+        case syntax.ForallRows(name=name, data=data):
+            for member, kind in symbols.rows_of(data.name) or ():
+                builder.record(f"{name}.{member}" if member else name, symbols.records[kind])
+        case syntax.Trace(param=p) | syntax.Cycle(param=p):
+            for k in range(length):
+                builder.record(f"{p.name}[{k}]", symbols.records[p.type_name])
+    return builder.domain(None)
 
 
 def _mentions_anchor(rule: syntax.RuleDecl) -> bool:
@@ -205,19 +343,19 @@ class _Variables:
 
 # ── data ───────────────────────────────────────────────────────────────────────────────────────
 def with_instances(lowered: Lowered, rows: NDArray[np.float64]) -> Obligation:
-    """A near rule's obligation with one box per row; `rows` is float64 [row, encoded column]."""
+    """The obligation with one box per row; `rows` is float64 [row, encoded column], a pair's records side by side."""
     assert lowered.data is not None
-    assert lowered.radii is not None
-    view = lowered.obligation.records[0]
+    obligation = lowered.obligation
+    quantified = [v for view in obligation.records if view is not lowered.anchor for v in view.variables]
+    around = lowered.radii or (None,) * len(quantified)
     centred: list[tuple[int, int, Fraction]] = []
     fixed: list[tuple[int, int]] = []
-    for column, index in enumerate(view.variables):
-        radius = lowered.radii[column]
+    for column, index in enumerate(quantified):
+        radius = around[column]
         if radius is None:
             fixed.append((index, column))
         else:
             centred.append((index, column, radius))
     if lowered.anchor is not None:
         fixed.extend((index, column) for column, index in enumerate(lowered.anchor.variables))
-    instances = Instances(lowered.data, rows, tuple(centred), tuple(fixed))
-    return replace(lowered.obligation, instances=instances)
+    return replace(obligation, instances=Instances(lowered.data, rows, tuple(centred), tuple(fixed)))

@@ -14,6 +14,7 @@ from rewarden.spec_lang.features import Feature
 from rewarden.spec_lang.forms import ONE, Form, TooLarge, combine, constant
 from rewarden.spec_lang.formulas import atom, conjunction, disjunction, literal, negate
 from rewarden.spec_lang.lower_functions import applied
+from rewarden.spec_lang.lower_steps import temporal
 from rewarden.spec_lang.obligation import FALSE, TRUE, And, Atom, Const, Formula, Ite, Or, Var
 from rewarden.spec_lang.source import Span
 from rewarden.spec_lang.units import unit_or_plain
@@ -67,6 +68,8 @@ class Lowering:
                 return TRUE if truth else FALSE
             case syntax.Name(name=name):
                 return self._name(name, names)
+            case syntax.Field(base=syntax.Name(name=row), name=member) if row in names.rows:
+                return names.rows[row].members[member]
             case syntax.Field(base=base, name=name):
                 record = self.record(base, names)
                 return self.feature(record, record.type.feature(name), expr.span)
@@ -97,11 +100,15 @@ class Lowering:
                 return disjunction([self.negated(self.formula(premise, names)), self.formula(conclusion, names)])
             case syntax.If():
                 return self._if(expr, names)
+            case syntax.Temporal():
+                return temporal(self, expr, names)
         raise AssertionError(f"type checking leaves no {type(expr).__name__}")
 
     def _name(self, name: str, names: Names) -> Value:
         if name in names.records:
             return names.records[name]
+        if name in names.rows:
+            return names.rows[name]
         value = self.context.params[name]
         if self.symbols.params[name].kind == "bool":
             return TRUE if value else FALSE
@@ -201,7 +208,7 @@ class Lowering:
         enums = [v for v in values.values() if isinstance(v, EnumValue)]
         for e in operands:
             if isinstance(e, syntax.Name):
-                values[id(e)] = case_value(e.name, enums[0].cases) if enums else self.value(e, names)
+                values[id(e)] = case_value(syntax.case_name(e), enums[0].cases) if enums else self.value(e, names)
         parts: list[Formula] = []
         left = expr.first
         for op, right in expr.rest:

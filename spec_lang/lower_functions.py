@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from rewarden.spec_lang import forms, syntax
 from rewarden.spec_lang.beyond import NotLinear, beyond
 from rewarden.spec_lang.forms import ONE, Form, combine
+from rewarden.spec_lang.lower_steps import end, summed
 from rewarden.spec_lang.obligation import TRUE, Call, Formula, Max, Min, Statistic
-from rewarden.spec_lang.values import Names, Value, Vector
+from rewarden.spec_lang.steps import is_move
+from rewarden.spec_lang.values import Names, RecordValue, RowValue, Value, Vector
 
 if TYPE_CHECKING:
     from rewarden.spec_lang.lower_expressions import Lowering
@@ -20,15 +22,19 @@ def applied(lowering: Lowering, expr: syntax.Apply, names: Names) -> Value:
     name = expr.function
     symbols = lowering.symbols
     if name in symbols.rewards:
-        arguments = [lowering.record(a, names) for a in expr.arguments]
+        arguments = _records(lowering, expr, names)
         lowering.context.spend(sum(len(a.columns) for a in arguments))
         return forms.leaf(Call(name, tuple(c.term() for a in arguments for c in a.columns)))
     if name in symbols.definitions:
         definition = symbols.definitions[name]
-        given = [lowering.record(a, names) for a in expr.arguments]
+        given = _records(lowering, expr, names)
         inner = Names({p.name: v for p, v in zip(definition.params, given, strict=True)})
         return lowering.value(definition.body, inner)
     match name:
+        case "sum":
+            return summed(lowering, expr, names)
+        case "first" | "last":
+            return end(expr, names)
         case "anchor":
             assert isinstance(expr.arguments[0], syntax.Name)
             return names.anchors[expr.arguments[0].name]
@@ -47,6 +53,19 @@ def applied(lowering: Lowering, expr: syntax.Apply, names: Names) -> Value:
             return combine((forms.product(a, b), ONE) for a, b in zip(left, right, strict=True))
         case _:
             return _norm(name, _vector(lowering, expr.arguments[0], names))
+
+
+def _records(lowering: Lowering, expr: syntax.Apply, names: Names) -> list[RecordValue]:
+    """The arguments as records: a row of pairs gives its members, the variable of a trace a move where two are due."""
+    values = [lowering.value(a, names) for a in expr.arguments]
+    match values:
+        case [RowValue(members=members)]:
+            return list(members.values())
+    records = [v for v in values if isinstance(v, RecordValue)]
+    assert len(records) == len(values), "type checking leaves records where records belong"
+    if names.steps is not None and names.after is not None and is_move(expr, names.steps.name, lowering.symbols):
+        records.append(names.after)
+    return records
 
 
 def _vector(lowering: Lowering, expr: syntax.Expr, names: Names) -> tuple[Form, ...]:
@@ -69,16 +88,17 @@ def _norm(name: str, elements: tuple[Form, ...]) -> Form:
 # ── data constants ─────────────────────────────────────────────────────────────────────────────
 def _over_data(lowering: Lowering, expr: syntax.Apply) -> bool:
     match expr.arguments:
-        case (syntax.Apply(function=reward, arguments=(syntax.Name(name=data),)),):
-            return reward in lowering.symbols.rewards and data in lowering.symbols.data
+        case (syntax.Apply(function=reward, arguments=(over,)),) if reward in lowering.symbols.rewards:
+            name = syntax.dotted(over)
+            return name is not None and lowering.symbols.rows_of(name) is not None
     return False
 
 
 def _statistic(lowering: Lowering, expr: syntax.Apply) -> Form:
     inner = expr.arguments[0]
     assert isinstance(inner, syntax.Apply)
-    assert isinstance(inner.arguments[0], syntax.Name)
-    data = inner.arguments[0].name
+    data = syntax.dotted(inner.arguments[0])
+    assert data is not None
     match expr.function:
         case "quantile":
             level = _level(lowering, expr.arguments[1])

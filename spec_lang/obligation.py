@@ -1,8 +1,8 @@
 """The one structure a rule is lowered to, and that every reading interprets.
 
 An obligation says: for every assignment of its `variables` inside their ranges (and, for rules near
-data, inside the box of some instance) that satisfies `structure`, `assume` and `premise`, the
-`conclusion` holds. Terms are exact: coefficients are rationals, features are in problem units and
+data, inside the box of some instance; for rules about data, at some row) that satisfies `structure`,
+`assume` and `premise`, the `conclusion` holds. Terms are exact: coefficients are rationals, features are in problem units and
 terms in coherent SI units (a lowering inserts the exact conversion factors). Formulas are in
 negation normal form: negation has been pushed into the atoms, which exist in a strict and a
 non-strict kind, so no tolerance and no margin decides truth.
@@ -184,8 +184,20 @@ class Instances:
     fixed: tuple[tuple[int, int], ...]  # (variable, column)
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Instead of every row: of the rows that satisfy the premise, the part that satisfies the conclusion, compared
+    with `level`. With a confidence it is a one-sided Clopper–Pearson statement about where the rows come from."""
+
+    op: Literal["<", "<=", ">", ">="]
+    level: Fraction
+    confidence: Fraction | None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Obligation:
+    """`case` tells the lengths of one rule about traces apart, as in "2 steps"."""
+
     rule: RuleInfo
     variables: tuple[Variable, ...]
     records: tuple[RecordView, ...]
@@ -194,3 +206,10 @@ class Obligation:
     premise: Formula
     conclusion: Formula
     instances: Instances | None = None
+    share: Share | None = None
+    case: str = ""
+
+    @property
+    def over_rows(self) -> bool:
+        """Does it speak of the rows of data themselves, rather than of what is near them?"""
+        return self.instances is not None and not self.instances.centred

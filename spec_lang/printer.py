@@ -68,7 +68,7 @@ def _params(params: tuple[syntax.Param, ...]) -> str:
 
 
 def _case(case: syntax.ExampleCase) -> str:
-    return f"{case.kind} " + ", ".join(f"{name} = {_updates(updates)}" for name, updates in case.records)
+    return f"{case.kind} " + ", ".join(f"{b.record} = {_updates(b.updates)}" for b in case.records)
 
 
 def _rule(rule: syntax.RuleDecl) -> str:
@@ -99,11 +99,11 @@ def _quantifier(q: syntax.Quantifier) -> str:
         case syntax.ForallRows(name=name, data=data):
             return f"forall {name} in {data.name}"
         case syntax.Trace(param=p, exact=exact, steps=steps, relation=relation):
-            via = f" via {relation}" if relation is not None else ""
+            via = f" via {relation.name}" if relation is not None else ""
             word = "of" if exact else "within"
             return f"trace {p.name}: {p.type_name} {word} {print_expression(steps)} steps{via}"
         case syntax.Cycle(param=p, relation=relation):
-            return f"cycle {p.name}: {p.type_name} via {relation}"
+            return f"cycle {p.name}: {p.type_name} via {relation.name}"
 
 
 # ── expressions ────────────────────────────────────────────────────────────────────────────────

@@ -13,24 +13,23 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from rewarden.spec_lang import limits, syntax
-from rewarden.spec_lang.canonical import canonical_json, digest_of, rational_text
-from rewarden.spec_lang.check_rules import check
+import numpy as np
+from numpy.typing import NDArray
+
+from rewarden.spec_lang import syntax
+from rewarden.spec_lang.canonical import canonical_json, digest_of
 from rewarden.spec_lang.diagnostics import did_you_mean
-from rewarden.spec_lang.errors import UsageError
+from rewarden.spec_lang.errors import Unsupported, UsageError
 from rewarden.spec_lang.features import RecordType
-from rewarden.spec_lang.findings import Findings
-from rewarden.spec_lang.forms import TooLarge
-from rewarden.spec_lang.lower import Lowered, lower_assumptions, lower_rule, with_instances
+from rewarden.spec_lang.lower import Lowered, RuleKind, with_instances
 from rewarden.spec_lang.obligation import Formula, Obligation
-from rewarden.spec_lang.params import ParamValue, evaluate, overrides
-from rewarden.spec_lang.parser import decode, parse
-from rewarden.spec_lang.printer import print_spec
+from rewarden.spec_lang.params import ParamValue
 from rewarden.spec_lang.source import Source, Span
-from rewarden.spec_lang.symbols import Symbols, collect
 
 if TYPE_CHECKING:
+    from rewarden.spec_lang.examples import Example
     from rewarden.spec_lang.tables import Table
+    from rewarden.spec_lang.uses import Folders
 
 _NONE: Mapping[str, object] = MappingProxyType({})
 
@@ -56,9 +55,10 @@ class DataDecl:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a rule is about; `Spec.obligation` says what it means."""
+    """What a rule is about; `Spec.obligations_of` says what it means."""
 
     name: str
+    kind: RuleKind
     severity: str
     title: str
     span: Span = field(compare=False, repr=False)
@@ -71,23 +71,40 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """The rows of a data set, encoded: float64 [row, column], those of a pair or transition side by side."""
+
+    name: str
+    values: NDArray[np.float64]
+    digest: str  # of the canonical table, or of those of the members
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Spec:
     """Immutable but for the tables it has read so far. `digest` names its meaning: comments and layout aside,
-    titles and the values of the parameters included."""
+    titles and the values of the parameters included. `tree` is the file as written, `expanded` the same with the
+    declarations of the files that it uses."""
 
     name: str
     source: Source
     tree: syntax.SpecFile = field(repr=False)
+    expanded: syntax.SpecFile = field(repr=False)
     features: dict[str, RecordType]
     rewards: dict[str, RewardDecl]
     data: dict[str, DataDecl]
     params: dict[str, ParamValue]
     rules: tuple[Rule, ...]
+    examples: tuple[Example, ...]
     digest: str
-    base: Path | None
+    folders: Folders
     lowered: dict[str, Lowered] = field(repr=False)
     assumptions: dict[str, Formula] = field(repr=False)
     tables: dict[tuple[str, str], Table] = field(default_factory=dict, repr=False)
+
+    @property
+    def base(self) -> Path | None:
+        """The folder of the file, where there is one."""
+        return self.folders.base
 
     def rule(self, name: str) -> Rule:
         """UsageError G21 if there is no such rule."""
@@ -97,16 +114,49 @@ class Spec:
         raise UsageError("G21", f"{self.name} has no rule {name}", help=did_you_mean(name, self.lowered))
 
     def obligation(self, rule: str) -> Obligation:
-        """The rule lowered; for a rule near data this reads the table (DataError)."""
+        """The rule lowered; for a rule about data this reads the table (DataError).
+
+        Unsupported X08 for rules about traces of several lengths and about cycles, which have one for each length.
+        """
         self.rule(rule)
         found = self.lowered[rule]
         if found.data is None:
             return found.obligation
-        return with_instances(found, self.table(found.data).require_rows().values)
+        return with_instances(found, self.rows(found.data).values)
+
+    def obligations_of(self, rule: str) -> tuple[Obligation, ...]:
+        """All that a rule asks, each to hold: one obligation, or one for each length of a trace. Unsupported X08 for
+        cycles, whose loops have any length."""
+        self.rule(rule)
+        found = self.lowered[rule]
+        if found.unroll is not None and found.lengths:
+            return tuple(found.unroll(length) for length in found.lengths)
+        return (self.obligation(rule),)
+
+    def unrolled(self, rule: str, length: int) -> Obligation:
+        """A rule about traces or cycles, for those of exactly `length` records, `t[0]`, `t[1]` and so on."""
+        kind = self.rule(rule).kind
+        unroll = self.lowered[rule].unroll
+        if unroll is None:
+            raise Unsupported("X08", f"{rule} is a rule about {kind}, not about traces or cycles")
+        return unroll(length)
 
     def obligations(self) -> tuple[Obligation, ...]:
         """All rules, in source order."""
-        return tuple(self.obligation(rule.name) for rule in self.rules)
+        return tuple(obligation for rule in self.rules for obligation in self.obligations_of(rule.name))
+
+    def rows(self, name: str) -> Rows:
+        """The rows of `logs`, of the pairs `prefs`, or of one member, `prefs.better`; DataError (D08: none)."""
+        if name in self.data:
+            members = [self.table(name, member).require_rows() for member, _ in self.data[name].members]
+        else:
+            data, _, member = name.rpartition(".")
+            members = [self.table(data, member).require_rows()]
+        if len(members) == 1:
+            return Rows(name, members[0].values, members[0].table_digest)
+        values = np.concatenate([table.values for table in members], axis=1)
+        values.setflags(write=False)
+        return Rows(name, values, digest_of(canonical_json([table.table_digest for table in members])))
 
     def table(self, name: str, member: str = "") -> Table:
         """The data, read once, every row checked against ranges and assumptions; DataError.
@@ -137,137 +187,39 @@ class Spec:
         if self.base is None:
             help = "load the spec from a file, or parse it with base=…"
             raise UsageError("G23", f"no folder to look for {data.path} in", help=help)
-        folder = self.base.resolve()
-        found = (folder / data.path).resolve()
-        if not found.is_relative_to(folder):
-            raise UsageError(
-                "G23", f"{data.path} lies outside the spec's folder", help="move the data next to the spec"
-            )
+        found = (self.base.resolve() / data.path).resolve()
+        if not self.folders.holds(found):
+            help = "move the data next to the spec, or allow its folder"
+            raise UsageError("G23", f"{data.path} lies outside the spec's folder", help=help)
         return found
 
 
-def load_spec(path: str | Path, *, params: Mapping[str, object] = _NONE) -> Spec:
-    """Reads, parses and checks a spec file; data paths are relative to its folder.
+def load_spec(path: str | Path, *, params: Mapping[str, object] = _NONE, allow: tuple[Path, ...] = ()) -> Spec:
+    """Reads, parses and checks a spec file; paths in it are relative to its folder, and lie below it or below a folder
+    of `allow`.
 
     `params` sets declared parameters: text is read as in the spec (`"0.5 [m/s]"`), a number is in the declared unit.
     SpecError with every diagnostic; UsageError G20 for a file that cannot be read.
     """
+    from rewarden.spec_lang.analysis import analyse
+    from rewarden.spec_lang.parser import decode
+    from rewarden.spec_lang.uses import read_file
+
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            raw = file.read(limits.TEXT_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a path"
-        raise UsageError("G20", f"cannot read the spec {path}: {reason}") from None
-    return _build(decode(raw, path.name), params, path.parent)
+    source = decode(read_file(path), path.name)
+    return analyse(source, params=params, base=path.parent, allow=allow, path=path).require_spec()
 
 
 def parse_spec(
-    text: str, name: str = "<spec>", *, params: Mapping[str, object] = _NONE, base: Path | None = None
+    text: str,
+    name: str = "<spec>",
+    *,
+    params: Mapping[str, object] = _NONE,
+    base: Path | None = None,
+    allow: tuple[Path, ...] = (),
 ) -> Spec:
-    """The same for text; `base` is the folder that data paths are relative to."""
-    return _build(Source(name, text.replace("\r\n", "\n")), params, base)
+    """The same for text; `base` is the folder that paths are relative to."""
+    from rewarden.spec_lang.analysis import analyse
 
-
-def _build(source: Source, params: Mapping[str, object], base: Path | None) -> Spec:
-    tree = parse(source)
-    findings = Findings()
-    symbols = collect(tree, findings)
-    checker = check(symbols, findings)
-    _check_paths(symbols, findings)
-    replaced = overrides(checker, params, findings)
-    findings.raise_any()
-    si, shown = evaluate(checker, replaced, findings)
-    findings.raise_any()
-    lowered: dict[str, Lowered] = {}
-    for rule in symbols.rules.values():
-        found = lower_rule(rule, symbols, si, findings)
-        if found is not None:
-            lowered[rule.name] = found
-    assumptions = _assumptions(symbols, si, findings)
-    findings.raise_any()
-    return Spec(
-        name=tree.name,
-        source=source,
-        tree=tree,
-        features=symbols.records,
-        rewards={r.name: RewardDecl(r.name, _pairs(r.params), r.span) for r in symbols.rewards.values()},
-        data={d.name: DataDecl(d.name, d.members, d.path, d.span) for d in symbols.data.values()},
-        params=shown,
-        rules=tuple(_rule(r, symbols, lowered[r.name]) for r in symbols.rules.values()),
-        digest=_digest(tree, shown),
-        base=base,
-        lowered=lowered,
-        assumptions=assumptions,
-    )
-
-
-def _assumptions(symbols: Symbols, si: Mapping[str, Fraction], findings: Findings) -> dict[str, Formula]:
-    """Per record type, over its encoded columns: what every row of data must satisfy."""
-    found: dict[str, Formula] = {}
-    for record in symbols.records.values():
-        try:
-            found[record.name] = lower_assumptions(record, symbols, si, findings)
-        except TooLarge as error:
-            findings.add("L05", str(error), symbols.declared[record.name])
-    return found
-
-
-def _check_paths(symbols: Symbols, findings: Findings) -> None:
-    for data in symbols.data.values():
-        parts = Path(data.path).parts
-        if not parts or Path(data.path).is_absolute() or ".." in parts or "\0" in data.path or "\\" in data.path:
-            help = 'write a path below the spec\'s folder, as in "data/logs.parquet"'
-            findings.add("L06", "data lies below the spec's folder", data.span, help=help)
-
-
-def _pairs(params: tuple[syntax.Param, ...]) -> tuple[tuple[str, str], ...]:
-    return tuple((p.name, p.type_name) for p in params)
-
-
-def _rule(rule: syntax.RuleDecl, symbols: Symbols, lowered: Lowered) -> Rule:
-    rewards, data = mentioned(rule, symbols)
-    info = lowered.obligation.rule
-    match rule.quantifier:
-        case syntax.Forall(params=params):
-            records = _pairs(params)
-        case syntax.Near(param=p):
-            records = ((p.name, p.type_name),)
-        case _:
-            records = ()
-    return Rule(
-        name=rule.name,
-        severity=rule.severity,
-        title=rule.title,
-        span=rule.span,
-        rewards=tuple(r for r in symbols.rewards if r in rewards),
-        data=tuple(d for d in symbols.data if d in data),
-        records=records,
-        weight=info.weight,
-        requirement=rule.requirement,
-        because=rule.because,
-    )
-
-
-def mentioned(rule: syntax.RuleDecl, symbols: Symbols) -> tuple[set[str], set[str]]:
-    """The rewards and data sets that a rule speaks of, definitions included."""
-    rewards: set[str] = set()
-    data = {rule.quantifier.data.name} if isinstance(rule.quantifier, syntax.Near) else set()
-    seen: set[str] = set()
-    pending = list(syntax.item_expressions(rule))
-    while pending:
-        for node in syntax.walk(pending.pop()):
-            match node:
-                case syntax.Apply(function=name) if name in symbols.rewards:
-                    rewards.add(name)
-                case syntax.Apply(function=name) if name in symbols.definitions and name not in seen:
-                    seen.add(name)
-                    pending.append(symbols.definitions[name].body)
-                case syntax.Name(name=name) if name in symbols.data:
-                    data.add(name)
-    return rewards, data
-
-
-def _digest(tree: syntax.SpecFile, params: Mapping[str, ParamValue]) -> str:
-    values = {p.name: rational_text(p.value) for p in params.values()}
-    return digest_of(canonical_json({"params": values, "spec": print_spec(tree)}))
+    source = Source(name, text.replace("\r\n", "\n"))
+    return analyse(source, params=params, base=base, allow=allow).require_spec()

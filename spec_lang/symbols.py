@@ -16,9 +16,9 @@ from rewarden.spec_lang.findings import Findings
 from rewarden.spec_lang.source import Span
 from rewarden.spec_lang.units import PLAIN, Unit, UnitError, unit
 
-BUILT_IN = ("min", "max", "linf", "l1", "l2", "dot", "mean", "quantile", "beyond", "anchor")
-LATER = ("sum", "first", "last", "share")
-"""Functions of traces and of data rows: read, not yet checked."""
+BUILT_IN = (
+    "min", "max", "linf", "l1", "l2", "dot", "mean", "quantile", "beyond", "anchor", "sum", "first", "last", "share",
+)  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -34,11 +34,20 @@ class Symbols:
     definitions: dict[str, syntax.Definition] = field(default_factory=dict)
     assumptions: list[syntax.AssumeDecl] = field(default_factory=list)
     rules: dict[str, syntax.RuleDecl] = field(default_factory=dict)
+    examples: list[syntax.ExampleDecl] = field(default_factory=list)
     repeated: list[syntax.RuleDecl] = field(default_factory=list)  # rules under a name that is taken
     declared: dict[str, Span] = field(default_factory=dict)
 
     def unit_of(self, feature: Feature) -> Unit:
         return PLAIN if feature.unit is None else self.units[feature.unit]
+
+    def rows_of(self, name: str) -> tuple[tuple[str, str], ...] | None:
+        """What a row of that data holds, (member, record type) each; `prefs.better` is the rows of one member."""
+        if name in self.data:
+            return self.data[name].members
+        data, _, member = name.rpartition(".")
+        kinds = dict(self.data[data].members) if data in self.data else {}
+        return (("", kinds[member]),) if member and member in kinds else None
 
     def functions(self) -> tuple[str, ...]:
         return (*self.rewards, *self.definitions, *BUILT_IN)
@@ -59,6 +68,8 @@ def collect(tree: syntax.SpecFile, findings: Findings) -> Symbols:
         collector.distinct([(name, data.span) for name, _ in data.members], "member")
     for definition in symbols.definitions.values():
         collector.parameters(definition.params)
+        if definition.kind == "relation":
+            collector.relation(definition)
     for assumption in symbols.assumptions:
         collector.parameters((assumption.param,))
     return symbols
@@ -81,9 +92,6 @@ class _Collector:
             case syntax.ParamDecl() if self.declare(item.name, item.name_span):
                 s.params[item.name] = item
                 self.unit(item.unit, item.unit_span or item.span)
-            case syntax.Definition(kind="relation"):
-                self.later("relation", item.name_span)
-                self.declare(item.name, item.name_span)
             case syntax.Definition() if self.declare(item.name, item.name_span):
                 s.definitions[item.name] = item
             case syntax.AssumeDecl():
@@ -91,18 +99,13 @@ class _Collector:
             case syntax.RuleDecl():
                 self.rule(item)
             case syntax.UseDecl():
-                self.later("use", item.span)
+                self.declare(item.alias, item.name_span)
             case syntax.ExampleDecl():
-                self.later("example of", item.span)
-
-    def later(self, what: str, span: Span) -> None:
-        self.findings.add(
-            "L04", f"`{what}` is not yet supported", span, help="this version checks the rest of the language"
-        )
+                s.examples.append(item)
 
     def declare(self, name: str, span: Span) -> bool:
         """Enters the name; False (and N04, N10) where it is taken."""
-        if name in BUILT_IN or name in LATER:
+        if name in BUILT_IN:
             self.findings.add("N04", f"{name} is the name of a built-in function", span, help="choose another name")
             return False
         first = self.symbols.declared.setdefault(name, span)
@@ -146,6 +149,12 @@ class _Collector:
             if hidden is not None:
                 related = f"{p.name} is declared at {hidden.source.name}:{hidden.line}"
                 self.findings.add("N10", f"record {p.name} would hide a declaration", p.span, related=related)
+
+    def relation(self, item: syntax.Definition) -> None:
+        if len(item.params) != 2 or len({p.type_name for p in item.params}) != 1:
+            help = f"write relation {item.name}(a, b: T) = …"
+            message = "a relation is between two records of one type, one and the next"
+            self.findings.add("T12", message, item.name_span, help=help)
 
     # ── features ───────────────────────────────────────────────────────────────────────────────
     def record(self, item: syntax.FeaturesDecl) -> RecordType:

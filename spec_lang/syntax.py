@@ -218,6 +218,22 @@ def walk(expr: Expr) -> Iterator[Expr]:
         stack.extend(reversed(tuple(children(node))))
 
 
+def dotted(expr: Expr) -> str | None:
+    """`v.risky` of a name or a path of names; None for anything else."""
+    parts: list[str] = []
+    while isinstance(expr, Field):
+        parts.append(expr.name)
+        expr = expr.base
+    if not isinstance(expr, Name):
+        return None
+    return ".".join([expr.name, *reversed(parts)])
+
+
+def case_name(name: Name) -> str:
+    """An enum's case, compared or assigned: cases have no prefix, even where a used file declares something so named."""
+    return name.name.rpartition(".")[2]
+
+
 # ── declarations ───────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, slots=True)
 class FieldDecl:
@@ -299,15 +315,28 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class UseDecl:
+    """`use "file" as name`: the file's declarations, under `name.`"""
+
     path: str
     alias: str
+    span: Span = field(compare=False, repr=False)
+    name_span: Span = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """`s = {speed = 1 [m/s]}`: what an example says of one record; features not named are free."""
+
+    record: str
+    updates: tuple[Update, ...]
     span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class ExampleCase:
     kind: Literal["covers", "ignores"]
-    records: tuple[tuple[str, tuple[Update, ...]], ...]
+    records: tuple[Binding, ...]
+    span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +344,7 @@ class ExampleDecl:
     rule: str
     cases: tuple[ExampleCase, ...]
     span: Span = field(compare=False, repr=False)
+    name_span: Span = field(compare=False, repr=False)
 
 
 # ── rules ──────────────────────────────────────────────────────────────────────────────────────
@@ -343,6 +373,7 @@ class ForallRows:
     name: str
     data: Name
     span: Span = field(compare=False, repr=False)
+    name_span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -350,14 +381,14 @@ class Trace:
     param: Param
     exact: bool  # `of n steps`, else `within n steps`
     steps: Expr
-    relation: str | None
+    relation: Name | None
     span: Span = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
     param: Param
-    relation: str
+    relation: Name
     span: Span = field(compare=False, repr=False)
 
 
@@ -398,7 +429,7 @@ def item_expressions(item: Item) -> tuple[Expr, ...]:
         case ParamDecl(value=value):
             return (value,)
         case ExampleDecl(cases=cases):
-            return tuple(u.value for c in cases for _, updates in c.records for u in updates)
+            return tuple(u.value for c in cases for b in c.records for u in b.updates)
         case RuleDecl():
             found = [e for e in (item.given, item.expect, item.confidence, item.weight) if e is not None]
             match item.quantifier:

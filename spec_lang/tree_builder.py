@@ -151,11 +151,15 @@ class TreeBuilder:
         value = self._value(v[-1])
         return (-value if len(v) == 2 else value), self._span(v)
 
+    def _qualified(self, v: Values) -> syntax.Name:
+        """`Step`, or `v.Step` for what a used file declares."""
+        return syntax.Name(".".join(self._named(x) for x in v[::2]), self._span(v))
+
     def _assume(self, v: Values) -> syntax.AssumeDecl:
         return syntax.AssumeDecl(self._param_of(v[1], v[3]), v[5], self._span(v))
 
-    def _param_of(self, name: Token, type_name: Token) -> syntax.Param:
-        return syntax.Param(self._named(name), self._named(type_name), self._of(name), self._of(type_name))
+    def _param_of(self, name: Token, type_name: syntax.Name) -> syntax.Param:
+        return syntax.Param(self._named(name), type_name.name, self._of(name), type_name.span)
 
     def _reward(self, v: Values) -> syntax.RewardSymbol:
         return syntax.RewardSymbol(self._named(v[1]), v[3], self._span([v[0], v[4]]), self._of(v[1]))
@@ -168,7 +172,7 @@ class TreeBuilder:
         return tuple(self._param_of(name, v[-1]) for name in names)
 
     def _data_single(self, v: Values) -> syntax.DataSymbol:
-        members = (("", self._named(v[3])),)
+        members = (("", v[3].name),)
         return syntax.DataSymbol(self._named(v[1]), members, self._text(v[5]), self._span(v), self._of(v[1]))
 
     def _data_tuple(self, v: Values) -> syntax.DataSymbol:
@@ -185,17 +189,18 @@ class TreeBuilder:
         return syntax.Definition(kind, self._named(v[1]), v[3], v[6], self._span(v), self._of(v[1]))
 
     def _use(self, v: Values) -> syntax.UseDecl:
-        return syntax.UseDecl(self._text(v[1]), self._named(v[3]), self._span(v))
+        return syntax.UseDecl(self._text(v[1]), self._named(v[3]), self._span(v), self._of(v[3]))
 
     def _example(self, v: Values) -> syntax.ExampleDecl:
-        return syntax.ExampleDecl(self._named(v[2]), tuple(v[4:]), self._of(v[0]).to(self._of(v[2])))
+        return syntax.ExampleDecl(self._named(v[2]), tuple(v[4:]), self._of(v[0]).to(self._of(v[2])), self._of(v[2]))
 
     def _example_case(self, v: Values) -> syntax.ExampleCase:
         kind = cast('Literal["covers", "ignores"]', str(v[0]))
-        return syntax.ExampleCase(kind, tuple(x for x in v[1:] if isinstance(x, tuple)))
+        records = tuple(x for x in v[1:] if isinstance(x, syntax.Binding))
+        return syntax.ExampleCase(kind, records, self._span(v))
 
-    def _binding(self, v: Values) -> tuple[str, tuple[syntax.Update, ...]]:
-        return self._named(v[0]), v[2][0]
+    def _binding(self, v: Values) -> syntax.Binding:
+        return syntax.Binding(self._named(v[0]), v[2][0], self._of(v[0]).to(v[2][1]))
 
     # ── rules ──────────────────────────────────────────────────────────────────────────────────
     def _rule(self, v: Values) -> syntax.RuleDecl:
@@ -270,8 +275,7 @@ class TreeBuilder:
         if len(v[1]) != 1:
             self._error("T14", "`near` takes one record", self._of(v[1][1]))
         radius = v[5][0] if isinstance(v[5], tuple) else v[5]
-        name = syntax.Name(self._named(v[3]), self._of(v[3]))
-        return syntax.Near(v[1][0], name, radius, norm, self._of(v[0]).to(name.span))
+        return syntax.Near(v[1][0], v[3], radius, norm, self._of(v[0]).to(v[3].span))
 
     def _norm(self, v: Values) -> str:
         if str(v[1]) not in ("linf", "l1", "l2"):
@@ -280,19 +284,18 @@ class TreeBuilder:
         return str(v[1])
 
     def _rows(self, v: Values) -> syntax.ForallRows:
-        data = syntax.Name(self._named(v[3]), self._of(v[3]))
-        return syntax.ForallRows(self._named(v[1]), data, self._span(v))
+        return syntax.ForallRows(self._named(v[1]), v[3], self._span(v), self._of(v[1]))
 
     def _trace(self, v: Values) -> syntax.Trace:
-        relation = v[7] if len(v) == 8 else None
+        relation: syntax.Name | None = v[7] if len(v) == 8 else None
         span = self._of(v[0]).to(self._of(v[6]))
         return syntax.Trace(self._param_of(v[1], v[3]), str(v[4]) == "of", v[5], relation, span)
 
     def _cycle(self, v: Values) -> syntax.Cycle:
         return syntax.Cycle(self._param_of(v[1], v[3]), v[4], self._of(v[0]).to(self._of(v[3])))
 
-    def _via(self, v: Values) -> str:
-        return self._named(v[1])
+    def _via(self, v: Values) -> syntax.Name:
+        return cast(syntax.Name, v[1])
 
     # ── expressions ────────────────────────────────────────────────────────────────────────────
     def _implies(self, v: Values) -> syntax.Implies:
@@ -337,7 +340,11 @@ class TreeBuilder:
 
     def _apply(self, v: Values) -> syntax.Apply:
         arguments: tuple[syntax.Expr, ...] = v[2] if len(v) == 4 else ()
-        return syntax.Apply(self._named(v[0]), arguments, self._span([v[0], v[-1]]), self._of(v[0]))
+        name = syntax.dotted(v[0])
+        if name is None:
+            help = "functions, rewards and definitions are applied by name: R(s)"
+            self._error("P01", "only a name can be applied", self._of(v[0]), help)
+        return syntax.Apply(name or "_", arguments, self._span([v[0], v[-1]]), self._of(v[0]))
 
     def _arguments(self, v: Values) -> tuple[syntax.Expr, ...]:
         return tuple(v[::2])

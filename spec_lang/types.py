@@ -50,12 +50,22 @@ class RecordOf:
 
 
 @dataclass(frozen=True, slots=True)
+class RowOf:
+    """A row of pairs or transitions."""
+
+    members: tuple[tuple[str, str], ...]  # (member, record type)
+
+    def __str__(self) -> str:
+        return f"a row of ({', '.join(f'{name}: {kind}' for name, kind in self.members)})"
+
+
+@dataclass(frozen=True, slots=True)
 class UnknownType:
     def __str__(self) -> str:
         return "?"
 
 
-Type = NumberType | BoolType | EnumType | RecordOf | UnknownType
+Type = NumberType | BoolType | EnumType | RecordOf | RowOf | UnknownType
 
 PLAIN_NUMBER = NumberType((), "")
 ZERO = NumberType(None, "")

@@ -29,7 +29,7 @@ def updated(lowering: Lowering, expr: syntax.With, names: Names) -> RecordValue:
 def _columns(lowering: Lowering, update: syntax.Update, feature: Feature, names: Names) -> tuple[Form, ...]:
     """The new encoded columns, in problem units."""
     if feature.kind == "enum" and isinstance(update.value, syntax.Name):
-        return case_value(update.value.name, feature.cases).columns
+        return case_value(syntax.case_name(update.value), feature.cases).columns
     match lowering.value(update.value, names):
         case EnumValue(columns=columns):
             return columns

@@ -40,15 +40,41 @@ class RecordValue:
         return self.columns[start : start + feature.width]
 
 
-Value = Form | And | Or | Atom | Vector | EnumValue | RecordValue
+@dataclass(frozen=True, slots=True, eq=False)
+class RowValue:
+    """A row of pairs or transitions: its records by member, in order."""
+
+    members: Mapping[str, RecordValue]
+
+
+Value = Form | And | Or | Atom | Vector | EnumValue | RecordValue | RowValue
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StepsValue:
+    """The records that the variable of a trace or cycle stands for, one after the other."""
+
+    name: str
+    records: tuple[RecordValue, ...]
+    closed: bool  # the last is followed by the first
+
+    def moves(self) -> tuple[tuple[RecordValue, RecordValue], ...]:
+        following = (*self.records[1:], self.records[0]) if self.closed else self.records[1:]
+        return tuple(zip(self.records, following, strict=False))
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The records in scope, and the data rows that `anchor` gives."""
+    """The records in scope, the data rows that `anchor` gives, rows of pairs, and the steps of a trace.
+
+    Inside `sum` and `always` the variable of the trace is among the records, and `after` is the record that follows it.
+    """
 
     records: Mapping[str, RecordValue] = field(default_factory=dict)
     anchors: Mapping[str, RecordValue] = field(default_factory=dict)
+    rows: Mapping[str, RowValue] = field(default_factory=dict)
+    steps: StepsValue | None = None
+    after: RecordValue | None = None
 
 
 @dataclass(slots=True)

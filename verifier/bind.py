@@ -53,16 +53,15 @@ def bind_obligation(spec: Spec, obligation: Obligation, rewards: Mapping[str, Ar
     """As `bind`, for an obligation of `spec` that is at hand."""
     for name in symbols(obligation):
         check_reward(spec, name, rewards)
-    constants = data_constants(obligation)
-    statistics = {s: _value(spec, s, rewards[s.reward]) for s in constants}
-    data = {s.data for s in constants}
+    statistics = statistics_of(spec, obligation, rewards)
+    data = {s.data for s in statistics}
     if obligation.instances is not None:
         data.add(obligation.instances.data)
     return claim_of(
         obligation,
         rewards={name: artifact.digest for name, artifact in rewards.items()},
         statistics=statistics,
-        data_digests={name: spec.table(name).table_digest for name in sorted(data)},
+        data_digests={name: spec.rows(name).digest for name in sorted(data)},
     )
 
 
@@ -79,9 +78,13 @@ def check_reward(spec: Spec, name: str, rewards: Mapping[str, Artifact]) -> None
     check_binding(rewards[name].records, declared, name)
 
 
+def statistics_of(spec: Spec, obligation: Obligation, rewards: Mapping[str, Artifact]) -> dict[Statistic, Fraction]:
+    """The data constants of an obligation with their exact values, in order of first use."""
+    return {s: _value(spec, s, rewards[s.reward]) for s in data_constants(obligation)}
+
+
 def _value(spec: Spec, constant: Statistic, artifact: Artifact) -> Fraction:
-    table = spec.table(constant.data).require_rows()
-    return statistic(artifact, table.values, constant.kind, constant.level)
+    return statistic(artifact, spec.rows(constant.data).values, constant.kind, constant.level)
 
 
 # ── what an obligation speaks of ───────────────────────────────────────────────────────────────

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from rewarden.reward.artifact import Artifact
+from rewarden.spec_lang import Spec
 from rewarden.spec_lang.errors import Unsupported, UsageError
 from rewarden.spec_lang.obligation import Obligation
-from rewarden.verifier.bind import bind_obligation, check_reward
+from rewarden.verifier.bind import bind_obligation, check_reward, statistics_of, symbols
 from rewarden.verifier.decision import stopping, verify_claim
 from rewarden.verifier.falsify import Rows
 from rewarden.verifier.identified import warnings_of
 from rewarden.verifier.options import VerifyOptions
+from rewarden.verifier.pointwise import Bound
 from rewarden.verifier.progress import Report, Stop
+from rewarden.verifier.rows import verify_rows
+from rewarden.verifier.search import search
 from rewarden.verifier.starts import Array
-from rewarden.verifier.verdict import RuleResult, Verdict, VerificationResult
-
-if TYPE_CHECKING:
-    from rewarden.spec_lang import Spec
+from rewarden.verifier.steps import search_loops, verify_lengths
+from rewarden.verifier.verdict import Reason, RuleResult, Verdict, VerificationResult, Work
+from rewarden.verifier.witness import Witness
 
 SEEDS = 4096  # data rows that a search starts from, at most
 
@@ -48,15 +50,89 @@ def verify(
     rows, stopped, started = _seed_rows(spec), stopping(chosen, stop), time.monotonic()
     results = []
     for name in names:
+        run = _Run(spec, rewards, chosen, rows, progress, stopped, started)
         try:
-            obligation = spec.obligation(name)
-            claim = bind_obligation(spec, obligation, rewards)
-            plain = verify_claim(claim, rewards, _rest(chosen, started), rows=rows, progress=progress, stop=stopped)
-            results.append(_with_provenance(plain, obligation, rewards))
+            results.append(run.rule(name))
         except Unsupported as error:
-            results.append(_unsupported(spec, name, error))
+            results.append(run.unsupported(name, error))
     digests = {name: artifact.digest for name, artifact in rewards.items()}
     return VerificationResult(tuple(results), spec=spec.digest, rewards=digests)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Run:
+    """One rule at a time, by the engine for its kind."""
+
+    spec: Spec
+    rewards: Mapping[str, Artifact]
+    options: VerifyOptions
+    rows: Rows
+    progress: Report | None
+    stop: Stop
+    started: float
+
+    def rule(self, name: str) -> RuleResult:
+        """Unsupported where nothing decides it."""
+        match self.spec.rule(name).kind:
+            case "rows" | "share" if self.options.semantics == "real":
+                obligation = self.spec.obligation(name)
+                return self._told(verify_rows(obligation, self._bound(obligation)), obligation)
+            case "trace" if len(self.spec.lowered[name].lengths) > 1:
+                obligations = self.spec.obligations_of(name)
+                return self._told(verify_lengths(obligations, self._claim), obligations[-1])
+            case "cycle":
+                searching = replace(self, options=replace(self.options, engine="bounds", budget=0))
+                result = search_loops(lambda k: self.spec.unrolled(name, k), searching._claim)
+                return self._told(result, self.spec.unrolled(name, 2))
+        obligation = self.spec.obligation(name)
+        return self._told(self._claim(obligation), obligation)
+
+    def _claim(self, obligation: Obligation) -> RuleResult:
+        """The verdict on one obligation by way of its claim."""
+        claim = bind_obligation(self.spec, obligation, self.rewards)
+        rest = _rest(self.options, self.started)
+        return verify_claim(claim, self.rewards, rest, rows=self.rows, progress=self.progress, stop=self.stop)
+
+    def _bound(self, obligation: Obligation) -> Bound:
+        """BindingError where a reward is missing or does not fit."""
+        for symbol in symbols(obligation):
+            check_reward(self.spec, symbol, self.rewards)
+        return Bound(self.rewards, statistics_of(self.spec, obligation, self.rewards), self.spec.features)
+
+    def _told(self, plain: RuleResult, obligation: Obligation) -> RuleResult:
+        rule = obligation.rule
+        warnings = (*plain.warnings, *warnings_of(obligation, self.rewards))
+        return replace(plain, title=rule.title, where=str(rule.span), warnings=warnings)
+
+    def unsupported(self, name: str, error: Unsupported) -> RuleResult:
+        """Unknown, unless points at random are enough to violate it."""
+        rule = self.spec.rule(name)
+        reason = f"no engine for this rule: {error.message}"
+        points = 0
+        witness: Witness | None = None
+        try:
+            for obligation in self.spec.obligations_of(name):
+                if witness is None and self.options.semantics == "real":
+                    bound = self._bound(obligation)
+                    witness, found = search(obligation, bound, self.options.falsify_budget, self.options.seed)
+                    points += found
+        except Unsupported:
+            pass
+        result = RuleResult(
+            rule=name,
+            severity=rule.severity,
+            verdict=Verdict.UNKNOWN if witness is None else Verdict.VIOLATED,
+            reason=f"{reason}; {points} points were searched" if witness is None else Reason.WITNESS,
+            witness=witness,
+            coverage=0.0 if witness is None else 1.0,
+            engine="search",
+            work=Work(points=points),
+            title=rule.title,
+            where=str(rule.span),
+        )
+        if witness is not None and witness.deployed == "non-finite":
+            return replace(result, verdict=Verdict.UNKNOWN, reason=Reason.NON_FINITE, non_finite=True, witness=None)
+        return result
 
 
 def _rest(options: VerifyOptions, started: float) -> VerifyOptions:
@@ -64,24 +140,6 @@ def _rest(options: VerifyOptions, started: float) -> VerifyOptions:
     if options.time_limit is None:
         return options
     return replace(options, time_limit=max(1e-3, options.time_limit - (time.monotonic() - started)))
-
-
-def _unsupported(spec: Spec, name: str, error: Unsupported) -> RuleResult:
-    rule = next(r for r in spec.rules if r.name == name)
-    reason = f"no engine for this rule: {error.message}"
-    return RuleResult(
-        rule=name,
-        severity=rule.severity,
-        verdict=Verdict.UNKNOWN,
-        reason=reason,
-        title=rule.title,
-        where=str(rule.span),
-    )
-
-
-def _with_provenance(plain: RuleResult, obligation: Obligation, rewards: Mapping[str, Artifact]) -> RuleResult:
-    rule = obligation.rule
-    return replace(plain, title=rule.title, where=str(rule.span), warnings=warnings_of(obligation, rewards))
 
 
 def _selected(spec: Spec, rules: Sequence[str] | None) -> tuple[str, ...]:

@@ -173,7 +173,7 @@ def _deployed_verdict(claim: Claim, point: Point, calls: Sequence[float]) -> Dep
 
 def _declared(record: ClaimRecord, claim: Claim, types: Sequence[RecordType]) -> RecordType | None:
     """The type of a record: the rewards' type with its columns, or else with its name and width."""
-    columns = [claim.variables[i].name.partition(".")[2] for i in record.variables]
+    columns = [claim.variables[i].name.rpartition(".")[2] for i in record.variables]
     by_columns = (t for t in types if [c.name for c in t.columns()] == columns)
     by_name = (t for t in types if t.name == record.type_name and t.width == len(columns))
     return next(by_columns, None) or next(by_name, None)
@@ -215,7 +215,7 @@ def _undeclared(record: ClaimRecord, claim: Claim, values: Sequence[Fraction]) -
     told = []
     for index, value in zip(record.variables, values, strict=True):
         variable = claim.variables[index]
-        name = variable.name.partition(".")[2] or variable.name
+        name = variable.name.rpartition(".")[2]
         shown: Value = int(value) if variable.discrete else _number(value)
         told.append(FeatureValue(name, variable.unit, shown, str(value)))
     return tuple(told)

@@ -83,7 +83,7 @@ class SpecFacts:
 
 def facts_of(spec: Spec) -> SpecFacts:
     """A spec's own name, digest, assumptions (as canonical text, without comments) and parameters."""
-    assumed = [item for item in spec.tree.items if isinstance(item, AssumeDecl)]
+    assumed = [item for item in spec.expanded.items if isinstance(item, AssumeDecl)]
     return SpecFacts(
         spec.name,
         spec.digest,

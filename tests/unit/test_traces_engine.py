@@ -1,0 +1,99 @@
+"""Traces and cycles by unrolling; products and roots by search alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from rewarden.reward.artifact import Artifact
+from rewarden.reward.torch_import import from_torch
+from rewarden.spec_lang import Spec, parse_spec
+from rewarden.verifier.options import VerifyOptions
+from rewarden.verifier.portfolio import verify
+from rewarden.verifier.verdict import RuleResult, Verdict
+
+HEADER = """spec walk v1
+features S { x : real in 0 .. 10, y : real in 0 .. 10 }
+reward R(s: S)
+reward M(a: S, b: S)
+relation creep(a: S, b: S) = |a.x - b.x| <= 1 and a.y == b.y
+relation climb(a: S, b: S) = b.x >= a.x + 4
+relation never(a: S, b: S) = b.x >= a.x + 11
+"""
+
+
+def linear(spec: Spec, name: str, weights: list[float], bias: float = 0.0) -> Artifact:
+    net = torch.nn.Sequential(torch.nn.Linear(len(weights), 1))
+    with torch.no_grad():
+        net[0].weight[:] = torch.tensor([weights])
+        net[0].bias.fill_(bias)
+    return from_torch(net, tuple((p, spec.features[kind]) for p, kind in spec.rewards[name].params))
+
+
+def decide(rule: str, **options: int) -> RuleResult:
+    """R(s) = x, M(a, b) = b.x − a.x."""
+    spec = parse_spec(HEADER + "must r: " + rule)
+    rewards = {"R": linear(spec, "R", [1.0, 0.0]), "M": linear(spec, "M", [-1.0, 0.0, 1.0, 0.0])}
+    return verify(spec, rewards, VerifyOptions(**options))["r"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "verdict", "reason"),
+    [
+        ("trace t: S within 3 steps via creep expect sum(R(t)) <= 30", "proved", "for each length"),
+        ("trace t: S within 3 steps via creep given first(t).x <= 1 expect sum(R(t)) <= 6", "proved", "each length"),
+        ("trace t: S within 3 steps via creep given first(t).x <= 1 expect sum(R(t)) <= 5.9", "violated", "3 steps"),
+        ("trace t: S of 2 steps via creep given first(t).x <= 1 expect sum(R(t)) <= 3", "proved", ""),
+        ("trace t: S within 4 steps via climb expect last(t).x >= 0", "proved", "each length"),
+        ("trace t: S of 4 steps via climb expect sum(R(t)) <= 0", "vacuous", ""),
+        ("trace t: S within 3 steps via creep expect sum(M(t)) == R(last(t)) - R(first(t))", "proved", "each length"),
+        ("trace t: S of 3 steps via creep given always t.x >= 9 expect not eventually t.x < 9", "proved", ""),
+        ("cycle t: S via creep expect sum(R(t)) <= 0", "violated", "The loop has 1 step"),
+        ("cycle t: S via creep expect sum(M(t)) < 0", "violated", "The loop has 1 step"),
+        ("cycle t: S via creep expect sum(M(t)) <= 0", "unknown", "no engine for loops of every length"),
+        ("cycle t: S via never expect sum(M(t)) <= 0", "unknown", "no engine for loops of every length"),
+    ],
+)
+def test_verdicts(rule: str, verdict: str, reason: str) -> None:
+    result = decide(rule, falsify_budget=20_000)
+    assert result.verdict.value == verdict, result.reason
+    assert reason in result.reason
+    if verdict == "violated":
+        assert result.witness is not None
+        assert next(iter(result.witness.values())) == "t[0]"
+
+
+def test_a_loop_that_pays_needs_two_steps() -> None:
+    """M pays for every change of y and costs a little: staying put does not pay, going back and forth does."""
+    spec = parse_spec(HEADER.replace("and a.y == b.y", "") + "must r: cycle t: S via creep expect sum(M(t)) <= 0\n")
+    net = torch.nn.Sequential(torch.nn.Linear(4, 2), torch.nn.ReLU(), torch.nn.Linear(2, 1))
+    with torch.no_grad():
+        net[0].weight[:] = torch.tensor([[0.0, 1.0, 0.0, -1.0], [0.0, -1.0, 0.0, 1.0]])
+        net[0].bias.fill_(0.0)
+        net[2].weight.fill_(1.0)
+        net[2].bias.fill_(-0.5)
+    rewards = {"M": from_torch(net, tuple((p, spec.features["S"]) for p in ("a", "b")))}
+    result = verify(spec, rewards)["r"]
+    assert result.verdict is Verdict.VIOLATED
+    assert result.witness is not None
+    assert len(result.witness.values()) == 2
+
+
+@pytest.mark.parametrize(
+    ("rule", "verdict"),
+    [
+        ("forall s: S given s.x * s.y >= 50 expect R(s) <= 6", "violated"),
+        ("forall s: S expect R(s) <= 20 + s.x * s.y", "unknown"),
+        ("forall a, b: S expect |R(a) - R(b)| <= 3 + (a.y - b.y) * (a.y - b.y)", "violated"),
+    ],
+)
+def test_what_no_engine_decides_is_searched(rule: str, verdict: str) -> None:
+    result = decide(rule)
+    assert result.verdict.value == verdict
+    assert result.engine == "search"
+    if verdict == "unknown":
+        assert "no engine" in result.reason
+        assert "points were searched" in result.reason
+    else:
+        assert result.witness is not None
+        assert result.witness.violation > 0
