@@ -44,9 +44,17 @@ class Verification(VerificationResult):
 
 
 # ── reading and writing ────────────────────────────────────────────────────────────────────────
-def load_spec(path: str | os.PathLike[str], *, params: Mapping[str, object] | None = None) -> Spec:
-    """Read a spec, with its params set. SpecError holds everything that is wrong with it."""
-    return _load_spec(Path(path), params=params or {})
+def load_spec(
+    path: str | os.PathLike[str],
+    *,
+    params: Mapping[str, object] | None = None,
+    allow: Iterable[str | os.PathLike[str]] = (),
+) -> Spec:
+    """Read a spec, with its params set. SpecError holds everything that is wrong with it.
+
+    Files that it uses and its data lie below its own folder, or below a folder of `allow`.
+    """
+    return _load_spec(Path(path), params=params or {}, allow=tuple(Path(folder) for folder in allow))
 
 
 def load_reward(path: str | os.PathLike[str]) -> Artifact:

@@ -39,6 +39,7 @@ class Asked:
     rewards: Sequence[str] = ()
     params: Sequence[str] = ()
     rules: Sequence[str] = ()
+    allow: Sequence[Path] = ()
 
 
 def bind(asked: Asked) -> Bound:
@@ -58,8 +59,9 @@ def load_asked_spec(asked: Asked, config: Config | None = None) -> tuple[Spec, P
 
     config = find_config() if config is None else config
     path = asked.spec if asked.spec is not None else _one_spec(config)
-    params = {**_only_if_same(config, path).params, **params_of(asked.params)}
-    return load_spec(path, params=params), path
+    own = _only_if_same(config, path)
+    params = {**own.params, **params_of(asked.params)}
+    return load_spec(path, params=params, allow=(*own.allow, *asked.allow)), path
 
 
 def params_of(texts: Sequence[str]) -> dict[str, object]:

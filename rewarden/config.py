@@ -1,6 +1,7 @@
 """`rewarden.toml`, or `[tool.rewarden]` in `pyproject.toml`: what the commands read when they are given no arguments.
 
     specs = ["driving.rwd"]
+    allow = ["../vocabulary"]    # folders outside the specs' own that they may use files from
 
     [rewards]                    # reward of the spec = artifact
     R = "reward/"
@@ -30,7 +31,7 @@ from rewarden.nearby import did_you_mean
 from rewarden.spec_lang.errors import UsageError
 
 FILE = "rewarden.toml"
-_SECTIONS = ("specs", "rewards", "params", "verify", "patch")
+_SECTIONS = ("specs", "allow", "rewards", "params", "verify", "patch")
 _VERIFY: Mapping[str, tuple[type, ...]] = {
     "engine": (str,),
     "semantics": (str,),
@@ -46,6 +47,7 @@ class Config:
     """A checked configuration; `path` is the file it was read from, None where there is none."""
 
     specs: tuple[Path, ...] = ()
+    allow: tuple[Path, ...] = ()
     rewards: Mapping[str, Path] = field(default_factory=dict)
     params: Mapping[str, object] = field(default_factory=dict)
     verify: Mapping[str, Any] = field(default_factory=dict)
@@ -72,9 +74,7 @@ def load_config(path: str | Path) -> Config:
     if file.name == "pyproject.toml":
         table = table.get("tool", {}).get("rewarden", {})
     _known(table, _SECTIONS, file, "")
-    specs = table.get("specs", [])
-    if not (isinstance(specs, list) and all(isinstance(s, str) for s in specs)):
-        raise UsageError("G03", f"{file}: specs must be a list of file names")
+    specs, allow = _names(table, "specs", file), _names(table, "allow", file)
     rewards = _section(table, "rewards", file)
     for name, place in rewards.items():
         _kind(place, (str,), file, f"rewards.{name}")
@@ -83,6 +83,7 @@ def load_config(path: str | Path) -> Config:
         _kind(value, (str, int, Fraction, bool), file, f"params.{name}")
     return Config(
         specs=tuple(file.parent / s for s in specs),
+        allow=tuple(file.parent / s for s in allow),
         rewards={name: file.parent / place for name, place in rewards.items()},
         params=params,
         verify=_options(table, "verify", _VERIFY, file),
@@ -97,6 +98,13 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Fraction)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError, OSError) as error:
         raise UsageError("G01", f"cannot read {path}: {error}") from error
+
+
+def _names(table: Mapping[str, Any], key: str, file: Path) -> list[str]:
+    names = table.get(key, [])
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise UsageError("G03", f"{file}: {key} must be a list of file names")
+    return names
 
 
 def _section(table: Mapping[str, Any], name: str, file: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from fractions import Fraction
 from rewarden.spec_lang.boxes import boxes_of
 from rewarden.spec_lang.claim import Claim, ClaimConstant, ClaimRecord, ClaimVariable
 from rewarden.spec_lang.clauses import Normaliser
-from rewarden.spec_lang.errors import BindingError
+from rewarden.spec_lang.errors import BindingError, Unsupported
 from rewarden.spec_lang.evaluate import statistic_text
 from rewarden.spec_lang.linear_form import Gathering
 from rewarden.spec_lang.obligation import Obligation, Statistic
@@ -33,9 +33,12 @@ def claim_of(
     `statistics` the value of each data constant. Clauses stand in the order structure, assume, premise, and within each
     as in the source; calls are numbered by first use. A false premise is one clause without atoms.
 
-    Raises Unsupported (X01–X05) where the rule is outside the form, BindingError (B20, B21) where a digest or a data
+    Raises Unsupported (X01–X05, X40) where the rule is outside the form, BindingError (B20, B21) where a digest or a data
     constant is missing, DataError (D08, D15) where data leave no box.
     """
+    if obligation.over_rows:
+        message = "rules about the rows of data are judged row by row, not by a claim about boxes"
+        raise Unsupported("X40", f"{obligation.rule.name}: {message}")
     gathering = Gathering(statistics)
     normaliser = Normaliser(gathering)
     gathering.origin = obligation.rule.span

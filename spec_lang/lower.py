@@ -358,4 +358,5 @@ def with_instances(lowered: Lowered, rows: NDArray[np.float64]) -> Obligation:
             centred.append((index, column, radius))
     if lowered.anchor is not None:
         fixed.extend((index, column) for column, index in enumerate(lowered.anchor.variables))
-    return replace(obligation, instances=Instances(lowered.data, rows, tuple(centred), tuple(fixed)))
+    themselves = lowered.kind in ("rows", "share")
+    return replace(obligation, instances=Instances(lowered.data, rows, tuple(centred), tuple(fixed), themselves))

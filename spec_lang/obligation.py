@@ -182,6 +182,7 @@ class Instances:
     anchors: NDArray[np.float64]
     centred: tuple[tuple[int, int, Fraction], ...]  # (variable, column, radius in the variable's unit)
     fixed: tuple[tuple[int, int], ...]  # (variable, column)
+    themselves: bool = False  # the rule is about the rows, not about what is near them
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,4 +213,4 @@ class Obligation:
     @property
     def over_rows(self) -> bool:
         """Does it speak of the rows of data themselves, rather than of what is near them?"""
-        return self.instances is not None and not self.instances.centred
+        return self.instances is not None and self.instances.themselves

@@ -24,7 +24,7 @@ from rewarden.verifier.search import search
 from rewarden.verifier.starts import Array
 from rewarden.verifier.steps import search_loops, verify_lengths
 from rewarden.verifier.verdict import Reason, RuleResult, Verdict, VerificationResult, Work
-from rewarden.verifier.witness import Witness
+from rewarden.verifier.witness import Witness, with_types
 
 SEEDS = 4096  # data rows that a search starts from, at most
 
@@ -91,7 +91,11 @@ class _Run:
         """The verdict on one obligation by way of its claim."""
         claim = bind_obligation(self.spec, obligation, self.rewards)
         rest = _rest(self.options, self.started)
-        return verify_claim(claim, self.rewards, rest, rows=self.rows, progress=self.progress, stop=self.stop)
+        plain = verify_claim(claim, self.rewards, rest, rows=self.rows, progress=self.progress, stop=self.stop)
+        types = self.spec.features
+        witness = None if plain.witness is None else with_types(plain.witness, types)
+        premise = None if plain.premise_witness is None else with_types(plain.premise_witness, types)
+        return replace(plain, witness=witness, premise_witness=premise)
 
     def _bound(self, obligation: Obligation) -> Bound:
         """BindingError where a reward is missing or does not fit."""

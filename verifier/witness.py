@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import isfinite
 from typing import Any, Literal
@@ -134,6 +134,30 @@ def replay_premise(
     """A witness that the premise can hold: `point` is in a box and satisfies every clause exactly. Else None."""
     checked = _premise(claim, program, point)
     return None if checked is None else _told(claim, artifacts, checked[0], checked[1], None)
+
+
+def with_types(witness: Witness, types: Mapping[str, RecordType]) -> Witness:
+    """The same with every record told by its declared type: a rule over features alone has no reward that knows it."""
+    records = []
+    for record in witness.records:
+        kind = types.get(record.type_name)
+        records.append(record if kind is None or not _column_by_column(record, kind) else _retold(record, kind))
+    return replace(witness, records=tuple(records))
+
+
+def _column_by_column(record: RecordValue, kind: RecordType) -> bool:
+    names = [feature.name for feature in record.features]
+    return names == [c.name for c in kind.columns()] and all(f.exact not in ("true", "false") for f in record.features)
+
+
+def _retold(record: RecordValue, kind: RecordType) -> RecordValue:
+    columns = [Fraction(str(feature.exact)) for feature in record.features]
+    features = []
+    start = 0
+    for feature in kind.features:
+        features.append(decode(feature, columns[start : start + feature.width]))
+        start += feature.width
+    return RecordValue(record.name, record.type_name, tuple(features))
 
 
 def _premise(claim: Claim, program: Program | ExactProgram, point: Point) -> tuple[int, Evaluation] | None:

@@ -74,6 +74,7 @@ def check_certificate(
     rewards: Mapping[str, Path | Artifact],
     spec: Path | Spec | None = None,
     params: Mapping[str, object] | None = None,
+    allow: tuple[Path, ...] = (),
     *,
     public_key: Path | None = None,
     workers: int = 1,
@@ -95,7 +96,7 @@ def check_certificate(
         text = TextMatch(False, "text: not checked")
         if spec is not None and report.problem is None:
             named = {next(iter(report.rewards)): paths[""]} if "" in paths else paths
-            text = _text(folder, named, spec, params or {})
+            text = _text(folder, named, spec, params or {}, allow)
             problems += [] if text.matched else [text.sentence]
             if text.without_claim and not allow_unchecked:
                 problems.append(f"text: these must rules of the spec have no claim: {', '.join(text.without_claim)}")
@@ -135,9 +136,15 @@ def _judge_kernel(report: Report, problems: list[str], allow_unchecked: bool) ->
 
 
 # ── text ───────────────────────────────────────────────────────────────────────────────────────
-def _text(folder: Path, rewards: Mapping[str, Path], spec: Path | Spec, params: Mapping[str, object]) -> TextMatch:
+def _text(
+    folder: Path,
+    rewards: Mapping[str, Path],
+    spec: Path | Spec,
+    params: Mapping[str, object],
+    allow: tuple[Path, ...],
+) -> TextMatch:
     try:
-        compiled = spec if isinstance(spec, Spec) else load_spec(spec, params=params)
+        compiled = spec if isinstance(spec, Spec) else load_spec(spec, params=params, allow=allow)
         return _match_text(folder, {name: load_artifact(path) for name, path in rewards.items()}, compiled)
     except RewardenError as error:
         return TextMatch(False, f"text: the spec could not be compiled again: {error.message}")

@@ -20,6 +20,7 @@ def certify(
     reward: options.Rewards = None,
     rule: options.Rules = None,
     param: options.Params = None,
+    allow: options.Allow = None,
     budget: options.Budget = None,
     key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="Sign with this private key (PEM).")] = None,
     new_key: Annotated[
@@ -34,7 +35,7 @@ def certify(
     from rewarden.output import emit, result_lines
     from rewarden.progress import per_rule, progress
 
-    bound = bind(Asked(spec, reward or (), param or (), rule or ()))
+    bound = bind(Asked(spec, reward or (), param or (), rule or (), allow or ()))
     require_free(out)
     signer = _signer(key, new_key)
     with progress(quiet) as report:
@@ -57,6 +58,7 @@ def check_certificate(
         Path | None, typer.Option("--spec", metavar="SPEC", help="Compile this spec again, and compare the claims.")
     ] = None,
     param: options.Params = None,
+    allow: options.Allow = None,
     public_key: Annotated[
         Path | None, typer.Option("--public-key", metavar="FILE", help="Trust this key (PEM) and no other.")
     ] = None,
@@ -85,6 +87,7 @@ def check_certificate(
         places_of(reward or [f"{name}={place}" for name, place in config.rewards.items()]),
         spec,
         {**config.params, **params_of(param or ())},
+        (*config.allow, *(allow or ())),
         public_key=public_key,
         workers=workers,
         require_light=True,

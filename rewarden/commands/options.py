@@ -24,6 +24,10 @@ Params = Annotated[
     list[str] | None,
     typer.Option("--param", metavar="NAME=VALUE", help="A param's value, such as eps=0.02 or 'v_safe=2 \\[m/s]'."),
 ]
+Allow = Annotated[
+    list[Path] | None,
+    typer.Option("--allow-path", metavar="DIR", help="A folder outside the spec's own that it may use files from."),
+]
 Engine = Annotated[str | None, typer.Option(help="auto, bounds or z3.", show_default="auto")]
 Semantics = Annotated[str | None, typer.Option(help="real or float32.", show_default="real")]
 Budget = Annotated[int | None, typer.Option(help="Boxes that may be examined per rule.")]

@@ -19,6 +19,7 @@ def patch(
     reward: options.Rewards = None,
     rule: options.Rules = None,
     param: options.Params = None,
+    allow: options.Allow = None,
     ring: Annotated[
         str | None, typer.Option(help="Width of the rim, in percent of each feature's range.", show_default="5")
     ] = None,
@@ -38,7 +39,7 @@ def patch(
     from rewarden.progress import per_rule, progress
     from rewarden.results import write_result
 
-    bound = bind(Asked(spec, reward or (), param or (), rule or ()))
+    bound = bind(Asked(spec, reward or (), param or (), rule or (), allow or ()))
     chosen = verify_options(bound.config, {"budget": budget, "timeout": timeout})
     require_free(out)
     with progress(quiet) as report:

@@ -20,6 +20,7 @@ def verify(
     reward: options.Rewards = None,
     rule: options.Rules = None,
     param: options.Params = None,
+    allow: options.Allow = None,
     engine: options.Engine = None,
     semantics: options.Semantics = None,
     budget: options.Budget = None,
@@ -36,7 +37,7 @@ def verify(
     from rewarden.binding import Asked, bind, verify_options
     from rewarden.progress import per_rule, progress
 
-    bound = bind(Asked(spec, reward or (), param or (), rule or ()))
+    bound = bind(Asked(spec, reward or (), param or (), rule or (), allow or ()))
     given = {"engine": engine, "semantics": semantics, "budget": budget, "timeout": timeout}
     chosen = verify_options(bound.config, given)
     _require_free(certificate)
@@ -60,6 +61,7 @@ def falsify(
     reward: options.Rewards = None,
     rule: options.Rules = None,
     param: options.Params = None,
+    allow: options.Allow = None,
     budget: Annotated[int | None, typer.Option(help="Points that may be tried per rule.")] = None,
     timeout: options.Timeout = None,
     json: options.JsonFile = None,
@@ -70,7 +72,7 @@ def falsify(
     from rewarden.binding import Asked, bind, verify_options
     from rewarden.progress import per_rule, progress
 
-    bound = bind(Asked(spec, reward or (), param or (), rule or ()))
+    bound = bind(Asked(spec, reward or (), param or (), rule or (), allow or ()))
     chosen = verify_options(bound.config, {"falsify_budget": budget, "timeout": timeout})
     with progress(quiet) as report:
         told = per_rule(report)
