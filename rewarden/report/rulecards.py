@@ -58,7 +58,7 @@ def verdicts(before: RuleResult | None, after: RuleResult) -> Html:
 
 
 def _head(story: Story, before: RuleResult | None, after: RuleResult) -> Html:
-    info = story.spec.obligation(after.rule).rule
+    info = story.spec.rule(after.rule)
     marks = [tag("span", after.severity, cls="severity"), tag("code", after.rule)]
     if info.requirement:
         marks.append(tag("span", info.requirement, cls="requirement"))
@@ -71,7 +71,7 @@ def _head(story: Story, before: RuleResult | None, after: RuleResult) -> Html:
 
 
 def _source(story: Story, rule: str) -> Html:
-    span = story.spec.obligation(rule).rule.span
+    span = story.spec.rule(rule).span
     lines = excerpt(span)
     body = join((tag("span", tag("i", str(number_)), text(line), cls="line") for number_, line in lines))
     return tag("figure", tag("pre", body), tag("figcaption", f"{span.source.name}, line {lines[0][0]}"), cls="source")
@@ -93,7 +93,7 @@ def excerpt(span: Span) -> list[tuple[int, str]]:
 
 
 def _facts(story: Story, after: RuleResult, before: RuleResult | None) -> Html:
-    info = story.spec.obligation(after.rule).rule
+    info = story.spec.rule(after.rule)
     rows: list[tuple[object, object]] = [("verdict", f"{after.verdict}: {_MEANING[str(after.verdict)]}")]
     rows.append(("because", after.reason))
     if info.because:
