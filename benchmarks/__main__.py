@@ -1,4 +1,4 @@
-"""`python -m benchmarks [start learn bound certificate patch]`: a Markdown table of medians."""
+"""`python -m benchmarks [start learn bound certificate patch lowering penalty sanity]`: a Markdown table of medians."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ import numpy as np
 import torch
 
 import rewarden as rw
+from benchmarks.lowering import lowering
+from benchmarks.penalty import penalty
+from benchmarks.sanity import sanity
 from benchmarks.scene import Scene, driving
 from benchmarks.timing import Row, median_seconds
 from rewarden.certificate.check import check
@@ -113,6 +116,9 @@ SUITES: dict[str, Callable[[Scene], Iterator[Row]]] = {
     "bound": bound,
     "certificate": certificate,
     "patch": patch,
+    "lowering": lowering,
+    "penalty": penalty,
+    "sanity": sanity,
 }
 
 

@@ -54,4 +54,5 @@ EXPLANATIONS: dict[str, str] = {
     "X21": "The module cannot be traced: its forward branches on its input. Export the network to ONNX instead.",
     "X22": "The ONNX model keeps its weights in another file. Save it in one.",
     "X23": "The imported graph computes something else than the network does, by more than rounding explains.",
+    "X30": "The reward is too large to be written as an ONNX network of Gemm and Relu alone.",
 }

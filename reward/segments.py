@@ -31,7 +31,9 @@ INDEX = RecordType(
 
 def demonstrations(table: Table, param: str = "s") -> Demonstrations:
     """A checked table as a learner takes it."""
-    return Demonstrations(RewardRecord(param, table.record_type.unqualified()), table.values, (_source(table, table.name),))
+    return Demonstrations(
+        RewardRecord(param, table.record_type.unqualified()), table.values, (_source(table, table.name),)
+    )
 
 
 def read_demonstrations(path: str | Path, record_type: RecordType, param: str = "s") -> Demonstrations:

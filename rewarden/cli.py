@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from rewarden import __version__, exits
-from rewarden.commands import certificate, demo, learn, lineage, patch, project, spec, verify
+from rewarden.commands import certificate, demo, fmt, learn, lineage, lsp, patch, project, spec, suggest, verify, vnnlib
 from rewarden.spec_lang.errors import CertificateError, RewardenError
 
 # click's base of "this command line makes no sense", wherever the installed typer keeps click
@@ -56,8 +56,11 @@ def _root(
 for _name, _command in (
     ("demo", demo.demo),
     ("init", project.init),
+    ("suggest", suggest.suggest),
     ("check", spec.check),
     ("explain", spec.explain),
+    ("fmt", fmt.fmt),
+    ("lsp", lsp.lsp),
     ("learn", learn.learn),
     ("import", learn.import_network),
     ("inspect", lineage.inspect),
@@ -65,6 +68,9 @@ for _name, _command in (
     ("verify", verify.verify),
     ("falsify", verify.falsify),
     ("patch", patch.patch),
+    ("vnnlib", vnnlib.vnnlib),
+    ("vnnlib-export", vnnlib.vnnlib_export),
+    ("vnnlib-replay", vnnlib.vnnlib_replay),
     ("certify", certificate.certify),
     ("check-certificate", certificate.check_certificate),
 ):

@@ -1,194 +1,170 @@
-"""A starter project: features read off a table or a network, for a person to review.
+"""A starter project: the draft of a table, a network, an artifact or a space as a spec that checks, and its config.
 
-Ranges are what the data show, widened outward to round numbers: a declared range is a promise about what can occur, and
-only the domain's expert can make it.
+Nothing is written before the spec has been parsed, checked and held against the data that it names, so that what stands
+there afterwards passes `rewarden check` as it is.
 """
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, localcontext
-from math import floor, isfinite, log10, prod
+import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rewarden.atomic import write_text
 from rewarden.config import FILE
-from rewarden.spec_lang.errors import ArtifactError, DataError, UsageError
+from rewarden.draft.field import REVIEW, Draft, DraftField, DraftRecord, record_lines, shown
+from rewarden.draft.naming import usable
+from rewarden.spec_lang.errors import UsageError
+from rewarden.spec_lang.format import format_text
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-MOST_CASES = 16  # distinct words up to which a text column is taken for an enum
-TABLES = (".parquet", ".csv", ".jsonl")
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
-_PREFIXES = ("better.", "worse.")  # a table of pairs: both sides have the same features
+_PREFERRED = ("better", "chosen", "preferred", "winner")  # the member of a pair that was preferred, as commonly named
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """Declarations of features, and columns that were passed over, with the reason."""
-
-    lines: tuple[str, ...]
-    passed_over: tuple[str, ...] = ()
-
-
-def write_starter(folder: Path, source: Path | None) -> tuple[Path, ...]:
-    """Write the project; UsageError G05 where one of its files exists, G40 for a source of no known kind."""
-    name = _spec_name(source, folder)
+def write_starter(folder: Path, source: str | Path | None) -> tuple[Path, ...]:
+    """Write the project. UsageError G05 where one of its files exists, G40 for a source of no known kind."""
+    name = spec_name(source, folder)
     spec, config = folder / f"{name}.rwd", folder / FILE
     for file in (spec, config):
         if file.exists():
             raise UsageError("G05", f"{file} exists already", help="rewarden init never overwrites: move it first")
-    draft = Draft(("  x : real in -1 .. 1",)) if source is None else _draft(source)
-    table = source if source is not None and source.suffix in TABLES and not _is_pairs(source) else None
-    write_text(spec, _spec_text(name, draft, source, _relative(table, folder)))
-    write_text(config, f'specs = ["{name}.rwd"]\n\n[rewards]\nR = "reward"\n')
+    draft = draft_of(source)
+    text = spec_text(name, draft, folder)
+    _require_sound(text, spec)
+    write_text(spec, format_text(text, spec.name))
+    write_text(config, _config_text(spec, draft, folder))
     return config, spec
 
 
-def _draft(source: Path) -> Draft:
-    if source.suffix == ".onnx":
-        return _from_network(source)
-    if source.suffix in TABLES:
-        return _from_table(_read(source))
-    raise UsageError("G40", f"{source}: neither a network nor a table", help=f"--from takes .onnx, {', '.join(TABLES)}")
+def draft_of(source: str | Path | None) -> Draft:
+    """What a source shows; imports no more than that kind of source needs."""
+    from rewarden.draft import networks, spaces, tables
+
+    if source is None:
+        note = (f"{REVIEW}: yours to write",)
+        return Draft("nothing yet", (DraftRecord("Step", (DraftField("x", "real in -1 .. 1", note),)),))
+    if spaces.is_space(str(source)):
+        return spaces.from_space(str(source))
+    path = Path(source)
+    if path.suffix.lower() == ".onnx":
+        return networks.from_network(path)
+    if path.suffix.lower() in tables.SUFFIXES:
+        return tables.from_table(path)
+    if path.suffix.lower() == ".rwz" or (path / "manifest.json").is_file():
+        return networks.from_artifact(path)
+    kinds = f"a table ({', '.join(tables.SUFFIXES)}), an .onnx file, an artifact, gym:ENVIRONMENT or module:space"
+    raise UsageError("G40", f"{shown(source)}: nothing that features can be read off", help=f"--from takes {kinds}")
 
 
-# ── tables ─────────────────────────────────────────────────────────────────────────────────────
-def _read(path: Path) -> pa.Table:
-    import pyarrow as pa
-    from pyarrow import csv, json, parquet
-
-    readers = {".parquet": parquet.read_table, ".csv": csv.read_csv, ".jsonl": json.read_json}
-    try:
-        table = readers[path.suffix](path)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError("D02", f"{path}: cannot be read: {error}") from error
-    if table.num_rows == 0:
-        raise DataError("D08", f"{path} has no rows", help="ranges are read off the data: give some")
-    return table
-
-
-def _is_pairs(path: Path) -> bool:
-    return any(name.startswith(_PREFIXES) for name in _read(path).column_names)
-
-
-def _from_table(table: pa.Table) -> Draft:
-    from rewarden.spec_lang.parser import keywords
-
-    columns: dict[str, list[pa.ChunkedArray]] = {}
-    for name in table.column_names:
-        plain = next((name.removeprefix(p) for p in _PREFIXES if name.startswith(p)), name)
-        columns.setdefault(plain, []).append(table.column(name))
-    found, passed = [], []
-    for name, parts in columns.items():
-        if not _NAME.fullmatch(name) or name in keywords():
-            passed.append(f"{name}: not a name that a spec can use; rename the column")
-            continue
-        kind = _kind(parts)
-        if kind is None:
-            passed.append(f"{name}: neither numbers, nor true and false, nor a few words")
+def spec_text(name: str, draft: Draft, folder: Path) -> str:
+    """The spec, for a file in `folder`: data are named where they lie below it."""
+    data = _relative(draft.table, folder)
+    blocks = [
+        [f"spec {name} v1"],
+        [
+            f"# Drafted by `rewarden init`; the features are those of {draft.origin}.",
+            "# A range is a promise: every proof is about all records in it. Go through the ranges and through what is",
+            f"# marked {REVIEW}, and add units, as in `real [m/s] in 0 .. 40`.",
+        ],
+        *(record_lines(record) for record in draft.records),
+    ]
+    if draft.remarks:
+        blocks.append([f"# {remark}" for remark in draft.remarks])
+    params = ", ".join(f"{param}: {kind}" for param, kind in draft.params)
+    declarations = [f"reward R({params})"]
+    if draft.table is not None:
+        kind = draft.records[0].name
+        members = ", ".join(f"{member}: {kind}" for member in draft.members)
+        rows = f"logs: {kind}" if draft.members == ("",) else f"{_several(draft)}: ({members})"
+        if data is None:
+            declarations.append(
+                f"# A spec reads data from its own folder and below: move {draft.table.name} there, then"
+            )
+            declarations.append(f'# data {rows} from "{draft.table.name}"')
         else:
-            found.append((name, kind))
-    if not found:
-        raise DataError("D18", "no column can be a feature", help="a feature is a number, a bool or one of a few words")
-    width = max(len(name) for name, _ in found)
-    return Draft(tuple(f"  {name.ljust(width)} : {kind}" for name, kind in found), tuple(passed))
+            declarations.append(f'data {rows} from "{data}"')
+    blocks += [declarations, _rule(draft, data is not None), _next_steps(draft, f"{name}.rwd")]
+    return "\n\n".join("\n".join(block) for block in blocks) + "\n"
 
 
-def _kind(parts: Iterable[pa.ChunkedArray]) -> str | None:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from rewarden.spec_lang.parser import keywords
-
-    parts = list(parts)
-    kind = parts[0].type
-    if pa.types.is_boolean(kind):
-        return "bool"
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind):
-        words = sorted({str(value) for part in parts for value in pc.unique(part).to_pylist() if value is not None})
-        few = 0 < len(words) <= MOST_CASES and all(_NAME.fullmatch(word) and word not in keywords() for word in words)
-        return "enum {" + ", ".join(words) + "}" if few else None
-    if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-        return None
-    ends = [pc.min_max(part).as_py() for part in parts]
-    lows, highs = [e["min"] for e in ends], [e["max"] for e in ends]
-    if any(v is None or not isfinite(v) for v in (*lows, *highs)):
-        return None
-    lo, hi = widened(float(min(lows)), float(max(highs)))
-    return f"{'int' if pa.types.is_integer(kind) else 'real'} in {lo} .. {hi}"
+def _several(draft: Draft) -> str:
+    """What rows of several records are called: preferences, or moves from one record to the next."""
+    return "prefs" if draft.members[0] in _PREFERRED else "moves"
 
 
-def widened(lo: float, hi: float) -> tuple[str, str]:
-    """Decimal numbers outside of lo and hi, rounded outward to two significant digits of their distance."""
-    width = hi - lo or abs(hi) or 1.0
-    unit = Decimal(1).scaleb(max(floor(log10(width)) - 1, -300))
-    with localcontext() as context:
-        context.prec = 700  # every binary64 number is exact in it
-        low = (Decimal(lo) / unit).to_integral_value(ROUND_FLOOR)
-        high = (Decimal(hi) / unit).to_integral_value(ROUND_CEILING)
-        return f"{low * unit:f}", f"{max(high, low + 1) * unit:f}"
+def _rule(draft: Draft, data: bool) -> list[str]:
+    """One rule to begin with, that says something true of most rewards."""
+    records = ", ".join(f"{param}: {kind}" for param, kind in draft.params)
+    call = f"R({', '.join(param for param, _ in draft.params)})"
+    if data and draft.members == ("",):
+        title, quantifier, claim = (
+            "Nothing is worth more than the best that was recorded.",
+            None,
+            f"{call} <= max(R(logs))",
+        )
+    elif data and draft.members[0] in _PREFERRED:
+        better, worse = draft.members[:2]
+        title, quantifier = "The reward agrees with most recorded preferences.", "forall p in prefs"
+        claim = f"share(R(p.{better}) > R(p.{worse})) >= 0.6"
+    elif draft.identified != "exact" and len(draft.params) == 1:
+        # The level of such a reward means nothing, differences do.
+        title, quantifier = "No two moments are worlds apart.", f"forall a, b: {draft.params[0][1]}"
+        claim = "|R(a) - R(b)| <= 100"
+    else:
+        title, quantifier, claim = "The reward stays within bounds.", None, f"|{call}| <= 100"
+    return [f"--- {title}", "should first_rule:", f"  {quantifier or f'forall {records}'}", f"  expect {claim}"]
 
 
-# ── networks ───────────────────────────────────────────────────────────────────────────────────
-def _from_network(path: Path) -> Draft:
-    count = _input_width(path)
-    width = len(f"x{count - 1}")
-    return Draft(tuple(f"  {f'x{k}'.ljust(width)} : real in -1 .. 1" for k in range(count)))
+def _next_steps(draft: Draft, spec: str) -> list[str]:
+    steps = [f"review this file, then `rewarden check {spec}`"]
+    if draft.artifact is None:
+        steps.append(
+            "rules are verified about an artifact: `rewarden learn CONFIG -o reward` makes one of data, "
+            f"`rewarden import NET.onnx --features {spec} -o reward` one of a network"
+        )
+    steps.append(
+        f"`rewarden suggest {spec} --reward ARTIFACT -o suggested.rwd` drafts more rules, each with how well it holds"
+    )
+    steps.append("`rewarden verify` proves each rule or shows the record that breaks it")
+    lines = ["# Next:"]
+    for number, step in enumerate(steps, start=1):
+        lines += textwrap.wrap(step, 106, initial_indent=f"# {number}. ", subsequent_indent="#    ")
+    return lines
 
 
-def _input_width(path: Path) -> int:
-    """Columns of the network's inputs, batch axis aside."""
-    import onnx
-
-    try:
-        graph = onnx.load(str(path), load_external_data=False).graph
-    except Exception as error:  # protobuf's own errors share no base class
-        raise ArtifactError("A30", f"{path}: not an ONNX file", help="name a network exported to ONNX") from error
-    weights = {tensor.name for tensor in graph.initializer}
-    inputs = [value.type.tensor_type.shape.dim for value in graph.input if value.name not in weights]
-    return sum(prod(d.dim_value for d in (dims[1:] if len(dims) > 1 else dims)) for dims in inputs)
+def _config_text(spec: Path, draft: Draft, folder: Path) -> str:
+    if draft.artifact is None:
+        place, note = "reward", "  # make it with `rewarden learn` or `rewarden import`"
+    else:
+        place, note = Path(os.path.relpath(draft.artifact, folder)).as_posix(), ""
+    quoted = place.replace("\\", "\\\\").replace('"', '\\"')
+    lines = ["# What rewarden's commands read when they are given no arguments.", f'specs = ["{spec.name}"]']
+    return "\n".join([*lines, "", "[rewards]", f'R = "{quoted}"{note}', ""])
 
 
-# ── text ───────────────────────────────────────────────────────────────────────────────────────
-def _spec_name(source: Path | None, folder: Path) -> str:
-    raw = source.stem if source is not None else folder.resolve().name
+def _require_sound(text: str, place: Path) -> None:
+    """The spec parses, checks, and every row of its data fits: an error before anything is written."""
+    from rewarden.spec_lang import parse_spec
+
+    spec = parse_spec(text, place.name, base=place.parent)
+    for data, declaration in spec.data.items():
+        for member, _ in declaration.members:
+            spec.table(data, member).require_rows()
+
+
+def spec_name(source: str | Path | None, folder: Path) -> str:
+    """A name for the spec, after its source or its folder."""
+    raw = folder.resolve().name if source is None else Path(str(source).rpartition(":")[2]).stem
     name = re.sub(r"[^A-Za-z0-9_]+", "_", raw).strip("_").lower()
-    return name if _NAME.fullmatch(name) else "rules"
+    return name if usable(name) else "rules"
 
 
 def _relative(table: Path | None, folder: Path) -> str | None:
-    """The table as the spec names it: specs read data from their own folder only."""
+    """The table as the spec names it, where the spec may read it."""
     if table is None:
         return None
     try:
-        return table.resolve().relative_to(folder.resolve()).as_posix()
+        place = table.resolve().relative_to(folder.resolve()).as_posix()
     except ValueError:
         return None
-
-
-def _spec_text(name: str, draft: Draft, source: Path | None, data: str | None) -> str:
-    origin = f"as {source.name} has them" if source is not None else "yours to write"
-    lines = [
-        f"spec {name} v1",
-        "",
-        f"# To review: the features are {origin}. A range is a promise about what can occur; units are",
-        "# worth adding: `real [m/s] in 0 .. 40`.",
-        "features Step {",
-        *draft.lines,
-        "}",
-        *(f"# left out: {reason}" for reason in draft.passed_over),
-        "",
-        "reward R(s: Step)",
-    ]
-    if data is not None:
-        lines += [f'data rows: Step from "{data}"']
-        rule = ["--- Nothing is worth more than the best that was recorded.", "should no_better_than_seen:"]
-        rule += ["  forall s: Step", "  expect R(s) <= max(R(rows))"]
-    else:
-        rule = ["--- The reward stays within bounds.", "should bounded:", "  forall s: Step", "  expect |R(s)| <= 10"]
-    return "\n".join([*lines, "", *rule, ""])
+    return None if any(mark in place for mark in '"\\\n') else place

@@ -18,7 +18,7 @@ from rewarden.spec_lang.check import Checker
 from rewarden.spec_lang.check_rules import check
 from rewarden.spec_lang.errors import Diagnostic, SpecError
 from rewarden.spec_lang.examples import Example, lower_examples
-from rewarden.spec_lang.findings import Findings
+from rewarden.spec_lang.findings import Enough, Findings
 from rewarden.spec_lang.forms import TooLarge
 from rewarden.spec_lang.lower import Lowered, lower_assumptions, lower_rule
 from rewarden.spec_lang.obligation import Formula
@@ -86,7 +86,22 @@ def analyse_tree(
 ) -> Analysis:
     """As `analyse`, for a tree at hand (an editor has the part of a broken text that could be read)."""
     findings = Findings()
-    folders = Folders(base, allow)
+    try:
+        return _passes(source, tree, findings, params, Folders(base, allow), read, path)
+    except Enough:
+        return Analysis(source, tree, diagnostics=findings.sorted())
+
+
+def _passes(
+    source: Source,
+    tree: syntax.SpecFile,
+    findings: Findings,
+    params: Mapping[str, object],
+    folders: Folders,
+    read: ReadFile,
+    path: Path | None,
+) -> Analysis:
+    """Enough, where the findings are."""
     expanded = expand(tree, folders, findings, read, None if path is None else path.resolve())
     if not findings.only(("L06",)):
         return Analysis(source, tree, diagnostics=findings.sorted())

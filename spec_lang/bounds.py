@@ -58,7 +58,8 @@ def interval(term: Term, ranges: Ranges) -> Interval:
             return _all(min, los), _any(min, his)
         case Max(terms=terms):
             los, his = zip(*(interval(t, ranges) for t in terms), strict=True)
-            return _any(max, los), _all(max, his)
+            lo = _any(max, los)
+            return (max(lo or ZERO, ZERO) if _magnitude(terms) else lo), _all(max, his)
         case Ite(then=then, otherwise=otherwise):
             los, his = zip(interval(then, ranges), interval(otherwise, ranges), strict=True)
             return _all(min, los), _all(max, his)
@@ -67,6 +68,14 @@ def interval(term: Term, ranges: Ranges) -> Interval:
             return _root(max(lo or ZERO, ZERO), 0), None if hi is None else _root(max(hi, ZERO), 1)
         case _:
             return None, None
+
+
+def _magnitude(terms: Sequence[Term]) -> bool:
+    """Is it |t|, or the largest of several: does it begin with a term and its opposite?"""
+    if len(terms) < 2:
+        return False
+    both = combine([(form_of(terms[0]), ONE), (form_of(terms[1]), ONE)])
+    return both.is_constant and both.constant == 0
 
 
 def of_form(form: Form, ranges: Ranges) -> Interval:

@@ -1,9 +1,9 @@
 """Every code that this room's errors carry, each with one paragraph for the person who meets it.
 
-A spec's diagnostics: P the text, N names, T types, U units, L what a rule means. D data; B what a reward is bound to;
-X what has no exact form; C a certificate; G how something was called. A code means one thing, in whatever room it is
-raised; the table of the leftmost of them explains it (`reward`, `verifier`, `editor` and the application have tables
-of their own). Codes are stable: a code is never used again for something else.
+A spec's diagnostics: P the text, N names, T types, U units, L what a rule means, S the spec as a whole. D data; B what
+a reward is bound to; X what has no exact form; C a certificate; G how something was called. A code means one thing, in
+whatever room it is raised; the table of the leftmost of them explains it (`reward`, `verifier`, `editor` and the
+application have tables of their own). Codes are stable: a code is never used again for something else.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ EXPLANATIONS: dict[str, str] = {
     "N08": "A definition or a parameter refers to itself, directly or by way of others. Specs have no recursion.",
     "N09": "A parameter was set from outside that the spec does not declare.",
     "N10": "A record of a rule or a definition has the name of a declaration, which would hide it.",
+    "N11": "An example is of a rule that the spec does not have.",
     "T01": "An expression has one type and its place needs another.",
     "T02": "A number needs a closed, finite range: proofs are about all values in it.",
     "T03": "A range whose lower end is above its upper end, or a range where none belongs.",
@@ -47,6 +48,18 @@ EXPLANATIONS: dict[str, str] = {
     "T13": "An `int` feature was given a value that need not be a whole number.",
     "T14": "The quantifier does not fit: `varying` takes two records of one type, `near` one record of "
     "the data's type.",
+    "T15": "The variable of a trace or cycle stands for a whole sequence of records. first(t) and last(t) are records; "
+    "inside sum, always and eventually the variable stands for each record, or move, in turn.",
+    "T16": "A sum runs over the records of a trace, or over the moves from one record to the next where it speaks of a "
+    "function of two records; not over both at once, since there is one move less than there are records.",
+    "T17": "The words sum, first, last, always, eventually and discount speak of a trace or cycle; eventually needs a "
+    "trace of exactly n steps, since a shorter one might not get there.",
+    "T18": "A rule about a cycle speaks of loops of every length, so it has one form: a premise that holds for all "
+    "records (always), and one sum over the loop compared with 0.",
+    "T19": "A share is a statement about all rows together: it is the whole conclusion of a rule over data, compared "
+    "with a constant.",
+    "T20": "A confidence is that of a share over data.",
+    "T21": "An example gives constants for features of the records that its rule quantifies over.",
     "U01": "A unit that Rewarden does not know.",
     "U02": "Two quantities of different kinds were compared, added or assigned.",
     "U03": "There is no exact rational factor between two units, as between degrees and radians. Rewarden never rounds "
@@ -58,9 +71,51 @@ EXPLANATIONS: dict[str, str] = {
     "missing condition to `given`.",
     "L02": "A divisor whose value could be 0 somewhere in the declared ranges.",
     "L03": "`beyond` needs a region made of linear comparisons and discrete conditions.",
-    "L04": "Part of the language that this version reads but cannot check yet.",
     "L05": "The rule becomes too large when its definitions are written out.",
     "L06": "The data that a rule ranges over does not fit its declaration, or lies outside the spec's folder.",
+    "L07": "A file named by `use` that cannot be read, or has errors of its own.",
+    "L08": "Spec files that use each other in a circle have no order in which to read them.",
+    "L09": "A spec uses files in its own folder and below it. Others are refused unless their folder is allowed, so "
+    "that a spec from elsewhere cannot read what it likes.",
+    "L10": "A spec uses at most a fixed number of files, directly or by way of others.",
+    "S01": "No record satisfies the premise of a rule, whatever the reward: it is proved that its clauses, with the "
+    "ranges and assumptions of its records, exclude each other. Such a rule is true of every reward.",
+    "S02": "Whether any record satisfies the premise could not be decided within the budget, as with products of many "
+    "features. Nothing is wrong as far as is known.",
+    "S03": "It is proved that no reward satisfies these must rules together. They are as few as possible, and the "
+    "situation in which they collide is told: the records, and what each rule asks there.",
+    "S04": "It is proved that no reward satisfies this must rule: at the records told, it contradicts itself.",
+    "S05": "The rule follows from the others named: wherever it applies, they forbid what it forbids. A must rule is "
+    "only said to follow from must rules. All rules reported so can be left out together.",
+    "S06": "Features that no rule and no assumption of the spec reads, in a record type of which others are read. Rules "
+    "hold for all their values, which may be what was meant.",
+    "S07": "A declaration that nothing in the file uses.",
+    "S08": "The assumptions and ranges of a record type exclude each other, so that no record of it can exist.",
+    "S09": "An example of a rule fails. `covers` says that the premise holds, and `ignores` that it fails, for every "
+    "completion of the record given; the message shows a completion that is otherwise.",
+    "S10": "No record is like this example: what it gives contradicts the assumptions. So it tests nothing.",
+    "S11": "Whether an example holds could not be decided within the budget.",
+    "S12": "The rule compares a reward with a fixed number. Where the reward is only known up to an added constant, as "
+    "one learned from preferences is, such a constant could change whether the rule holds.",
+    "S13": "The rule compares rewards with a fixed tolerance. Where the reward is only known up to a positive factor, "
+    "such a factor could change whether the rule holds.",
+    "S14": "The search for must rules that contradict each other used up its budget without finding any, and no simple "
+    "reward was found that satisfies all of them. Either may still be there.",
+    "S15": "Every reward satisfies the rule. Its conclusion is true of all records for which its premise holds.",
+    "S16": "Whether rules follow from others could not be decided within the budget.",
+    "S20": "Comparing specs: NEW accepts rewards that OLD's rule refuses, or it is not excluded that it does. The "
+    "situation shows one of them.",
+    "S21": "Comparing specs: a rule of OLD has no counterpart in NEW, by name, text, id, title or meaning.",
+    "S22": "Comparing specs: the two rules accept different rewards, and neither accepts all that the other does.",
+    "S23": "Comparing specs: how two rules, or two record types, relate could not be decided, for the reason told.",
+    "S24": "Comparing specs: a must rule of OLD is a should rule of NEW, so that it only warns.",
+    "S25": "Comparing specs: NEW's ranges, cases or assumptions admit records that OLD's exclude, so that its rules "
+    "speak of more.",
+    "S26": "Comparing specs: NEW's ranges, cases or assumptions exclude records that OLD's admit, so that its rules "
+    "speak of less.",
+    "S27": "Comparing specs: a data set holds other rows, is gone, or could not be read for comparison.",
+    "S28": "Comparing specs: a parameter has another value, by its declaration or from outside.",
+    "S29": "Comparing specs: an example of OLD, which tested it, is not in NEW.",
     "D01": "There is no data file of that name at the place that the message names.",
     "D02": "A data file that cannot be read as what its suffix says: Parquet, CSV, NPZ or JSON lines.",
     "D03": "The columns of a table are not those of the record type: one is missing, or it is unclear which is which.",
@@ -83,6 +138,9 @@ EXPLANATIONS: dict[str, str] = {
     "B21": "A constant taken from data, such as a percentile of a reward, has no value before its reward is bound.",
     "B22": "The penalty needs a function for each reward that the rule speaks of.",
     "B23": "The function given for a reward returned another shape than one finite number per record.",
+    "B24": "A penalty of a reward that the spec does not declare, or where no rule is about the rewards given.",
+    "B25": "Points or rows given to a penalty that are not those of the rule: other columns, names or units, a number "
+    "that is not finite, or points of a rule about a share of rows, which has none of its own.",
     "X01": "The product of two quantities that both vary: proofs are about pieces that are affine.",
     "X02": "A square root has no exact affine form. linf and l1 norms have one.",
     "X03": "The rule's alternatives, multiplied out, are too many. Split it.",
@@ -90,6 +148,10 @@ EXPLANATIONS: dict[str, str] = {
     "X05": "A quotient whose divisor varies. Multiply both sides by it.",
     "X06": "An expression that speaks of a reward was evaluated where only features have values.",
     "X07": "An exact value was asked of an irrational number, or of one that cannot be told from it.",
+    "X08": "A rule about traces of several lengths, or about cycles, is not one question but one for every length.",
+    "X09": "The rule cannot be written as an SMT-LIB script: it is about a share of rows, or a reward is too large.",
+    "X40": "A rule about the rows of a data set is decided by judging every row exactly. It has no form as a claim about "
+    "boxes, which is what proofs are about, so it is left out of certificates.",
     "C20": "The certificate's claims are not of the documented form.",
     "G20": "The spec file cannot be read.",
     "G21": "The spec has no rule of that name.",

@@ -17,6 +17,7 @@ underlined. Text from the file is shown with control characters replaced: a spec
 from __future__ import annotations
 
 from difflib import get_close_matches
+from heapq import nsmallest
 from typing import TYPE_CHECKING
 
 from rewarden.spec_lang.source import Span
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 WINDOW = 160
 """Characters of a source line that are shown; longer lines are cut around the underlines."""
+_LONGEST, _COMPARED = 80, 200  # characters, and names of the nearest lengths, that "did you mean" looks at
 
 
 def render(diagnostic: Diagnostic) -> str:
@@ -64,7 +66,10 @@ def printable(text: str) -> str:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """`did you mean speed?`, or None when nothing known is close."""
-    close = get_close_matches(name, sorted(set(known)), n=1, cutoff=0.6)
+    if len(name) > _LONGEST:
+        return None
+    near = nsmallest(_COMPARED, {k for k in known if len(k) <= _LONGEST}, key=lambda k: (abs(len(k) - len(name)), k))
+    close = get_close_matches(name, sorted(near), n=1, cutoff=0.6)
     return f"did you mean {close[0]}?" if close else None
 
 

@@ -7,10 +7,16 @@ from rewarden.spec_lang.errors import Diagnostic, Label
 from rewarden.spec_lang.source import Span
 
 
+class Enough(Exception):
+    """There are as many findings as are ever shown: looking on is of no use to anyone."""
+
+
 class Findings:
     """Mutable. A finding at the same place with the same code and message counts once."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int | None = limits.FINDINGS) -> None:
+        """`limit`: how many are enough (Enough is raised); None: there is no end."""
+        self._limit = limit
         self._found: dict[tuple[str, str, int, str], Diagnostic] = {}
 
     def add(
@@ -25,6 +31,8 @@ class Findings:
         labels = (Label(where),) if isinstance(where, Span) else where
         key = (code, labels[0].span.source.name, labels[0].span.start, message)
         self._found.setdefault(key, Diagnostic(code, message, labels, related, help))
+        if self._limit is not None and len(self._found) >= self._limit:
+            raise Enough
 
     def __len__(self) -> int:
         return len(self._found)

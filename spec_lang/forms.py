@@ -20,16 +20,22 @@ MAX_BITS = 8_000
 """Size of an exact number; beyond it a spec is refused rather than left to fill the memory."""
 
 
+MAX_DEPTH = 100
+"""Terms inside terms. A chain of factors is flat in the text and deep as a term; recursive passes walk terms."""
+
+
 class TooLarge(Exception):
     """An exact number, or a rule written out, that grew past its limit."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Form:
-    """constant + Σ parts[leaf]·leaf; no zero coefficients; insertion order is the order of the text."""
+    """constant + Σ parts[leaf]·leaf; no zero coefficients; insertion order is the order of the text. `depth` is that
+    of its leaves, where they were made here."""
 
     constant: Fraction
     parts: dict[Term, Fraction]
+    depth: int = 0
 
     @property
     def is_constant(self) -> bool:
@@ -48,7 +54,7 @@ class Form:
         return combine([(self, by)])
 
     def shifted(self, by: Fraction) -> Form:
-        return Form(_bounded(self.constant + by), self.parts)
+        return Form(_bounded(self.constant + by), self.parts, self.depth)
 
     def term(self) -> Term:
         """The same as a term: `Var`, `Product(Const, leaf)`, or a `Sum` with the constant last."""
@@ -62,8 +68,12 @@ def constant(value: Fraction | int) -> Form:
     return Form(_bounded(Fraction(value)), {})
 
 
-def leaf(term: Term) -> Form:
-    return Form(ZERO, {term: ONE})
+def leaf(term: Term, *inner: Form) -> Form:
+    """A term as a form; `inner` are the forms that it was made of. TooLarge."""
+    depth = 1 + max((form.depth for form in inner), default=0)
+    if depth > MAX_DEPTH:
+        raise TooLarge("the factors and cases of this expression are nested too deeply")
+    return Form(ZERO, {term: ONE}, depth)
 
 
 def variable(index: int) -> Form:
@@ -73,12 +83,14 @@ def variable(index: int) -> Form:
 def combine(summands: Iterable[tuple[Form, Fraction]]) -> Form:
     """Σ factor·form."""
     total = ZERO
+    depth = 0
     parts: dict[Term, Fraction] = {}
     for form, factor in summands:
         total += factor * form.constant
+        depth = max(depth, form.depth)
         for term, coefficient in form.parts.items():
             parts[term] = _bounded(parts.get(term, ZERO) + factor * coefficient)
-    return Form(_bounded(total), {t: c for t, c in parts.items() if c})
+    return Form(_bounded(total), {t: c for t, c in parts.items() if c}, depth)
 
 
 def form_of(term: Term) -> Form:
@@ -99,14 +111,14 @@ def product(a: Form, b: Form) -> Form:
         return b.scaled(a.constant)
     if b.is_constant:
         return a.scaled(b.constant)
-    return leaf(Product(a.term(), b.term()))
+    return leaf(Product(a.term(), b.term()), a, b)
 
 
 def quotient(a: Form, b: Form) -> Form:
     """a / b; the caller has shown that b is never 0."""
     if b.is_constant:
         return a.scaled(ONE / b.constant)
-    return leaf(Quotient(a.term(), b.term()))
+    return leaf(Quotient(a.term(), b.term()), a, b)
 
 
 def extremum(kind: type[Min] | type[Max], forms: list[Form]) -> Form:
@@ -115,7 +127,7 @@ def extremum(kind: type[Min] | type[Max], forms: list[Form]) -> Form:
     if all(f.is_constant for f in forms):
         values = [f.constant for f in forms]
         return constant(min(values) if kind is Min else max(values))
-    return leaf(kind(tuple(f.term() for f in forms)))
+    return leaf(kind(tuple(f.term() for f in forms)), *forms)
 
 
 def absolute(a: Form) -> Form:
@@ -128,7 +140,7 @@ def square_root(a: Form) -> Form:
         p, q = a.constant.numerator, a.constant.denominator
         if isqrt(p) ** 2 == p and isqrt(q) ** 2 == q:
             return constant(Fraction(isqrt(p), isqrt(q)))
-    return leaf(Sqrt(a.term()))
+    return leaf(Sqrt(a.term()), a)
 
 
 def _bounded(value: Fraction) -> Fraction:

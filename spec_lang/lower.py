@@ -17,7 +17,7 @@ from rewarden.spec_lang import forms, limits, syntax
 from rewarden.spec_lang.check_rules import share_of
 from rewarden.spec_lang.errors import SpecError, Unsupported
 from rewarden.spec_lang.features import RecordType
-from rewarden.spec_lang.findings import Findings
+from rewarden.spec_lang.findings import Enough, Findings
 from rewarden.spec_lang.forms import ONE, TooLarge, combine
 from rewarden.spec_lang.formulas import atom, conjunction
 from rewarden.spec_lang.lower_expressions import Lowering
@@ -127,7 +127,10 @@ def _lower_steps(rule: syntax.RuleDecl, context: Context, info: RuleInfo) -> Low
     def unroll(length: int) -> Obligation:
         if length not in done:
             findings = Findings()
-            found = _guarded(rule, findings, lambda: made(length, findings))
+            try:
+                found = _guarded(rule, findings, lambda: made(length, findings))
+            except Enough:
+                found = None
             if found is None or len(findings):
                 raise SpecError(findings.sorted())
             done[length] = found

@@ -253,7 +253,7 @@ class Lowering:
 def _choice(condition: Formula, then: Form, otherwise: Form) -> Form:
     if then.is_constant and otherwise.is_constant and then.constant == otherwise.constant:
         return then
-    return forms.leaf(Ite(condition, then.term(), otherwise.term()))
+    return forms.leaf(Ite(condition, then.term(), otherwise.term()), then, otherwise)
 
 
 def _numbers(op: syntax.CompareOp, left: Form, right: Form, origin: Span) -> Formula:

@@ -24,7 +24,8 @@ def applied(lowering: Lowering, expr: syntax.Apply, names: Names) -> Value:
     if name in symbols.rewards:
         arguments = _records(lowering, expr, names)
         lowering.context.spend(sum(len(a.columns) for a in arguments))
-        return forms.leaf(Call(name, tuple(c.term() for a in arguments for c in a.columns)))
+        columns = [c for a in arguments for c in a.columns]
+        return forms.leaf(Call(name, tuple(c.term() for c in columns)), *columns)
     if name in symbols.definitions:
         definition = symbols.definitions[name]
         given = _records(lowering, expr, names)

@@ -19,7 +19,7 @@ from rewarden.spec_lang.errors import Diagnostic, Label, SpecError
 from rewarden.spec_lang.source import Source, Span
 from rewarden.spec_lang.tree_builder import TreeBuilder
 
-_ITEM_LINE = re.compile(
+ITEM_LINE = re.compile(
     r"^(features|assume|reward|data|param|let|region|relation|use|example|must|should)\b", re.MULTILINE
 )
 _OPERATORS = {"PLUS", "MINUS", "STAR", "SLASH", "LT", "LE", "GT", "GE", "EQ", "NE", "AND", "OR", "IMPLIES"}
@@ -73,9 +73,23 @@ def decode(raw: bytes, name: str) -> Source:
 
 def parse(source: Source) -> syntax.SpecFile:
     """The syntax tree of a spec; SpecError with all P diagnostics."""
-    if len(source.text.encode("utf-8", errors="surrogatepass")) > limits.TEXT_BYTES:
-        raise _too_large(source)
-    _check_brackets(source)
+    tree, errors = parse_partial(source)
+    if errors:
+        raise SpecError(errors)
+    assert tree is not None, "a text without errors has a tree"
+    return tree
+
+
+def parse_partial(source: Source) -> tuple[syntax.SpecFile | None, tuple[Diagnostic, ...]]:
+    """The items that can be read, beside the P diagnostics in source order (an editor's text is mostly broken).
+
+    None where nothing can be relied on: a text that is too large or nested too deeply, or without its first line.
+    """
+    try:
+        _check_size(source)
+        _check_brackets(source)
+    except SpecError as error:
+        return None, error.diagnostics
     text = source.text
     errors: list[Diagnostic] = []
     while True:
@@ -83,18 +97,20 @@ def parse(source: Source) -> syntax.SpecFile:
             tree = grammar().parse(text)
             break
         except UnexpectedInput as error:
-            errors.append(_explain(error, source))
-            following = _blank_item(text, error)
+            early = _next_item(text, error)
+            errors.append(_explain(error, source) if early is None else _too_early(text, early, source))
+            following = _blank_item(text, error, early)
             if following is None or len(errors) >= limits.SYNTAX_ERRORS:
-                raise SpecError(tuple(errors)) from None
+                return None, tuple(errors)
             text = following
     builder = TreeBuilder(source, keywords())
     result = builder.build(tree)
-    if errors or builder.errors:
-        found = errors + builder.errors
-        raise SpecError(tuple(sorted(found, key=lambda d: d.labels[0].span.start)))
-    _check_depth(result)
-    return result
+    found = tuple(sorted(errors + builder.errors, key=lambda d: d.labels[0].span.start))
+    try:
+        _check_depth(result)
+    except SpecError as error:
+        return None, found or error.diagnostics
+    return result, found
 
 
 def parse_expression(source: Source) -> syntax.Expr:
@@ -125,6 +141,17 @@ def _shifted(diagnostic: Diagnostic, source: Source, by: int) -> Diagnostic:
         Label(_at(source, max(0, d.span.start - by), max(0, d.span.end - by)), d.text) for d in diagnostic.labels
     )
     return Diagnostic(diagnostic.code, diagnostic.message, labels, diagnostic.related, diagnostic.help)
+
+
+def _check_size(source: Source) -> None:
+    try:
+        size = len(source.text.encode("utf-8"))
+    except UnicodeEncodeError as error:
+        label = Label(_at(source, error.start, error.start + 1))
+        message = "half of a surrogate pair is no character"
+        raise SpecError((Diagnostic("P08", message, (label,), help="save the file as UTF-8"),)) from None
+    if size > limits.TEXT_BYTES:
+        raise _too_large(source)
 
 
 def _too_large(source: Source) -> SpecError:
@@ -197,7 +224,7 @@ def _expected(accepts: set[str] | None) -> str:
         names -= _ITEMS | _ITEMS_TOO
         words.append("a declaration or a rule")
     if len(names & _OPERATORS) > 3:
-        names -= _OPERATORS | {"DOT", "LSQB", "WITH"}
+        names -= _OPERATORS | {"DOT", "LSQB", "WITH", "LPAR"}
         words.append("an operator")
     spelled = {t.name: t.pattern for t in grammar().terminals}
     for name in sorted(names):
@@ -235,12 +262,42 @@ def _character_advice(character: str) -> str | None:
     return None
 
 
-def _blank_item(text: str, error: UnexpectedInput) -> str | None:
-    """The text without the item in which the error lies, same length; None where nothing is left to read."""
+def _next_item(text: str, error: UnexpectedInput) -> int | None:
+    """Where an item starts that the parser met before the one above it was finished.
+
+    Its first word may have been taken for a name, where a name could stand: then the word after it is the error.
+    """
+    if not isinstance(error, UnexpectedToken) or error.token.type == "$END" or error.accepts == {"SPEC"}:
+        return None
+    starts = {m.start() for m in ITEM_LINE.finditer(text)}
+    last = error.token_history[-1] if error.token_history else None
+    words = [error.token] if last is None or last.type != "NAME" else [last, error.token]
+    return next((word.start_pos for word in words if word.start_pos in starts), None)
+
+
+def _too_early(text: str, start: int, source: Source) -> Diagnostic:
+    """The item above `start` is not finished; said at its last token."""
+    above = max((m.start() for m in ITEM_LINE.finditer(text, 0, start)), default=0)
+    before = grammar().parse_interactive(("spec _ v1 " if above else "") + text[above:start])
+    before.exhaust_lexer()
+    found = re.finditer(r"(?<![^\n])---[^\n]*|#[^\n]*|(\"[^\"\n]*\"|[A-Za-z0-9_]+|\S)", text[above:start])
+    ends = [(above + m.start(1), above + m.end(1)) for m in found if m[1]]
+    label = Label(_at(source, *(ends[-1] if ends else (start, start))))
+    expected = _expected(before.accepts())  # type: ignore[no-untyped-call]
+    return Diagnostic("P01", f"this ends too early: expected {expected}", (label,))
+
+
+def _blank_item(text: str, error: UnexpectedInput, early: int | None) -> str | None:
+    """The text without the item in which the error lies, same length; None where nothing is left to read.
+
+    Where the item that starts at `early` came too early, the one above it is the item with the error.
+    """
     position = getattr(error, "pos_in_stream", None)
+    if early is not None:
+        position = early - 1
     if position is None or position < 0:
         position = len(text)
-    starts = [m.start() for m in _ITEM_LINE.finditer(text)]
+    starts = [m.start() for m in ITEM_LINE.finditer(text)]
     before = [s for s in starts if s <= position]
     after = [s for s in starts if s > position]
     if not before or getattr(error, "accepts", None) == {"SPEC"}:

@@ -1,43 +1,58 @@
 """Points at which to look: uniform in an obligation's boxes, with discrete parts right and the premise exactly true.
 
-Random points seldom satisfy a narrow premise, so those that fail are nudged: for a failing atom one variable is moved
-to where the atom holds, a few times over. Whatever the nudging does, a point is kept only if the exact evaluator says
-that structure, assumptions and premise hold there. This is search, not proof: it may find too few points, or none.
+Random points seldom satisfy a narrow premise, so those that fail are moved: points near a data row towards it, single
+variables to where a failing atom holds, the records of a pair or a trace towards each other, and at last all towards
+points that were found. Whatever the moving does, a point is kept only if the exact evaluator says that structure,
+assumptions and premise hold there. This is search, not proof: it may find too few points, or none.
+
+A rule over the rows of data has those rows for points, each at most once.
 """
 
 from __future__ import annotations
 
-from fractions import Fraction
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rewarden.spec_lang.evaluate import truth_of_rows
-from rewarden.spec_lang.obligation import (
-    And,
-    Atom,
-    Call,
-    Const,
-    Formula,
-    Ite,
-    Max,
-    Min,
-    Obligation,
-    Or,
-    Product,
-    Quotient,
-    Sqrt,
-    Statistic,
-    Sum,
-    Term,
-    Var,
-)
-
-Rows = NDArray[np.float64]
+from rewarden.spec_lang.formulas import conjunction
+from rewarden.spec_lang.obligation import TRUE, And, Atom, Formula, Obligation, Or
+from rewarden.spec_lang.row_truth import Mask, Rows
+from rewarden.spec_lang.sampling_boxes import box_of, narrow
+from rewarden.spec_lang.sampling_boxes import inward as inward
+from rewarden.spec_lang.sampling_moves import Moves, Plan, towards
+from rewarden.spec_lang.term_walk import mentions_rewards as mentions_rewards
+from rewarden.spec_lang.term_walk import variables_of as variables_of
 
 _ROUNDS = 12  # batches drawn before giving up on n points
+_FEWEST = 32  # points of a batch
 _NUDGES = 8  # per batch; equalities settle in two or three
-_TOGETHER = 16  # variables moved at once, at most
+_HALVINGS = 12  # of the way to a place that is hoped to be good
+_CHUNK = 4096  # data rows judged at once
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Drawn:
+    """Points [n, variables], the box of each, and its data row where there is one (what the row does not say is as in
+    the point)."""
+
+    rows: Rows
+    lo: Rows
+    hi: Rows
+    centre: Rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, which: Mask | slice | NDArray[np.int64]) -> Drawn:
+        return Drawn(self.rows[which], self.lo[which], self.hi[which], self.centre[which])
+
+
+def joined(parts: list[Drawn], width: int) -> Drawn:
+    """All of them, in order."""
+    empty = np.zeros((0, width))
+    names = ("rows", "lo", "hi", "centre")
+    return Drawn(*(np.concatenate([empty, *(getattr(part, name) for part in parts)]) for name in names))
 
 
 def sample_rows(obligation: Obligation, n: int, seed: int) -> Rows:
@@ -45,27 +60,215 @@ def sample_rows(obligation: Obligation, n: int, seed: int) -> Rows:
 
     Parts of the premise that mention rewards cannot be judged here and are left out: the caller checks those.
     """
-    generator = np.random.default_rng(seed)
-    draw = _Draw(obligation, generator)
-    wanted = And((obligation.structure, obligation.assume, without_calls(obligation.premise)))
-    found: list[Rows] = []
-    count = 0
-    for _ in range(_ROUNDS):
-        if count >= n:
-            break
-        rows, lo, hi = draw.uniform(max(n - count, 32))
-        holds = truth_of_rows(wanted, rows)
-        for _ in range(_NUDGES):
-            if holds.all():
+    return Sampler(obligation).draw(n, np.random.default_rng(seed)).rows
+
+
+class Sampler:
+    """Draws points of one obligation, with a generator that the caller brings.
+
+    `single`: what may be chosen freely is chosen among binary32 numbers, so that a reward that computes in them is
+    asked about the very point that was judged.
+    """
+
+    def __init__(self, obligation: Obligation, *, single: bool = False) -> None:
+        self.obligation, self.single, self.width = obligation, single, len(obligation.variables)
+        self.box = box_of(obligation)
+        self.movable: Mask = np.ones(self.width, dtype=np.bool_)
+        if obligation.instances is not None:
+            self.movable[[variable for variable, _ in obligation.instances.fixed]] = False
+        self.wanted = conjunction([obligation.structure, obligation.assume, without_calls(obligation.premise)])
+        self.plan = Plan.of(self.wanted, self.width)
+        self.stages = [(Plan.of(f, self.width), own) for f, own in _stages(self.wanted, obligation, self.movable)]
+        self.links = _links(obligation, self.movable)
+        self._valid: NDArray[np.int64] | None = None
+
+    def holds(self, rows: Rows) -> Mask:
+        """Exactly, what of structure, assumptions and premise is about features."""
+        return self.plan.truth(rows)
+
+    def inside(self, rows: Rows) -> Mask:
+        """Is each point in the variables' ranges, and whole where it is discrete?"""
+        whole = (rows == np.floor(rows)) | ~self.box.discrete
+        found: Mask = ((rows >= self.box.lo) & (rows <= self.box.hi) & whole).all(axis=1)
+        return found
+
+    def covered(self, rows: Rows) -> Mask:
+        """Of a rule about data: is each point near some row, or some row? All points of any other rule."""
+        instances = self.obligation.instances
+        found = np.full(len(rows), instances is None)
+        for start in range(0, 0 if instances is None else len(instances.anchors), _CHUNK):
+            assert instances is not None
+            anchors = instances.anchors[start : start + _CHUNK]
+            lo, hi = np.tile(self.box.lo, (len(anchors), 1)), np.tile(self.box.hi, (len(anchors), 1))
+            narrow(instances, anchors, lo, hi)
+            for k in np.flatnonzero(~found):
+                found[k] = bool(((lo <= rows[k]) & (rows[k] <= hi)).all(axis=1).any())
+        return found
+
+    def draw(self, n: int, generator: np.random.Generator) -> Drawn:
+        """Up to n points where the premise holds, as far as it is about features."""
+        if self.obligation.over_rows:
+            return self._data_rows(generator.permutation(self.valid_rows())[:n])
+        found: list[Drawn] = []
+        count = 0
+        for _ in range(_ROUNDS):
+            if count >= n:
                 break
-            failing = ~holds
-            moved = _nudged(wanted, rows[failing], draw, generator)
-            moved = np.clip(moved, lo[failing], hi[failing])
-            rows[failing] = moved
-            holds[failing] = truth_of_rows(wanted, moved)
-        found.append(rows[holds])
-        count += int(holds.sum())
-    return np.concatenate([np.zeros((0, len(obligation.variables))), *found])[:n]
+            batch = self.uniform(max(n - count, _FEWEST), generator)
+            good = batch[self._moved(batch, generator, found)]
+            found.append(good)
+            count += len(good)
+        return joined(found, self.width)[slice(n)]
+
+    def uniform(self, n: int, generator: np.random.Generator) -> Drawn:
+        """n points of the boxes, whether the premise holds there or not."""
+        lo, hi = np.tile(self.box.lo, (n, 1)), np.tile(self.box.hi, (n, 1))
+        instances = self.obligation.instances
+        anchors: Rows | None = None
+        if instances is not None and len(instances.anchors):
+            anchors = instances.anchors[generator.integers(len(instances.anchors), size=n)]
+            narrow(instances, anchors, lo, hi)
+        rows = lo + generator.random(lo.shape) * (hi - lo)
+        whole = np.floor(lo + generator.random(lo.shape) * (hi - lo + 1))
+        rows = np.where(self.box.discrete, whole, rows)
+        for group in self.box.groups:
+            free = lo[:, group[0]] != hi[:, group[0]]  # near data it is the row's case
+            rows[np.ix_(free, list(group))] = np.eye(len(group))[generator.integers(len(group), size=int(free.sum()))]
+        self.settle(rows, lo, hi)
+        centre = rows.copy()
+        if instances is not None and anchors is not None:
+            for variable, column, _ in instances.centred:
+                centre[:, variable] = anchors[:, column]
+        return Drawn(rows, lo, hi, centre)
+
+    def settle(self, rows: Rows, lo: Rows, hi: Rows) -> None:
+        """Into the boxes, and onto binary32 numbers where those are wanted (in place)."""
+        np.clip(rows, lo, hi, out=rows)
+        if self.single:
+            rounded = rows.astype(np.float32)
+            over, under = rounded > hi, rounded < lo
+            rounded[over] = np.nextafter(rounded[over], np.float32(-np.inf))
+            rounded[under] = np.nextafter(rounded[under], np.float32(np.inf))
+            np.copyto(rows, rounded, where=self.movable & (rounded >= lo) & (rounded <= hi))
+
+    def mend(self, batch: Drawn, which: Mask, generator: np.random.Generator) -> Mask:
+        """Nudges the points `which` once (in place); bool [n], which of those hold now."""
+        rows = batch.rows[which]
+        stages = self.stages if len(self.stages) > 1 and generator.random() < 0.5 else [(self.plan, self.movable)]
+        for plan, movable in stages:
+            rows = Moves(self.box, movable, generator).nudged(plan, rows)
+        return self._placed(batch, which, rows)
+
+    def pull(
+        self, batch: Drawn, which: Mask, targets: Rows, generator: np.random.Generator, halvings: int = _HALVINGS
+    ) -> Mask:
+        """Draws the points `which` towards targets until they hold (in place; those that never do stay where they
+        are); bool [n], which hold now."""
+        held = np.zeros(len(batch), dtype=np.bool_)
+        failing = np.flatnonzero(which)
+        for halving in range(halvings):
+            if not len(failing):
+                break
+            share = 2.0**-halving * (0.5 + 0.5 * generator.random(len(failing)))
+            rows = towards(batch.rows[failing], targets[failing], share, self.box.discrete)
+            self.settle(rows, batch.lo[failing], batch.hi[failing])
+            good = self.holds(rows)
+            batch.rows[failing[good]] = rows[good]
+            held[failing[good]] = True
+            failing = failing[~good]
+        return held
+
+    def valid_rows(self) -> NDArray[np.int64]:
+        """Of a rule over the rows of data: those that satisfy the premise, as far as it is about features."""
+        if self._valid is None:
+            instances = self.obligation.instances
+            count = 0 if instances is None else len(instances.anchors)
+            good = [
+                start + np.flatnonzero(self.holds(self._data_rows(np.arange(start, min(start + _CHUNK, count))).rows))
+                for start in range(0, count, _CHUNK)
+            ]
+            self._valid = np.concatenate([np.zeros(0, dtype=np.int64), *good])
+        return self._valid
+
+    def _data_rows(self, which: NDArray[np.int64]) -> Drawn:
+        instances = self.obligation.instances
+        assert instances is not None
+        rows = np.zeros((len(which), self.width))
+        rows[:, [v for v, _ in instances.fixed]] = instances.anchors[which][:, [c for _, c in instances.fixed]]
+        return Drawn(rows, rows, rows, rows)
+
+    def _moved(self, batch: Drawn, generator: np.random.Generator, found: list[Drawn]) -> Mask:
+        """Moves what fails (in place); which points hold at last."""
+        holds = self.holds(batch.rows)
+        near = self.obligation.instances is not None
+        if near and not holds.all():
+            holds |= self.pull(batch, ~holds, batch.centre, generator)
+        for attempt in range(_NUDGES):
+            if holds.all():
+                return holds
+            if attempt % 2 and self.links:
+                self._approach(batch, ~holds, generator)
+            holds |= self.mend(batch, ~holds, generator)
+        good = joined(found, self.width).rows
+        if len(good) and not near and not holds.all():
+            holds |= self.pull(batch, ~holds, good[generator.integers(len(good), size=len(batch))], generator)
+        return holds
+
+    def _approach(self, batch: Drawn, which: Mask, generator: np.random.Generator) -> None:
+        """Records towards the ones before them, some all the way and some a little (in place)."""
+        rows = batch.rows[which]
+        share: Rows = np.exp2(-generator.integers(0, 10, size=len(rows)).astype(np.float64))
+        alike = (generator.random(len(rows)) < 0.5)[:, None]  # in their discrete parts
+        for before, after in self.links:
+            discrete = self.box.discrete[after] & alike
+            kept = np.where(self.box.discrete[after], rows[:, after], 0.0)
+            moved = towards(rows[:, after], rows[:, before], share, self.box.discrete[after])
+            rows[:, after] = np.where(self.box.discrete[after] & ~discrete, kept, moved)
+        self._placed(batch, which, rows)
+
+    def _placed(self, batch: Drawn, which: Mask, rows: Rows) -> Mask:
+        """Puts rows in the place of the points `which`; which of those hold."""
+        self.settle(rows, batch.lo[which], batch.hi[which])
+        batch.rows[which] = rows
+        held = np.zeros(len(batch), dtype=np.bool_)
+        held[which] = self.holds(rows)
+        return held
+
+
+def _stages(wanted: Formula, obligation: Obligation, movable: Mask) -> list[tuple[Formula, Mask]]:
+    """Record by record: what is about it and those before it, and the variables that are its own. A trace is mended
+    step by step, so that mending the third does not break the first two."""
+    seen: set[int] = set()
+    owners: list[set[int]] = []
+    for view in obligation.records:
+        own = {v for v in view.variables if v not in seen and movable[v]}
+        seen |= set(view.variables)
+        owners.append(own)
+    if sum(map(bool, owners)) < 2:
+        return []
+    stage_of = {v: k for k, own in enumerate(owners) for v in own}
+    parts: list[list[Formula]] = [[] for _ in owners]
+    for part in _conjuncts(wanted):
+        parts[max((stage_of.get(v, 0) for v in variables_of(part)), default=0)].append(part)
+    masks = [np.isin(np.arange(len(movable)), sorted(own)) for own in owners]
+    return [(And(tuple(some)), mask) for some, mask in zip(parts, masks, strict=True) if some and mask.any()]
+
+
+def _links(obligation: Obligation, movable: Mask) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Per record after the first of its type: the variables of the one before it and its own, column by column."""
+    found = []
+    last: dict[str, tuple[int, ...]] = {}
+    for view in obligation.records:
+        if view.type_name in last:
+            pairs = [(a, b) for a, b in zip(last[view.type_name], view.variables, strict=True) if a != b and movable[b]]
+            if pairs:
+                found.append((np.array([a for a, _ in pairs]), np.array([b for _, b in pairs])))
+        last[view.type_name] = view.variables
+    return found
+
+
+def _conjuncts(formula: Formula) -> list[Formula]:
+    return [c for part in formula.parts for c in _conjuncts(part)] if isinstance(formula, And) else [formula]
 
 
 def without_calls(formula: Formula) -> Formula:
@@ -76,202 +279,4 @@ def without_calls(formula: Formula) -> Formula:
         case Or(parts):
             return Or(tuple(without_calls(part) for part in parts))
         case Atom(term):
-            return And(()) if mentions_rewards(term) else formula
-
-
-def mentions_rewards(what: Term | Formula) -> bool:
-    """Does a Call or a Statistic occur in it?"""
-    match what:
-        case Call() | Statistic():
-            return True
-        case Const() | Var():
-            return False
-        case Sum(parts) | Min(parts) | Max(parts) | And(parts) | Or(parts):
-            return any(mentions_rewards(part) for part in parts)
-        case Product(left, right) | Quotient(left, right):
-            return mentions_rewards(left) or mentions_rewards(right)
-        case Sqrt(inner) | Atom(inner):
-            return mentions_rewards(inner)
-        case Ite(condition, then, otherwise):
-            return any(mentions_rewards(part) for part in (condition, then, otherwise))
-
-
-class _Draw:
-    """The boxes in float64, rounded inwards, and the groups of one-hot columns."""
-
-    def __init__(self, obligation: Obligation, generator: np.random.Generator) -> None:
-        variables = obligation.variables
-        self.obligation = obligation
-        self.generator = generator
-        self.discrete = np.array([v.discrete for v in variables], dtype=np.bool_)
-        self.lo = np.array([inward(v.lo, up=True) for v in variables])
-        self.hi = np.array([inward(v.hi, up=False) for v in variables])
-        self.groups = one_hot_groups(obligation)
-        self.group_of = {index: group for group in self.groups for index in group}
-
-    def uniform(self, n: int) -> tuple[Rows, Rows, Rows]:
-        """n points and the box of each: (rows, lo, hi), all [n, variables]."""
-        lo, hi = np.tile(self.lo, (n, 1)), np.tile(self.hi, (n, 1))
-        instances = self.obligation.instances
-        if instances is not None and len(instances.anchors):
-            anchors = instances.anchors[self.generator.integers(len(instances.anchors), size=n)]
-            for variable, column, radius in instances.centred:
-                low, high = band(anchors[:, column], radius)
-                lo[:, variable] = np.maximum(lo[:, variable], low)
-                hi[:, variable] = np.minimum(hi[:, variable], high)
-            for variable, column in instances.fixed:
-                lo[:, variable] = hi[:, variable] = anchors[:, column]
-        rows = lo + self.generator.random(lo.shape) * (hi - lo)
-        whole = np.floor(lo + self.generator.random(lo.shape) * (hi - lo + 1))
-        rows = np.where(self.discrete, whole, rows)
-        for group in self.groups:
-            fixed = lo[:, group[0]] == hi[:, group[0]]  # near data: the anchor's case
-            rows[np.ix_(~fixed, list(group))] = self.case_of(int((~fixed).sum()), group)
-        return np.clip(rows, lo, hi), lo, hi
-
-    def case_of(self, n: int, group: tuple[int, ...]) -> Rows:
-        return np.eye(len(group))[self.generator.integers(len(group), size=n)]
-
-
-def one_hot_groups(obligation: Obligation) -> tuple[tuple[int, ...], ...]:
-    """The variables of each enum feature, in case order."""
-    groups: dict[tuple[str, str], list[int]] = {}
-    for index, variable in enumerate(obligation.variables):
-        feature, equals, _ = variable.column.partition("=")
-        if equals:
-            groups.setdefault((variable.record, feature), []).append(index)
-    return tuple(tuple(group) for group in groups.values())
-
-
-def inward(limit: Fraction, *, up: bool) -> float:
-    """The nearest binary64 on the inner side of a limit."""
-    nearest = float(limit)
-    if up and Fraction(nearest) < limit:
-        return float(np.nextafter(nearest, np.inf))
-    if not up and Fraction(nearest) > limit:
-        return float(np.nextafter(nearest, -np.inf))
-    return nearest
-
-
-def band(centre: Rows, radius: Fraction) -> tuple[Rows, Rows]:
-    """Inside centre ± radius whatever the rounding: the radius rounds down, the sums give away one last place."""
-    reach = inward(radius, up=False)
-    low = np.minimum(np.nextafter(centre - reach, np.inf), centre)
-    high = np.maximum(np.nextafter(centre + reach, -np.inf), centre)
-    return low, high
-
-
-# ── nudging ────────────────────────────────────────────────────────────────────────────────────
-def _nudged(formula: Formula, rows: Rows, draw: _Draw, generator: np.random.Generator) -> Rows:
-    """Each row with its failing atoms mended one after the other, as far as moving one variable mends them."""
-    rows = rows.copy()
-    match formula:
-        case And(parts):
-            for part in parts:
-                failing = ~truth_of_rows(part, rows)
-                if failing.any():
-                    rows[failing] = _nudged(part, rows[failing], draw, generator)
-        case Or(parts) if parts:
-            choice = generator.integers(len(parts), size=len(rows))
-            for k, part in enumerate(parts):
-                if (choice == k).any():
-                    rows[choice == k] = _nudged(part, rows[choice == k], draw, generator)
-        case Atom(term, strict):
-            _mend(term, strict, rows, draw, generator)
-    return rows
-
-
-def _mend(term: Term, strict: bool, rows: Rows, draw: _Draw, generator: np.random.Generator) -> None:
-    """Moves one random variable of the atom, per row, to where the atom holds if it is affine there (in place)."""
-    candidates = [index for index in sorted(variables_of(term)) if draw.lo[index] < draw.hi[index]]
-    if not candidates:
-        return
-    free = [index for index in candidates if not draw.discrete[index]]
-    if len(free) > 1 and generator.random() < 0.5:
-        _slide(term, rows, draw, generator.permutation(free)[:_TOGETHER])
-        return
-    index = candidates[int(generator.integers(len(candidates)))]
-    here = float_value(term, rows)
-    ahead = rows.copy()
-    step = 1.0 if draw.discrete[index] else (draw.hi[index] - draw.lo[index]) * 2.0**-10
-    ahead[:, index] += step
-    with np.errstate(all="ignore"):
-        move = -here / ((float_value(term, ahead) - here) / step)
-    if strict or generator.random() < 0.5:  # half the time beyond the surface rather than on it
-        move *= 1.0 + 2.0**-8 + generator.random(len(rows)) * 0.5
-    move = np.where(np.isfinite(move), move, 0.0)
-    if draw.discrete[index]:
-        move = np.where(move > 0, np.ceil(move), np.floor(move))
-    target = np.clip(rows[:, index] + move, draw.lo[index], draw.hi[index])
-    group = draw.group_of.get(index)
-    if group is None:
-        rows[:, index] = target
-        return
-    on = target >= 1
-    others = [member for member in group if member != index]
-    for row in np.flatnonzero(target != rows[:, index]):
-        rows[row, list(group)] = 0.0
-        rows[row, index if on[row] else others[int(generator.integers(len(others)))]] = 1.0
-
-
-def _slide(term: Term, rows: Rows, draw: _Draw, together: NDArray[np.int64]) -> None:
-    """Moves several variables at once, each in proportion to its slope and range, a little past the surface (in place).
-
-    The least move in range-scaled coordinates if the term is affine there; what one variable cannot mend alone.
-    """
-    here = float_value(term, rows)
-    slopes = np.zeros((len(rows), len(together)))
-    width = (draw.hi - draw.lo)[together]
-    for k, index in enumerate(together):
-        ahead = rows.copy()
-        ahead[:, index] += width[k] * 2.0**-10
-        slopes[:, k] = (float_value(term, ahead) - here) * 2.0**10  # per range
-    with np.errstate(all="ignore"):
-        move = -here[:, None] * slopes / (slopes**2).sum(axis=1, keepdims=True) * width * (1.0 + 2.0**-8)
-    rows[:, together] += np.where(np.isfinite(move), move, 0.0)
-    rows[:, together] = np.clip(rows[:, together], draw.lo[together], draw.hi[together])
-
-
-def variables_of(what: Term | Formula) -> frozenset[int]:
-    """The variables that occur in it, inside calls too."""
-    match what:
-        case Var(index):
-            return frozenset((index,))
-        case Const() | Statistic():
-            return frozenset()
-        case Sum(parts) | Min(parts) | Max(parts) | And(parts) | Or(parts) | Call(_, parts):
-            return frozenset().union(*(variables_of(part) for part in parts))
-        case Product(left, right) | Quotient(left, right):
-            return variables_of(left) | variables_of(right)
-        case Sqrt(inner) | Atom(inner):
-            return variables_of(inner)
-        case Ite(condition, then, otherwise):
-            return variables_of(condition) | variables_of(then) | variables_of(otherwise)
-
-
-def float_value(term: Term, rows: Rows) -> Rows:
-    """The term's value at each row in float64, as a hint only; terms with calls are NaN."""
-    match term:
-        case Const(constant):
-            return np.full(len(rows), float(constant))
-        case Var(index):
-            return rows[:, index]
-        case Sum(terms):
-            return sum((float_value(t, rows) for t in terms), np.zeros(len(rows)))
-        case Product(left, right):
-            return float_value(left, rows) * float_value(right, rows)
-        case Quotient(left, right):
-            with np.errstate(all="ignore"):
-                quotient: Rows = float_value(left, rows) / float_value(right, rows)
-            return quotient
-        case Min(terms):
-            return np.asarray(np.min([float_value(t, rows) for t in terms], axis=0), dtype=np.float64)
-        case Max(terms):
-            return np.asarray(np.max([float_value(t, rows) for t in terms], axis=0), dtype=np.float64)
-        case Ite(condition, then, otherwise):
-            chosen = truth_of_rows(condition, rows)
-            return np.where(chosen, float_value(then, rows), float_value(otherwise, rows))
-        case Sqrt(inner):
-            return np.sqrt(np.maximum(float_value(inner, rows), 0.0))
-        case Call() | Statistic():
-            return np.full(len(rows), np.nan)
+            return TRUE if mentions_rewards(term) else formula

@@ -6,12 +6,12 @@ for obligation in spec.obligations(): ...
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +27,14 @@ from rewarden.spec_lang.params import ParamValue
 from rewarden.spec_lang.source import Source, Span
 
 if TYPE_CHECKING:
+    import z3
+
     from rewarden.spec_lang.examples import Example
+    from rewarden.spec_lang.penalties import Penalty, PenaltyOptions
+    from rewarden.spec_lang.penalty_reading import RewardFunction
     from rewarden.spec_lang.tables import Table
     from rewarden.spec_lang.uses import Folders
+    from rewarden.spec_lang.z3_terms import RuleReading
 
 _NONE: Mapping[str, object] = MappingProxyType({})
 
@@ -144,6 +149,34 @@ class Spec:
     def obligations(self) -> tuple[Obligation, ...]:
         """All rules, in source order."""
         return tuple(obligation for rule in self.rules for obligation in self.obligations_of(rule.name))
+
+    def penalty(
+        self,
+        rewards: Mapping[str, RewardFunction] | None = None,
+        /,
+        *,
+        rules: Iterable[str] | None = None,
+        severity: Literal["must", "should"] | None = None,
+        options: PenaltyOptions | None = None,
+        **named: RewardFunction,
+    ) -> Penalty:
+        """How much the rules are broken, as a torch term to train with: `loss = fit + spec.penalty(R=net)()`.
+
+        Rewards are torch functions of encoded columns, by name; see `penalty_of` for what is refused.
+        """
+        from rewarden.spec_lang.penalties import penalty_of
+
+        given = {**(rewards or {}), **named}
+        return penalty_of(self, given, rules=rules, severity=severity, options=options)
+
+    def z3(self, rule: str, *, length: int | None = None, context: z3.Context | None = None) -> RuleReading:
+        """The rule as exact Z3 terms, rewards uninterpreted: `solver.add(found.domain, found.premise)`.
+
+        See `z3_reading`; `length` picks traces or loops of that many records.
+        """
+        from rewarden.spec_lang.z3_terms import z3_reading
+
+        return z3_reading(self, rule, length=length, context=context)
 
     def rows(self, name: str) -> Rows:
         """The rows of `logs`, of the pairs `prefs`, or of one member, `prefs.better`; DataError (D08: none)."""

@@ -228,9 +228,11 @@ class TreeBuilder:
         )
 
     def _title(self, start: int) -> str:
-        """The `---` lines directly above; blank lines and `#` comments may stand between."""
+        """The `---` lines directly above the rule's line; blank lines and `#` comments may stand between."""
         text = self.source.text
         found: list[str] = []
+        if text[text.rfind("\n", 0, start) + 1 : start].strip():
+            return ""  # the title above belongs to what begins the line
         end = text.rfind("\n", 0, start)  # of the line above, and so on upwards
         while end >= 0:
             begin = text.rfind("\n", 0, end) + 1

@@ -19,6 +19,7 @@ from typing import Protocol, cast
 Dimension = tuple[tuple[str, int], ...]  # ((base unit, exponent), …), sorted; () for a plain number
 
 MAX_EXPONENT = 12
+FACTOR_BITS = 2_000  # of a unit's exact factor: no honest unit comes near
 
 _ANGLES = {
     "radian": "radian = [angle] = rad",
@@ -201,6 +202,8 @@ class _Reader:
             name = a.text if a.affine else b.text
             raise UnitError("U04", f"{name} has an offset and stands alone only", "write K for a difference")
         factor = a.factor * b.factor if sign > 0 else a.factor / b.factor
+        if factor.numerator.bit_length() + factor.denominator.bit_length() > FACTOR_BITS:
+            raise UnitError("U06", f"the unit [{self.text}] is too large", "powers of powers grow beyond all measure")
         return Unit("", multiply(a.dimension, b.dimension, sign), factor)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import z3
 
@@ -39,6 +39,9 @@ from rewarden.spec_lang.obligation import (
     Var,
 )
 from rewarden.spec_lang.sampling import mentions_rewards
+
+if TYPE_CHECKING:
+    from rewarden.spec_lang.spec import Spec
 
 Z3Term = Any  # z3.ArithRef; the bindings carry no types
 Z3Formula = Any  # z3.BoolRef
@@ -86,9 +89,18 @@ def read(
     rewards: RewardTerm | None = None,
     statistics: Mapping[Statistic, Fraction] | None = None,
     context: z3.Context | None = None,
+    variables: Sequence[Z3Term] | None = None,
 ) -> Z3Reading:
-    """The obligation in Z3's terms; without `rewards` they are uninterpreted functions of their encoded columns."""
-    lowering = _Lowering(obligation, context or z3.Context(), rewards, statistics or {})
+    """The obligation in Z3's terms; without `rewards` they are uninterpreted functions of their encoded columns.
+
+    `variables` reads it at given terms of that context, of sort Real or Int, instead of fresh unknowns.
+    """
+    context = context or z3.Context()
+    fresh = (
+        (z3.Int if variable.discrete else z3.Real)(f"{index}:{variable.name}", context)
+        for index, variable in enumerate(obligation.variables)
+    )
+    lowering = _Lowering(tuple(fresh if variables is None else variables), context, rewards, statistics or {})
     structure, assume = lowering.formula(obligation.structure), lowering.formula(obligation.assume)
     premise, conclusion = lowering.formula(obligation.premise), lowering.formula(obligation.conclusion)
     return Z3Reading(
@@ -103,21 +115,25 @@ def read(
     )
 
 
+def read_term(term: Term, variables: Sequence[Z3Term], context: z3.Context) -> tuple[Z3Term, Z3Formula]:
+    """A term over features at given terms, and the definitions that must stand beside it."""
+    lowering = _Lowering(tuple(variables), context, None, {})
+    found = lowering.term(term)
+    return found, z3.And([z3.BoolVal(True, context), *lowering.definitions])
+
+
 class _Lowering:
     """Mutable while one obligation is read: fresh variables and their definitions."""
 
     def __init__(
         self,
-        obligation: Obligation,
+        variables: tuple[Z3Term, ...],
         context: z3.Context,
         rewards: RewardTerm | None,
         statistics: Mapping[Statistic, Fraction],
     ) -> None:
         self.context = context
-        self.variables = tuple(
-            (z3.Int if variable.discrete else z3.Real)(f"{index}:{variable.name}", context)
-            for index, variable in enumerate(obligation.variables)
-        )
+        self.variables = variables
         self.definitions: list[Z3Formula] = []
         self.free_constants: dict[Statistic, Z3Term] = {}
         self._rewards = rewards or self._uninterpreted
@@ -198,6 +214,78 @@ def fraction(value: Z3Term) -> Fraction | None:
     if z3.is_rational_value(value):
         return Fraction(value.numerator_as_long(), value.denominator_as_long())
     return None
+
+
+# ── a rule, for a program that asks Z3 itself ──────────────────────────────────────────────────
+@dataclass(frozen=True, slots=True)
+class RuleReading(Z3Reading):
+    """A rule's reading with all that a question about it needs.
+
+    `domain` holds where records exist: ranges (or neighbourhoods of rows), structure and assumptions, and the
+    definitions of roots. `terms` names every feature, `terms["b.speed"]`; records that share one have the same term.
+    """
+
+    domain: Z3Formula
+    terms: Mapping[str, Z3Term]
+    obligation: Obligation
+    types: Mapping[str, RecordType]
+
+    def reward(self, name: str, arguments: Sequence[Z3Term]) -> Z3Term:
+        """The uninterpreted reward at encoded columns, as premise and conclusion apply it."""
+        real = z3.RealSort(self.context)
+        return z3.Function(name, *[real] * len(arguments), real)(*arguments)
+
+    def record(self, name: str) -> tuple[Z3Term, ...]:
+        """The encoded columns of a record, `a`, as real terms; KeyError."""
+        views = {view.name: view for view in self.obligation.records}
+        return tuple(_real(self.variables[v]) for v in views[name].variables)
+
+    def named(self, model: Any) -> NamedRecords | None:  # noqa: ANN401 (z3.ModelRef)
+        """A model's records by feature, in the spec's units; None where a value is irrational."""
+        values = self.values(model)
+        return None if values is None else named_records(self.obligation, values, self.types)
+
+
+def z3_reading(spec: Spec, rule: str, *, length: int | None = None, context: z3.Context | None = None) -> RuleReading:
+    """A rule as Z3 terms, rewards uninterpreted.
+
+        reading = z3_reading(spec, "slow_near_people")
+        solver = z3.Solver(ctx=reading.context)
+        solver.add(reading.domain, reading.premise, z3.Not(reading.conclusion))
+        solver.add(reading.terms["a.speed"] > 1)
+        if solver.check() == z3.sat:
+            print(reading.named(solver.model()))
+
+    A reading has a Z3 context of its own; with `context=z3.main_ctx()` it joins terms that you make without one.
+    `length` picks the traces or loops of that many records (Unsupported X08 where a rule needs it). DataError for
+    data that cannot be read; each of its rows is part of `domain`.
+    """
+    obligation = spec.obligation(rule) if length is None else spec.unrolled(rule, length)
+    reading = read(obligation, context=context)
+    boxes = z3.Or([z3.BoolVal(False, reading.context), *(reading.inside(box) for box in boxes_of(obligation))])
+    terms = {
+        f"{view.name}.{obligation.variables[v].column}": reading.variables[v]
+        for view in obligation.records
+        for v in view.variables
+    }
+    return RuleReading(
+        context=reading.context,
+        variables=reading.variables,
+        structure=reading.structure,
+        assume=reading.assume,
+        premise=reading.premise,
+        conclusion=reading.conclusion,
+        definitions=reading.definitions,
+        free_constants=reading.free_constants,
+        domain=z3.And(boxes, reading.structure, reading.assume, reading.definitions),
+        terms=terms,
+        obligation=obligation,
+        types=spec.features,
+    )
+
+
+def _real(term: Z3Term) -> Z3Term:
+    return z3.ToReal(term) if term.is_int() else term
 
 
 # ── can the premise hold? ──────────────────────────────────────────────────────────────────────

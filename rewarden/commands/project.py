@@ -12,10 +12,14 @@ from rewarden import exits
 
 def init(
     source: Annotated[
-        Path | None,
-        typer.Option("--from", metavar="NET|DATA", help="An ONNX network or a table to take the features from."),
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="DATA|NET|SPACE",
+            help="Take the features from a table, an ONNX network, an artifact, gym:ENVIRONMENT or module:space.",
+        ),
     ] = None,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where; by default here.")] = Path(),
+    folder: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where; by default here.")] = Path(),
 ) -> int:
     """Write rewarden.toml and a starter spec to review. Never overwrites."""
     from rewarden.output import emit

@@ -23,18 +23,18 @@ from rewarden.spec_lang import errors
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("spec_lang", "reward", "verifier", "editor", "rewarden")  # left to right
-CODE = re.compile(r"[ABCDEGLNPTUX][0-9]{2}")
+CODE = re.compile(r"[ABCDEGLNPSTUX][0-9]{2}")
 PREFIXES = {
-    "SpecError": "PNTUL", "UnitError": "U", "Diagnostic": "PNTUL", "DataError": "D", "ArtifactError": "A",
+    "SpecError": "PNTUL", "UnitError": "U", "Diagnostic": "PNTULS", "DataError": "D", "ArtifactError": "A",
     "BindingError": "B", "Unsupported": "X", "EditError": "E", "CertificateError": "C", "UsageError": "G",
 }  # fmt: skip
 
 SHARED = {
-    "D02": ("spec_lang", "rewarden"), "D03": ("spec_lang", "reward"),
+    "D03": ("spec_lang", "reward"),
     "D04": ("spec_lang", "reward"), "D05": ("spec_lang", "reward"), "D06": ("spec_lang", "reward"),
     "D07": ("spec_lang", "reward"), "D08": ("spec_lang", "reward", "rewarden"), "D09": ("spec_lang", "reward"),
-    "D13": ("spec_lang", "reward"), "A30": ("reward", "rewarden"), "G15": ("verifier", "rewarden"),
-    "G21": ("spec_lang", "verifier", "rewarden"),
+    "D13": ("spec_lang", "reward"), "G15": ("verifier", "rewarden"),
+    "G21": ("spec_lang", "verifier", "rewarden"), "G81": ("verifier", "rewarden"), "G84": ("verifier", "rewarden"),
 }  # fmt: skip
 """Codes that several rooms raise, on purpose: somebody has compared what they mean there. All others have one room."""
 

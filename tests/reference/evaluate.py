@@ -1,113 +1,120 @@
 """The fourth reading: the truth of a rule at given records, straight from its syntax tree.
 
 Slow and obvious, and it shares no code with the lowering: definitions are called, not written out; records are
-dictionaries; negation is `not`. Numbers are Fractions in coherent SI. A record maps feature → value in problem units:
-Fraction, bool, the name of a case, or a tuple of Fractions.
+dictionaries; negation is `not`; units are a table of its own. Numbers are Fractions in coherent SI. A record maps
+feature → value in problem units: Fraction, bool, the name of a case, or a tuple of Fractions.
+
+`beyond` (evaluate_beyond.py), balls around data (evaluate_near.py), data rows (evaluate_data.py), traces and cycles
+(evaluate_traces.py) stand beside it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import isqrt
 
 from rewarden.spec_lang import syntax
-from rewarden.spec_lang.features import Feature, RecordType
 from rewarden.spec_lang.spec import Spec
-from rewarden.spec_lang.units import unit_or_plain
+from tests.reference import evaluate_beyond, evaluate_data, evaluate_near, evaluate_traces
+from tests.reference.evaluate_tree import Declared, declared
+from tests.reference.evaluate_units import scale
+from tests.reference.evaluate_values import Bound, Case, Irrational, Path, Row, Typed, encode, holds, local, root
 
-Record = Mapping[str, object]
+__all__ = ["Case", "Evaluator", "Irrational", "Path", "Row", "Typed", "encode"]
+
+
 RewardValue = Callable[[str, list[Fraction]], Fraction]  # name, encoded columns in problem units
 StatisticValue = Callable[[str, str, str, Fraction | None], Fraction]  # kind, reward, data, level
 
 
-class Irrational(Exception):
-    """A square root without a rational value: this point is of no use to an exact comparison."""
-
-
 @dataclass(frozen=True)
-class Typed:
-    """A record with its type."""
+class Env:
+    """What names stand for. `origin` says where the record of a definition's parameter came from: an expression in the
+    caller's environment; a record of the rule itself has none, and `root` is its name among the rule's records."""
 
-    type: RecordType
-    values: Record
+    bound: Mapping[str, Bound]
+    origin: Mapping[str, tuple[syntax.Expr, Env]] = field(default_factory=dict)
+    root: Mapping[str, str] = field(default_factory=dict)
+    path: tuple[str, Path] | None = None  # the trace that a rule speaks of, under its name
+
+    def with_record(self, name: str, value: Bound, root: str = "") -> Env:
+        path = (name, value) if isinstance(value, Path) else self.path
+        return Env({**self.bound, name: value}, self.origin, {**self.root, name: root or name}, path)
 
 
-@dataclass(frozen=True)
-class Case:
-    name: str
+EMPTY = Env({})
 
 
 @dataclass
 class Evaluator:
-    spec: Spec
+    """`spec` is a tree's declarations, or a Spec, of which only the tree and the overridden parameters are read."""
+
+    spec: Declared | Spec
     reward: RewardValue
-    statistic: StatisticValue
-    anchors: dict[str, Typed] = field(default_factory=dict)
+    statistic: StatisticValue | None = None  # None: by definition, from `rows`
+    anchors: Mapping[str, Typed] = field(default_factory=dict)
+    rows: Mapping[str, Sequence[Row]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        items = self.spec.tree.items
-        self.rules = {i.name: i for i in items if isinstance(i, syntax.RuleDecl)}
-        self.definitions = {i.name: i for i in items if isinstance(i, syntax.Definition)}
-        self.assumptions = [i for i in items if isinstance(i, syntax.AssumeDecl)]
+        if isinstance(self.spec, Spec):
+            set_outside = {
+                p.name: p.value == 1 if p.kind == "bool" else p.value for p in self.spec.params.values() if p.overridden
+            }
+            self.spec = declared(getattr(self.spec, "expanded", self.spec.tree), set_outside)
+        self.declared: Declared = self.spec
+        self.rules = self.declared.rules
+        self.definitions = self.declared.definitions
+        self.quantifier: syntax.Quantifier | None = None  # of the rule in hand
 
     # ── rules ──────────────────────────────────────────────────────────────────────────────────
-    def assumed(self, records: Mapping[str, Typed]) -> bool:
+    def assumed(self, records: Mapping[str, Bound]) -> bool:
+        """Whether every record can occur."""
+        return all(self.occurs(r) for bound in records.values() for r in _records_of(bound))
+
+    def occurs(self, record: Typed) -> bool:
         return all(
-            self.value(a.body, {a.param.name: r})
-            for r in records.values()
-            for a in self.assumptions
-            if a.param.type_name == r.type.name
+            self.value(a.body, EMPTY.with_record(a.param.name, record))
+            for a in self.declared.assumptions
+            if a.param.type_name == record.type.name
         )
 
-    def premise(self, rule: str, records: Mapping[str, Typed]) -> bool:
-        given = self.rules[rule].given
-        inside = self.in_ball(self.rules[rule], records)
-        return inside and (given is None or bool(self.value(given, records)))
+    def premise(self, rule: str, records: Mapping[str, Bound]) -> bool:
+        """Everything that must hold before the conclusion is asked for, assumptions and data boxes aside."""
+        r, env = self.rules[rule], self.environment(rule, records)
+        match r.quantifier:
+            case syntax.Near() as near:
+                x = records[near.param.name]
+                if near.norm != "linf" and not evaluate_near.in_ball(self, near, x, self.anchors[near.param.name]):
+                    return False
+            case syntax.Trace(relation=relation) | syntax.Cycle(relation=relation):
+                if relation is not None and not evaluate_traces.related(self, relation.name, env):
+                    return False
+        return r.given is None or bool(self.value(r.given, env))
 
-    def conclusion(self, rule: str, records: Mapping[str, Typed]) -> bool:
-        return bool(self.value(self.rules[rule].expect, records))
+    def conclusion(self, rule: str, records: Mapping[str, Bound]) -> bool:
+        return bool(self.value(self.rules[rule].expect, self.environment(rule, records)))
 
-    def in_ball(self, rule: syntax.RuleDecl, records: Mapping[str, Typed]) -> bool:
-        """Whether the record of a rule near data is in the l1 or l2 ball around its anchor."""
-        near = rule.quantifier
-        if not isinstance(near, syntax.Near) or near.norm == "linf":
-            return True
-        here, there = records[near.param.name], self.anchors[near.param.name]
-        total = Fraction(0)
-        for f in here.type.features:
-            radius = self.radius(near, f)
-            if not radius:
-                continue
-            for x, a in zip(_elements(here.values[f.name]), _elements(there.values[f.name]), strict=True):
-                step = (x - a) / radius
-                total += abs(step) if near.norm == "l1" else step * step
-        return total <= 1
-
-    def radius(self, near: syntax.Near, f: Feature) -> Fraction | None:
-        """In the feature's unit; None for features that equal the anchor's."""
-        if isinstance(near.radius, tuple):
-            given = {u.name: u.value for u in near.radius}.get(f.name)
-        else:
-            given = near.radius if f.kind == "real" else None
-        if given is None:
-            return None
-        if isinstance(given, syntax.Number) and given.percent:
-            return given.value / 100 * (f.hi - f.lo)
-        return self.value(given, {}) / unit_or_plain(f.unit).factor
+    def environment(self, rule: str, records: Mapping[str, Bound]) -> Env:
+        self.quantifier = self.rules[rule].quantifier
+        env = EMPTY
+        for name, bound in records.items():
+            env = env.with_record(name, bound)
+        return env
 
     # ── expressions ────────────────────────────────────────────────────────────────────────────
-    def value(self, e: syntax.Expr, env: Mapping[str, Typed]):
+    def value(self, e: syntax.Expr, env: Env | Mapping[str, Bound]):
+        env = env if isinstance(env, Env) else Env(env, root={n: n for n in env})
         match e:
             case syntax.Number():
-                return e.value / 100 if e.percent else unit_or_plain(e.unit).to_si(e.value)
+                return e.value / 100 if e.percent else scale(e.unit).to_si(e.value)
             case syntax.Truth():
                 return e.value
             case syntax.Name():
                 return self.name(e.name, env)
             case syntax.Field():
-                return self.feature(self.value(e.base, env), e.name)
+                base = self.value(e.base, env)
+                return base.members[e.name] if isinstance(base, Row) else self.feature(base, e.name)
             case syntax.Index():
                 return self.value(e.base, env)[e.index]
             case syntax.Apply():
@@ -117,7 +124,7 @@ class Evaluator:
             case syntax.Abs():
                 return abs(self.value(e.inner, env))
             case syntax.Negate(inner=syntax.Number(percent=False) as n):
-                return unit_or_plain(n.unit).to_si(-n.value)
+                return scale(n.unit).to_si(-n.value)
             case syntax.Negate():
                 v = self.value(e.inner, env)
                 return tuple(-x for x in v) if isinstance(v, tuple) else -v
@@ -134,13 +141,20 @@ class Evaluator:
                 return not self.value(e.premise, env) or self.value(e.conclusion, env)
             case syntax.If():
                 return self.value(e.then if self.value(e.condition, env) else e.otherwise, env)
+            case syntax.Temporal():
+                return evaluate_traces.temporal(self, e, env)
         raise AssertionError(e)
 
-    def name(self, name: str, env: Mapping[str, Typed]):
-        if name in env:
-            return env[name]
-        p = self.spec.params[name]
-        return p.value == 1 if p.kind == "bool" else unit_or_plain(p.unit).to_si(p.value)
+    def name(self, name: str, env: Env):
+        if name in env.bound:
+            bound = env.bound[name]
+            single = isinstance(bound, Row) and "" in bound.members
+            return bound.members[""] if single else bound
+        p = self.declared.params[name]
+        if name in self.declared.overrides:
+            outside = self.declared.overrides[name]
+            return outside if p.kind == "bool" else scale(p.unit).to_si(Fraction(outside))
+        return self.value(p.value, EMPTY)
 
     def feature(self, record: Typed, name: str):
         f = record.type.feature(name)
@@ -149,26 +163,26 @@ class Evaluator:
             return Case(v)
         if f.kind == "bool":
             return v
-        unit = unit_or_plain(f.unit)
+        unit = scale(f.unit)
         return tuple(unit.to_si(x) for x in v) if f.is_vector else unit.to_si(v)
 
-    def with_updates(self, e: syntax.With, env: Mapping[str, Typed]) -> Typed:
+    def with_updates(self, e: syntax.With, env: Env) -> Typed:
         base = self.value(e.base, env)
         changed = dict(base.values)
         for u in e.updates:
             f = base.type.feature(u.name)
             if f.kind == "enum":
                 named = isinstance(u.value, syntax.Name)
-                changed[u.name] = u.value.name if named else self.value(u.value, env).name
+                changed[u.name] = local(u.value.name) if named else self.value(u.value, env).name
                 continue
             v = self.value(u.value, env)
-            unit = unit_or_plain(f.unit)
+            unit = scale(f.unit)
             if f.kind != "bool":
                 v = tuple(unit.from_si(x) for x in v) if f.is_vector else unit.from_si(v)
             changed[u.name] = v
         return Typed(base.type, changed)
 
-    def arithmetic(self, e: syntax.Arithmetic, env: Mapping[str, Typed]):
+    def arithmetic(self, e: syntax.Arithmetic, env: Env):
         result = self.value(e.first, env)
         for op, operand in e.rest:
             v = self.value(operand, env)
@@ -182,32 +196,36 @@ class Evaluator:
                 result = _binary(op, result, v)
         return result
 
-    def compare(self, e: syntax.Compare, env: Mapping[str, Typed]) -> bool:
-        operands = [e.first, *(x for _, x in e.rest)]
-        values = [None if isinstance(x, syntax.Name) else self.value(x, env) for x in operands]
-        enums = any(isinstance(v, Case) for v in values)
-        for i, x in enumerate(operands):
-            if isinstance(x, syntax.Name):
-                values[i] = Case(x.name) if enums else self.value(x, env)
-        return all(_holds(op, a, b) for (op, _), a, b in zip(e.rest, values, values[1:], strict=False))
+    def compare(self, e: syntax.Compare, env: Env) -> bool:
+        values = self.operands(e, env)
+        return all(holds(op, a, b) for (op, _), a, b in zip(e.rest, values, values[1:], strict=False))
 
-    def apply(self, e: syntax.Apply, env: Mapping[str, Typed]):
-        if e.function in self.spec.rewards:
-            return self.reward(e.function, [c for a in e.arguments for c in encode(self.value(a, env))])
-        if e.function in self.definitions:
-            d = self.definitions[e.function]
-            inner = {p.name: self.value(a, env) for p, a in zip(d.params, e.arguments, strict=True)}
-            return self.value(d.body, inner)
+    def operands(self, e: syntax.Compare, env: Env) -> list:
+        """The values compared; a bare name next to an enum is one of its cases."""
+        exprs = [e.first, *(x for _, x in e.rest)]
+        values = [None if isinstance(x, syntax.Name) else self.value(x, env) for x in exprs]
+        enums = any(isinstance(v, Case) for v in values)
+        for i, x in enumerate(exprs):
+            if isinstance(x, syntax.Name):
+                values[i] = Case(local(x.name)) if enums else self.value(x, env)
+        return values
+
+    def apply(self, e: syntax.Apply, env: Env):
+        if e.function in self.declared.rewards or e.function in self.definitions:
+            return self.called(e, env)
         match e.function, e.arguments:
             case "anchor", (syntax.Name(name=name),):
                 return self.anchors[name]
             case "beyond", (region, rim):
-                return self.beyond(region, self.value(rim, env), env)
-            case ("quantile" | "mean" | "min" | "max") as kind, (
-                syntax.Apply(function=reward, arguments=(syntax.Name(name=data),)),
-                *level,
-            ) if data in self.spec.data:
-                return self.statistic(kind, reward, data, self.value(level[0], env) if level else None)
+                return evaluate_beyond.beyond(self, region, self.value(rim, env), env)
+            case ("first" | "last") as end, _:
+                return env.path[1].records[0 if end == "first" else -1]
+            case "sum", (inner,):
+                return evaluate_traces.total(self, inner, env)
+            case (("quantile" | "mean" | "min" | "max"), (syntax.Apply() as of, *_)) if evaluate_data.over_data(
+                self, of
+            ):
+                return evaluate_data.constant(self, e, env)
         values = [self.value(a, env) for a in e.arguments]
         flat = [x for v in values for x in (v if isinstance(v, tuple) else (v,))]
         match e.function:
@@ -225,108 +243,59 @@ class Evaluator:
                 return sum(x * y for x, y in zip(*values, strict=True))
         raise AssertionError(e)
 
-    # ── beyond, by its definition ──────────────────────────────────────────────────────────────
-    def beyond(self, region: syntax.Expr, rim: Fraction, env: Mapping[str, Typed]) -> bool:
-        """In every conjunct-polytope a discrete atom is false or a linear one fails by rim · Σ|aⱼ|·rangeⱼ.
+    def called(self, e: syntax.Apply, env: Env):
+        """A reward or a definition, applied; a move of a trace fills two places."""
+        if e.function in self.definitions:
+            definition = self.definitions[e.function]
+            return self.value(definition.body, self.inner(definition, e, env))
+        return self.reward(e.function, [c for r in self.arguments(e, env) for c in encode(r)])
 
-        The coefficients of a linear atom are measured, by moving one feature at a time.
-        """
-        for polytope in self.disjuncts(region, True, env):
-            if not any(self.fails(op, a, b, inner, rim) for op, a, b, inner in polytope):
-                return False
-        return True
+    def arguments(self, e: syntax.Apply, env: Env) -> list[Typed]:
+        return [r for a in e.arguments for r in _records_of(self.value(a, env))]
 
-    def disjuncts(self, e: syntax.Expr, wanted: bool, env: Mapping[str, Typed]):
-        """The disjunctive normal form: a list of lists of (op, left, right, env) or ("is", truth, expr, env)."""
+    def inner(self, definition: syntax.Definition, e: syntax.Apply, env: Env) -> Env:
+        """What a definition's parameters stand for where it is called."""
+        names = [p.name for p in definition.params]
+        bound = dict(zip(names, self.arguments(e, env), strict=True))
+        match e.arguments:
+            case (syntax.Name(name=name),) if isinstance(env.bound.get(name), tuple):
+                return Env(bound, {}, dict(zip(names, env.root[name].split(" "), strict=True)))
+        return Env(bound, {name: (a, env) for name, a in zip(names, e.arguments, strict=True)})
+
+    # ── which of the rule's numbers a feature is ───────────────────────────────────────────────
+    def root_of(self, e: syntax.Expr, env: Env) -> str:
+        """The name of a record of the rule."""
         match e:
-            case syntax.Not():
-                return self.disjuncts(e.inner, not wanted, env)
-            case syntax.Implies():
-                other = syntax.Connective("or", (syntax.Not(e.premise, e.span), e.conclusion), e.span)
-                return self.disjuncts(other, wanted, env)
-            case syntax.Connective():
-                parts = [self.disjuncts(p, wanted, env) for p in e.parts]
-                if (e.op == "or") == wanted:
-                    return [d for part in parts for d in part]
-                found = [[]]
-                for part in parts:
-                    found = [a + b for a in found for b in part]
-                return found
-            case syntax.Apply() if e.function in self.definitions:
-                d = self.definitions[e.function]
-                inner = {p.name: self.value(a, env) for p, a in zip(d.params, e.arguments, strict=True)}
-                return self.disjuncts(d.body, wanted, inner)
-            case syntax.Compare(first=left, rest=rest) if not self.discrete(e, env):
-                pairs = []
-                for op, right in rest:
-                    pairs.append((op, left, right))
-                    left = right
-                if not wanted:
-                    return [[(n, a, b, env)] for op, a, b in pairs for n in _opposite(op)]
-                found = [[]]
-                for op, a, b in pairs:
-                    options = ["<", ">"] if op == "!=" else None
-                    if options:
-                        found = [[*d, (o, a, b, env)] for d in found for o in options]
-                    else:
-                        split = ["<=", ">="] if op == "==" else [op]
-                        found = [d + [(o, a, b, env) for o in split] for d in found]
-                return found
-        return [[("is", wanted, e, env)]]
+            case syntax.Name(name=name):
+                return env.root[name]
+            case syntax.Field(base=base, name=name):
+                return f"{self.root_of(base, env)}.{name}"
+            case syntax.Apply(function="first"):
+                return f"{env.path[0]}[0]"
+            case syntax.Apply(function="last"):
+                return f"{env.path[0]}[{len(env.path[1].records) - 1}]"
+            case syntax.Apply(function="anchor", arguments=(syntax.Name(name=name),)):
+                return f"anchor({name})"
+        raise AssertionError(e)
 
-    def discrete(self, e: syntax.Compare, env: Mapping[str, Typed]) -> bool:
-        operands = [e.first, *(x for _, x in e.rest)]
-        values = [self.value(x, env) for x in operands if not isinstance(x, syntax.Name)]
-        return any(isinstance(v, (Case, bool)) for v in values)
-
-    def fails(self, op: str, a, b, env: Mapping[str, Typed], rim: Fraction) -> bool:
-        if op == "is":
-            return bool(self.value(b, env)) != a
-        excess = self.margin(op, a, b, env)
-        scale, linear = Fraction(0), False
-        for name, record in env.items():
-            for f in record.type.features:
-                if f.kind in ("bool", "enum"):
-                    continue
-                values = _elements(record.values[f.name])
-                for k in range(len(values)):
-                    moved = list(values)
-                    moved[k] += 1
-                    changed = dict(record.values)
-                    changed[f.name] = tuple(moved) if f.is_vector else moved[0]
-                    there = self.margin(op, a, b, {**env, name: Typed(record.type, changed)})
-                    scale += abs(there - excess) * (f.hi - f.lo)
-                    linear = linear or (f.kind == "real" and there != excess)
-        if scale == 0 or not linear:  # over ints alone it is discrete
-            return not _holds(op, self.value(a, env), self.value(b, env))
-        return excess <= -rim * scale
-
-    def margin(self, op: str, a: syntax.Expr, b: syntax.Expr, env: Mapping[str, Typed]) -> Fraction:
-        left, right = self.value(a, env), self.value(b, env)
-        return right - left if op in ("<", "<=") else left - right
+    def shared_with(self, root: str, feature: str) -> str:
+        """The record whose variable this is: the second of two `varying` records has the first one's other features."""
+        match self.quantifier:
+            case syntax.Forall(params=(first, second), varying=[_, *_] as varying):
+                if root == second.name and feature not in {v.name for v in varying}:
+                    return first.name
+        return root
 
 
-def encode(record: Typed) -> list[Fraction]:
-    """The encoded columns: one-hot cases, 0/1 bools, the rest as it is."""
-    columns: list[Fraction] = []
-    for f in record.type.features:
-        v = record.values[f.name]
-        if f.kind == "enum":
-            columns.extend(Fraction(int(c == v)) for c in f.cases)
-        else:
-            columns.extend(Fraction(x) for x in _elements(v))
-    return columns
-
-
-def root(square: Fraction) -> Fraction:
-    p, q = isqrt(square.numerator), isqrt(square.denominator)
-    if p * p != square.numerator or q * q != square.denominator:
-        raise Irrational
-    return Fraction(p, q)
-
-
-def _elements(v) -> tuple[Fraction, ...]:
-    return v if isinstance(v, tuple) else (Fraction(v),)
+def _records_of(bound: Bound) -> list[Typed]:
+    match bound:
+        case Typed():
+            return [bound]
+        case Path():
+            return list(bound.records)
+        case Row():
+            return bound.records()
+    return list(bound)
 
 
 def _binary(op: str, x: Fraction, y: Fraction) -> Fraction:
@@ -338,22 +307,3 @@ def _binary(op: str, x: Fraction, y: Fraction) -> Fraction:
         case "*":
             return x * y
     return x / y
-
-
-def _holds(op: str, a: object, b: object) -> bool:
-    match op:
-        case "<":
-            return a < b
-        case "<=":
-            return a <= b
-        case ">":
-            return a > b
-        case ">=":
-            return a >= b
-        case "==":
-            return a == b
-    return a != b
-
-
-def _opposite(op: str) -> list[str]:
-    return {"<": [">="], "<=": [">"], ">": ["<="], ">=": ["<"], "==": ["<", ">"], "!=": ["=="]}[op]

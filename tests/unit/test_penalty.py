@@ -1,48 +1,32 @@
 from __future__ import annotations
 
-from dataclasses import replace
-from fractions import Fraction
-
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewarden.spec_lang.errors import BindingError
-from rewarden.spec_lang.evaluate import truth, truth_of_rows
+from rewarden.spec_lang.evaluate import truth
 from rewarden.spec_lang.obligation import (
     FALSE,
     TRUE,
     And,
     Call,
     Const,
-    Max,
     Or,
-    RecordView,
     Statistic,
-    Sum,
-    Var,
-    Variable,
 )
-from rewarden.spec_lang.penalty import STRICT_MARGIN, penalty, sample_points, soft_sum
-from rewarden.spec_lang.sampling import band
+from rewarden.spec_lang.penalty import STRICT_MARGIN, penalty
+from rewarden.spec_lang.penalty_reading import soft_sum
 from tests.reference.warehouse import (
-    CHARGER,
-    CLEARANCE,
-    HUMAN,
     POOR_DAY,
     R_OF_S,
-    SPEED,
     F,
     at_least,
-    at_most,
-    near_logs,
     no_speed_bonus,
     one_hot,
     one_record,
-    slow_near_people,
-    times,
 )
 
 IN_REGION = [0.5, 1.0, 1.0, 1.0, 0.0, 0.0]
@@ -177,91 +161,6 @@ def test_violation_comes_with_a_gradient(temperature, levels, bounds):
     if found.item() > 0:
         found.sum().backward()
         assert any(x.grad is not None and x.grad.item() != 0 for x in (w, v))
-
-
-# ── sampling ───────────────────────────────────────────────────────────────────────────────────
-def holds_everywhere(obligation, rows):
-    wanted = And((obligation.structure, obligation.assume, obligation.premise))
-    assert truth_of_rows(wanted, rows).all()
-    for index, variable in enumerate(obligation.variables):
-        assert all(variable.lo <= Fraction(float(x)) <= variable.hi for x in rows[:, index])
-        assert not variable.discrete or (rows[:, index] == np.floor(rows[:, index])).all()
-
-
-@pytest.mark.parametrize("obligation", [no_speed_bonus(), slow_near_people(), one_record(TRUE, TRUE)])
-def test_samples_satisfy_the_premise_exactly(obligation):
-    rows = sample_points(obligation, 200, 3).numpy()
-    assert rows.shape == (200, len(obligation.variables))
-    holds_everywhere(obligation, rows)
-    assert (rows[:, 3:6].sum(axis=1) == 1).all()
-    assert set(map(tuple, rows[:, 3:6])) > {(1.0, 0.0, 0.0)}  # more than one case is seen
-    assert (sample_points(obligation, 200, 3).numpy() == rows).all()
-    assert (sample_points(obligation, 200, 4).numpy() != rows).any()
-
-
-def test_narrow_premises_are_reached():
-    thin = And(
-        (
-            at_least(CLEARANCE, Const(F("19999/10000"))),
-            at_most(CLEARANCE, Const(F(2))),
-            at_least(SPEED, Const(F("1/2"))),
-            at_most(SPEED, Const(F("1/2"))),
-            at_least(CHARGER, Const(F(1))),
-            at_least(HUMAN, Const(F(1))),
-        )
-    )
-    obligation = one_record(thin, TRUE)
-    rows = sample_points(obligation, 50, 0).numpy()
-    assert len(rows) == 50
-    holds_everywhere(obligation, rows)
-
-
-def test_premises_that_no_single_variable_mends_are_reached():
-    small = Sum(tuple(Max((Var(k), times(-1, Var(k)))) for k in range(8)))
-    variables = tuple(Variable("x", f"e[{k}]", False, F(-1), F(1)) for k in range(8))
-    obligation = replace(
-        one_record(at_most(small, Const(F(1))), TRUE),
-        variables=variables,
-        records=(RecordView("x", "Emb", tuple(range(8))),),
-        structure=TRUE,
-        assume=TRUE,
-    )
-    rows = sample_points(obligation, 100, 0).numpy()  # 1 point in 40,320 of the box
-    assert len(rows) == 100
-    holds_everywhere(obligation, rows)
-
-
-def test_an_impossible_premise_gives_no_points():
-    assert sample_points(one_record(at_least(SPEED, Const(F(9))), TRUE), 20, 0).shape == (0, 6)
-
-
-def test_near_data_points_lie_in_the_rows_boxes():
-    anchors = np.array([[1.0, 0.3, 1, 0, 1, 0], [4.95, 0.2, 0, 1, 0, 0]])
-    obligation = near_logs(anchors)
-    rows = sample_points(obligation, 100, 0).numpy()
-    assert len(rows) == 100
-    holds_everywhere(obligation, rows)
-    nearest = np.array([1 if row[2] == 0 else 0 for row in rows])
-    assert set(nearest) == {0, 1}
-    for row, anchor in zip(rows, anchors[nearest], strict=True):
-        assert (row[2:] == anchor[2:]).all()
-        assert all(abs(Fraction(row[k]) - Fraction(anchor[k])) <= F("1/10") for k in (0, 1))
-
-
-@given(centre=st.floats(-1e6, 1e6), radius=st.fractions(0, 1000))
-@example(centre=0.1, radius=Fraction(1, 10))
-def test_bands_never_reach_beyond_the_radius(centre, radius):
-    low, high = band(np.array([centre]), radius)
-    assert Fraction(centre) - radius <= Fraction(low[0]) <= Fraction(centre) <= Fraction(high[0])
-    assert Fraction(high[0]) <= Fraction(centre) + radius
-
-
-def test_limits_without_a_binary_value_are_kept():
-    """0.1 as binary64 is above 1/10: samples stay below."""
-    obligation = one_record(TRUE, TRUE)
-    narrow = replace(obligation.variables[0], lo=F("3/10"), hi=F("3/10") + Fraction(1, 2**53))
-    obligation = replace(obligation, variables=(narrow, *obligation.variables[1:]))
-    holds_everywhere(obligation, sample_points(obligation, 64, 0).numpy())
 
 
 def test_statistics_in_messages_read_like_the_spec():

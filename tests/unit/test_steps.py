@@ -212,3 +212,9 @@ def test_examples_give_variables_their_values() -> None:
     assert dict(covers.values) == {0: 1, 2: 0, 3: 1, 4: 6}
     assert (covers.kind, covers.rule, ignores.kind) == ("covers", "r", "ignores")
     assert dict(ignores.values) == {1: 1}
+
+
+def test_a_magnitude_is_never_negative() -> None:
+    assert one("forall a, b: S expect R(a) / (|a.x - b.x| + 1 [m]) > 0 / 1 [m]").rules
+    with pytest.raises(SpecError, match="could be 0"):
+        one("forall a, b: S expect R(a) / |a.x - b.x| > 0 / 1 [m]")

@@ -1,0 +1,211 @@
+"""Rules that rest on data: near rows, over rows, shares, data constants; and data that changed or cannot be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rewarden.spec_lang import load_spec
+from rewarden.spec_lang.compare import compare_specs
+from rewarden.spec_lang.compare_model import Comparison, RuleChange
+
+HEAD = """spec small v1
+features Step { speed: real [m/s] in 0 .. 10  gap: real [m] in 0 .. 50  wet: bool }
+reward R(s: Step)
+data logs: Step from "logs.csv"
+data prefs: (better: Step, worse: Step) from "prefs.csv"
+"""
+COLUMNS = ("speed", "gap", "wet")
+
+
+def row(k: int) -> str:
+    return f"{(k * 7) % 40 / 4},{(k * 13) % 200 / 4},{'true' if k % 3 else 'false'}"
+
+
+def folder_of(place: Path, rows: list[int], columns: tuple[int, ...] = (0, 1, 2)) -> Path:
+    """A folder with the data; rows are distinct for 0 <= k < 40."""
+    place.mkdir()
+    lines = [",".join(COLUMNS[c] for c in columns)]
+    lines += [",".join(row(k).split(",")[c] for c in columns) for k in rows]
+    (place / "logs.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    head = ",".join(f"{m}.{c}" for m in ("better", "worse") for c in COLUMNS)
+    pairs = [f"{row(k)},{row(k + 1)}" for k in rows]
+    (place / "prefs.csv").write_text("\n".join([head, *pairs]) + "\n", encoding="utf-8")
+    return place
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    return folder_of(tmp_path / "here", list(range(20)))
+
+
+def compared(old: str, new: str, before: Path, after: Path | None = None, head: str = HEAD) -> Comparison:
+    after = after or before
+    (before / "old.rwd").write_text(head + old, encoding="utf-8")
+    (after / "new.rwd").write_text(head + new, encoding="utf-8")
+    return compare_specs(load_spec(before / "old.rwd"), load_spec(after / "new.rwd"))
+
+
+def one(old: str, new: str, before: Path, after: Path | None = None) -> RuleChange:
+    (change,) = compared(f"must rule: {old}", f"must rule: {new}", before, after).rules
+    return change
+
+
+NEAR = "forall x: Step near logs within {{speed = {} [m/s], gap = 0.5 [m]}}{} expect R(x) <= 1".format
+
+
+# ── near rows ──────────────────────────────────────────────────────────────────────────────────
+def test_a_larger_radius_is_stronger(here: Path) -> None:
+    change = one(NEAR(0.25, ""), NEAR(0.5, ""), here)
+    assert change.change == "stronger"
+    (shown,) = change.situations
+    assert shown.row is not None
+    anchor = float(row(shown.row).split(",")[0])
+    assert 0.25 < abs(shown.records["x"]["speed"] - anchor) <= 0.5
+    assert one(NEAR(0.5, ""), NEAR(0.25, ""), here).change == "weaker"
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_balls_too(here: Path, norm: str) -> None:
+    rule = NEAR(0.25, f" in {norm}").replace("R(x) <= 1", "|R(x) - R(anchor(x))| <= 0.2")
+    assert one(rule, rule, here).change == "equal"
+    assert one(rule, rule.replace("0.25", "0.5"), here).change == "stronger"
+    assert one(NEAR(0.25, ""), NEAR(0.25, f" in {norm}"), here).change == "weaker"  # a ball lies in its box
+
+
+def test_balls_of_many_columns(tmp_path: Path) -> None:
+    head = 'spec e v1\nfeatures E { e: real ^ 24 in -1 .. 1 }\nreward R(x: E)\ndata d: E from "d.npz"\n'
+    np.savez(tmp_path / "d.npz", e=np.random.default_rng(1).uniform(-1, 1, (100, 24)))
+    rule = "must rule: forall x: E near d within {} in l2 expect |R(x) - R(anchor(x))| <= 0.2".format
+    (change,) = compared(rule(0.02), rule(0.03), tmp_path, head=head).rules
+    assert change.change == "stronger"
+    (change,) = compared(rule(0.03), rule("0.02"), tmp_path, head=head).rules
+    assert change.change == "weaker"
+
+
+def test_everywhere_is_more_than_near_rows(here: Path) -> None:
+    assert one("forall x: Step expect R(x) <= 1", NEAR(0.5, ""), here).change == "weaker"
+    assert one(NEAR(0.5, ""), "forall x: Step expect R(x) <= 1", here).change == "stronger"
+
+
+def test_many_rows(tmp_path: Path) -> None:
+    place = folder_of(tmp_path / "many", [k % 40 for k in range(400)])
+    assert one(NEAR(0.25, ""), NEAR(0.5, ""), place).change == "stronger"
+
+
+def test_more_rows_are_stronger(here: Path, tmp_path: Path) -> None:
+    more = folder_of(tmp_path / "more", list(range(23)))
+    found = compared(f"must rule: {NEAR(0.1, '')}", f"must rule: {NEAR(0.1, '')}", here, more)
+    (change,) = found.rules
+    assert change.change == "stronger"
+    assert change.situations[0].row in (20, 21, 22)
+    statuses = {d.name: (d.status, d.message) for d in found.data}
+    assert statuses["logs"] == ("changed", "20 rows before, 23 now: 0 are gone, 3 are new")
+    assert one(NEAR(0.1, ""), NEAR(0.1, ""), more, here).change == "weaker"
+    assert {f.code for f in found.findings} == {"S27"}
+
+
+def test_the_order_of_rows_and_columns_does_not_matter(here: Path, tmp_path: Path) -> None:
+    other = folder_of(tmp_path / "other", list(reversed(range(20))), (2, 0, 1))
+    assert one(NEAR(0.1, ""), NEAR(0.1, ""), here, other).change == "equal"
+
+
+# ── over rows ──────────────────────────────────────────────────────────────────────────────────
+def test_rules_over_rows(here: Path) -> None:
+    strict, loose = (
+        "forall p in prefs expect R(p.better) > R(p.worse)",
+        "forall p in prefs expect R(p.better) >= R(p.worse)",
+    )
+    change = one(strict, loose, here)
+    assert change.change == "weaker"
+    assert set(change.situations[0].records) == {"p.better", "p.worse"}
+    assert one(loose, strict, here).change == "stronger"
+    assert one(loose, "forall p in prefs expect R(p.worse) <= R(p.better)", here).change == "equal"
+
+
+def test_shares_are_ordered_by_level_and_confidence(here: Path) -> None:
+    share = "forall p in prefs expect share(R(p.better) > R(p.worse)) {}".format
+    assert one(share(">= 0.6"), share(">= 0.6"), here).change == "equal"
+    assert one(share(">= 0.6"), share(">= 0.7"), here).change == "stronger_or_equal"
+    assert one(share(">= 0.6"), share("> 0.6"), here).change == "stronger_or_equal"
+    assert one(share(">= 0.6 confidence 0.99"), share(">= 0.6 confidence 0.95"), here).change == "weaker_or_equal"
+    assert one(share(">= 0.6 confidence 0.99"), share(">= 0.6"), here).change == "weaker_or_equal"
+    assert one(share(">= 0.6"), share("<= 0.6"), here).change == "undecided"
+    assert one(share("<= 0.6"), share("<= 0.5"), here).change == "stronger_or_equal"
+    assert one(share(">= 0.6"), share(">= 0.6").replace("R(p.better) >", "R(p.better) >="), here).change == "undecided"
+
+
+# ── data constants ─────────────────────────────────────────────────────────────────────────────
+CAP = "forall s: Step given s.wet expect R(s) <= {}(R(logs){})".format
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (CAP("quantile", ", 0.05"), CAP("quantile", ", 0.1"), "weaker"),
+        (CAP("quantile", ", 0.9"), CAP("quantile", ", 0.5"), "stronger"),
+        (CAP("quantile", ", 0.05"), CAP("min", ""), "equal"),  # the first of twenty
+        (CAP("quantile", ", 0.06"), CAP("quantile", ", 0.08"), "equal"),  # both the second
+        (CAP("quantile", ", 1"), CAP("max", ""), "equal"),
+        (CAP("max", ""), CAP("mean", ""), "stronger_or_equal"),
+    ],
+)
+def test_quantiles(here: Path, old: str, new: str, expected: str) -> None:
+    change = one(old, new, here)
+    assert change.change == expected
+    for shown in change.situations:
+        (text, level) = shown.constants[0]
+        assert text.startswith(("quantile(R(logs)", "min(R(logs)", "max(R(logs)"))
+        assert shown.rewards[0].value > level  # refused
+
+
+def test_constants_of_other_rows_are_others(here: Path, tmp_path: Path) -> None:
+    more = folder_of(tmp_path / "more", list(range(23)))
+    change = one(CAP("max", ""), CAP("max", ""), here, more)
+    assert (change.change, change.reason) == ("undecided", "it depends on data that changed")
+
+
+# ── data that cannot be read ───────────────────────────────────────────────────────────────────
+def test_without_its_data_a_rule_is_undecided_and_others_are_not(here: Path, tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    data = f"must near_rows: {NEAR(0.1, '')}\nmust cap: {CAP('max', '')}\n"
+    plain = "must plain: forall s: Step expect R(s) <= {}\n".format
+    found = compared(data + plain(1), data + plain(2), here, empty)
+    assert {c.name: c.change for c in found.rules} == {"near_rows": "undecided", "cap": "undecided", "plain": "weaker"}
+    assert {d.name: d.status for d in found.data} == {"logs": "unread", "prefs": "unread"}
+    assert "D01" in found.rule("near_rows").reason
+    assert not found.safe
+
+
+def test_the_same_missing_file_is_the_same_data(tmp_path: Path) -> None:
+    (tmp_path / "place").mkdir()
+    rule = f"must rule: {NEAR(0.1, '')}\n"
+    found = compared(rule, rule, tmp_path / "place")
+    assert [(c.change, c.by) for c in found.rules] == [("equal", "text")]
+    (change,) = compared(rule, rule.replace("0.1", "0.2"), tmp_path / "place").rules
+    assert change.change == "undecided"
+
+
+def test_a_new_name_for_the_same_rows(here: Path) -> None:
+    head, rule = HEAD, f"must rule: {NEAR(0.1, '')}\n"
+    (here / "old.rwd").write_text(head + rule, encoding="utf-8")
+    renamed = (head + rule).replace("logs:", "drives:").replace("near logs", "near drives")
+    (here / "new.rwd").write_text(renamed, encoding="utf-8")
+    found = compare_specs(load_spec(here / "old.rwd"), load_spec(here / "new.rwd"))
+    assert [c.change for c in found.rules] == ["equal"]
+    assert [(d.name, d.message) for d in found.data] == [("logs", "now called drives")]
+
+
+def test_declarations_that_move_to_a_used_file_stay_the_same(here: Path) -> None:
+    rule = "must rule: forall s: {} given s.gap < near_gap expect {}(s) <= quantile({}({}), 0.9)\n".format
+    param = "param near_gap: real [m] = 3 [m]\n"
+    (here / "words.rwd").write_text(HEAD, encoding="utf-8")
+    (here / "old.rwd").write_text(HEAD + param + rule("Step", "R", "R", "logs"), encoding="utf-8")
+    new = 'spec small v1\nuse "words.rwd" as v\n' + param + rule("v.Step", "v.R", "v.R", "v.logs")
+    (here / "new.rwd").write_text(new, encoding="utf-8")
+    found = compare_specs(load_spec(here / "old.rwd"), load_spec(here / "new.rwd"))
+    assert [(c.change, c.by) for c in found.rules] == [("equal", "text")]
+    assert found.safe

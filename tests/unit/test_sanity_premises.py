@@ -1,0 +1,114 @@
+"""Premises that nothing satisfies, records that cannot exist: proved, and told with the clauses that clash."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rewarden.spec_lang import parse_spec
+from rewarden.spec_lang.sanity import Budget, check_spec
+from tests.reference.sanity_specs import of, sanity
+
+
+def message(folder: Path, given: str, quantifier: str = "forall s: Step") -> str:
+    (found,) = of(sanity(folder, f"must r:\n  {quantifier}\n  given {given}\n  expect R(s) <= 1\n"), "S01")
+    assert found.diagnostic.severity == "error"
+    assert found.rules == ("r",)
+    return found.diagnostic.message.removeprefix("nothing satisfies the premise of r: ")
+
+
+@pytest.mark.parametrize(
+    "given, why",
+    [
+        (
+            "s.speed > 3 [m/s]",
+            "`s.speed > 3 [m/s]` contradicts the range 0 .. 2.5 [m/s] of speed declared at line 5",
+        ),
+        ("s.busy and s.gap < 0.5 [m] and s.gap > 1 [m]", "`s.gap < 0.5 [m]` contradicts `s.gap > 1 [m]`"),
+        (
+            "s.zone == charger and s.speed >= 1 [m/s] and s.busy",
+            "`s.zone == charger`, `s.speed >= 1 [m/s]` and the assumption "
+            "`s.zone == charger implies s.speed <= 0.5 [m/s]` at line 10 exclude each other",
+        ),
+        ("s.lifts > 1 and s.lifts < 2", "`s.lifts > 1` contradicts `s.lifts < 2`"),
+        (
+            "close(s) and s.gap >= 2 [m]",
+            "`s.gap < 1 [m]` contradicts `s.gap >= 2 [m]`",
+        ),
+        (
+            "s.zone == dock and s.zone == aisle",
+            "`s.zone == dock` contradicts `s.zone == aisle`",
+        ),
+        ("R(s) >= 1 and R(s) < 1", "`R(s) >= 1` contradicts `R(s) < 1`"),
+        ("1 > 2", "a condition that is false whatever the record is never true"),
+        (
+            "s.lifts >= 6",
+            "`s.lifts >= 6` contradicts the whole numbers 0 .. 5 of lifts declared at line 6",
+        ),
+    ],
+)
+def test_the_clauses_that_clash_are_told(tmp_path: Path, given: str, why: str) -> None:
+    assert message(tmp_path, given) == why
+
+
+def test_the_clash_is_underlined_in_the_text(tmp_path: Path) -> None:
+    (found,) = of(sanity(tmp_path, "must r:\n  forall s: Step\n  given s.speed > 3 [m/s]\n  expect R(s) <= 1\n"), "S01")
+    assert [(label.span.text, label.text) for label in found.diagnostic.labels] == [
+        ("s.speed > 3 [m/s]", ""),
+        ("speed : real [m/s] in 0 .. 2.5", "the range"),
+    ]
+
+
+def test_a_rule_near_data_is_about_its_rows(tmp_path: Path) -> None:
+    near = "forall s: Step near logs within 1 %"
+    assert (
+        message(tmp_path, "s.gap >= 15 [m] and s.gap <= 18 [m]", near)
+        == ("`s.gap >= 15 [m]`, `s.gap <= 18 [m]` and what is near the rows of logs exclude each other")
+        or message(tmp_path, "s.gap >= 15 [m] and s.gap <= 18 [m]", near) == "it contradicts its ranges and assumptions"
+    )
+    fine = sanity(tmp_path, f"must r:\n  {near}\n  given s.gap >= 10.3 [m] and s.gap <= 18 [m]\n  expect R(s) <= 1\n")
+    assert not of(fine, "S01", "S02")
+
+
+def test_a_rule_over_rows_is_about_them(tmp_path: Path) -> None:
+    rule = "must r:\n  forall p in logs\n  given p.gap == {gap} [m]\n  expect R(p) <= 1\n"
+    assert of(sanity(tmp_path, rule.format(gap=11)), "S01")
+    assert not of(sanity(tmp_path, rule.format(gap=10)), "S01", "S02")
+
+
+def test_a_rule_about_traces_is_vacuous_if_no_length_can_occur(tmp_path: Path) -> None:
+    head = "must r:\n  trace t: Step within 3 steps via move\n"
+    rule = head + "  given first(t).gap {op} last(t).gap\n  expect R(last(t)) <= 1\n"
+    assert of(sanity(tmp_path, rule.format(op="<")), "S01")
+    assert not of(sanity(tmp_path, rule.format(op=">")), "S01", "S02")
+
+
+def test_records_that_cannot_exist_are_told_once(tmp_path: Path) -> None:
+    text = """spec ghosts v1
+features G { x: real in 0 .. 1  y: real in 0 .. 1 }
+assume g: G = g.x >= g.y + 0.5
+assume g: G = g.y >= 0.75
+reward R(g: G)
+must a: forall g: G expect R(g) <= 1
+must b: forall g: G given g.x > 0.1 expect R(g) <= 1
+"""
+    found = check_spec(parse_spec(text, "ghosts.rwd"))
+    (one,) = of(found, "S01", "S08")
+    assert one.diagnostic.code == "S08"
+    assert "`g.x >= g.y + 0.5` at line 3" in one.diagnostic.message
+    assert "`g.y >= 0.75` at line 4" in one.diagnostic.message
+    assert "the range 0 .. 1 of x" in one.diagnostic.message
+
+
+def test_what_the_budget_leaves_open_is_said_to_be_open(tmp_path: Path) -> None:
+    first, second = "s.speed * s.speed * s.gap * 1 [s^2/m^3] == 1.7", "s.speed * s.gap * s.gap * 1 [s/m^3] == 5.3"
+    rule = f"must r:\n  forall s: Step\n  given {first} and {second} and s.gap < 3 [m]\n  expect R(s) <= 1\n"
+    found = sanity(tmp_path, rule, Budget(premise=50))
+    (open_,) = of(found, "S01", "S02")
+    assert open_.diagnostic.code == "S02"
+    assert open_.diagnostic.severity == "warning"
+    assert found.rules[0].premise == "undecided"
+    assert found.rules[0].rule_class == "polynomial"
+    assert found.rules[0].engines.names == ()
+    assert "multiplies two quantities that both vary" in found.rules[0].engines.reason
