@@ -33,6 +33,7 @@ from benchmarks.timing import Row, median_seconds
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.deployed import forward
 from rewarden.reward.learn_config import learn, load_learn_config
+from rewarden.reward.learner import Penalty as LearnerPenalty
 from rewarden.reward.learner import PreferenceOptions
 from rewarden.spec_lang.penalties import PenaltyOptions, penalty_of
 from rewarden.spec_lang.penalty import penalty as violations
@@ -52,7 +53,7 @@ POINTS, RENEW, CONSTANTS = 256, 50, 5  # per rule; steps until other points, and
 MARGIN = 0.05  # a tenth of the reward's standard deviation
 BUDGET = 20_000
 Rewards = Callable[[Tensor], Tensor]
-Extra = Callable[[Rewards, Generator], Tensor]
+Extra = LearnerPenalty
 
 
 class Present:
@@ -166,6 +167,7 @@ def outcome(
     extra = None if make is None else make(scene.spec, seed)
     artifact = learn(replace(config, options=whole), scene.spec.features["Step"], seed=seed, penalty=extra)
     seconds = time.perf_counter() - start
+    assert artifact.learner is not None
     found = violations_at(scene.spec, artifact, dense)
     rates = [float((v > 0).double().mean()) for v in found.values()]
     result = rw.verify(scene.spec, VerifyOptions(budget=BUDGET), rules=RULES, rewards={"R": artifact})

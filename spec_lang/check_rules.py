@@ -246,7 +246,7 @@ def _example(checker: Checker, example: syntax.ExampleDecl) -> None:
             records = {p.name: p.type_name}
         case syntax.ForallRows(name=name, data=data):
             members = checker.symbols.rows_of(data.name) or ()
-            records = {name: kind for member, kind in members if not member}
+            records = {name: members[0][1]} if [member for member, _ in members] == [""] else {}
         case _:
             message = "examples are of rules about records, not of traces and cycles"
             checker.findings.add("T21", message, example.name_span)

@@ -33,8 +33,8 @@ def claim_of(
     `statistics` the value of each data constant. Clauses stand in the order structure, assume, premise, and within each
     as in the source; calls are numbered by first use. A false premise is one clause without atoms.
 
-    Raises Unsupported (X01–X05, X40) where the rule is outside the form, BindingError (B20, B21) where a digest or a data
-    constant is missing, DataError (D08, D15) where data leave no box.
+    Raises Unsupported (X01–X05, X40) where the rule is outside the form, BindingError (B20, B21) where a digest or a
+    data constant is missing, DataError (D08, D15) where data leave no box.
     """
     if obligation.over_rows:
         message = "rules about the rows of data are judged row by row, not by a claim about boxes"

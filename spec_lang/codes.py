@@ -87,8 +87,8 @@ EXPLANATIONS: dict[str, str] = {
     "S04": "It is proved that no reward satisfies this must rule: at the records told, it contradicts itself.",
     "S05": "The rule follows from the others named: wherever it applies, they forbid what it forbids. A must rule is "
     "only said to follow from must rules. All rules reported so can be left out together.",
-    "S06": "Features that no rule and no assumption of the spec reads, in a record type of which others are read. Rules "
-    "hold for all their values, which may be what was meant.",
+    "S06": "Features that no rule and no assumption of the spec reads, in a record type of which others are read. "
+    "Rules hold for all their values, which may be what was meant.",
     "S07": "A declaration that nothing in the file uses.",
     "S08": "The assumptions and ranges of a record type exclude each other, so that no record of it can exist.",
     "S09": "An example of a rule fails. `covers` says that the premise holds, and `ignores` that it fails, for every "
@@ -150,8 +150,8 @@ EXPLANATIONS: dict[str, str] = {
     "X07": "An exact value was asked of an irrational number, or of one that cannot be told from it.",
     "X08": "A rule about traces of several lengths, or about cycles, is not one question but one for every length.",
     "X09": "The rule cannot be written as an SMT-LIB script: it is about a share of rows, or a reward is too large.",
-    "X40": "A rule about the rows of a data set is decided by judging every row exactly. It has no form as a claim about "
-    "boxes, which is what proofs are about, so it is left out of certificates.",
+    "X40": "A rule about the rows of a data set is decided by judging every row exactly. It has no form as a claim "
+    "about boxes, which is what proofs are about, so it is left out of certificates.",
     "C20": "The certificate's claims are not of the documented form.",
     "G20": "The spec file cannot be read.",
     "G21": "The spec has no rule of that name.",

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 
 from rewarden.spec_lang.compare_align import Aligned, same
 from rewarden.spec_lang.compare_frame import Frame, Side, Unmatched, other
-from rewarden.spec_lang.compare_instances import covered
+from rewarden.spec_lang.compare_instances import occurs
 from rewarden.spec_lang.compare_model import DomainChange, Entailment
 from rewarden.spec_lang.compare_z3 import Budget, Differ, Scope
-from rewarden.spec_lang.evaluate import no_calls, no_statistics
 from rewarden.spec_lang.features import Feature, RecordType
 from rewarden.spec_lang.naming import FeatureValue, named_records
 from rewarden.spec_lang.numerals import decimal
@@ -49,8 +48,8 @@ def _excess(
             return "refuted", None
         if answer.values is not None:
             values = list(answer.values)
-            inside = covered(more, values, no_calls, no_statistics)
-            if inside and not covered(less, values, no_calls, no_statistics):
+            inside = occurs(more, values)
+            if inside and not occurs(less, values):
                 return "proved", named_records(more.as_obligation(), values, _frame_types(frame))["row"]
     return "unknown", None
 

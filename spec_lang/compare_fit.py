@@ -18,7 +18,7 @@ from rewarden.spec_lang.compare_align import Aligned, Key
 from rewarden.spec_lang.compare_data import Matrix
 from rewarden.spec_lang.compare_frame import Frame
 from rewarden.spec_lang.compare_reward import Record, TableReward, World, rank, statistics_in
-from rewarden.spec_lang.compare_z3 import Budget, Room, Seen, Z3Solver, order_constants
+from rewarden.spec_lang.compare_z3 import Budget, Room, Z3Solver, order_constants
 from rewarden.spec_lang.obligation import Statistic, Term
 from rewarden.spec_lang.z3_terms import Z3Term, fraction
 
@@ -76,10 +76,6 @@ class _Fitting(Room):
         slopes = [self.number(exact[k]) * slope for k, slope in self.slope[name].items()]
         base = self.elsewhere(form.base, [self.number(x) for x in exact])
         return z3.Sum([base, self.constant[name], *slopes])
-
-    def point(self, point: Point) -> Seen:
-        anchor = {key: self.number(x) for key, x in point.anchor.items()}
-        return self.at(point.rule, [self.number(x) for x in point.values], anchor)
 
     def tie(self) -> None:
         """Data constants are what the rewards make of them."""
@@ -159,12 +155,12 @@ def fit(
     accepted: Sequence[Point],
     budget: Budget,
 ) -> World | None:
-    """Rewards of the given forms that violate one rule at a point, and none of the others at theirs."""
+    """Rewards of the given forms that violate one rule at a point, and none of the others at theirs; all points are
+    such that the rule speaks of them (`speaks_of`)."""
     room = _Fitting(frame, budget.rlimit, forms, data)
-    room.add(room.point(refused).violated)
+    room.add(room.violated(refused.rule, refused.values))
     room.there = False
-    for point in accepted:
-        room.add(z3.Not(room.point(point).violated))
+    room.add(*(z3.Not(room.violated(point.rule, point.values)) for point in accepted))
     room.tie()
     return room.solution()
 
@@ -172,9 +168,6 @@ def fit(
 def impossible(frame: Frame, data: Mapping[str, Matrix], points: Sequence[Point], budget: Budget) -> bool:
     """Does no reward whatever satisfy these instances together?"""
     room = Room(frame, budget.rlimit)
-    for point in points:
-        anchor = {key: room.number(x) for key, x in point.anchor.items()}
-        seen = room.at(point.rule, [room.number(x) for x in point.values], anchor)
-        room.add(z3.Not(seen.violated))
+    room.add(*(z3.Not(room.violated(point.rule, point.values)) for point in points))
     order_constants(room, data)
     return str(room.solver().check()) == "unsat"

@@ -16,9 +16,9 @@ from rewarden.spec_lang.compare_align import Aligned, Key, common_constant
 from rewarden.spec_lang.compare_frame import Frame
 from rewarden.spec_lang.compare_reward import Record, World
 from rewarden.spec_lang.compare_terms import subterms
-from rewarden.spec_lang.evaluate import CallValue, StatisticValue, truth, value
+from rewarden.spec_lang.evaluate import truth, value
 from rewarden.spec_lang.forms import ZERO
-from rewarden.spec_lang.obligation import And, Call, Statistic
+from rewarden.spec_lang.obligation import And, Call, Formula, Statistic
 
 T = TypeVar("T")
 Typed = tuple[str, T]  # the name of a frame type, and a record of it in whatever form
@@ -71,10 +71,9 @@ def split_arguments(frame: Frame, reward: str, flat: Sequence[T]) -> list[Typed[
     return found
 
 
-def instantiations(
-    aligned: Aligned, own: Sequence[Typed[T]], further: Sequence[Typed[T]], limit: int = INSTANCES
-) -> Iterator[tuple[T, ...]]:
-    """Ways to choose the rule's quantified records among given ones: in order first, then permuted, then any."""
+def instantiations(aligned: Aligned, own: Sequence[Typed[T]], further: Sequence[Typed[T]]) -> Iterator[tuple[T, ...]]:
+    """Ways to choose the rule's quantified records among given ones: in order first, then permuted, then any. Fewer
+    of them the more records the rule has."""
     wanted = [aligned.records[k].type_name for k in quantified(aligned)]
     given = [*own, *(record for record in further if not any(record[1] is mine[1] for mine in own))]
     seen: set[tuple[int, ...]] = set()
@@ -85,7 +84,7 @@ def instantiations(
         product(range(len(given)), repeat=n),
     )
     for choice in (choice for order in orders for choice in order):
-        if len(seen) >= limit:
+        if len(seen) >= max(2, INSTANCES >> max(0, n - 2)):
             return
         if choice in seen or any(given[k][0] != kind for k, kind in zip(choice, wanted, strict=True)):
             continue
@@ -94,17 +93,16 @@ def instantiations(
 
 
 # ── exact truth ────────────────────────────────────────────────────────────────────────────────
-def values_at(aligned: Aligned, records: Sequence[Record], anchor: Mapping[Key, Fraction]) -> list[Fraction] | None:
-    """The variables at the quantified records; None where they do not agree on what they share."""
+def values_at(aligned: Aligned, records: Sequence[Record], anchor: Mapping[Key, Fraction]) -> list[Fraction]:
+    """The variables at the quantified records; what records share is taken from the first of them."""
     found: dict[int, Fraction] = {}
     given = iter(records)
     for number, view in enumerate(aligned.records):
         record = [anchor.get((0, k), ZERO) for k in range(len(view.variables))]
         if not is_anchor(aligned, number):
             record = list(next(given))
-        for variable, number_there in zip(view.variables, record, strict=True):
-            if found.setdefault(variable, number_there) != number_there:
-                return None
+        for variable, here in zip(view.variables, record, strict=True):
+            found.setdefault(variable, here)
     return [found[k] for k in range(len(aligned.variables))]
 
 
@@ -155,8 +153,8 @@ def called_at(aligned: Aligned, values: Sequence[Fraction]) -> list[tuple[str, R
     return [(call.reward, tuple(value(a, values) for a in call.arguments)) for call in calls_in(aligned)]
 
 
-def covered(aligned: Aligned, values: Sequence[Fraction], call: CallValue, statistic: StatisticValue) -> bool:
-    """Is the point one that the rule is about: in range, as assumed, the premise true? Data rows are not asked."""
+def occurs(aligned: Aligned, values: Sequence[Fraction]) -> bool:
+    """Are these records that the spec has: in range, as assumed? Data rows are not asked."""
     own = aligned.own_values(values)
     obligation = aligned.own
     # A number that equals a data row's is what it is, even beyond a limit that binary64 cannot hold (boxes.py).
@@ -168,8 +166,22 @@ def covered(aligned: Aligned, values: Sequence[Fraction], call: CallValue, stati
             return False
     if any(values[v] != 0 for v in absent(aligned)):
         return False
-    parts = And((obligation.structure, obligation.assume, obligation.premise))
-    return truth(parts, own, call, statistic)
+    return truth(And((obligation.structure, obligation.assume)), own)
+
+
+def speaks_of(aligned: Aligned, values: Sequence[Fraction]) -> bool:
+    """Can the rule be violated at the point at all: do the records occur, and is what the premise says of them alone,
+    without rewards, true?"""
+    plain, _ = by_rewards(aligned.own.premise)
+    return occurs(aligned, values) and truth(plain, aligned.own_values(values))
+
+
+def by_rewards(premise: Formula) -> tuple[Formula, Formula]:
+    """The conjuncts that mention no reward, and those that do."""
+    parts = premise.parts if isinstance(premise, And) else (premise,)
+    rewards = [any(isinstance(t, Call | Statistic) for t in subterms(part)) for part in parts]
+    plain = tuple(part for part, mentions in zip(parts, rewards, strict=True) if not mentions)
+    return And(plain), And(tuple(part for part, mentions in zip(parts, rewards, strict=True) if mentions))
 
 
 def absent(aligned: Aligned) -> tuple[int, ...]:
@@ -187,9 +199,10 @@ def violated(aligned: Aligned, values: Sequence[Fraction], world: World, frame: 
     def statistic(found: Statistic) -> Fraction:
         return world.statistic(common_constant(found, aligned.side, frame, aligned.data))
 
-    if not covered(aligned, values, call, statistic):
+    own = aligned.own_values(values)
+    if not occurs(aligned, values) or not truth(aligned.own.premise, own, call, statistic):
         return False
-    return not truth(aligned.own.conclusion, aligned.own_values(values), call, statistic)
+    return not truth(aligned.own.conclusion, own, call, statistic)
 
 
 def to_frame(aligned: Aligned, frame: Frame, reward: str, arguments: Sequence[Fraction]) -> Record:

@@ -44,6 +44,7 @@ from rewarden.spec_lang.compare_instances import (
     near_row,
     quantified,
     records_of,
+    speaks_of,
     split_arguments,
     values_at,
     violated,
@@ -129,9 +130,9 @@ def _instances(task: Task, rule: Aligned, values: Sequence[Fraction]) -> list[Po
     for part in task.accepting:
         for records in instantiations(part, own, further):
             for anchor in anchors_at(part, records, ROWS):
-                at = values_at(part, records, anchor)
-                if at is not None:
-                    found.append(Point(part, tuple(at), anchor))
+                point = Point(part, tuple(values_at(part, records, anchor)), anchor)
+                if speaks_of(part, point.values):
+                    found.append(point)
     return found
 
 

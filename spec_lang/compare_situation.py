@@ -10,7 +10,7 @@ from rewarden.spec_lang.compare_frame import Frame, FrameType
 from rewarden.spec_lang.compare_instances import (
     calls_in,
     constants_in,
-    covered,
+    occurs,
     quantified,
     records_of,
     split_arguments,
@@ -18,7 +18,7 @@ from rewarden.spec_lang.compare_instances import (
 from rewarden.spec_lang.compare_model import Elsewhere, RewardAt, Situation
 from rewarden.spec_lang.compare_reward import Record, World
 from rewarden.spec_lang.compare_separate import Separation
-from rewarden.spec_lang.evaluate import no_calls, no_statistics, statistic_text, value
+from rewarden.spec_lang.evaluate import statistic_text, value
 from rewarden.spec_lang.naming import named_records
 from rewarden.spec_lang.numerals import decimal
 
@@ -34,7 +34,7 @@ def situation(
     excluded = tuple(
         name
         for name, (kind, record) in zip(names, records_of(part, values), strict=True)
-        if kind in domains and not covered(domains[kind], list(record), no_calls, no_statistics)
+        if kind in domains and not occurs(domains[kind], record)
     )
     return Situation(
         refused_by=part.side,

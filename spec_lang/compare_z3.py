@@ -9,7 +9,7 @@ breach   Given a reward with all its numbers, is there a point in the whole doma
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -22,6 +22,7 @@ from rewarden.spec_lang.compare_frame import Frame
 from rewarden.spec_lang.compare_instances import (
     absent,
     anchor_of,
+    by_rewards,
     instantiations,
     is_anchor,
     records_of,
@@ -29,7 +30,7 @@ from rewarden.spec_lang.compare_instances import (
 )
 from rewarden.spec_lang.compare_reward import TableReward, rank, statistics_in
 from rewarden.spec_lang.forms import ZERO
-from rewarden.spec_lang.obligation import Statistic, Term
+from rewarden.spec_lang.obligation import TRUE, Statistic, Term
 from rewarden.spec_lang.z3_terms import Z3Formula, Z3Term, fraction, rational, read, read_term
 
 Anchor = Mapping[Key, Z3Term]
@@ -146,6 +147,19 @@ class Room:
         domain = [reading.structure, reading.assume, *self._ranges(aligned, terms), *self._near(aligned, terms, anchor)]
         return Seen(self.every(domain), reading.premise, reading.conclusion)
 
+    def violated(self, aligned: Aligned, values: Sequence[Fraction]) -> Z3Formula:
+        """At a point that the rule speaks of: what its premise and conclusion say about rewards there."""
+        _, premise = by_rewards(aligned.premise)
+        obligation = replace(aligned.as_obligation(), structure=TRUE, assume=TRUE, premise=premise)
+
+        def call(reward: str, arguments: Sequence[Z3Term]) -> Z3Term:
+            return self.reward(reward, arguments)
+
+        reading = read(obligation, call, None, self.context, [self.number(x) for x in values])
+        self.add(reading.definitions)
+        self.constants.update(reading.free_constants)
+        return z3.And(reading.premise, z3.Not(reading.conclusion))
+
     def reward(self, name: str, arguments: Sequence[Z3Term]) -> Z3Term:
         """A reward of which nothing is known; overridden where something is."""
         real = z3.RealSort(self.context)
@@ -175,7 +189,7 @@ class Room:
         for index, (variable, term) in enumerate(zip(aligned.variables, terms, strict=True)):
             lo, hi = self.number(variable.lo), self.number(variable.hi)
             if index not in fixed or index in gone:
-                found += []
+                found += [term >= lo, term <= hi]
             if variable.discrete and not _is_whole(term):
                 bit = variable.lo == 0 and variable.hi == 1
                 found.append(z3.Or(term == lo, term == hi) if bit else z3.IsInt(term))
@@ -328,21 +342,18 @@ def _new_ones(own: Sequence[_Record], called: Sequence[_Record]) -> list[_Record
 
 
 def _exclude(room: Room, part: Aligned, records: Sequence[tuple[Z3Term, ...]], anchor: Anchor) -> None:
-    """This instance is not violated."""
+    """This instance is not violated. What records share, as `varying` ones do, is taken from the first: an instance
+    like any other."""
     terms: dict[int, Z3Term] = {}
-    shared: list[Z3Formula] = []
     given = iter(records)
     for number, view in enumerate(part.records):
         record = tuple(anchor.get((0, k), room.number(ZERO)) for k in range(len(view.variables)))
         if not is_anchor(part, number):
             record = next(given)
         for variable, term in zip(view.variables, record, strict=True):
-            if variable not in terms:
-                terms[variable] = term
-            elif not terms[variable].eq(term):
-                shared.append(terms[variable] == term)
+            terms.setdefault(variable, term)
     seen = room.at(part, [terms[k] for k in range(len(part.variables))], anchor)
-    room.add(z3.Not(z3.And(room.every(shared), seen.violated)))
+    room.add(z3.Not(seen.violated))
 
 
 def order_constants(room: Room, data: Mapping[str, Matrix]) -> None:

@@ -1,11 +1,10 @@
 """The one structure a rule is lowered to, and that every reading interprets.
 
-An obligation says: for every assignment of its `variables` inside their ranges (and, for rules near
-data, inside the box of some instance; for rules about data, at some row) that satisfies `structure`,
-`assume` and `premise`, the `conclusion` holds. Terms are exact: coefficients are rationals, features are in problem units and
-terms in coherent SI units (a lowering inserts the exact conversion factors). Formulas are in
-negation normal form: negation has been pushed into the atoms, which exist in a strict and a
-non-strict kind, so no tolerance and no margin decides truth.
+An obligation says: for every assignment of its `variables` inside their ranges (and, for rules near data, inside the
+box of some instance; for rules about data, at some row) that satisfies `structure`, `assume` and `premise`, the
+`conclusion` holds. Terms are exact: coefficients are rationals, features are in problem units and terms in coherent SI
+units (a lowering inserts the exact conversion factors). Formulas are in negation normal form: negation has been pushed
+into the atoms, which exist in a strict and a non-strict kind, so no tolerance and no margin decides truth.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ variables, so:
     one variable    c·x + k >= 0 is x >= −k/c: a comparison with the least binary64 that satisfies it. Exact.
     several         one matrix product for all atoms, with its error bounded: n products, summed in any order, and their
                     rounded coefficients err by at most about (n + 2)·2⁻⁵³·Σ|aᵢxᵢ|; more than twice that is allowed
-    others          screened one by one
+    others          screened one by one, square roots squared and quotients multiplied out
 
 Where the bounds leave a row open, the atoms that they leave open are asked of the exact evaluator.
 """
@@ -21,9 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewarden.spec_lang.evaluate import screen, truth_of_rows
-from rewarden.spec_lang.forms import Form, TooLarge, form_of
-from rewarden.spec_lang.formulas import split
-from rewarden.spec_lang.obligation import And, Atom, Formula, Or, Var
+from rewarden.spec_lang.forms import Form, TooLarge, form_of, product
+from rewarden.spec_lang.formulas import atom, split
+from rewarden.spec_lang.obligation import And, Atom, Formula, Or, Quotient, Sqrt, Term, Var
 
 Rows = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -53,6 +53,7 @@ class RowTruth:
     def __init__(self, formula: Formula, width: int) -> None:
         with suppress(TooLarge):
             formula = split(formula, frozenset(), _CASES)  # |x| <= 1 is two atoms of one variable
+        formula = _plain(formula)
         forms = {part: form_of(part.term) for part in _atoms(formula)}
         singles = [part for part, form in forms.items() if _is_affine(form) and len(form.parts) == 1]
         several = [part for part, form in forms.items() if _is_affine(form) and len(form.parts) > 1]
@@ -101,6 +102,41 @@ class RowTruth:
                 error = ((np.abs(rows) @ self.size + np.abs(self.constant)) * self.error + _TINY).T
             found += list((middle > error).astype(np.int8) - (middle < -error).astype(np.int8))
         return found + [screen(part, rows) for part in self.others]
+
+
+def _plain(formula: Formula) -> Formula:
+    """The same without what float bounds know nothing of: √S <= d is d >= 0 and S <= d², √S >= d is d <= 0 or S >= d²,
+    and N/D >= d is N >= d·D or N <= d·D by the sign of D. (Two roots in one atom are left.)"""
+    match formula:
+        case And(parts):
+            return And(tuple(_plain(part) for part in parts))
+        case Or(parts):
+            return Or(tuple(_plain(part) for part in parts))
+        case Atom(term, strict, origin):
+            form = form_of(term)
+            leaves = {kind: [t for t in form.parts if isinstance(t, kind)] for kind in (Quotient, Sqrt)}
+            for quotient in leaves[Quotient]:
+                assert isinstance(quotient, Quotient)
+                above, below = form_of(quotient.left), form_of(quotient.right)
+                whole = product(_without(form, quotient), below) + above.scaled(form.parts[quotient])
+                ways = [
+                    And((atom(d, True, origin), atom(w, strict, origin))) for d, w in ((below, whole), (-below, -whole))
+                ]
+                return _plain(Or(tuple(ways)))
+            if len(leaves[Sqrt]) != 1:
+                return formula
+            (root,) = leaves[Sqrt]
+            assert isinstance(root, Sqrt)
+            c = form.parts[root]
+            rest = _without(form, root).scaled(1 / abs(c))
+            gap = form_of(root.term) - product(rest, rest)  # S − d²
+            if c < 0:
+                return _plain(And((atom(rest, strict, origin), atom(-gap, strict, origin))))
+            return _plain(Or((atom(rest, strict, origin), atom(gap, strict, origin))))
+
+
+def _without(form: Form, leaf: Term) -> Form:
+    return Form(form.constant, {t: c for t, c in form.parts.items() if t != leaf})
 
 
 def _atoms(formula: Formula) -> list[Atom]:

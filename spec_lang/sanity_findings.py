@@ -113,7 +113,8 @@ class Wording:
 
     def undecided_redundancy(self, rules: Sequence[str]) -> Finding:
         some = listed(list(rules)) if len(rules) <= 3 else f"{len(rules)} rules"
-        message = f"whether {some} follow from other rules is undecided within the budget"
+        verb = "follows" if len(rules) == 1 else "follow"
+        message = f"whether {some} {verb} from other rules is undecided within the budget"
         return _warning("S16", message, (Label(self.places.rules[rules[0]].name_span),), tuple(rules))
 
     # ── what is not used ───────────────────────────────────────────────────────────────────────

@@ -2,8 +2,9 @@
 
 One Z3 context serves a whole check, since making one costs more than most answers. Answers are the same from run to
 run: the questions come in a fixed order, and budgets are Z3's resource units, of which there is a number for each
-question and one for the whole check. A point is shown to nobody before `evaluate.truth` has found the formula exactly
-true there.
+question and one for the whole check. A unit of non-linear reasoning can take a thousand times as long as one of linear,
+so that such questions get fewer (measured: beyond some 100,000 units single steps take minutes), and a clock stops
+what that does not. A point is shown to nobody before `evaluate.truth` has found the formula exactly true there.
 """
 
 from __future__ import annotations
@@ -17,12 +18,17 @@ import z3
 
 from rewarden.spec_lang.errors import Unsupported
 from rewarden.spec_lang.evaluate import truth
-from rewarden.spec_lang.obligation import Formula, Variable
+from rewarden.spec_lang.obligation import Const, Formula, Product, Quotient, Sqrt, Variable
 from rewarden.spec_lang.smt_text import SmtText
-from rewarden.spec_lang.term_walk import mentions_rewards
+from rewarden.spec_lang.term_walk import mentions_rewards, nodes
 from rewarden.spec_lang.z3_terms import fraction
 
 Status = Literal["sat", "unsat", "unknown"]
+
+NONLINEAR = 60_000
+"""Resource units for a question with products of variables or roots, at most."""
+STOP = 10_000
+"""Milliseconds after which Z3 is stopped, whatever is left: never met by linear questions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +57,7 @@ class Oracle:
         script.bound(variables)
         script.add(formula)
         solver = self._solver(script)
-        status = self._check(solver, rlimit)
+        status = self._check(solver, rlimit if is_linear(formula) else min(rlimit, NONLINEAR))
         values = self._values(solver, script, variables) if status == "sat" else None
         if values is None:
             return Answer(status)
@@ -68,6 +74,7 @@ class Oracle:
             script.add(part, name)
         solver = self._solver(script)
         marks = [z3.Bool(name.strip("|"), self._context) for name in names]
+        rlimit = rlimit if all(map(is_linear, parts)) else min(rlimit, NONLINEAR)
         if self._check(solver, rlimit, marks) != "unsat":
             return None
         found = {str(mark) for mark in solver.unsat_core()}
@@ -99,6 +106,7 @@ class Oracle:
         if self.left <= 0:
             return "unknown"
         solver.set("rlimit", min(rlimit, self.left))
+        solver.set("timeout", STOP)
         before = _spent(solver)
         status = str(solver.check(*assumed))
         self.left -= max(1, _spent(solver) - before)
@@ -112,6 +120,14 @@ def _true_at(formula: Formula, variables: Sequence[Variable], values: Sequence[F
         return inside and truth(formula, values)
     except Unsupported:
         return False  # roots that cancel too closely to tell
+
+
+def is_linear(formula: Formula) -> bool:
+    """No products of two variables, no quotients by one, no roots; cheap, and not quite as generous as classify.py."""
+    return not any(
+        isinstance(node, Sqrt | Quotient) or (isinstance(node, Product) and not isinstance(node.left, Const))
+        for node in nodes(formula)
+    )
 
 
 def _spent(solver: Any) -> int:  # noqa: ANN401

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +27,6 @@ from rewarden.spec_lang.params import ParamValue
 from rewarden.spec_lang.source import Source, Span
 
 if TYPE_CHECKING:
-    import z3
-
     from rewarden.spec_lang.examples import Example
     from rewarden.spec_lang.penalties import Penalty, PenaltyOptions
     from rewarden.spec_lang.penalty_reading import RewardFunction
@@ -169,7 +167,7 @@ class Spec:
         given = {**(rewards or {}), **named}
         return penalty_of(self, given, rules=rules, severity=severity, options=options)
 
-    def z3(self, rule: str, *, length: int | None = None, context: z3.Context | None = None) -> RuleReading:
+    def z3(self, rule: str, *, length: int | None = None, context: Any = None) -> RuleReading:  # noqa: ANN401 - z3.Context
         """The rule as exact Z3 terms, rewards uninterpreted: `solver.add(found.domain, found.premise)`.
 
         See `z3_reading`; `length` picks traces or loops of that many records.

@@ -1,7 +1,7 @@
 """What stands for a move: `R(t)` inside a sum, where R takes two records and t is the variable of a trace or cycle.
 
-Inside `sum`, `always` and `eventually` the variable stands for each record in turn. A reward or definition of two records
-of its type, applied to the variable alone, stands for each move from one record to the next instead.
+Inside `sum`, `always` and `eventually` the variable stands for each record in turn. A reward or definition of two
+records of its type, applied to the variable alone, stands for each move from one record to the next instead.
 """
 
 from __future__ import annotations

@@ -230,7 +230,7 @@ def dotted(expr: Expr) -> str | None:
 
 
 def case_name(name: Name) -> str:
-    """An enum's case, compared or assigned: cases have no prefix, even where a used file declares something so named."""
+    """An enum's case, compared or assigned: cases have no prefix, even where a used file declares such a name."""
     return name.name.rpartition(".")[2]
 
 

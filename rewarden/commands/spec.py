@@ -144,7 +144,6 @@ _FAMILIES = {
     "A": "artifacts",
     "E": "edits",
     "C": "certificates and keys",
-    "V": "queries in VNN-LIB",
     "G": "commands and configuration",
 }
 

@@ -23,6 +23,8 @@ from rewarden.spec_lang.obligation import (
     Min,
     Or,
     Product,
+    Quotient,
+    Sqrt,
     Statistic,
     Sum,
     Term,
@@ -146,10 +148,12 @@ def below(call, c):
 # The sum over (R >= 1 or R <= -1) and R <= 1/2 is flat between 1/2 and 1: R has to go down to -1.
 @example(
     conclusion=And((Or((above(CALL_R, 1), below(CALL_R, -1))), below(CALL_R, F("1/2")))),
-    values=(F("3/8"), F(0), F(0), F(0)),
+    values=(F("3/4"), F(0), F(0), F(0)),
 )
 @example(conclusion=Or((Atom(Const(F(0)), False), Atom(Product(Const(F(0)), CALL_R), False))), values=(F(0),) * 4)
-@example(conclusion=Or((And((above(CALL_R, 2), below(CALL_R, 1))), above(CALL_Q, 9))), values=(F(0),) * 4)
+@example(
+    conclusion=Or((And((above(CALL_R, 2), below(CALL_R, 1))), above(CALL_Q, 9))), values=(F("3/2"), F(0), F(0), F(0))
+)
 def test_what_is_broken_and_can_be_mended_has_a_gradient(temperature, conclusion, values):
     obligation = obligation_of(conclusion=conclusion)
     assume(not compile_penalty(obligation).others)
@@ -281,3 +285,37 @@ def test_margins_too_small_for_floats_are_decided_exactly(where, factors, off, s
     terms = tuple(Product(Const(F(c)), Var(k)) for k, c in enumerate(factors))
     atom = Atom(Sum((*terms, Const(constant))), strict)
     assert RowTruth(And((atom,)), 3)(np.array([where])).tolist() == [F(off) > 0 if strict else F(off) >= 0]
+
+
+SQUARES = Sum((Product(Var(0), Var(0)), Product(Var(1), Var(1))))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    where=points(False),
+    c=st.sampled_from(["1", "-1", "-1/2", "3"]),
+    bound=affine_terms(False),
+    strict=st.booleans(),
+)
+@example(where=(F("3/2"), F(2), F(0), F(0)), c="-1", bound=Const(F("5/2")), strict=True)  # a root that is met exactly
+@example(where=(F(0), F(0), F(0), F(0)), c="1", bound=Const(F(0)), strict=True)
+def test_roots_are_judged_exactly(where, c, bound, strict):
+    atom = Atom(Sum((Product(Const(F(c)), Sqrt(SQUARES)), bound)), strict)
+    rows = np.array([[float(v) for v in where]])
+    assert RowTruth(atom, 4)(rows).tolist() == [truth(atom, where)]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    where=points(False),
+    c=st.sampled_from(["1", "-1", "-1/3"]),
+    bound=affine_terms(False),
+    below=st.sampled_from(["5/2", "-5/2"]),
+    strict=st.booleans(),
+)
+def test_quotients_are_judged_exactly(where, c, bound, below, strict):
+    """speed / (gap ± 5/2): positive or negative wherever gap is in its range."""
+    quotient = Quotient(Var(0), Sum((Var(1), Const(F(below)))))
+    atom = Atom(Sum((bound, Product(Const(F(c)), quotient))), strict)
+    rows = np.array([[float(v) for v in where]])
+    assert RowTruth(And((atom,)), 4)(rows).tolist() == [truth(atom, where)]

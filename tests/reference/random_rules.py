@@ -68,6 +68,7 @@ class Function:
     quantity: str | None = None  # None for predicates
     rewards: bool = False
     linear: bool = False  # fit for `beyond`
+    local: bool = False  # speaks of `beyond` itself, so that its records stay as they are
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Vocabulary:
     rewards: tuple[Function, ...]
     data: dict[str, tuple[tuple[str, str], ...]]
     functions: tuple[Function, ...] = ()
-    relations: tuple[str, ...] = ()  # over Step, Step
+    relations: tuple[Function, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,12 +133,14 @@ def vocabulary(draw: Draw) -> tuple[Vocabulary, str]:
         words, line = definition(draw, words, i)
         lines.append(line)
     inside = Scope(words, (("a", "Step"), ("b", "Step")), rewards=False, constants=False)
-    lines.append(f"relation move(a, b: Step) = {truth(draw, inside, 1)}")
+    body = truth(draw, inside, 1)
+    lines.append(f"relation move(a, b: Step) = {body}")
+    move = Function("move", ("Step", "Step"), local=speaks_of_beyond(words, body))
     if draw(st.booleans()):
         of = pick(draw, ("Step", "Act"))
         inside = replace(inside, records=(("s", of),))
         lines.append(f"assume s: {of} = {truth(draw, inside, 1)}")
-    return replace(words, relations=("move",)), "\n".join(lines) + "\n"
+    return replace(words, relations=(move,)), "\n".join(lines) + "\n"
 
 
 def definition(draw: Draw, words: Vocabulary, i: int) -> tuple[Vocabulary, str]:
@@ -148,11 +151,16 @@ def definition(draw: Draw, words: Vocabulary, i: int) -> tuple[Vocabulary, str]:
     if draw(st.booleans()):
         quantity = pick(draw, ("", "m", "m/s"))
         kind, body = "let", number(draw, quantity, scope, 1)
-        made = Function(f"f{i}", takes, quantity, rewards, linear)
+        made = Function(f"f{i}", takes, quantity, rewards, linear, speaks_of_beyond(words, body))
     else:
-        made, kind, body = Function(f"g{i}", takes, None, rewards, linear), "region", truth(draw, scope, 1)
+        kind, body = "region", truth(draw, scope, 1)
+        made = Function(f"g{i}", takes, None, rewards, linear, speaks_of_beyond(words, body))
     signature = ", ".join(f"{n}: {t}" for n, t in params)
     return replace(words, functions=(*words.functions, made)), f"{kind} {made.name}({signature}) = {body}"
+
+
+def speaks_of_beyond(words: Vocabulary, body: str) -> bool:
+    return "beyond" in body or any(f.local and f"{f.name}(" in body for f in words.functions)
 
 
 # ── numbers ────────────────────────────────────────────────────────────────────────────────────
@@ -256,7 +264,8 @@ def callable_in(scope: Scope, f: Function) -> bool:
 
 
 def applied(draw: Draw, f: Function, scope: Scope) -> str:
-    return f"{f.name}({', '.join(record(draw, t, scope) for t in f.takes)})"
+    given = [pick(draw, scope.of_type(t)) if f.local else record(draw, t, scope) for t in f.takes]
+    return f"{f.name}({', '.join(given)})"
 
 
 def summed(draw: Draw, quantity: str, scope: Scope) -> str:
@@ -376,8 +385,9 @@ def atoms(draw: Draw, scope: Scope) -> list[Callable[[], str]]:
     for f in scope.words.functions:
         if f.quantity is None and callable_in(scope, f) and (f.linear or not scope.linear):
             found.append(lambda f=f: applied(draw, f, scope))
-    if len(scope.of_type("Step")) and scope.words.relations and not scope.linear and not scope.path:
-        found.append(lambda: f"move({record(draw, 'Step', scope)}, {record(draw, 'Step', scope)})")
+    for relation in scope.words.relations:
+        if callable_in(scope, relation) and not scope.linear and not scope.path:
+            found.append(lambda f=relation: applied(draw, f, scope))
     if scope.records and not scope.linear and not scope.path:
         found.append(lambda: beyond(draw, scope))
     if scope.path:

@@ -141,7 +141,7 @@ def test_networks_that_are_none(project: Path, capsys: pytest.CaptureFixture[str
         ["patch"],
         ["inspect", "nowhere"],
         ["log", "nowhere"],
-        ["explain"],
+        ["explain", "nonsense"],
     ],
 )
 def test_usage_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]) -> None:

@@ -153,6 +153,12 @@ def test_temperature_smooths_and_is_checked(spec):
         penalty(temperature=0.0)
 
 
+def test_an_equality_has_no_inside_for_a_margin(spec):
+    assert only(spec, {"R": Level(1), "Base": Level(1)}, "same", margin=0.5)().item() == 0.0
+    assert only(spec, {"R": Level(1), "Base": Level(0.75)}, "same", margin=0.5)().item() == 0.5  # twice, for its weight
+    assert only(spec, {"R": Level(0)}, "loop", margin=0.5)().item() == 0.5
+
+
 def test_without_gradients_it_is_only_a_number(spec):
     penalty = only(spec, networks(), "slow", "agreed")
     with torch.no_grad():
@@ -327,6 +333,12 @@ def test_points_near_data_are_near_some_row(spec):
         return {"x": {"e": list(x)}, "anchor(x)": {"e": tuple(row)}}
 
     assert penalty.add_points("steady", [named(near), named(far)]) == 1
+
+
+def test_rows_of_data_are_the_only_points_of_a_rule_about_them(spec):
+    penalty = only(spec, {"H": network(4)}, "each")
+    assert penalty.add_points("each", torch.zeros(1, 8)) == 0
+    assert penalty.add_points("each", spec.rows("prefs").values[3:5]) == 2
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from rewarden.spec_lang.obligation import Share
 from rewarden.spec_lang.penalties import PenaltyOptions, penalty_of
+from rewarden.spec_lang.penalty_reading import STRICT_MARGIN
 from rewarden.spec_lang.penalty_share import enough, missing
-from tests.reference.depot import PAIRS, depot, network
+from tests.reference.depot import PAIRS, Level, depot, network
 
 F = Fraction
 OPERATORS = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
@@ -100,3 +101,14 @@ def test_training_reaches_the_share_and_stops(tmp_path):
         optimiser.step()
     assert penalty().item() == 0
     assert needed <= agreeing() < PAIRS
+
+
+def test_a_minibatch_of_rows_stands_for_all_of_them(tmp_path):
+    """No pair agrees, each by the least there is: what is asked for is counted."""
+    spec = depot(tmp_path)
+    penalty = penalty_of(spec, {"H": Level(0.0)}, rules=["agreed"], options=PenaltyOptions(points=50))
+    share = Share(">=", F(6, 10), F(99, 100))
+    assert penalty().item() * 50 / STRICT_MARGIN == pytest.approx(enough(share, 50, PAIRS))
+    given = spec.rows("prefs").values[:50]
+    assert penalty({"agreed": given}).item() * 50 / STRICT_MARGIN == pytest.approx(enough(share, 50, 50))
+    assert enough(share, 50, PAIRS) != enough(share, 50, 50)

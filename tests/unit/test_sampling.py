@@ -14,6 +14,7 @@ from rewarden.spec_lang.penalty import sample_points
 from rewarden.spec_lang.penalty_pools import obligations
 from rewarden.spec_lang.sampling import Sampler, sample_rows, without_calls
 from rewarden.spec_lang.sampling_boxes import band
+from rewarden.spec_lang.spec import parse_spec
 from tests.reference.depot import depot
 from tests.reference.warehouse import (
     CHARGER,
@@ -137,11 +138,24 @@ def test_moves_of_a_trace_move(spec):
     assert (rows[:, first] != rows[:, last]).any(axis=1).mean() > 0.8
 
 
+@pytest.mark.parametrize("near", ["linf(a.e - b.e) <= 0.01", "l2(a.e - b.e) <= 0.02", "l1(a.e - b.e) <= 0.05"])
+def test_pairs_that_are_close_in_many_dimensions_are_found(near):
+    """No random pair is, and no single variable makes it so: the records move towards each other."""
+    spec = parse_spec(
+        "spec pairs v1\nfeatures E { e: real ^ 24 in -1 .. 1 z: enum {p, q} }\nreward H(x: E)\n"
+        f"must m: forall a, b: E given {near} and a.z == b.z expect H(a) <= H(b) + 1\n"
+    )
+    obligation = spec.obligation("m")
+    rows = sample_rows(obligation, 40, 0)
+    assert len(rows) == 40
+    holds_everywhere(obligation, rows)
+    a, b = (rows[:, list(view.variables)] for view in obligation.records)
+    assert (a != b).any(axis=1).all()
+
+
 @pytest.mark.parametrize("norm, width", [("l2", 64), ("l1", 24)])
 def test_balls_of_many_dimensions_are_reached(tmp_path, norm, width):
     """A box around the row has next to nothing of its volume in the ball."""
-    from rewarden.spec_lang.spec import parse_spec
-
     np.savez(tmp_path / "d.npz", e=np.random.default_rng(0).uniform(-1, 1, (9, width)))
     spec = parse_spec(
         f"spec ball v1\nfeatures E {{ e: real ^ {width} in -1 .. 1 }}\nreward H(x: E)\n"

@@ -13,7 +13,7 @@ from fractions import Fraction
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.graph import Add, AffineMap, Concat, Input, Scale, Sub
 from rewarden.spec_lang.claim import Affine
-from rewarden.verifier.vnnlib.elimination import scaled, summed
+from rewarden.verifier.vnnlib.forms import scaled, summed
 
 MOST_STEPS = 1 << 20  # products of coefficients, per network
 DEEPEST = 200  # nodes on a path

@@ -19,9 +19,10 @@ from fractions import Fraction
 
 from rewarden.spec_lang.claim import Affine, AffineAtom, Box, Clause
 from rewarden.spec_lang.errors import Unsupported, UsageError
-from rewarden.verifier.vnnlib.elimination import eliminate, scaled, substituted
+from rewarden.verifier.vnnlib.elimination import eliminate
+from rewarden.verifier.vnnlib.forms import negated, plus, scaled, substituted
+from rewarden.verifier.vnnlib.propagation import simplified
 from rewarden.verifier.vnnlib.query import AllOf, AnyOf, Formula, Query, atoms_in
-from rewarden.verifier.vnnlib.split import negated, plus, simplified
 
 MAX_BRANCHES = 4096
 MAX_STEPS = 100_000

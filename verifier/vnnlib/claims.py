@@ -20,12 +20,13 @@ from rewarden.spec_lang.claim import Affine, AffineAtom, Box, Claim, ClaimCall, 
 from rewarden.spec_lang.errors import Unsupported, UsageError
 from rewarden.verifier.exact_program import Point
 from rewarden.verifier.vnnlib.cases import Branch
-from rewarden.verifier.vnnlib.elimination import Rows, substituted
+from rewarden.verifier.vnnlib.forms import Rows, substituted
 from rewarden.verifier.vnnlib.networks import Declared, Outputs, Range, open_network
 from rewarden.verifier.vnnlib.query import Network, Query, atoms_in, holds, value_of, with_outputs_written
 
 MAX_USED = 64  # outputs that a query's formula may read
 LARGEST = Fraction((2**24 - 1) * 2**104)  # of an input: binary32's
+COMPARED = Fraction(2**20)
 
 
 def subject_of(query: Query, files: Mapping[str, Path], branches: Sequence[Branch]) -> Subject:
@@ -59,11 +60,13 @@ def _opened(query: Query, network: Network, file: Path, span: Range) -> Outputs:
 
 
 def _span(branches: Sequence[Branch]) -> Range:
-    """A range that holds every input."""
+    """A range in which to compare a network with its import: where the inputs are, but for absurd ones, at which
+    ONNX's own evaluation overflows."""
     ends = [end for branch in branches for bounds in branch.box for end in bounds]
     if any(abs(end) > LARGEST for end in ends):
         raise UsageError("G82", "an input's bound is beyond binary32", help="narrow the input")
-    return (min(ends), max(ends)) if ends else (Fraction(0), Fraction(0))
+    near = [min(max(end, -COMPARED), COMPARED) for end in ends]
+    return (min(near), max(near)) if near else (Fraction(0), Fraction(0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,15 @@ as arguments. Gauss's elimination, exactly: each row is a variable as a form ove
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 
 from rewarden.spec_lang.claim import Affine, AffineAtom
+from rewarden.verifier.vnnlib.forms import Rows, scaled, substituted
 
 MOST = 2048  # equalities that are looked at, since each is put into all rows so far
 LONGEST = 64  # terms of a row, and
 MAX_BITS = 512  # of their numbers: an equality that would make a longer row stays a condition
-Rows = Mapping[int, Affine]
 
 
 def eliminate(atoms: Sequence[AffineAtom]) -> tuple[Rows, list[AffineAtom]] | None:
@@ -49,35 +49,4 @@ def _is_short(row: Affine) -> bool:
     numbers = (row.constant, *(c for _, c in row.variables))
     return len(numbers) <= LONGEST and all(
         max(n.numerator.bit_length(), n.denominator.bit_length()) <= MAX_BITS for n in numbers
-    )
-
-
-def substituted(form: Affine, rows: Rows) -> Affine:
-    """The form with these variables written out."""
-    if not any(i in rows for i, _ in form.variables):
-        return form
-    parts = [scaled(rows[i], c) if i in rows else Affine(Fraction(0), ((i, c),)) for i, c in form.variables]
-    return summed([Affine(form.constant, (), form.calls), *parts])
-
-
-def summed(forms: Sequence[Affine]) -> Affine:
-    """The sum of some forms."""
-    variables: dict[int, Fraction] = {}
-    calls: dict[int, Fraction] = {}
-    for form in forms:
-        for total, terms in ((variables, form.variables), (calls, form.calls)):
-            for index, coefficient in terms:
-                total[index] = total.get(index, Fraction(0)) + coefficient
-    return Affine(sum((form.constant for form in forms), Fraction(0)), _terms(variables), _terms(calls))
-
-
-def _terms(total: Mapping[int, Fraction]) -> tuple[tuple[int, Fraction], ...]:
-    return tuple((index, c) for index, c in sorted(total.items()) if c)
-
-
-def scaled(form: Affine, factor: Fraction | int) -> Affine:
-    return Affine(
-        factor * form.constant,
-        tuple((i, factor * c) for i, c in form.variables),
-        tuple((k, factor * c) for k, c in form.calls),
     )

@@ -65,7 +65,7 @@ class Declared:
 
 
 def open_network(path: Path, declared: Declared, span: Range) -> Outputs:
-    """The network in a file, which has the declared shapes; `span` holds the values of all inputs.
+    """The network in a file, which has the declared shapes; `span` is a range to compare it with its import in.
 
     Raises UsageError (G81) where it has others, and what `from_onnx` raises.
     """

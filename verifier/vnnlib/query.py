@@ -13,7 +13,7 @@ from math import prod
 from typing import Literal
 
 from rewarden.spec_lang.claim import Affine, AffineAtom
-from rewarden.verifier.vnnlib.elimination import scaled, summed
+from rewarden.verifier.vnnlib.forms import scaled, summed
 
 
 @dataclass(frozen=True, slots=True)

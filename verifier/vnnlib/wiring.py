@@ -22,7 +22,7 @@ from rewarden.reward.artifact import Artifact
 from rewarden.reward.onnx_export import State, note_of, write_reward
 from rewarden.reward.onnx_export_writer import Value, Writer
 from rewarden.spec_lang.claim import Affine, AffineAtom, Claim, ClaimCall
-from rewarden.verifier.vnnlib.elimination import scaled
+from rewarden.verifier.vnnlib.forms import scaled
 from rewarden.verifier.vnnlib.functionals import Functional, functionals_of, is_float32
 from rewarden.verifier.vnnlib.split import Case
 

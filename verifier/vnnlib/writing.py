@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 from rewarden.spec_lang.claim import Claim
 from rewarden.verifier.vnnlib.comparisons import Comparisons
-from rewarden.verifier.vnnlib.split import Case, folded, negated, reach
+from rewarden.verifier.vnnlib.forms import negated
+from rewarden.verifier.vnnlib.propagation import folded, reach
+from rewarden.verifier.vnnlib.split import Case
 from rewarden.verifier.vnnlib.wiring import Joint, plain_columns, plain_variable
 from rewarden.verifier.vnnlib.wording import affine_text, call_text, comment, functional_text, variable_text
 
