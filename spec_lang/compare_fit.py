@@ -62,7 +62,7 @@ class _Fitting(Room):
         self.there = True  # at the point that is refused
 
     def reward(self, name: str, arguments: Sequence[Z3Term]) -> Z3Term:
-        record = tuple(fraction(z3.simplify(argument)) for argument in arguments)
+        record = tuple(self.exactly(argument) for argument in arguments)
         if any(x is None for x in record):
             self.irrational = True
             return self.constant[name]

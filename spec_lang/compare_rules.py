@@ -82,23 +82,32 @@ def entails(setting: Setting, strong: Sequence[Aligned], weak: Sequence[Aligned]
         return _by_text(strong, weak)
     task = Task(setting.frame, setting.data, weak, strong, setting.budget)
     differ = Differ(setting.frame, setting.data, setting.budget)
-    unknown = ""
+    left: list[tuple[Aligned, Answer]] = []
     for part in weak:
-        if any(same(part, other) for other in strong):
-            continue
-        near = _of_like_length(part, strong)
-        answer = _proof(differ, near, part)
-        if answer.status == "unsat":
-            continue
-        points = _points(setting, differ, near, part, answer) if refute else iter(())
-        for point in islice(points, setting.budget.points):
-            found = separate(task, point)
+        if not any(same(part, other) for other in strong):
+            answer = _proof(differ, _of_like_length(part, strong), part)
+            if answer.status != "unsat":
+                left.append((part, answer))
+    if not left:
+        return Found("proved")
+    for part, answer, effort in _efforts(left, setting.budget.points) if refute else ():
+        points = _points(setting, differ, _of_like_length(part, strong), part, answer)
+        for point in islice(points, effort):
+            found = separate(task, point, thorough=effort > 1 or len(left) == 1)
             if found == "impossible":
                 return Found("proved", reason=f"no reward satisfies the rule of {strong[0].side.upper()}")
             if isinstance(found, Separation):
                 return Found("refuted", found, only_outside=_only_outside(setting, differ, strong, weak))
-        unknown = unknown or _reason(setting, answer, (*strong, part))
-    return Found("unknown", reason=unknown) if unknown else Found("proved")
+    part, answer = left[0]
+    return Found("unknown", reason=_reason(setting, answer, (*strong, part)))
+
+
+def _efforts(left: Sequence[tuple[Aligned, Answer]], points: int) -> Iterator[tuple[Aligned, Answer, int]]:
+    """What is tried, at how many points: with several lengths of traces each of them lightly, then some in earnest."""
+    if len(left) > 1:
+        yield from ((part, answer, 1) for part, answer in reversed(left))
+    some = left if len(left) <= LENGTHS else [left[0], left[len(left) // 2], left[-1]]
+    yield from ((part, answer, points) for part, answer in some)
 
 
 def _by_text(strong: Sequence[Aligned], weak: Sequence[Aligned]) -> Found:

@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -80,15 +81,16 @@ class Task:
     budget: Budget
 
 
-def separate(task: Task, point: Point) -> Separation | Literal["impossible"] | None:
-    """Rewards that separate the rules at the point, if one of the forms that are tried has them; "impossible" where it
-    turns out that the accepting rule accepts no reward at all, and so entails whatever there is."""
+def separate(task: Task, point: Point, *, thorough: bool) -> Separation | Literal["impossible"] | None:
+    """Rewards that separate the rules at the point, if one of the forms that are tried has them (the first, unless it
+    is done thoroughly); "impossible" where it turns out that the accepting rule accepts no reward at all, and so
+    entails whatever there is."""
     try:
         if not near_row(point.rule, point.values, point.anchor):
             return None
         respected = _instances(task, point.rule, point.values)
         here = tuple(respected)
-        for shape in _shapes(task):
+        for shape in islice(_shapes(task), None if thorough else 1):
             world = _search(task, point, here, respected, shape)
             if world is not None:
                 return Separation(point, world)

@@ -96,12 +96,19 @@ class Room:
         self.one_axis = False  # records leave their data row along one column: the box is the ball
         self.distances: dict[tuple[object, ...], list[tuple[list[Fraction], Z3Term]]] = {}
         self._count = 0
-        self._numbers: dict[Fraction, Z3Term] = {}
+        self._numbers: dict[Fraction, Z3Term] = {}  # also keeps them alive, and so their identities
+        self._exact: dict[int, Fraction] = {}
 
     def number(self, exact: Fraction) -> Z3Term:
         if exact not in self._numbers:
-            self._numbers[exact] = rational(exact, self.context)
+            term = self._numbers[exact] = rational(exact, self.context)
+            self._exact[term.get_id()] = exact
         return self._numbers[exact]
+
+    def exactly(self, term: Z3Term) -> Fraction | None:
+        """The value of a term without unknowns; None if it is irrational."""
+        known = self._exact.get(term.get_id())
+        return fraction(z3.simplify(term)) if known is None else known
 
     def add(self, *facts: Z3Formula) -> None:
         self.facts += facts

@@ -124,13 +124,13 @@ class _Check:
     def run(self) -> Sanity:
         rules = [self._prepared(rule) for rule in self.spec.rules]
         self._premises(rules)
+        self._examples()
         satisfied_by = self._example_reward([rule for rule in rules if rule.must])
         clash: Literal["no", "yes", "not found", "undecided"] = "no"
         clashing: frozenset[str] = frozenset()
         if satisfied_by is None:
             clash, clashing = self._clashes([rule for rule in rules if rule.must])
         self._redundant([rule for rule in rules if rule.name not in clashing])
-        self._examples()
         self._unused(rules)
         facts = tuple(self._facts(rule) for rule in rules)
         return Sanity(in_order(self.found, self.spec.source.name), facts, satisfied_by, clash)

@@ -3,8 +3,9 @@
 One Z3 context serves a whole check, since making one costs more than most answers. Answers are the same from run to
 run: the questions come in a fixed order, and budgets are Z3's resource units, of which there is a number for each
 question and one for the whole check. A unit of non-linear reasoning can take a thousand times as long as one of linear,
-so that such questions get fewer (measured: beyond some 100,000 units single steps take minutes), and a clock stops
-what that does not. A point is shown to nobody before `evaluate.truth` has found the formula exactly true there.
+so that such questions get fewer, from a purse of their own (measured: beyond some 100,000 units single steps can take
+minutes), and a clock stops what that does not. A point is shown to nobody before `evaluate.truth` has found the formula
+exactly true there.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from rewarden.spec_lang.z3_terms import fraction
 Status = Literal["sat", "unsat", "unknown"]
 
 NONLINEAR = 60_000
-"""Resource units for a question with products of variables or roots, at most."""
+"""Resource units for a question with products of variables or roots, at most; and the share of all work for these."""
+NONLINEAR_SHARE = 1 / 30
 STOP = 10_000
 """Milliseconds after which Z3 is stopped, whatever is left: never met by linear questions."""
 
@@ -47,6 +49,7 @@ class Oracle:
 
     def __init__(self, work: int) -> None:
         self.left = work
+        self.left_nonlinear = int(work * NONLINEAR_SHARE)
         self._context = z3.Context()
 
     def ask(self, variables: Sequence[Variable], formula: Formula, rlimit: int) -> Answer:
@@ -57,7 +60,7 @@ class Oracle:
         script.bound(variables)
         script.add(formula)
         solver = self._solver(script)
-        status = self._check(solver, rlimit if is_linear(formula) else min(rlimit, NONLINEAR))
+        status = self._check(solver, rlimit, linear=is_linear(formula))
         values = self._values(solver, script, variables) if status == "sat" else None
         if values is None:
             return Answer(status)
@@ -74,14 +77,14 @@ class Oracle:
             script.add(part, name)
         solver = self._solver(script)
         marks = [z3.Bool(name.strip("|"), self._context) for name in names]
-        rlimit = rlimit if all(map(is_linear, parts)) else min(rlimit, NONLINEAR)
-        if self._check(solver, rlimit, marks) != "unsat":
+        linear = all(map(is_linear, parts))
+        if self._check(solver, rlimit, marks, linear=linear) != "unsat":
             return None
         found = {str(mark) for mark in solver.unsat_core()}
         kept = [k for k in range(len(parts)) if f"part {k}" in found]
         for k in reversed(kept.copy()):
             fewer = [j for j in kept if j != k]
-            if self._check(solver, rlimit, [marks[j] for j in fewer]) == "unsat":
+            if self._check(solver, rlimit, [marks[j] for j in fewer], linear=linear) == "unsat":
                 kept = fewer
         return tuple(kept)
 
@@ -102,14 +105,17 @@ class Oracle:
             found.append(value)
         return tuple(found)
 
-    def _check(self, solver: Any, rlimit: int, assumed: Sequence[Any] = ()) -> Status:  # noqa: ANN401
-        if self.left <= 0:
+    def _check(self, solver: Any, rlimit: int, assumed: Sequence[Any] = (), *, linear: bool) -> Status:  # noqa: ANN401
+        limit = min(rlimit, self.left) if linear else min(rlimit, self.left, NONLINEAR, self.left_nonlinear)
+        if limit <= 0:
             return "unknown"
-        solver.set("rlimit", min(rlimit, self.left))
+        solver.set("rlimit", limit)
         solver.set("timeout", STOP)
         before = _spent(solver)
         status = str(solver.check(*assumed))
-        self.left -= max(1, _spent(solver) - before)
+        spent = max(1, _spent(solver) - before)
+        self.left -= spent
+        self.left_nonlinear -= 0 if linear else spent
         return "sat" if status == "sat" else "unsat" if status == "unsat" else "unknown"
 
 

@@ -145,12 +145,30 @@ def clashing_clauses(
     `spans` is where each (record type, feature) was declared.
     """
     parts = list(_parts(obligation, types, spans))
+    if not all(is_linear(formula) for formula, _ in parts):
+        return _within_ranges(obligation, oracle, rlimit)
     core = oracle.core(obligation.variables, [formula for formula, _ in parts], rlimit)
     if core is None:
         return ()
     found = {(clause.kind, clause.words): clause for clause in (parts[k][1] for k in core)}
     order = ("premise", "assumption", "range", "case", "data")
     return tuple(sorted(found.values(), key=lambda clause: order.index(clause.kind)))
+
+
+def _within_ranges(obligation: Obligation, oracle: Oracle, rlimit: int) -> tuple[Clause, ...]:
+    """The same with all ranges kept: without bounds on its variables Z3 can take for ever over products."""
+    parts = [(conjunct, _quoted("premise", conjunct)) for conjunct in _conjuncts(obligation.premise)]
+    parts += [(conjunct, _quoted("assumption", conjunct)) for conjunct in _conjuncts(obligation.assume)]
+    structure = _conjuncts(obligation.structure)
+    kept = [formula for formula, _ in parts]
+    if oracle.ask(obligation.variables, And((*kept, *structure)), rlimit).status != "unsat":
+        return ()
+    for formula in tuple(kept):
+        fewer = [other for other in kept if other is not formula]
+        if oracle.ask(obligation.variables, And((*fewer, *structure)), rlimit).status == "unsat":
+            kept = fewer
+    found = [clause for formula, clause in parts if any(formula is other for other in kept)]
+    return (*found, Clause("range", "the ranges of what it reads", None))
 
 
 def _parts(
