@@ -16,9 +16,9 @@ import z3
 
 from rewarden.spec_lang.compare_align import Aligned, Key
 from rewarden.spec_lang.compare_data import Matrix
-from rewarden.spec_lang.compare_frame import Frame
 from rewarden.spec_lang.compare_reward import Record, TableReward, World, rank, statistics_in
-from rewarden.spec_lang.compare_z3 import Budget, Room, Z3Solver, order_constants
+from rewarden.spec_lang.compare_room import Room, Z3Solver, order_constants
+from rewarden.spec_lang.compare_z3 import Budget
 from rewarden.spec_lang.obligation import Statistic, Term
 from rewarden.spec_lang.z3_terms import Z3Term, fraction
 
@@ -51,8 +51,8 @@ class Point:
 class _Fitting(Room):
     """Mutable: rewards of unknown numbers at known records."""
 
-    def __init__(self, frame: Frame, rlimit: int, forms: Mapping[str, Form], data: Mapping[str, Matrix]) -> None:
-        super().__init__(frame, rlimit)
+    def __init__(self, rlimit: int, forms: Mapping[str, Form], data: Mapping[str, Matrix]) -> None:
+        super().__init__(rlimit)
         self.forms = forms
         self.data = data
         self.constant = {name: self.fresh(f"{name} elsewhere") for name in forms}
@@ -148,7 +148,6 @@ class _Fitting(Room):
 
 
 def fit(
-    frame: Frame,
     data: Mapping[str, Matrix],
     forms: Mapping[str, Form],
     refused: Point,
@@ -157,7 +156,7 @@ def fit(
 ) -> World | None:
     """Rewards of the given forms that violate one rule at a point, and none of the others at theirs; all points are
     such that the rule speaks of them (`speaks_of`)."""
-    room = _Fitting(frame, budget.rlimit, forms, data)
+    room = _Fitting(budget.rlimit, forms, data)
     room.add(room.violated(refused.rule, refused.values))
     room.there = False
     room.add(*(z3.Not(room.violated(point.rule, point.values)) for point in accepted))
@@ -165,9 +164,9 @@ def fit(
     return room.solution()
 
 
-def impossible(frame: Frame, data: Mapping[str, Matrix], points: Sequence[Point], budget: Budget) -> bool:
+def impossible(data: Mapping[str, Matrix], points: Sequence[Point], budget: Budget) -> bool:
     """Does no reward whatever satisfy these instances together?"""
-    room = Room(frame, budget.rlimit)
+    room = Room(budget.rlimit)
     room.add(*(z3.Not(room.violated(point.rule, point.values)) for point in points))
     order_constants(room, data)
     return str(room.solver().check()) == "unsat"

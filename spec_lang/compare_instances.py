@@ -12,8 +12,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from rewarden.spec_lang.compare_align import Aligned, Key, common_constant
+from rewarden.spec_lang.compare_align import Aligned, Key
 from rewarden.spec_lang.compare_frame import Frame
+from rewarden.spec_lang.compare_rebuild import common_constant
 from rewarden.spec_lang.compare_reward import Record, World
 from rewarden.spec_lang.compare_terms import subterms
 from rewarden.spec_lang.evaluate import truth, value

@@ -20,13 +20,14 @@ from rewarden.spec_lang.compare_fit import Point
 from rewarden.spec_lang.compare_frame import Frame, Side
 from rewarden.spec_lang.compare_instances import anchor_of, constants_in
 from rewarden.spec_lang.compare_model import Change, Entailment
+from rewarden.spec_lang.compare_room import Answer
 from rewarden.spec_lang.compare_separate import ROWS, Separation, Task, separate
-from rewarden.spec_lang.compare_z3 import Answer, Budget, Differ, Scope
+from rewarden.spec_lang.compare_z3 import Budget, Differ, Scope
 from rewarden.spec_lang.obligation import Share
 
 TRIED = 2  # data rows near which a difference is looked for
 LENGTHS = 3  # of traces, whose instances are looked at together
-RECORDS = 400  # of all traces of two rules together, beyond which only their text is compared
+RECORDS = 120  # of all traces of two rules together, beyond which only their text is compared
 NEW_ROWS = 16  # rows that only one rule has, looked at one by one
 
 

@@ -51,8 +51,9 @@ from rewarden.spec_lang.compare_instances import (
     violated,
 )
 from rewarden.spec_lang.compare_reward import TableReward, World
+from rewarden.spec_lang.compare_room import Answer
 from rewarden.spec_lang.compare_terms import read_beside_rewards, subterms
-from rewarden.spec_lang.compare_z3 import Answer, Budget, Scope, breach
+from rewarden.spec_lang.compare_z3 import Budget, Scope, breach
 from rewarden.spec_lang.errors import Unsupported
 from rewarden.spec_lang.forms import ZERO, combine, form_of
 from rewarden.spec_lang.obligation import Call, Const, Statistic, Sum, Term, Var
@@ -94,7 +95,7 @@ def separate(task: Task, point: Point, *, thorough: bool) -> Separation | Litera
             world = _search(task, point, here, respected, shape)
             if world is not None:
                 return Separation(point, world)
-        if impossible(task.frame, task.data, respected, task.budget):
+        if impossible(task.data, respected, task.budget):
             return "impossible"
     except (Unsupported, KeyError, ZeroDivisionError):
         return None  # irrational arguments, or data that was not read: nothing is claimed
@@ -107,7 +108,7 @@ def _search(
     """Rewards of that form. Where the accepting rule fails for a candidate is added to `respected`, with its other
     instances at the same records: what no later candidate may do."""
     for _ in range(task.budget.rounds):
-        world = fit(task.frame, task.data, shape, point, respected, task.budget)
+        world = fit(task.data, shape, point, respected, task.budget)
         if world is None or not violated(point.rule, point.values, world, task.frame):
             return None
         if any(violated(p.rule, p.values, world, task.frame) for p in here):
@@ -165,7 +166,7 @@ Rewards = Mapping[str, TableReward]
 
 def _breach(task: Task, part: Aligned, world: World, rewards: Rewards, scope: Scope) -> Answer:
     constants = {c: world.statistic(c) for c in constants_in(part)}
-    return breach(task.frame, part, rewards, constants, scope, task.budget)
+    return breach(part, rewards, constants, scope, task.budget)
 
 
 def _true(task: Task, part: Aligned, answer: Answer, world: World) -> bool:

@@ -286,3 +286,33 @@ def test_shares(claim: str, verdict: str) -> None:
     kind = spec.features["T"]
     evaluator.rows = {"d": [Row({"": Typed(kind, t(x, b=x == 0))}) for x in (9, 1, 7, 2, 0)]}
     assert evaluate_data.verdict(evaluator, "r") == verdict
+
+
+SPELLINGS = [
+    ("linf(s.v) >= linf(r.v)", "not (linf(s.v) < linf(r.v))"),
+    ("linf(s.v) >= linf(r.v)", "linf(r.v) <= linf(s.v)"),
+    (
+        "max(s.y - 2 * s.x, 3 * s.x + 3 * s.y) >= max(3 * s.x - 3 * s.y, 0 - s.x - 3 * s.y)",
+        "not (max(s.y - 2 * s.x, 3 * s.x + 3 * s.y) < max(3 * s.x - 3 * s.y, 0 - s.x - 3 * s.y))",
+    ),
+    ("s.x >= 5 implies s.b", "not (s.x >= 5 and not s.b)"),
+    ("(if s.b then s.x else 0) > s.y", "(s.b and s.x > s.y) or (not s.b and 0 > s.y)"),
+    ("|s.y| < min(s.x, 4)", "s.y < s.x and s.y < 4 and -s.y < s.x and -s.y < 4"),
+]
+
+
+@pytest.mark.parametrize("one, other", SPELLINGS)
+def test_beyond_is_of_the_region_and_not_of_its_spelling(one: str, other: str) -> None:
+    (first, by_tree), (second, _) = (
+        both(f"forall s, r: T given beyond({region}, 20 %) expect true") for region in (one, other)
+    )
+    kind = first.features["T"]
+    vectors = ((0, 0), (1, -1), (4, -3))
+    for i in range(60):
+        s, r = (
+            Typed(kind, t(F(5 * k % 21, 2), F(7 * k % 41 - 20, 2), b=k % 2 == 0, v=vectors[k % 3]))
+            for k in (i, 3 * i + 1)
+        )
+        found = agree(by_tree, "r", first.obligation("r"), {"s": s, "r": r})
+        evaluator = Evaluator(declared(second.tree), reward)
+        assert agree(evaluator, "r", second.obligation("r"), {"s": s, "r": r}) == found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +14,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from rewarden.spec_lang import SpecError, load_spec, parse_spec, syntax
+from rewarden.spec_lang.features import RecordType
 from rewarden.spec_lang.parser import parse
+from rewarden.spec_lang.sanity_examples import example_result
+from rewarden.spec_lang.sanity_z3 import Oracle
 from rewarden.spec_lang.source import Source
 from rewarden.spec_lang.spec import Spec
 from rewarden.spec_lang.units import unit
@@ -21,7 +25,7 @@ from tests.reference import evaluate_units
 from tests.reference.evaluate import EMPTY, Evaluator
 from tests.reference.evaluate_agreement import agree, reward
 from tests.reference.evaluate_tree import declared, expanded
-from tests.reference.evaluate_values import Irrational, Typed
+from tests.reference.evaluate_values import Irrational, Typed, encode
 from tests.reference.evaluate_values import Path as Steps
 from tests.reference.random_rules import LITERALS, PARAMS, rule, vocabulary
 from tests.reference.random_specs import HEADER, records
@@ -278,6 +282,58 @@ def test_examples_fix_what_they_say_and_nothing_else(
                 columns = [Fraction(int(c == value)) for c in f.cases] if f.cases else [Fraction(value)]
                 expected |= dict(zip(view.variables[start : start + f.width], columns, strict=True))
     assert dict(example.values) == expected
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data(), examples().filter(lambda case: case[0] != "close"))
+def test_what_is_said_of_examples_is_true_of_completions(
+    data: st.DataObject, case: tuple[str, str, dict[str, dict[str, str]]]
+) -> None:
+    """Of an example that holds, no completion says otherwise; of one that fails, the completion shown does."""
+    rule_name, kind, bindings = case
+    words = ", ".join(f"{n} = {{{', '.join(f'{f} = {v}' for f, v in b.items())}}}" for n, b in bindings.items())
+    assumed = "assume s: Step = s.wet implies s.slope < 0.9\nassume a: Action = not (a.brake and a.push > 0 [m/s])\n"
+    try:
+        spec = parse_spec(f"{HEADER}{assumed}{EXAMPLE_RULES}example of {rule_name}:\n  {kind} {words}\n")
+    except SpecError:
+        return  # two values for one feature: see above
+    evaluator = Evaluator(declared(spec.tree), reward, statistic)
+    obligation, (example,) = spec.obligation(rule_name), spec.examples
+    result = example_result(example, obligation, Oracle(2_000_000), 2_000_000)
+    assert result.status != "undecided"
+
+    def judged(values: Sequence[Fraction]) -> tuple[bool, bool]:
+        """Whether such a record can occur, and whether the rule speaks of it, by the tree alone."""
+        views = {v.name: (spec.features[v.type_name], v.variables) for v in obligation.records}
+        point = {n: decoded(record, [values[i] for i in variables]) for n, (record, variables) in views.items()}
+        return evaluator.assumed(point), evaluator.premise(rule_name, point)
+
+    for _ in range(5):
+        point = {v.name: data.draw(records(spec.features[v.type_name])) for v in obligation.records}
+        values = [Fraction(0)] * len(obligation.variables)
+        for view in reversed(obligation.records):
+            for index, value in zip(view.variables, encode(point[view.name]), strict=True):
+                values[index] = value
+        for index, value in example.values:
+            values[index] = value
+        occurs, spoken = judged(values)
+        assert not (occurs and result.status == "impossible")
+        if occurs and result.status == "holds":
+            assert spoken == (kind == "covers")
+    if result.status == "fails" and result.completion is not None:
+        assert all(result.completion[index] == value for index, value in example.values)
+        assert judged(result.completion) == (True, kind == "ignores")
+
+
+def decoded(record: RecordType, columns: Sequence[Fraction]) -> Typed:
+    found: dict[str, object] = {}
+    for f in record.features:
+        part = columns[record.offset(f.name) : record.offset(f.name) + f.width]
+        if f.cases:
+            found[f.name] = f.cases[part.index(1)]
+        else:
+            found[f.name] = part[0] == 1 if f.kind == "bool" else tuple(part) if f.is_vector else part[0]
+    return Typed(record, found)
 
 
 def updated(evaluator: Evaluator, type_name: str, feature: str, value: str):

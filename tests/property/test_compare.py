@@ -195,7 +195,7 @@ def check_situation(shown: Situation, specs: Mapping[str, Spec], seed: int) -> N
             assert reward(name, [*columns, record["k"]]) == told.value
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(pair=pairs(), seed=st.integers(0, 10**6))
 def test_what_is_said_about_two_rules_is_so(pair: tuple[str, str], seed: int) -> None:
     old, new = spec_of(pair[0]), spec_of(pair[1])
@@ -207,14 +207,14 @@ def test_what_is_said_about_two_rules_is_so(pair: tuple[str, str], seed: int) ->
         check_entailments(change, old, new, [table(seed, 2), table(seed + 1, 3), plain(seed), plain(seed + 1)])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(rule=rules)
 def test_a_rule_is_equal_to_itself(rule: str) -> None:
     (change,) = compare_specs(spec_of(rule), spec_of(rule)).rules
     assert (change.change, change.by) == ("equal", "text")
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(pair=pairs())
 def test_the_other_way_round_is_the_mirror_image(pair: tuple[str, str]) -> None:
     old, new = spec_of(pair[0]), spec_of(pair[1])
@@ -223,7 +223,7 @@ def test_the_other_way_round_is_the_mirror_image(pair: tuple[str, str]) -> None:
     assert proved == (back.new_implies_old == "proved", back.old_implies_new == "proved")
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(pair=pairs())
 def test_the_same_question_gets_the_same_answer(pair: tuple[str, str]) -> None:
     old, new = spec_of(pair[0]), spec_of(pair[1])
