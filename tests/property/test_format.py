@@ -14,11 +14,11 @@ from lark import Token
 
 from rewarden.spec_lang import SpecError
 from rewarden.spec_lang.format import format_text
-from rewarden.spec_lang.parser import grammar, parse
+from rewarden.spec_lang.parser import grammar, keywords, parse
 from rewarden.spec_lang.printer import print_spec
 from rewarden.spec_lang.source import Source
 from rewarden.spec_lang.syntax import SpecFile
-from tests.property.test_parser_fuzz import HERE, items, mutations, names
+from tests.property.test_parser_fuzz import HERE, items, names
 from tests.reference.language_page import HELPFUL, WAREHOUSE
 from tests.reference.random_specs import HEADER, truths
 
@@ -147,6 +147,75 @@ def test_one_comment_in_a_tidy_file(text: str, place: int, first: str, second: s
     tokens = tokens_of(text)
     at = tokens[place % len(tokens)].end_pos or 0
     formats_well(text[:at] + first + second + text[at:])
+
+
+VALID = [
+    WAREHOUSE,
+    HELPFUL,
+    HEADER + "--- Title.\nmust a:\n  forall s, t: Step varying speed\n  given risky(s) expect R(s) > 0\n",
+]
+PIECES = st.sampled_from(
+    [
+        *sorted(keywords()),
+        "s",
+        "R",
+        "x",
+        "(",
+        ")",
+        "{",
+        "}",
+        "|",
+        "[",
+        "]",
+        "[m]",
+        ".",
+        "..",
+        ",",
+        ":",
+        "=",
+        "==",
+        "<=",
+        "+",
+        "-",
+        "*",
+        "/",
+        "%",
+        "^",
+        "1",
+        "0.5",
+        "1e9",
+        '"a"',
+        "\n",
+        "---",
+        "#",
+        "a",
+        "l2",
+        "dot",
+        "beyond",
+        "anchor",
+        "1e400",
+    ]
+)
+
+
+@st.composite
+def mutations(draw: st.DrawFn) -> bytes:
+    """A valid spec with a few pieces cut, doubled, swapped or replaced."""
+    text = draw(st.sampled_from(VALID))
+    for _ in range(draw(st.integers(1, 4))):
+        at = draw(st.integers(0, len(text)))
+        to = min(len(text), at + draw(st.integers(0, 12)))
+        match draw(st.integers(0, 3)):
+            case 0:
+                text = text[:at] + text[to:]
+            case 1:
+                text = text[:to] + text[at:]
+            case 2:
+                text = text[:at] + draw(PIECES) + text[to:]
+            case _:
+                other = draw(st.integers(0, len(text)))
+                text = text[:at] + text[other : other + 20] + text[to:]
+    return text.encode()
 
 
 @SETTINGS
