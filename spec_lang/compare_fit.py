@@ -78,16 +78,22 @@ class _Fitting(Room):
         return z3.Sum([base, self.constant[name], *slopes])
 
     def tie(self) -> None:
-        """Data constants are what the rewards make of them."""
+        """Data constants are what the rewards make of them, but for rows that are exceptions."""
         for name, form in self.forms.items():
             mine = [c for c in statistics_in(tuple(self.constants)) if c.reward == name]
             sources = {c.data for c in mine}
-            if not form.ranked or len(sources) != 1 or any(c.kind == "mean" for c in mine):
+            if form.base is not None:
+                self._by_base(name, form.base, [c for c in mine if c.data in self.data])
+            elif not form.ranked or len(sources) != 1 or any(c.kind == "mean" for c in mine):
                 self.add(*(self.constants[c] == self.constant[name] for c in mine))
-                continue
-            (source,) = sources
-            if source in self.data:
-                self._ranks(name, mine, self.data[source])
+            elif sources <= self.data.keys():
+                self._ranks(name, mine, self.data[mine[0].data])
+
+    def _by_base(self, name: str, base: Term, constants: Sequence[Statistic]) -> None:
+        plain = World({name: TableReward(Fraction(0), base=base)}, self.data)
+        for constant in constants:
+            worth = self.number(plain.statistic(constant)) + self.constant[name]
+            self.add(self.constants[constant] == worth)
 
     def _ranks(self, name: str, constants: Sequence[Statistic], rows: Matrix) -> None:
         """The first rows, up to the rank of the lowest constant, are worth that constant, the next ones the next.

@@ -16,7 +16,7 @@ import numpy as np
 from rewarden.spec_lang.compare_data import Matrix
 from rewarden.spec_lang.evaluate import value
 from rewarden.spec_lang.forms import ZERO
-from rewarden.spec_lang.obligation import Statistic, Term
+from rewarden.spec_lang.obligation import Const, Product, Statistic, Term, Var
 
 Record = tuple[Fraction, ...]  # encoded, in frame columns; several records side by side
 
@@ -65,10 +65,16 @@ class World:
 
 
 def _values(reward: TableReward, rows: Matrix) -> list[Fraction]:
-    """At each row; one that is constant but for its exceptions needs no exact row."""
-    if reward.slopes or reward.base is not None:
-        return [reward.at(tuple(Fraction(float(x)) for x in row)) for row in rows]
-    values = [reward.constant] * len(rows)
+    """At each row; a constant, or a column, is read off without making every row exact."""
+    match reward.base:
+        case None if not reward.slopes:
+            values = [reward.constant] * len(rows)
+        case Var(k) if not reward.slopes:
+            values = [reward.constant + Fraction(float(x)) for x in rows[:, k]]
+        case Product(Const(c), Var(k)) if not reward.slopes:
+            values = [reward.constant + c * Fraction(float(x)) for x in rows[:, k]]
+        case _:
+            return [reward.at(tuple(Fraction(float(x)) for x in row)) for row in rows]
     for record, exact in reversed(reward.exceptions):
         nearest = np.array([float(x) for x in record])
         if all(Fraction(float(x)) == y for x, y in zip(nearest, record, strict=True)):

@@ -55,8 +55,8 @@ from rewarden.spec_lang.compare_room import Answer
 from rewarden.spec_lang.compare_terms import read_beside_rewards, subterms
 from rewarden.spec_lang.compare_z3 import Budget, Scope, breach
 from rewarden.spec_lang.errors import Unsupported
-from rewarden.spec_lang.forms import ZERO, combine, form_of
-from rewarden.spec_lang.obligation import Call, Const, Statistic, Sum, Term, Var
+from rewarden.spec_lang.forms import ONE, ZERO, combine, form_of
+from rewarden.spec_lang.obligation import Call, Const, Product, Statistic, Sum, Term, Var
 
 ROWS = 64  # data rows that are looked at one by one
 SLOPES = 12  # columns with a slope of their own
@@ -213,6 +213,8 @@ def _shapes(task: Task) -> Iterator[dict[str, Form]]:
     yield dict.fromkeys(names, Form())
     if constants:
         yield dict.fromkeys(names, Form(ranked=True))
+        for name, base in _columns(task, {c.reward for c in constants}):
+            yield {n: Form(base=base if n == name else None) for n in names}
         return
     slopes = {name: _slopes(task, name) for name in names}
     if any(slopes.values()):
@@ -223,6 +225,18 @@ def _shapes(task: Task) -> Iterator[dict[str, Form]]:
     yield dict.fromkeys(names, Form(exceptions="all"))
     if any(slopes.values()):
         yield {name: Form(slopes[name], "all") for name in names}
+
+
+def _columns(task: Task, rewards: set[str]) -> Iterator[tuple[str, Term]]:
+    """Rewards that are a column of their record, or its opposite: their data constants differ as the data do. Columns
+    that the rules compare first."""
+    for reward in sorted(rewards):
+        first = _slopes(task, reward)
+        width = sum(len(kind.columns()) for kind in task.frame.signature(reward))
+        rest = [k for k in range(width) if k not in first]
+        for k in [*first, *rest][:SLOPES]:
+            yield reward, Var(k)
+            yield reward, Product(Const(-ONE), Var(k))
 
 
 def _slopes(task: Task, reward: str) -> tuple[int, ...]:

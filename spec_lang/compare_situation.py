@@ -21,6 +21,7 @@ from rewarden.spec_lang.compare_separate import Separation
 from rewarden.spec_lang.evaluate import statistic_text, value
 from rewarden.spec_lang.naming import named_records
 from rewarden.spec_lang.numerals import decimal
+from rewarden.spec_lang.obligation import Const, Product, Var
 
 
 def situation(
@@ -126,5 +127,11 @@ def _elsewhere(name: str, part: Aligned, values: Sequence[Fraction], world: Worl
     columns = [column.name for kind in frame.signature(name) for column in kind.columns()]
     shown = {tuple(value(a, values) for a in call.arguments) for call in calls_in(part) if call.reward == name}
     others = sum(record not in shown for record, _ in reward.exceptions)
-    slopes = tuple((columns[k], slope) for k, slope in reward.slopes)
-    return Elsewhere(name, reward.constant, slopes, reward.base is not None, others)
+    slopes = [(columns[k], slope) for k, slope in reward.slopes]
+    match reward.base:
+        case Var(k):
+            slopes.append((columns[k], Fraction(1)))
+        case Product(Const(slope), Var(k)):
+            slopes.append((columns[k], slope))
+    at_the_limit = reward.base is not None and not slopes
+    return Elsewhere(name, reward.constant, tuple(slopes), at_the_limit, others)

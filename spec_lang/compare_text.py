@@ -149,13 +149,19 @@ def number_text(value: Fraction) -> str:
 
 
 def _elsewhere(e: Elsewhere) -> str:
-    parts = [f"{number_text(slope)} · {column}" for column, slope in e.slopes]
+    parts = [_scaled(column, slope) for column, slope in e.slopes]
     if e.at_the_limit:
         parts.append("what the rule compares it with")
     if e.constant or not parts:
         parts.append(number_text(e.constant))
     others = f" (but for {e.others} records)" if e.others else ""
     return f"{e.reward} = {' + '.join(parts)}{others}"
+
+
+def _scaled(column: str, slope: Fraction) -> str:
+    if abs(slope) == 1:
+        return column if slope > 0 else f"-{column}"
+    return f"{number_text(slope)} · {column}"
 
 
 # ── the rest ───────────────────────────────────────────────────────────────────────────────────

@@ -13,6 +13,9 @@ from rewarden.spec_lang.spec import Rule
 from rewarden.spec_lang.term_walk import nodes
 from rewarden.spec_lang.vacuous import Premise, PremiseStatus
 
+WIDEST = 2_000
+"""Variables of a rule that is compared with others: wider ones would take minutes."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prepared:
@@ -49,9 +52,10 @@ class Prepared:
 
     @property
     def comparable(self) -> bool:
-        """Does it say the same of every record it applies to, and does it apply to any?"""
+        """Does it say the same of every record it applies to, does it apply to any, and are they small enough?"""
         plain = bool(self.obligations) and all(o.share is None for o in self.obligations)
-        return plain and self.premise != "vacuous"
+        small = all(len(o.variables) <= WIDEST for o in self.obligations)
+        return plain and small and self.premise != "vacuous"
 
 
 def prepared(rule: Rule, obligations: Sequence[Obligation], premises: Sequence[Premise]) -> Prepared:

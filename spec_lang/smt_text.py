@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from rewarden.spec_lang.evaluate import statistic_text
+from rewarden.spec_lang.forms import Form, form_of
 from rewarden.spec_lang.obligation import (
     And,
     Atom,
@@ -64,11 +65,25 @@ class SmtText:
     def formula(self, formula: Formula) -> str:
         match formula:
             case Atom(term, strict):
-                return f"({'>' if strict else '>='} {self.term(term)} 0.0)"
+                return self._atom(term, ">" if strict else ">=")
             case And(parts):
                 return f"(and {' '.join(map(self.formula, parts))})" if parts else "true"
             case Or(parts):
                 return f"(or {' '.join(map(self.formula, parts))})" if parts else "false"
+
+    def _atom(self, term: Term, relation: str) -> str:
+        """`term ⋈ 0`. Where one min or max is the only piece, it holds if it does for one part or for all of them (the
+        steps of clauses.py), which spares Z3 a case for each part."""
+        form = form_of(term)
+        pieces = [leaf for leaf in form.parts if isinstance(leaf, Min | Max | Ite)]
+        match pieces:
+            case [Min(terms) | Max(terms) as piece]:
+                c = form.parts[piece]
+                rest = Form(form.constant, {leaf: d for leaf, d in form.parts.items() if leaf is not piece})
+                each = [(rest + form_of(part).scaled(c)).term() for part in terms]
+                word = "or" if isinstance(piece, Max) == (c > 0) else "and"
+                return f"({word} {' '.join(self._atom(part, relation) for part in each)})"
+        return f"({relation} {self.term(term)} 0.0)"
 
     def term(self, term: Term) -> str:
         match term:
@@ -103,13 +118,14 @@ class SmtText:
         return f"({name} {' '.join(map(self.term, arguments))})" if arguments else name
 
     def _extreme(self, terms: Sequence[Term], relation: str) -> str:
-        """Names for the parts, so that nested ones stay as long as they are."""
-        best = self.term(terms[0])
-        for part in terms[1:]:
-            self._bound += 1
-            a, b = f"a{self._bound}", f"b{self._bound}"
-            best = f"(let (({a} {best}) ({b} {self.term(part)})) (ite ({relation} {a} {b}) {a} {b}))"
-        return best
+        """Halves against each other, under names: nothing is written twice, and nothing gets deep."""
+        if len(terms) == 1:
+            return self.term(terms[0])
+        middle = len(terms) // 2
+        left, right = self._extreme(terms[:middle], relation), self._extreme(terms[middle:], relation)
+        self._bound += 1
+        a, b = f"a{self._bound}", f"b{self._bound}"
+        return f"(let (({a} {left}) ({b} {right})) (ite ({relation} {a} {b}) {a} {b}))"
 
     def _constant(self, text: str) -> str:
         name = f"|{text}|"

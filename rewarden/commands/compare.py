@@ -66,13 +66,14 @@ def _refuse(name: str, specs: Sequence[Spec]) -> None:
 
 
 def run_smt2(spec: Spec, out_dir: Path, rules: Sequence[str] | None) -> int:
-    """Write DIR/RULE.smt2 for the rules named, or for all; a rule that has no script is told and left out.
+    """Write DIR/RULE.smt2 for the rules named, or for all; a rule that has no script, or whose data cannot be read, is
+    told and left out.
 
     Nothing is written if a file that says something else is in the way (UsageError G66). Status 2 if a rule that was
     named has no script, or none has.
     """
     from rewarden.output import emit, note
-    from rewarden.spec_lang.errors import Unsupported, UsageError
+    from rewarden.spec_lang.errors import RewardenError, UsageError
     from rewarden.spec_lang.smt2 import smt2
 
     names = tuple(rules or ())
@@ -81,7 +82,7 @@ def run_smt2(spec: Spec, out_dir: Path, rules: Sequence[str] | None) -> int:
     for rule in [spec.rule(name) for name in names] or spec.rules:
         try:
             texts[out_dir / f"{rule.name}.smt2"] = smt2(spec, rule.name)
-        except Unsupported as error:
+        except RewardenError as error:
             refused += 1
             note(error.render())
     for target, text in texts.items():

@@ -26,8 +26,8 @@ def vnnlib(
         list[str] | None,
         typer.Option("--network", metavar="NAME=FILE", help="A further network of a VNN-LIB 2 query; repeatable."),
     ] = None,
-    budget: options.Budget = None,
-    timeout: options.Timeout = None,
+    budget: Annotated[int | None, typer.Option(help="Boxes that may be examined, per disjunct.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Stop after so many seconds of solving.")] = None,
     quiet: options.Quiet = False,
 ) -> int:
     """Answer a VNN-LIB query over the reals: sat (with a solution), unsat, unknown or timeout on the first line.

@@ -13,6 +13,7 @@ from datetime import datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from random import Random
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -322,7 +323,6 @@ USES = [
     ("huge.rwd", "P05 L07"),
     ("folder.rwd", "L07"),
     ("loop.rwd", "L07"),
-    ("pipe.rwd", "L07"),
     ("", "L07"),
     (".", "L07"),
     ("good.rwd/x", "L07"),
@@ -354,6 +354,28 @@ def test_use(path: str, codes: str, folder: Path) -> None:
         load_spec(main)
     assert {d.code for d in refused.value.diagnostics} == set(codes.split())
     assert refused.value.render()
+
+
+def test_use_of_a_pipe(folder: Path) -> None:
+    """Nobody writes into it: whoever opens it waits. A thread of its own, so that a failure is one and not a hang."""
+    main = folder / "main.rwd"
+    main.write_text('spec main v1\nuse "pipe.rwd" as v\n')
+    codes: list[str] = []
+
+    def load() -> None:
+        try:
+            load_spec(main)
+        except SpecError as error:
+            codes.extend(d.code for d in error.diagnostics)
+
+    thread = Thread(target=load, daemon=True)
+    thread.start()
+    thread.join(60)
+    waiting = thread.is_alive()
+    if waiting:
+        os.close(os.open(folder / "pipe.rwd", os.O_WRONLY))
+        thread.join()
+    assert (waiting, codes) == (False, ["L07"])
 
 
 def test_use_from_an_allowed_folder(folder: Path) -> None:

@@ -205,6 +205,13 @@ def test_a_rule_without_a_script_is_told(tmp_path: Path, capsys: pytest.CaptureF
     assert not (tmp_path / "one").exists()
 
 
+def test_a_rule_whose_data_is_not_at_hand_does_not_stop_the_others(tmp_path: Path) -> None:
+    text = HEAD + NEAR.replace("must rule", "must a") + "\nmust b: forall s: Step expect R(s) > 0\n"
+    (tmp_path / "s.rwd").write_text(text, encoding="utf-8")
+    assert run_smt2(load_spec(tmp_path / "s.rwd"), tmp_path / "out", None) == 0
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["b.smt2"]
+
+
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "w.rwd").write_text(WAREHOUSE, encoding="utf-8")
     assert run(["check", str(tmp_path / "w.rwd"), "--smt2", str(tmp_path / "out"), "--rule", "edit_is_local"]) == 0

@@ -74,10 +74,8 @@ def export(spec: Spec, rewards: Mapping[str, Artifact], rules: Sequence[str] | N
         if rules is not None and rule.name not in rules:
             continue
         try:
-            for obligation in spec.obligations_of(rule.name):
-                exported.append(
-                    export_claim(_claim(spec, obligation, rewards), rewards, networks, put, obligation.case)
-                )
+            parts = [(part.case, _claim(spec, part, rewards)) for part in spec.obligations_of(rule.name)]
+            exported += [export_claim(claim, rewards, networks, put, case) for case, claim in parts]
         except Unsupported as error:
             refused[rule.name] = error.message
     manifest = {
