@@ -18,7 +18,6 @@ from rewarden.spec_lang.lower import RuleKind
 from rewarden.spec_lang.obligation import Atom, Ite, Max, Min, Obligation, Product, Quotient, Sqrt, Statistic, Term
 from rewarden.spec_lang.term_walk import nodes
 
-
 PIECES = 16
 """Of one sum: with more of them 2 to that power clauses or atoms are too many, and not worth multiplying out to see."""
 
