@@ -10,7 +10,7 @@ OUT    ?= out
 help:
 	@echo "make demo       set up, then the whole story on real data; leaves OUT=$(OUT)/report.html"
 	@echo "make test       set up, then linters, types and the test suite"
-	@echo "make test-slow  the exhaustive tests (minutes)"
+	@echo "make test-slow  all tests, the exhaustive ones too, with new random cases"
 	@echo "make bench      measurements, as medians and ratios"
 	@echo "make wheel      build the wheel into dist/"
 
@@ -52,7 +52,7 @@ unit: $(VENV)/.installed-test
 test: lint types unit
 
 test-slow: $(VENV)/.installed-test
-	@$(BIN)/pytest -q -n 2 --dist loadfile -m slow
+	@REWARDEN_NEW_CASES=1 $(BIN)/pytest -q -n 2 --dist loadfile -m "slow or not slow"
 
 bench: $(VENV)/.installed-test
 	@$(BIN)/python -m benchmarks

@@ -23,10 +23,10 @@ import torch
 from torch import Tensor
 
 from rewarden.spec_lang.obligation import TRUE, And, Atom, Formula, Obligation, Or
-from rewarden.spec_lang.penalty_reading import Reading
-from rewarden.spec_lang.penalty_share import opposite
-from rewarden.spec_lang.sampling import Sampler
-from rewarden.spec_lang.sampling_moves import float_value
+from rewarden.spec_lang.penalty.reading import Reading
+from rewarden.spec_lang.penalty.share import opposite
+from rewarden.spec_lang.sampling.moves import float_value
+from rewarden.spec_lang.sampling.points import Sampler
 from rewarden.spec_lang.term_walk import mentions_rewards
 
 XI = 1.0  # DL2's constant for a strict comparison that is met with equality

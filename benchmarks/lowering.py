@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.scene import Scene
 from benchmarks.timing import Row, median_seconds
-from rewarden.spec_lang.sampling import sample_rows
+from rewarden.spec_lang.sampling.points import sample_rows
 from rewarden.spec_lang.spec import Spec, parse_spec
 
 SIZES = (1, 10, 100, 1000)

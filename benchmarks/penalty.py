@@ -35,11 +35,11 @@ from rewarden.reward.deployed import forward
 from rewarden.reward.learn_config import learn, load_learn_config
 from rewarden.reward.learner import Penalty as LearnerPenalty
 from rewarden.reward.learner import PreferenceOptions
-from rewarden.spec_lang.penalties import PenaltyOptions, penalty_of
-from rewarden.spec_lang.penalty import penalty as violations
-from rewarden.spec_lang.penalty_reading import Reading, asking
-from rewarden.spec_lang.penalty_rewards import Bound, DataConstants, constants_in
-from rewarden.spec_lang.sampling import Sampler, sample_rows
+from rewarden.spec_lang.penalty.pointwise import penalty as violations
+from rewarden.spec_lang.penalty.reading import Reading, asking
+from rewarden.spec_lang.penalty.rewards import Bound, DataConstants, constants_in
+from rewarden.spec_lang.penalty.spec_penalty import PenaltyOptions, penalty_of
+from rewarden.spec_lang.sampling.points import Sampler, sample_rows
 from rewarden.spec_lang.spec import Spec
 from rewarden.verifier.options import VerifyOptions
 

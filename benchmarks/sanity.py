@@ -13,7 +13,7 @@ from benchmarks import large_spec
 from benchmarks.scene import Scene
 from benchmarks.timing import Row, median_seconds
 from rewarden.spec_lang import load_spec
-from rewarden.spec_lang.sanity import check_spec
+from rewarden.spec_lang.sanity.checks import check_spec
 
 SIZES = (1, 10, 100, 1000)
 

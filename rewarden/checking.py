@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from rewarden.spec_lang import Spec
     from rewarden.spec_lang.errors import Diagnostic, RewardenError
     from rewarden.spec_lang.features import Feature
-    from rewarden.spec_lang.sanity import RuleFacts, Sanity
-    from rewarden.spec_lang.sanity_findings import Finding
-    from rewarden.spec_lang.sanity_words import NamedRecord
+    from rewarden.spec_lang.sanity.checks import RuleFacts, Sanity
+    from rewarden.spec_lang.sanity.findings import Finding
+    from rewarden.spec_lang.sanity.words import NamedRecord
 
 SCHEMA_VERSION = 1
 
@@ -175,7 +175,7 @@ def _finding(finding: Finding, spec: Spec) -> dict[str, Any]:
 
 
 def _record(record: NamedRecord, spec: Spec) -> dict[str, Any]:
-    from rewarden.spec_lang.sanity_words import features_of
+    from rewarden.spec_lang.sanity.words import features_of
 
     features = list(features_of(spec.features[record.type_name], record.columns))
     return {

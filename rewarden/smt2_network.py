@@ -36,8 +36,8 @@ from rewarden.reward.statistics import statistic
 from rewarden.reward.widths import node_order
 from rewarden.spec_lang import Spec
 from rewarden.spec_lang.obligation import Obligation, Statistic
-from rewarden.spec_lang.smt2 import data_constants, require_small, smt2
-from rewarden.spec_lang.smt2_terms import numeral
+from rewarden.spec_lang.smt2.script import data_constants, require_small, smt2
+from rewarden.spec_lang.smt2.terms import numeral
 
 
 def reward_smt2(spec: Spec, rule: str, rewards: Mapping[str, Artifact]) -> str:

@@ -16,7 +16,7 @@ from rewarden.config import FILE
 from rewarden.draft.field import REVIEW, Draft, DraftField, DraftRecord, record_lines, shown
 from rewarden.draft.naming import usable
 from rewarden.spec_lang.errors import UsageError
-from rewarden.spec_lang.format import format_text
+from rewarden.spec_lang.format.formatter import format_text
 
 _PREFERRED = ("better", "chosen", "preferred", "winner")  # the member of a pair that was preferred, as commonly named
 

@@ -29,6 +29,7 @@ from rewarden.spec_lang.source import Source
 from rewarden.spec_lang.spec import DataDecl, RewardDecl, Rule, Spec
 from rewarden.spec_lang.symbols import Symbols, collect
 from rewarden.spec_lang.uses import Folders, ReadFile, expand, read_file
+from rewarden.spec_lang.values import Allowance
 
 NO_PARAMS: Mapping[str, object] = MappingProxyType({})
 
@@ -118,8 +119,11 @@ def _passes(
     if len(findings):
         return stopped()
     lowered: dict[str, Lowered] = {}
+    allowance = Allowance()
     for rule in symbols.rules.values():
-        found = lower_rule(rule, symbols, si, findings)
+        if allowance.left < 0:
+            break  # said at the rule before this one
+        found = lower_rule(rule, symbols, si, findings, allowance)
         if found is not None:
             lowered[rule.name] = found
     assumptions = _assumptions(symbols, si, findings)

@@ -31,7 +31,7 @@ from rewarden.spec_lang.obligation import (
     Term,
     Var,
 )
-from rewarden.spec_lang.sampling import variables_of
+from rewarden.spec_lang.sampling.points import variables_of
 from rewarden.spec_lang.source import Span
 
 RuleClass = Literal["box", "linear", "polynomial", "transcendental", "data"]

@@ -51,9 +51,13 @@ class Form:
         return self.scaled(-ONE)
 
     def scaled(self, by: Fraction) -> Form:
-        return combine([(self, by)])
+        if by == ONE or not by:
+            return self if by else Form(ZERO, {})
+        return Form(_bounded(by * self.constant), {t: _bounded(by * c) for t, c in self.parts.items()}, self.depth)
 
     def shifted(self, by: Fraction) -> Form:
+        if not by:
+            return self
         return Form(_bounded(self.constant + by), self.parts, self.depth)
 
     def term(self) -> Term:

@@ -32,7 +32,7 @@ from rewarden.spec_lang.obligation import (
     Variable,
 )
 from rewarden.spec_lang.symbols import Symbols
-from rewarden.spec_lang.values import Context, Names, RecordValue, RowValue, StepsValue
+from rewarden.spec_lang.values import Allowance, Context, Names, RecordValue, RowValue, StepsValue
 
 RuleKind = Literal["records", "near", "rows", "share", "trace", "cycle"]
 
@@ -74,11 +74,17 @@ class Lowered:
 
 
 def lower_rule(
-    rule: syntax.RuleDecl, symbols: Symbols, params: Mapping[str, Fraction], findings: Findings
+    rule: syntax.RuleDecl,
+    symbols: Symbols,
+    params: Mapping[str, Fraction],
+    findings: Findings,
+    allowance: Allowance | None = None,
 ) -> Lowered | None:
     """The rule lowered; None where something was reported (L codes, T08, T13)."""
     before = len(findings)
-    lowered = _guarded(rule, findings, lambda: _lower(rule, symbols, params, findings))
+    lowered = _guarded(
+        rule, findings, lambda: _lower(rule, Context(symbols, params, findings, allowance=allowance or Allowance()))
+    )
     return lowered if len(findings) == before else None
 
 
@@ -94,8 +100,8 @@ def _guarded(rule: syntax.RuleDecl, findings: Findings, make: Callable[[], Resul
         return None
 
 
-def _lower(rule: syntax.RuleDecl, symbols: Symbols, params: Mapping[str, Fraction], findings: Findings) -> Lowered:
-    context = Context(symbols, params, findings)
+def _lower(rule: syntax.RuleDecl, context: Context) -> Lowered:
+    symbols = context.symbols
     info = _info(rule, Lowering(context))
     match rule.quantifier:
         case syntax.Trace() | syntax.Cycle():
@@ -119,8 +125,8 @@ def _lower_steps(rule: syntax.RuleDecl, context: Context, info: RuleInfo) -> Low
     symbols, params = context.symbols, context.params
     done: dict[int, Obligation] = {}
 
-    def made(length: int, findings: Findings) -> Obligation:
-        inner = Context(symbols, params, findings)
+    def made(length: int, findings: Findings, allowance: Allowance) -> Obligation:
+        inner = Context(symbols, params, findings, allowance=allowance)
         obligation = _obligation(rule, quantify(rule, symbols, length), inner, info)
         return replace(obligation, case=f"{length} step{'s' if length > 1 else ''}")
 
@@ -128,7 +134,7 @@ def _lower_steps(rule: syntax.RuleDecl, context: Context, info: RuleInfo) -> Low
         if length not in done:
             findings = Findings()
             try:
-                found = _guarded(rule, findings, lambda: made(length, findings))
+                found = _guarded(rule, findings, lambda: made(length, findings, Allowance()))
             except Enough:
                 found = None
             if found is None or len(findings):
@@ -145,7 +151,7 @@ def _lower_steps(rule: syntax.RuleDecl, context: Context, info: RuleInfo) -> Low
         lengths = (last,) if rule.quantifier.exact else tuple(range(1, last + 1))
         tried = tuple(sorted({lengths[0], lengths[min(1, len(lengths) - 1)], lengths[-1]}))
     for length in tried:
-        done[length] = made(length, context.findings)
+        done[length] = made(length, context.findings, context.allowance)
     kind: RuleKind = "cycle" if isinstance(rule.quantifier, syntax.Cycle) else "trace"
     single = done[lengths[0]] if len(lengths) == 1 else None
     return Lowered(info, kind, single, lengths=lengths, unroll=unroll)
@@ -165,6 +171,7 @@ def _obligation(
     rule: syntax.RuleDecl, domain: Domain, context: Context, info: RuleInfo, around: Radii | None = None
 ) -> Obligation:
     context.variables, context.bits = domain.variables, domain.bits
+    context.spend(len(domain.variables))
     lowering = Lowering(context)
     quantified = {r.name: _value(r, context.symbols) for r in domain.records if r is not domain.anchor}
     names = _names(rule.quantifier, domain, quantified, context.symbols)
@@ -325,6 +332,8 @@ class _Variables:
             if shared is not None and feature.name not in (varying or set()):
                 indices.extend(shared.variables[start : start + feature.width])
                 continue
+            if len(self.variables) + feature.width > limits.RULE_WIDTH:
+                raise TooLarge(f"the records of this rule have more than {limits.RULE_WIDTH} columns")
             for column in feature.columns():
                 indices.append(len(self.variables))
                 variable = Variable(name, column.name, column.discrete, column.lo, column.hi, column.unit)

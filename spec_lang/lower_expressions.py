@@ -46,6 +46,7 @@ class Lowering:
         return found
 
     def negated(self, formula: Formula) -> Formula:
+        self.context.spend(_effort(formula))
         return negate(formula, self.context.bits)
 
     # ── expressions ────────────────────────────────────────────────────────────────────────────
@@ -248,6 +249,11 @@ class Lowering:
         found = self.number(expr, Names())
         assert found.is_constant, "constants mention numbers and parameters only"
         return found.constant
+
+
+def _effort(formula: Formula) -> int:
+    """Of negating it, in terms written out: an atom is taken apart and built again."""
+    return 10 if isinstance(formula, Atom) else 1 + sum(map(_effort, formula.parts))
 
 
 def _choice(condition: Formula, then: Form, otherwise: Form) -> Form:

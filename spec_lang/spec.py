@@ -28,8 +28,8 @@ from rewarden.spec_lang.source import Source, Span
 
 if TYPE_CHECKING:
     from rewarden.spec_lang.examples import Example
-    from rewarden.spec_lang.penalties import Penalty, PenaltyOptions
-    from rewarden.spec_lang.penalty_reading import RewardFunction
+    from rewarden.spec_lang.penalty.reading import RewardFunction
+    from rewarden.spec_lang.penalty.spec_penalty import Penalty, PenaltyOptions
     from rewarden.spec_lang.tables import Table
     from rewarden.spec_lang.uses import Folders
     from rewarden.spec_lang.z3_terms import RuleReading
@@ -162,7 +162,7 @@ class Spec:
 
         Rewards are torch functions of encoded columns, by name; see `penalty_of` for what is refused.
         """
-        from rewarden.spec_lang.penalties import penalty_of
+        from rewarden.spec_lang.penalty.spec_penalty import penalty_of
 
         given = {**(rewards or {}), **named}
         return penalty_of(self, given, rules=rules, severity=severity, options=options)

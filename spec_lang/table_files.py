@@ -7,7 +7,12 @@ of text, numbers, lists or None. What the values mean is for tables.py to say.
 from __future__ import annotations
 
 import csv
+import io
 import json
+import math
+import struct
+import sys
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from rewarden.spec_lang.errors import DataError
@@ -75,14 +81,19 @@ def _open_parquet(path: Path) -> ColumnFile:
     try:
         with pq.ParquetFile(path) as file:
             names, rows = tuple(file.schema_arrow.names), file.metadata.num_rows
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise _malformed(path, _first_line(error)) from error
 
     def read(name: str) -> Column:
         try:
             with pq.ParquetFile(path) as file:
                 return _from_arrow(file.read(columns=[name]).column(name))
-        except (pa.ArrowException, OSError) as error:
+        except (
+            pa.ArrowException,
+            OSError,
+            ValueError,
+            OverflowError,
+        ) as error:  # nanoseconds, long decimals
             raise _malformed(path, _first_line(error)) from error
 
     return ColumnFile(names, rows, read)
@@ -141,37 +152,71 @@ def _open_csv(path: Path) -> ColumnFile:
 
 # ── NPZ ────────────────────────────────────────────────────────────────────────────────────────
 def _open_npz(path: Path) -> ColumnFile:
+    """Members are read here and not by numpy, which believes a header about its size before it looks at the data."""
     try:
         with zipfile.ZipFile(path) as archive:
+            members = {item.filename.removesuffix(".npy"): item for item in archive.infolist()}
             if sum(item.file_size for item in archive.infolist()) > MAX_BYTES:  # a small archive may unpack to much
                 raise oversize(path)
-        with np.load(path, allow_pickle=False) as arrays:
-            names = tuple(arrays.files)
-            rows = {_npz_array(path, arrays, name).shape[:1] for name in names}
-    except (zipfile.BadZipFile, zlib.error, OSError, EOFError) as error:
+            rows = {_npz_array(path, archive, name, item).shape[:1] for name, item in members.items()}
+    except _ZIP_ERRORS as error:
         raise _malformed(path, _first_line(error)) from error
     if len(rows) > 1 or () in rows:
         raise DataError("D13", f"the arrays of {path.name} differ in their number of rows", help="one row per record")
 
     def read(name: str) -> Column:
-        with np.load(path, allow_pickle=False) as arrays:
-            array = _npz_array(path, arrays, name)
-        return array if array.dtype.kind in "fiub" else _objects(array.tolist())
-
-    return ColumnFile(names, next(iter(rows))[0] if rows else 0, read)
-
-
-def _npz_array(path: Path, arrays: Any, name: str) -> Column:  # noqa: ANN401 (NpzFile)
-    try:
-        return np.asarray(arrays[name])
-    except ValueError as error:
-        if "pickle" not in str(error).lower():
+        try:
+            with zipfile.ZipFile(path) as archive:
+                array = _npz_array(path, archive, name, members[name])
+            if array.dtype.kind in "fiub" and array.dtype.itemsize <= 8:  # longer floats have no exact binary64 value
+                return array
+            if array.dtype.kind in "US":
+                return _objects(array.tolist())
+        except _ZIP_ERRORS as error:
             raise _malformed(path, _first_line(error)) from error
+        raise _malformed(path, f"the array {name} holds {array.dtype}, neither numbers nor text")
+
+    return ColumnFile(tuple(members), next(iter(rows))[0] if rows else 0, read)
+
+
+_HEADER_ERRORS = (
+    ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError, struct.error, tokenize.TokenError
+)  # fmt: skip
+_ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, NotImplementedError, RuntimeError)
+
+
+def _npz_array(path: Path, archive: zipfile.ZipFile, name: str, member: zipfile.ZipInfo) -> Column:
+    """One member in numpy's .npy format (NEP 1). What it holds must have exactly the size that its header says."""
+    raw = io.BytesIO(_bounded(path, archive, member))
+    try:
+        version = npy.read_magic(raw)  # type: ignore[no-untyped-call,unused-ignore]
+        reader = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}[version]
+        shape, fortran, dtype = reader(raw)
+    except _HEADER_ERRORS as error:
+        raise _malformed(path, f"{member.filename} is no array of numpy's format 1 or 2") from error
+    if dtype.hasobject:
         raise DataError(
             "D10",
             f"the array {name} of {path.name} is pickled Python objects, which are never loaded",
             help="save numbers as float64 arrays and text as fixed-width strings (dtype=str)",
-        ) from error
+        )
+    if not all(isinstance(n, int) and n >= 0 for n in shape) or not dtype.itemsize:
+        raise _malformed(path, f"the array {name} has the shape {str(shape)[:100]} of {dtype}")
+    data = raw.getbuffer()[raw.tell() :]
+    if math.prod(shape) * dtype.itemsize != len(data):
+        raise _malformed(path, f"the array {name} says it holds {str(math.prod(shape))[:30]} values, and does not")
+    if dtype.kind == "U" and (np.frombuffer(data, np.dtype("u4").newbyteorder(dtype.byteorder)) > sys.maxunicode).any():
+        raise _malformed(path, f"the array {name} holds text that is no Unicode")
+    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def _bounded(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """A member's bytes; its declared size has been looked at, and may be a lie."""
+    with archive.open(member) as stream:
+        raw = stream.read(member.file_size + 1)
+    if len(raw) != member.file_size:
+        raise _malformed(path, f"{member.filename} has another size than the archive says")
+    return raw
 
 
 # ── JSON lines ─────────────────────────────────────────────────────────────────────────────────

@@ -15,6 +15,7 @@ that holds the limit as its format can write it is not out of range. The values 
 from __future__ import annotations
 
 import hashlib
+import reprlib
 from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
@@ -175,7 +176,9 @@ def _elements(column: _FeatureColumn, raw: NDArray[Any]) -> list[NDArray[Any]]:
         if value is None:
             raise column.error("D05", row, "the value is missing", "fill it in or drop the row")
         if not isinstance(value, list | tuple | np.ndarray):
-            raise column.error("D04", row, f"{value!r} is not a vector", "store one list of numbers per row")
+            raise column.error(
+                "D04", row, f"{reprlib.repr(value)} is not a vector", "store one list of numbers per row"
+            )
         if len(value) != size:
             raise column.error("D09", row, f"a vector of {len(value)} where {size} are declared", "correct the row")
     scalars = [np.empty(len(raw), dtype=object) for _ in range(size)]
@@ -230,7 +233,7 @@ def _number(column: _FeatureColumn, row: int, item: object) -> float:
             except ValueError:
                 pass
     kind = {"bool": "true or false", "int": "a whole number"}.get(column.feature.kind, "a number")
-    raise column.error("D04", row, f"{item!r} is not {kind}", "correct the value, or the declared type")
+    raise column.error("D04", row, f"{reprlib.repr(item)} is not {kind}", "correct the value, or the declared type")
 
 
 def _require_whole(column: _FeatureColumn, values: NDArray[np.float64]) -> None:
@@ -261,14 +264,14 @@ def _one_hot(column: _FeatureColumn, raw: NDArray[Any]) -> NDArray[np.float64]:
     cases = {case: k for k, case in enumerate(column.feature.cases)}
     encoded = np.zeros((len(raw), len(cases)))
     for row, item in enumerate(raw):
-        if item is None or item == "":
+        if item is None or (isinstance(item, str) and not item):
             raise column.error("D05", row, "the value is missing", "fill it in or drop the row")
         if not isinstance(item, str):
-            raise column.error("D04", row, f"{item!r} is not text", f"write one of {', '.join(cases)}")
+            raise column.error("D04", row, f"{reprlib.repr(item)} is not text", f"write one of {', '.join(cases)}")
         if item not in cases:
             close = get_close_matches(item, list(cases), n=1)
             hint = f"did you mean {close[0]}?" if close else f"the cases are {', '.join(cases)}"
-            raise column.error("D07", row, f"unknown case {item!r}", hint)
+            raise column.error("D07", row, f"unknown case {reprlib.repr(item)}", hint)
         encoded[row, cases[item]] = 1.0
     return encoded
 

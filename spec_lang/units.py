@@ -263,12 +263,12 @@ def _named(name: str) -> Unit:
     registry = _registry()
     try:
         known = bool(registry.parse_unit_name(name))
-    except Exception:  # pint raises many kinds for a name that it cannot take apart
+        quantity = registry.Quantity(Fraction(1), name)
+        factor, base = registry.get_base_units(name)
+    except Exception:  # pint raises many kinds for a name that it cannot take apart, such as a multiple of degC
         known = False
     if not known:
         raise UnitError("U01", f"unknown unit {name}", "units are those of the International System and common others")
-    quantity = registry.Quantity(Fraction(1), name)
-    factor, base = registry.get_base_units(name)
     dimension = _base_dimension(name, base)
     if not quantity._is_multiplicative:
         return _affine(registry, name, base, dimension)

@@ -162,12 +162,16 @@ class _Loader:
         folder = file.path.parent if file.prefix else base.resolve()
         try:
             path = (folder / use.path).resolve()
+            special = path.exists() and not (path.is_file() or path.is_dir())
         except (OSError, ValueError, RuntimeError):
             self.findings.add("L07", f"cannot use {use.path!r}: not a path", use.span)
             return None
         if not self.folders.holds(path):
             help = "move it into the folder, or allow its folder (--allow-path)"
             self.findings.add("L09", f"{use.path} lies outside the spec's folder", use.span, help=help)
+            return None
+        if special:  # reading a pipe may wait forever
+            self.findings.add("L07", f"cannot use {use.path!r}: not a regular file", use.span)
             return None
         return path
 

@@ -78,6 +78,13 @@ class Names:
 
 
 @dataclass(slots=True)
+class Allowance:
+    """What all rules of a spec may be written out to, together. Mutable: it shrinks."""
+
+    left: int = limits.SPEC_SIZE
+
+
+@dataclass(slots=True)
 class Context:
     """What one rule is lowered in. Mutable: the premise grows, the budget shrinks."""
 
@@ -89,11 +96,15 @@ class Context:
     premise: Formula = TRUE  # what `with` updates may rely on
     budget: int = limits.EXPANSION_SIZE
     depth: int = 0
+    allowance: Allowance = field(default_factory=Allowance)
 
     def spend(self, amount: int) -> None:
         self.budget -= amount
+        self.allowance.left -= amount
         if self.budget < 0:
             raise TooLarge("the rule becomes too large when its definitions are written out")
+        if self.allowance.left < 0:
+            raise TooLarge("the rules before this one, written out, have used up what one spec may be: split the spec")
 
     def ranges(self, index: int) -> bounds.Interval:
         return self.variables[index].lo, self.variables[index].hi

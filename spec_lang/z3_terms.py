@@ -38,7 +38,7 @@ from rewarden.spec_lang.obligation import (
     Term,
     Var,
 )
-from rewarden.spec_lang.sampling import mentions_rewards
+from rewarden.spec_lang.sampling.points import mentions_rewards
 
 if TYPE_CHECKING:
     from rewarden.spec_lang.spec import Spec

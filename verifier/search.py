@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from rewarden.spec_lang.obligation import Obligation
-from rewarden.spec_lang.sampling import sample_rows
+from rewarden.spec_lang.sampling.points import sample_rows
 from rewarden.verifier.pointwise import Bound, whole_premise, witness_at
 from rewarden.verifier.witness import Witness
 

@@ -31,9 +31,9 @@ def run_compare(
     """
     from rewarden.binding import params_of
     from rewarden.output import emit
-    from rewarden.spec_lang.compare import compare_specs
-    from rewarden.spec_lang.compare_json import comparison_json
-    from rewarden.spec_lang.compare_text import comparison_lines
+    from rewarden.spec_lang.compare.json import comparison_json
+    from rewarden.spec_lang.compare.specs import compare_specs
+    from rewarden.spec_lang.compare.text import comparison_lines
 
     given = params if isinstance(params, Mapping) else params_of(params)
     specs = _load(old, given, allow), _load(new, given, allow)
@@ -74,7 +74,7 @@ def run_smt2(spec: Spec, out_dir: Path, rules: Sequence[str] | None) -> int:
     """
     from rewarden.output import emit, note
     from rewarden.spec_lang.errors import RewardenError, UsageError
-    from rewarden.spec_lang.smt2 import smt2
+    from rewarden.spec_lang.smt2.script import smt2
 
     names = tuple(rules or ())
     texts: dict[Path, str] = {}

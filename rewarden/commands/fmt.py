@@ -66,7 +66,7 @@ class _Formatted:
 def _formatted(path: Path) -> _Formatted:
     """SpecError for what does not parse; UsageError G20 for what cannot be read."""
     from rewarden.spec_lang import limits
-    from rewarden.spec_lang.format import format_text
+    from rewarden.spec_lang.format.formatter import format_text
     from rewarden.spec_lang.parser import decode
     from rewarden.spec_lang.uses import read_file
 

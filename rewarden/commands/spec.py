@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rewarden.binding import Asked
     from rewarden.checking import Checked, Unusable
     from rewarden.spec_lang import Spec
-    from rewarden.spec_lang.sanity import Identified
+    from rewarden.spec_lang.sanity.checks import Identified
 
 
 def check(
@@ -82,7 +82,7 @@ def _checked(asked: Asked, identified: Identified, quiet: bool) -> Checked | Unu
     try:
         spec, _ = load_asked_spec(asked)
         rows = {data: len(spec.rows(data).values) for data in spec.data}
-        from rewarden.spec_lang.sanity import check_spec
+        from rewarden.spec_lang.sanity.checks import check_spec
 
         result = Checked(name, spec, check_spec(spec, identified=identified), rows)
     except RewardenError as error:

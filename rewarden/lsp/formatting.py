@@ -7,7 +7,7 @@ from rewarden.spec_lang.errors import SpecError
 
 def formatting(text: str) -> tuple[int, int, str] | None:
     """(start, end, what to put there); None where the text has that layout, or none because it does not parse."""
-    from rewarden.spec_lang.format import format_text
+    from rewarden.spec_lang.format.formatter import format_text
 
     try:
         new = format_text(text)

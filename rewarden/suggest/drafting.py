@@ -13,7 +13,7 @@ from rewarden.spec_lang import Spec, parse_spec
 from rewarden.spec_lang.errors import UsageError
 from rewarden.spec_lang.evaluate import truth_of_rows
 from rewarden.spec_lang.obligation import And, Obligation
-from rewarden.spec_lang.sampling import sample_rows
+from rewarden.spec_lang.sampling.points import sample_rows
 from rewarden.suggest import caps, irrelevant, levels, monotone, regions, text
 from rewarden.suggest.candidate import Candidate, chosen
 from rewarden.suggest.conditions import parts_of

@@ -12,7 +12,7 @@ from rewarden.spec_lang import Spec
 from rewarden.spec_lang.errors import EditError
 from rewarden.spec_lang.features import RecordType
 from rewarden.spec_lang.numerals import decimal
-from rewarden.spec_lang.sampling import sample_rows
+from rewarden.spec_lang.sampling.points import sample_rows
 from rewarden.suggest.candidate import Candidate
 from rewarden.suggest.friendly import above, short, step_above, step_below
 from rewarden.suggest.scene import DataRows, Rows, Scene, Subject, score

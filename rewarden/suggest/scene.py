@@ -15,7 +15,7 @@ from rewarden.spec_lang.evaluate import truth_of_rows
 from rewarden.spec_lang.features import RecordType
 from rewarden.spec_lang.obligation import Obligation
 from rewarden.spec_lang.printer import print_item
-from rewarden.spec_lang.sampling import sample_rows
+from rewarden.spec_lang.sampling.points import sample_rows
 
 Rows = NDArray[np.float64]
 

@@ -22,8 +22,8 @@ KERNEL = (
     "kernel_proof",
     "kernel_sentence",
 )
-Z3_MODULES = {"spec_lang/sanity_z3.py", "spec_lang/z3_terms.py", "verifier/z3_engine.py"}
-Z3_MODULES |= {"spec_lang/compare_fit.py", "spec_lang/compare_room.py", "spec_lang/compare_z3.py"}
+Z3_MODULES = {"spec_lang/sanity/z3.py", "spec_lang/z3_terms.py", "verifier/z3_engine.py"}
+Z3_MODULES |= {"spec_lang/compare/fit.py", "spec_lang/compare/room.py", "spec_lang/compare/z3.py"}
 
 
 @cache

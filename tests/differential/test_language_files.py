@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from rewarden.spec_lang import SpecError, load_spec, parse_spec, syntax
 from rewarden.spec_lang.features import RecordType
 from rewarden.spec_lang.parser import parse
-from rewarden.spec_lang.sanity_examples import example_result
-from rewarden.spec_lang.sanity_z3 import Oracle
+from rewarden.spec_lang.sanity.examples import example_result
+from rewarden.spec_lang.sanity.z3 import Oracle
 from rewarden.spec_lang.source import Source
 from rewarden.spec_lang.spec import Spec
 from rewarden.spec_lang.units import unit

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from rewarden.spec_lang.evaluate import truth
 from rewarden.spec_lang.obligation import And, Atom, Call, Const, Formula, Max, Obligation, Product, Sqrt, Sum, Var
-from rewarden.spec_lang.penalty import penalty, premise_holds
-from rewarden.spec_lang.sampling import sample_rows
+from rewarden.spec_lang.penalty.pointwise import penalty, premise_holds
+from rewarden.spec_lang.sampling.points import sample_rows
 from rewarden.spec_lang.z3_terms import Z3Reading, premise_satisfiable, rational, read
 from tests.reference.random_obligations import (
     MEDIAN,

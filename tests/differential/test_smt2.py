@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from rewarden.reward.exact import evaluate
 from rewarden.smt2_network import network_body, reward_smt2
 from rewarden.spec_lang import Spec, load_spec, parse_spec
-from rewarden.spec_lang.smt2 import smt2
-from rewarden.spec_lang.smt2_terms import Writer, numeral
+from rewarden.spec_lang.smt2.script import smt2
+from rewarden.spec_lang.smt2.terms import Writer, numeral
 from rewarden.spec_lang.z3_terms import RuleReading, read, z3_reading
 from tests.reference.cart import PROVED, SHOULD, VACUOUS, VIOLATED, artifact_of, write_spec
 from tests.reference.random_graphs import ALL_OPS, TWO_REALS, random_artifact

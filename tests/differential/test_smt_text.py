@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from rewarden.spec_lang.evaluate import truth, value
 from rewarden.spec_lang.obligation import And, Atom, Call, Const, Formula, Product, Sqrt, Statistic, Sum, Term, Var
-from rewarden.spec_lang.sanity_z3 import Oracle
-from rewarden.spec_lang.smt_text import number
+from rewarden.spec_lang.sanity.smt_text import number
+from rewarden.spec_lang.sanity.z3 import Oracle
 from rewarden.spec_lang.term_walk import nodes
 from rewarden.spec_lang.z3_terms import read
 from tests.reference.random_obligations import (

@@ -13,7 +13,7 @@ from rewarden.codes import explanations
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.torch_import import from_torch
 from rewarden.spec_lang import Spec, SpecError, parse_spec
-from rewarden.spec_lang.format import format_text
+from rewarden.spec_lang.format.formatter import format_text
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.portfolio import verify
 from tests.reference import error_page

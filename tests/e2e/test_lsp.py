@@ -150,7 +150,7 @@ async def test_hover_definition_references_outline_and_rename(client: LanguageCl
 
 
 async def test_format(client: LanguageClient, tmp_path: Path) -> None:
-    from rewarden.spec_lang.format import format_text
+    from rewarden.spec_lang.format.formatter import format_text
 
     ugly = "spec s v1\nfeatures Step{speed:real [m/s] in 0..2}\nreward R(s:Step)\nlet f(s:Step)=s.speed\n"
     uri = opened(client, ugly, tmp_path / "ugly.rwd")

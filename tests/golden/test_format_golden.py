@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rewarden.spec_lang.format import format_text
+from rewarden.spec_lang.format.formatter import format_text
 
 FOLDER = Path(__file__).parent / "format"
 

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from rewarden.spec_lang import Spec, parse_spec
-from rewarden.spec_lang.compare import compare_specs
-from rewarden.spec_lang.compare_model import RuleChange, Situation
+from rewarden.spec_lang.compare.model import RuleChange, Situation
+from rewarden.spec_lang.compare.specs import compare_specs
 from tests.reference import random_specs
 from tests.reference.evaluate import Evaluator, Typed
 

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from rewarden.spec_lang import Spec, load_spec
-from rewarden.spec_lang.compare import compare_specs
-from rewarden.spec_lang.compare_model import Situation
+from rewarden.spec_lang.compare.model import Situation
+from rewarden.spec_lang.compare.specs import compare_specs
 from tests.reference import evaluate_near
 from tests.reference.evaluate import Evaluator, Typed
 

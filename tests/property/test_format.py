@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lark import Token
 
 from rewarden.spec_lang import SpecError
-from rewarden.spec_lang.format import format_text
+from rewarden.spec_lang.format.formatter import format_text
 from rewarden.spec_lang.parser import grammar, keywords, parse
 from rewarden.spec_lang.printer import print_spec
 from rewarden.spec_lang.source import Source

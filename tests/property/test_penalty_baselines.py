@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from benchmarks.logics import Fuzzy, dl2
 from rewarden.spec_lang.evaluate import truth
 from rewarden.spec_lang.obligation import TRUE, Atom, Const, Sum, Var
-from rewarden.spec_lang.penalty_reading import Reading, asking
+from rewarden.spec_lang.penalty.reading import Reading, asking
 from tests.reference.random_obligations import (
     MEDIAN,
     STATISTICS,

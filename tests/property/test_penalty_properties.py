@@ -30,11 +30,11 @@ from rewarden.spec_lang.obligation import (
     Term,
     Var,
 )
-from rewarden.spec_lang.penalty import penalty
-from rewarden.spec_lang.penalty_program import compile_penalty
-from rewarden.spec_lang.penalty_reading import LARGEST, soft_sum
-from rewarden.spec_lang.penalty_share import opposite
-from rewarden.spec_lang.row_truth import RowTruth
+from rewarden.spec_lang.penalty.pointwise import penalty
+from rewarden.spec_lang.penalty.program import compile_penalty
+from rewarden.spec_lang.penalty.reading import LARGEST, soft_sum
+from rewarden.spec_lang.penalty.share import opposite
+from rewarden.spec_lang.sampling.row_truth import RowTruth
 from tests.reference.random_obligations import (
     MEDIAN,
     STATISTICS,

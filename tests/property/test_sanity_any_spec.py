@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from rewarden.checking import Checked, lines, to_json
 from rewarden.codes import explanations
 from rewarden.spec_lang import Spec, SpecError, parse_spec
-from rewarden.spec_lang.clash import ClashBudget
 from rewarden.spec_lang.diagnostics import render
 from rewarden.spec_lang.errors import DataError
 from rewarden.spec_lang.features import Feature
-from rewarden.spec_lang.redundant import RedundancyBudget
-from rewarden.spec_lang.sanity import Budget, check_spec
+from rewarden.spec_lang.sanity.checks import Budget, check_spec
+from rewarden.spec_lang.sanity.clash import ClashBudget
+from rewarden.spec_lang.sanity.redundant import RedundancyBudget
 from tests.reference.evaluate_agreement import write_rows
 from tests.reference.evaluate_values import Row, Typed
 from tests.reference.random_rules import rule, vocabulary

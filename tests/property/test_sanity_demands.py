@@ -7,13 +7,13 @@ from fractions import Fraction
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from rewarden.spec_lang.demands import Demand, demands_of, region_of
-from rewarden.spec_lang.edges import edges_of
 from rewarden.spec_lang.evaluate import truth, value
-from rewarden.spec_lang.joint import numbers, put, substituted
-from rewarden.spec_lang.narrowed import declared, narrowed
 from rewarden.spec_lang.obligation import Call, Const, Formula, Obligation, Statistic, Term, Var
-from rewarden.spec_lang.round_numbers import rounded
+from rewarden.spec_lang.sanity.demands import Demand, demands_of, region_of
+from rewarden.spec_lang.sanity.edges import edges_of
+from rewarden.spec_lang.sanity.joint import numbers, put, substituted
+from rewarden.spec_lang.sanity.narrowed import declared, narrowed
+from rewarden.spec_lang.sanity.round_numbers import rounded
 from tests.reference.random_obligations import (
     RECORDS,
     VARIABLES,

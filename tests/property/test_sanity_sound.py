@@ -19,9 +19,9 @@ from hypothesis import given, note, settings
 from hypothesis import strategies as st
 
 from rewarden.spec_lang import parse_spec
-from rewarden.spec_lang.sanity import Sanity, check_spec
-from rewarden.spec_lang.sanity_findings import Finding
-from rewarden.spec_lang.sanity_words import NamedRecord
+from rewarden.spec_lang.sanity.checks import Sanity, check_spec
+from rewarden.spec_lang.sanity.findings import Finding
+from rewarden.spec_lang.sanity.words import NamedRecord
 from rewarden.spec_lang.spec import Spec
 from tests.reference import random_small_specs as small
 from tests.reference.evaluate import Evaluator, Typed

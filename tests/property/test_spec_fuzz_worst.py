@@ -18,7 +18,15 @@ from tests.reference.worst_texts import CASES
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = list(CASES)
 GROUPS = [NAMES[i::4] for i in range(4)]
-WELL_FORMED = {"sum", "conjunction", "comparison", "equalities", "minimum"}  # large, and not beyond any limit
+WELL_FORMED = {
+    "sum",
+    "conjunction",
+    "comparison",
+    "equalities",
+    "minimum",
+    "norms",
+    "examples",
+}  # large, and not beyond any limit
 
 
 @pytest.mark.parametrize("names", GROUPS, ids=["one", "two", "three", "four"])

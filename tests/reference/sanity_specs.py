@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from rewarden.spec_lang import Spec, parse_spec
-from rewarden.spec_lang.sanity import Budget, Sanity, check_spec
-from rewarden.spec_lang.sanity_findings import Finding
+from rewarden.spec_lang.sanity.checks import Budget, Sanity, check_spec
+from rewarden.spec_lang.sanity.findings import Finding
 
 HEAD = """spec depot v1
 

@@ -7,9 +7,9 @@ from fractions import Fraction
 import pytest
 
 from rewarden.spec_lang import parse_spec
-from rewarden.spec_lang.compare import compare_specs
-from rewarden.spec_lang.compare_model import Comparison, RuleChange
-from rewarden.spec_lang.compare_z3 import Budget
+from rewarden.spec_lang.compare.model import Comparison, RuleChange
+from rewarden.spec_lang.compare.specs import compare_specs
+from rewarden.spec_lang.compare.z3 import Budget
 from tests.reference.language_page import HELPFUL, WAREHOUSE
 
 HEAD = """spec small v1

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from rewarden.spec_lang import load_spec
-from rewarden.spec_lang.compare import compare_specs
-from rewarden.spec_lang.compare_model import Comparison, RuleChange
+from rewarden.spec_lang.compare.model import Comparison, RuleChange
+from rewarden.spec_lang.compare.specs import compare_specs
 
 HEAD = """spec small v1
 features Step { speed: real [m/s] in 0 .. 10  gap: real [m] in 0 .. 50  wet: bool }

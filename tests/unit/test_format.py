@@ -11,7 +11,7 @@ import pytest
 
 from rewarden.cli import run
 from rewarden.spec_lang import SpecError, limits
-from rewarden.spec_lang.format import format_text
+from rewarden.spec_lang.format.formatter import format_text
 from rewarden.spec_lang.parser import parse
 from rewarden.spec_lang.source import Source
 from rewarden.spec_lang.syntax import RuleDecl

@@ -197,7 +197,7 @@ def test_the_version_of_the_language_is_mended() -> None:
 
 # ── the format ─────────────────────────────────────────────────────────────────────────────────
 def test_the_format_is_that_of_the_formatter_by_an_edit_of_the_lines_that_differ() -> None:
-    from rewarden.spec_lang.format import format_text
+    from rewarden.spec_lang.format.formatter import format_text
 
     for text in (HEAD, WAREHOUSE, HEAD + "let   f(s:Step)=1\n# end\n", HEAD.rstrip(), f"\n\n{HEAD}\n\n"):
         edit = formatting(text)

@@ -10,9 +10,9 @@ import torch
 from rewarden.spec_lang.errors import BindingError, UsageError
 from rewarden.spec_lang.evaluate import truth_of_rows
 from rewarden.spec_lang.obligation import And
-from rewarden.spec_lang.penalties import PenaltyOptions, penalty_of
-from rewarden.spec_lang.penalty_pools import obligations
-from rewarden.spec_lang.sampling import without_calls
+from rewarden.spec_lang.penalty.pools import obligations
+from rewarden.spec_lang.penalty.spec_penalty import PenaltyOptions, penalty_of
+from rewarden.spec_lang.sampling.points import without_calls
 from rewarden.spec_lang.spec import parse_spec
 from tests.reference.depot import PAIRS, Level, depot, network, networks, steps
 

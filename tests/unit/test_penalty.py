@@ -17,8 +17,8 @@ from rewarden.spec_lang.obligation import (
     Or,
     Statistic,
 )
-from rewarden.spec_lang.penalty import STRICT_MARGIN, penalty
-from rewarden.spec_lang.penalty_reading import soft_sum
+from rewarden.spec_lang.penalty.pointwise import STRICT_MARGIN, penalty
+from rewarden.spec_lang.penalty.reading import soft_sum
 from tests.reference.warehouse import (
     POOR_DAY,
     R_OF_S,

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewarden.spec_lang.obligation import Share
-from rewarden.spec_lang.penalties import PenaltyOptions, penalty_of
-from rewarden.spec_lang.penalty_reading import STRICT_MARGIN
-from rewarden.spec_lang.penalty_share import enough, missing
+from rewarden.spec_lang.penalty.reading import STRICT_MARGIN
+from rewarden.spec_lang.penalty.share import enough, missing
+from rewarden.spec_lang.penalty.spec_penalty import PenaltyOptions, penalty_of
 from tests.reference.depot import PAIRS, Level, depot, network
 
 F = Fraction

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from rewarden.spec_lang.evaluate import truth_of_rows
 from rewarden.spec_lang.obligation import TRUE, And, Const, Formula, Max, RecordView, Sum, Var, Variable
-from rewarden.spec_lang.penalty import sample_points
-from rewarden.spec_lang.penalty_pools import obligations
-from rewarden.spec_lang.sampling import Sampler, sample_rows, without_calls
-from rewarden.spec_lang.sampling_boxes import band
+from rewarden.spec_lang.penalty.pointwise import sample_points
+from rewarden.spec_lang.penalty.pools import obligations
+from rewarden.spec_lang.sampling.boxes import band
+from rewarden.spec_lang.sampling.points import Sampler, sample_rows, without_calls
 from rewarden.spec_lang.spec import parse_spec
 from tests.reference.depot import depot
 from tests.reference.warehouse import (

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rewarden.spec_lang.clash import ClashBudget
-from rewarden.spec_lang.sanity import Budget
+from rewarden.spec_lang.sanity.checks import Budget
+from rewarden.spec_lang.sanity.clash import ClashBudget
 from tests.reference.sanity_specs import of, sanity
 
 CLASHES = {

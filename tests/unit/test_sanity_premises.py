@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rewarden.spec_lang import parse_spec
-from rewarden.spec_lang.sanity import Budget, check_spec
+from rewarden.spec_lang.sanity.checks import Budget, check_spec
 from tests.reference.sanity_specs import of, sanity
 
 

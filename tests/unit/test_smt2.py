@@ -12,7 +12,7 @@ from rewarden.cli import run
 from rewarden.commands.compare import run_smt2
 from rewarden.spec_lang import load_spec, parse_spec
 from rewarden.spec_lang.errors import Unsupported, UsageError
-from rewarden.spec_lang.smt2 import BOXES, smt2
+from rewarden.spec_lang.smt2.script import BOXES, smt2
 from rewarden.spec_lang.z3_terms import z3_reading
 from tests.reference.language_page import WAREHOUSE
 

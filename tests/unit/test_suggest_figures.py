@@ -14,7 +14,7 @@ from rewarden.reward.statistics import statistic
 from rewarden.spec_lang import Spec, parse_spec
 from rewarden.spec_lang.evaluate import truth
 from rewarden.spec_lang.obligation import Obligation
-from rewarden.spec_lang.sampling import sample_rows
+from rewarden.spec_lang.sampling.points import sample_rows
 from rewarden.suggest import figures
 from rewarden.suggest.figures import tally
 from tests.reference.suggesting import FEATURES, network, project

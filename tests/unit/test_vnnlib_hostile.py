@@ -105,5 +105,5 @@ def test_any_bytes_are_a_query_or_an_error(raw: bytes) -> None:
 @given(cut=st.integers(0, len(ONE + BOX)), junk=st.sampled_from(["", ")", "(", "x", "[", ";"]))
 def test_a_truncated_file_is_an_error_or_says_less(cut: int, junk: str) -> None:
     text = (ONE + BOX)[:cut] + junk
-    whole = text.rstrip(";") == ONE + BOX  # a lost bracket may be made good
+    whole = text.rstrip(";\n") == (ONE + BOX).rstrip()  # a lost bracket may be made good
     assert outcome(text.encode()) in (("a query",) if whole else ("G80", "G82"))

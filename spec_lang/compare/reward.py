@@ -1,0 +1,100 @@
+"""Rewards that are given by a table: what a comparison shows, so that a reader can check it.
+
+Such a reward is a simple function of the frame's columns everywhere, but for finitely many records that have values of
+their own. It is a reward like any other: rules speak of all functions of the features, and of nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+
+import numpy as np
+
+from rewarden.spec_lang.compare.data import Matrix
+from rewarden.spec_lang.evaluate import value
+from rewarden.spec_lang.forms import ZERO
+from rewarden.spec_lang.obligation import Const, Product, Statistic, Term, Var
+
+Record = tuple[Fraction, ...]  # encoded, in frame columns; several records side by side
+
+
+@dataclass(frozen=True, slots=True)
+class TableReward:
+    """`base` (a term over the columns) + `constant` + Σ slope·column, but `exceptions` where they are listed."""
+
+    constant: Fraction
+    slopes: tuple[tuple[int, Fraction], ...] = ()
+    exceptions: tuple[tuple[Record, Fraction], ...] = ()
+    base: Term | None = None
+
+    def at(self, record: Record) -> Fraction:
+        for known, exact in self.exceptions:
+            if known == record:
+                return exact
+        return self.elsewhere(record)
+
+    def elsewhere(self, record: Record) -> Fraction:
+        slope = sum((c * record[k] for k, c in self.slopes), ZERO)
+        base = ZERO if self.base is None else value(self.base, record)
+        return base + self.constant + slope
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """A reward for every name, and the data that its constants are taken from."""
+
+    rewards: Mapping[str, TableReward]
+    data: Mapping[str, Matrix]
+
+    def call(self, reward: str, arguments: tuple[Fraction, ...]) -> Fraction:
+        return self.rewards[reward].at(arguments)
+
+    def statistic(self, statistic: Statistic) -> Fraction:
+        """The data constant of these rewards, exactly. KeyError for data that was not read."""
+        rows = self.data[statistic.data]
+        reward = self.rewards[statistic.reward]
+        values = sorted(_values(reward, rows))
+        match statistic.kind:
+            case "mean":
+                return sum(values, ZERO) / len(values)
+            case "min" | "max" | "quantile":
+                return values[rank(statistic, len(values)) - 1]
+
+
+def _values(reward: TableReward, rows: Matrix) -> list[Fraction]:
+    """At each row; a constant, or a column, is read off without making every row exact."""
+    match reward.base:
+        case None if not reward.slopes:
+            values = [reward.constant] * len(rows)
+        case Var(k) if not reward.slopes:
+            values = [reward.constant + Fraction(float(x)) for x in rows[:, k]]
+        case Product(Const(c), Var(k)) if not reward.slopes:
+            values = [reward.constant + c * Fraction(float(x)) for x in rows[:, k]]
+        case _:
+            return [reward.at(tuple(Fraction(float(x)) for x in row)) for row in rows]
+    for record, exact in reversed(reward.exceptions):
+        nearest = np.array([float(x) for x in record])
+        if all(Fraction(float(x)) == y for x, y in zip(nearest, record, strict=True)):
+            for row in np.flatnonzero((rows == nearest).all(axis=1)):
+                values[row] = exact
+    return values
+
+
+def rank(statistic: Statistic, rows: int) -> int:
+    """Which of the values in order, from 1; not for means."""
+    match statistic.kind:
+        case "min":
+            return 1
+        case "max":
+            return rows
+        case _:
+            assert statistic.level is not None
+            return max(1, ceil(statistic.level * rows))
+
+
+def statistics_in(found: Sequence[Statistic]) -> tuple[Statistic, ...]:
+    """Each once, in a fixed order."""
+    return tuple(sorted(set(found), key=lambda s: (s.reward, s.data, s.kind, s.level or ZERO)))

@@ -1,0 +1,277 @@
+"""One rule of OLD and one of NEW: does the one entail the other, and if not, in which situation do they part?
+
+A rule is the set of rewards that satisfy it; OLD entails NEW if NEW's set holds all of OLD's. Equal structure is looked
+at first and settles nearly all rules of a pull request. Then instances are compared point by point (`compare_z3`):
+enough to prove entailment, not to refute it, which takes a reward (`compare_separate`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import islice
+
+import numpy as np
+
+from rewarden.spec_lang.compare.align import Aligned, same
+from rewarden.spec_lang.compare.data import Matrix, rows_of
+from rewarden.spec_lang.compare.fit import Point
+from rewarden.spec_lang.compare.frame import Frame, Side
+from rewarden.spec_lang.compare.instances import anchor_of, constants_in
+from rewarden.spec_lang.compare.model import Change, Entailment
+from rewarden.spec_lang.compare.room import Answer
+from rewarden.spec_lang.compare.separate import ROWS, Separation, Task, separate
+from rewarden.spec_lang.compare.z3 import Budget, Differ, Scope
+from rewarden.spec_lang.obligation import Share
+
+TRIED = 2  # data rows near which a difference is looked for
+LENGTHS = 3  # of traces, whose instances are looked at together
+RECORDS = 120  # of all traces of two rules together, beyond which only their text is compared
+NEW_ROWS = 16  # rows that only one rule has, looked at one by one
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Setting:
+    """What all comparisons share. `domains` gives each side's records by frame type."""
+
+    frame: Frame
+    data: Mapping[str, Matrix]
+    domains: Mapping[Side, Mapping[str, Aligned]]
+    budget: Budget
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """Whether one rule entails another, and if not, what parts them."""
+
+    status: Entailment
+    separation: Separation | None = None
+    reason: str = ""
+    only_outside: bool = False  # on records that both specs speak of, the one does entail the other
+
+
+def equal_text(a: Sequence[Aligned], b: Sequence[Aligned]) -> bool:
+    return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+
+
+def verdict(old_implies_new: Entailment, new_implies_old: Entailment) -> Change:
+    """What the two directions come to."""
+    match old_implies_new, new_implies_old:
+        case "proved", "proved":
+            return "equal"
+        case "proved", "refuted":
+            return "weaker"
+        case "refuted", "proved":
+            return "stronger"
+        case "refuted", "refuted":
+            return "disjoint"
+        case "proved", _:
+            return "weaker_or_equal"
+        case _, "proved":
+            return "stronger_or_equal"
+        case _:
+            return "undecided"
+
+
+def entails(setting: Setting, strong: Sequence[Aligned], weak: Sequence[Aligned], *, refute: bool = True) -> Found:
+    """Does every reward that satisfies all of `strong` satisfy all of `weak`? Without `refute`, only a proof is
+    looked for."""
+    if any(part.share is not None for part in (*strong, *weak)):
+        return _shares(setting, strong, weak)
+    if sum(len(part.records) for part in (*strong, *weak)) > RECORDS:
+        return _by_text(strong, weak)
+    task = Task(setting.frame, setting.data, weak, strong, setting.budget)
+    differ = Differ(setting.frame, setting.data, setting.budget)
+    left: list[tuple[Aligned, Answer]] = []
+    for part in weak:
+        if not any(same(part, other) for other in strong):
+            answer = _proof(differ, _of_like_length(part, strong), part)
+            if answer.status != "unsat":
+                left.append((part, answer))
+    if not left:
+        return Found("proved")
+    for part, answer, effort in _efforts(left, setting.budget.points) if refute else ():
+        points = _points(setting, differ, _of_like_length(part, strong), part, answer)
+        for point in islice(points, effort):
+            found = separate(task, point, thorough=effort > 1 or len(left) == 1)
+            if found == "impossible":
+                return Found("proved", reason=f"no reward satisfies the rule of {strong[0].side.upper()}")
+            if isinstance(found, Separation):
+                return Found("refuted", found, only_outside=_only_outside(setting, differ, strong, weak))
+    part, answer = left[0]
+    return Found("unknown", reason=_reason(setting, answer, (*strong, part)))
+
+
+def _efforts(left: Sequence[tuple[Aligned, Answer]], points: int) -> Iterator[tuple[Aligned, Answer, int]]:
+    """What is tried, at how many points: with several lengths of traces each of them lightly, then some in earnest."""
+    if len(left) > 1:
+        yield from ((part, answer, 1) for part, answer in reversed(left))
+    some = left if len(left) <= LENGTHS else [left[0], left[len(left) // 2], left[-1]]
+    yield from ((part, answer, points) for part, answer in some)
+
+
+def _by_text(strong: Sequence[Aligned], weak: Sequence[Aligned]) -> Found:
+    if all(any(same(part, other) for other in strong) for part in weak):
+        return Found("proved")
+    return Found("unknown", reason="traces of so many steps are compared by what their rules say")
+
+
+def _only_outside(setting: Setting, differ: Differ, strong: Sequence[Aligned], weak: Sequence[Aligned]) -> bool:
+    """Would the strong rule entail the weak one if there were no records but those of its own spec?"""
+    if any(part.rows is not None for part in (*strong, *weak)):
+        return False
+    scope = Scope(inside=setting.domains[strong[0].side])
+    return all(differ.ask(part, strong, scope).status == "unsat" for part in weak)
+
+
+def _of_like_length(part: Aligned, strong: Sequence[Aligned]) -> list[Aligned]:
+    """Of a rule about traces of several lengths, the few obligations of the nearest lengths."""
+    return sorted(strong, key=lambda s: abs(len(s.records) - len(part.records)))[:LENGTHS]
+
+
+def _reason(setting: Setting, answer: Answer, parts: Sequence[Aligned]) -> str:
+    if answer.status != "sat":
+        return answer.reason or "Z3 gave up within its budget of work"
+    sources = {c.data for part in parts for c in constants_in(part)}
+    sources |= {part.rows.data for part in parts if part.rows is not None}
+    if any(" of new" in source for source in sources):
+        return "it depends on data that changed"
+    if not sources <= setting.data.keys():
+        return "it depends on data that could not be read"
+    reason = "they differ at single records, but no simple reward was found that tells them apart everywhere"
+    return answer.reason or reason
+
+
+def _proof(differ: Differ, strong: Sequence[Aligned], part: Aligned) -> Answer:
+    """`unsat` if the instances of the strong rule at the same records entail those of the part."""
+    if len(strong) > 1 and _shared_rows(part, strong[:1]):
+        answer = differ.ask(part, strong[:1], Scope())  # traces of the same length nearly always do
+        if answer.status == "unsat":
+            return answer
+    if _shared_rows(part, strong):
+        return differ.ask(part, strong, Scope())
+    if part.rows is None or any(s.rows is None for s in strong):
+        rows = max(len(s.rows.values) for s in strong if s.rows is not None)
+        if rows > ROWS:
+            return Answer("unknown", reason="what lies near many rows of data is not compared with what does not")
+        return differ.ask(part, strong, Scope(strong_rows=tuple(range(rows))))
+    return _by_rows(differ, strong, part)
+
+
+def _shared_rows(part: Aligned, strong: Sequence[Aligned]) -> bool:
+    """Is every row of the part's data one of the strong rule's, wherever that is about data?"""
+    return all(s.rows is None or (part.rows is not None and not _extra_rows(part, s)) for s in strong)
+
+
+def _extra_rows(part: Aligned, other: Aligned) -> list[int]:
+    """The rows of the one's data that the other's does not have."""
+    assert part.rows is not None
+    assert other.rows is not None
+    if part.rows.data == other.rows.data:
+        return []
+    if part.rows.keys != other.rows.keys:
+        return list(range(len(part.rows.values)))
+    known = set(rows_of(other.rows.values))
+    return [k for k, row in enumerate(rows_of(part.rows.values)) if row not in known]
+
+
+def _by_rows(differ: Differ, strong: Sequence[Aligned], part: Aligned) -> Answer:
+    """Common rows as one, whatever they hold; then each further row against all rows of the strong rule."""
+    extra = _extra_rows(part, strong[0])
+    if len(strong) > 1 or len(extra) > NEW_ROWS:
+        return Answer("unknown", reason="the data hold other rows")
+    for scope in (Scope(), *(Scope(row=row, strong_rows=_rows_near(part, strong, row)) for row in extra)):
+        answer = differ.ask(part, strong, scope)
+        if answer.status != "unsat":
+            return answer
+    return Answer("unsat")
+
+
+# ── points at which the rules might part ───────────────────────────────────────────────────────
+def _points(
+    setting: Setting, differ: Differ, strong: Sequence[Aligned], part: Aligned, first: Answer
+) -> Iterator[Point]:
+    """Points of the part's domain where it fails and the strong rule does not: first those that both specs speak of,
+    off the ends of ranges; then any."""
+    seen = set()
+    for scope in _scopes(setting, strong, part):
+        answer = differ.ask(part, strong, scope)
+        if answer.values is not None and (scope.row, answer.values) not in seen:
+            seen.add((scope.row, answer.values))
+            yield Point(part, answer.values, {} if scope.row is None else anchor_of(part, scope.row))
+    if part.rows is None and first.values is not None and (None, first.values) not in seen:
+        yield Point(part, first.values)
+
+
+def _scopes(setting: Setting, strong: Sequence[Aligned], part: Aligned) -> Iterator[Scope]:
+    inside = setting.domains[strong[0].side] if strong else {}
+    for row in _rows_to_try(part, strong):
+        near = _rows_near(part, strong, row)
+        if part.rows is not None and part.rows.norm != "linf":
+            for variable in _axes(part, strong):
+                yield Scope(row, near, inside, axis=variable)
+        yield Scope(row, near, inside, interior=True)
+        yield Scope(row, near, inside)
+        yield Scope(row, near)
+
+
+def _axes(part: Aligned, strong: Sequence[Aligned]) -> list[int]:
+    """The centred variables along which the part reaches furthest in comparison, the two best."""
+    assert part.rows is not None
+    theirs = {v: radius for s in strong if s.rows is not None for v, _, radius in s.rows.centred}
+    reach = [(variable, radius / theirs.get(variable, radius)) for variable, _, radius in part.rows.centred]
+    return [variable for variable, _ in sorted(reach, key=lambda r: -r[1])[:2]]
+
+
+def _rows_to_try(part: Aligned, strong: Sequence[Aligned]) -> list[int | None]:
+    if part.rows is None:
+        return [None]
+    about_data = [s for s in strong if s.rows is not None]
+    extra = _extra_rows(part, about_data[0]) if about_data else []
+    order: list[int | None] = [*extra[:TRIED], *range(min(TRIED, len(part.rows.values)))]
+    return list(dict.fromkeys(order))
+
+
+def _rows_near(part: Aligned, strong: Sequence[Aligned], row: int | None) -> tuple[int, ...] | None:
+    """Rows of the strong rule whose neighbourhood meets that of the part's row, as far as there are few."""
+    about_data = [s.rows for s in strong if s.rows is not None]
+    if not about_data:
+        return None
+    theirs = about_data[0]
+    if row is None or part.rows is None or part.rows.keys != theirs.keys:
+        return tuple(range(min(ROWS, len(theirs.values))))
+    reach = np.zeros(len(theirs.keys))
+    for rows in (part.rows, theirs):
+        for _, key, radius in rows.centred:
+            reach[rows.keys.index(key)] += float(radius) * (1 + 1e-9) + 1e-12
+    meets = (np.abs(theirs.values - part.rows.values[row]) <= reach).all(axis=1)
+    return tuple(int(k) for k in np.flatnonzero(meets)[:ROWS])
+
+
+# ── shares ─────────────────────────────────────────────────────────────────────────────────────
+def _shares(setting: Setting, strong: Sequence[Aligned], weak: Sequence[Aligned]) -> Found:
+    """Shares of the same rows that count the same thing are ordered by level and confidence; nothing else is."""
+    match strong, weak:
+        case [Aligned(share=Share() as asked) as a], [Aligned(share=Share() as wanted) as b] if _same_count(a, b):
+            if _at_least_as_strict(asked, wanted):
+                return Found("proved")
+            return Found("unknown", reason="the shares differ in level; rewards between the two are not looked for")
+    return Found("unknown", reason="shares are compared where they count the same thing over the same rows")
+
+
+def _same_count(a: Aligned, b: Aligned) -> bool:
+    return same(replace(a, share=None), replace(b, share=None))
+
+
+def _at_least_as_strict(asked: Share, wanted: Share) -> bool:
+    """Does `asked` imply `wanted`, for one and the same count? A confidence of at least 1/2 only asks for more: the
+    Clopper–Pearson bound is then on the safe side of the share itself."""
+    if asked.op[0] != wanted.op[0]:
+        return False
+    more = asked.level - wanted.level if asked.op[0] == ">" else wanted.level - asked.level
+    if more < 0 or (more == 0 and len(wanted.op) < len(asked.op)):
+        return False
+    if wanted.confidence is None:
+        return asked.confidence is None or asked.confidence >= Fraction(1, 2)
+    return asked.confidence is not None and asked.confidence >= wanted.confidence

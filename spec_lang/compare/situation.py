@@ -1,0 +1,137 @@
+"""A separation in words of the domain: named records in units, and what the rewards are there and elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+
+from rewarden.spec_lang.compare.align import Aligned
+from rewarden.spec_lang.compare.frame import Frame, FrameType
+from rewarden.spec_lang.compare.instances import (
+    calls_in,
+    constants_in,
+    occurs,
+    quantified,
+    records_of,
+    split_arguments,
+)
+from rewarden.spec_lang.compare.model import Elsewhere, RewardAt, Situation
+from rewarden.spec_lang.compare.reward import Record, World
+from rewarden.spec_lang.compare.separate import Separation
+from rewarden.spec_lang.evaluate import statistic_text, value
+from rewarden.spec_lang.naming import named_records
+from rewarden.spec_lang.numerals import decimal
+from rewarden.spec_lang.obligation import Const, Product, Var
+
+
+def situation(
+    frame: Frame, domains: Mapping[str, Aligned], found: Separation, *, only_outside: bool = False
+) -> Situation:
+    """As the refusing rule's spec would say it; `domains` are the records of the accepting one."""
+    part, values = found.point.rule, found.point.values
+    spec = frame.spec(part.side)
+    types = {view.name: kind for view, kind in zip(part.own.records, part.types, strict=True)}
+    names = [part.records[k].name for k in quantified(part)]
+    excluded = tuple(
+        name
+        for name, (kind, record) in zip(names, records_of(part, values), strict=True)
+        if kind in domains and not occurs(domains[kind], record)
+    )
+    return Situation(
+        refused_by=part.side,
+        records=named_records(part.own, part.own_values(values), spec.features),
+        units={
+            view.name: {f.name: f.unit for f in spec.features[view.type_name].features} for view in part.own.records
+        },
+        rewards=_rewards(part, values, found.world, types, frame),
+        elsewhere=tuple(_elsewhere(name, part, values, found.world, frame) for name in sorted(found.world.rewards)),
+        constants=tuple((statistic_text(c), found.world.statistic(c)) for c in constants_in(part)),
+        excluded=excluded,
+        only_excluded=bool(excluded) and only_outside,
+        case=part.own.case,
+        row=_row(part, found),
+        world=found.world,
+    )
+
+
+def _row(part: Aligned, found: Separation) -> int | None:
+    if part.rows is None or not found.point.anchor:
+        return None
+    for row, here in enumerate(part.rows.values):
+        if all(Fraction(float(x)) == found.point.anchor[key] for key, x in zip(part.rows.keys, here, strict=True)):
+            return row
+    return None
+
+
+def _rewards(
+    part: Aligned, values: Sequence[Fraction], world: World, types: Mapping[str, FrameType], frame: Frame
+) -> tuple[RewardAt, ...]:
+    known = [
+        (view.name, view.type_name, tuple(values[v] for v in view.variables))
+        for view in (part.records[k] for k in range(len(part.records)))
+    ]
+    found: dict[str, RewardAt] = {}
+    for call in calls_in(part):
+        record = tuple(value(a, values) for a in call.arguments)
+        split = split_arguments(frame, call.reward, record)
+        texts = [_record_text(part, kind, columns, known, types, frame) for kind, columns in split]
+        text = f"{call.reward}({', '.join(texts)})"
+        found.setdefault(text, RewardAt(text, world.call(call.reward, record)))
+    return tuple(sorted(found.values(), key=lambda reward: reward.call))
+
+
+def _record_text(
+    part: Aligned,
+    kind: str,
+    record: Record,
+    known: Sequence[tuple[str, str, Record]],
+    types: Mapping[str, FrameType],
+    frame: Frame,
+) -> str:
+    """`a`, or `a with {speed = 0.5}`, features in the units of the side."""
+    alike = [(name, columns) for name, type_name, columns in known if type_name == kind]
+    for name, columns in alike:
+        if columns == record:
+            return name
+    if not alike:
+        return "…"
+    name, columns = min(alike, key=lambda a: sum(x != y for x, y in zip(a[1], record, strict=True)))
+    whole = types[name]
+    own = next(view.type_name for view in part.own.records if view.name == name)
+    updates = []
+    start = 0
+    places = {place.column: place for place in whole.places(part.side)}
+    for feature in whole.features:
+        here = range(start, start + feature.width)
+        start += feature.width
+        if all(record[k] == columns[k] for k in here):
+            continue
+        numbers = [places[k].to_own(record[k]) for k in here if k in places]
+        mine = frame.spec(part.side).features[own].feature(feature.name)
+        unit = f" [{mine.unit}]" if mine.unit else ""
+        updates.append(f"{feature.name} = {_feature_text(mine.kind, mine.cases, numbers)}{unit}")
+    return f"{name} with {{{', '.join(updates)}}}"
+
+
+def _feature_text(kind: str, cases: tuple[str, ...], numbers: Sequence[Fraction]) -> str:
+    if kind == "enum":
+        return cases[list(numbers).index(Fraction(1))] if Fraction(1) in numbers else "?"
+    if kind == "bool":
+        return "true" if numbers[0] == 1 else "false"
+    texts = [decimal(x) for x in numbers]
+    return texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
+
+
+def _elsewhere(name: str, part: Aligned, values: Sequence[Fraction], world: World, frame: Frame) -> Elsewhere:
+    reward = world.rewards[name]
+    columns = [column.name for kind in frame.signature(name) for column in kind.columns()]
+    shown = {tuple(value(a, values) for a in call.arguments) for call in calls_in(part) if call.reward == name}
+    others = sum(record not in shown for record, _ in reward.exceptions)
+    slopes = [(columns[k], slope) for k, slope in reward.slopes]
+    match reward.base:
+        case Var(k):
+            slopes.append((columns[k], Fraction(1)))
+        case Product(Const(slope), Var(k)):
+            slopes.append((columns[k], slope))
+    at_the_limit = reward.base is not None and not slopes
+    return Elsewhere(name, reward.constant, tuple(slopes), at_the_limit, others)

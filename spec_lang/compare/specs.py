@@ -1,0 +1,236 @@
+"""Two versions of a spec: what became weaker, stronger, equal or disjoint, with a situation that shows each difference.
+
+`compare_specs(old, new)` is what a reviewer of a pull request asks. A rule is the set of rewards that satisfy it. Read
+`compare_model` for what is answered, `compare_rules` for how, `compare_separate` for why a claimed difference is one.
+Everything is deterministic: budgets are work, equal input gives equal output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rewarden.spec_lang import syntax
+from rewarden.spec_lang.compare.align import Aligned, Ball, align, align_domain
+from rewarden.spec_lang.compare.data import CommonData, common_data
+from rewarden.spec_lang.compare.domain import domain_changes
+from rewarden.spec_lang.compare.findings import findings_of
+from rewarden.spec_lang.compare.frame import SIDES, Frame, Side, Unmatched, frame_of, other
+from rewarden.spec_lang.compare.lift import lifted
+from rewarden.spec_lang.compare.listing import declaration_changes, example_changes, notes_of, param_changes
+from rewarden.spec_lang.compare.model import CHANGES, Comparison, RuleChange, Situation
+from rewarden.spec_lang.compare.rules import Found, Setting, entails, equal_text, verdict
+from rewarden.spec_lang.compare.situation import situation
+from rewarden.spec_lang.compare.z3 import Budget
+from rewarden.spec_lang.errors import RewardenError
+from rewarden.spec_lang.forms import TooLarge
+from rewarden.spec_lang.lower import Lowered, with_instances
+from rewarden.spec_lang.obligation import Obligation
+from rewarden.spec_lang.spec import Rule, Spec
+
+RENAMES = 40  # pairs of an old and a new name that are compared beyond their text
+CYCLE_LENGTHS = (1, 2, 3)
+"""Rules about loops that say the same of loops of one to three records are equal. Their relation is read off two
+records, so it is the same. What their sums differ by, d(a, b) for each move, adds up to 0 on all such loops. So d(a, a)
+is 0, d(a, b) = -d(b, a) and d(a, b) + d(b, c) = d(a, c), whence d(a, b) = f(b) - f(a) for some f: 0 on every loop."""
+
+
+def compare_specs(old: Spec, new: Spec, budget: Budget | None = None) -> Comparison:
+    """What NEW changed. Reads the data of both specs; data that cannot be read leaves its rules undecided."""
+    work = _Work(old, new, budget or Budget())
+    rules = work.rules()
+    order = {name: k for k, name in enumerate(CHANGES)}
+    rules.sort(key=lambda change: order[change.change])
+    found = tuple(rules)
+    domains = domain_changes(work.frame, work.setting.domains, work.setting.budget, old, new)
+    params = param_changes(old, new, found)
+    examples = example_changes(old, new)
+    return Comparison(
+        old_name=old.source.name,
+        new_name=new.source.name,
+        old_digest=old.digest,
+        new_digest=new.digest,
+        rules=found,
+        domains=domains,
+        data=work.data.changes,
+        params=params,
+        examples=examples,
+        declarations=declaration_changes(old, new),
+        findings=findings_of(found, domains, work.data.changes, params, examples, old, new),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Parts:
+    """A rule in the frame: its obligations; why they can be compared by their text only, or not at all."""
+
+    parts: tuple[Aligned, ...] = ()
+    reason: str = ""
+    cycle: bool = False
+
+    def same_text(self, other: _Parts) -> bool:
+        return bool(self.parts) and self.cycle == other.cycle and equal_text(self.parts, other.parts)
+
+
+class _Work:
+    """Mutable while two specs are compared: rules aligned once each."""
+
+    def __init__(self, old: Spec, new: Spec, budget: Budget) -> None:
+        self.old, self.new = old, new
+        self.frame: Frame = frame_of(*lifted(old, new))
+        self.data: CommonData = common_data(self.frame)
+        domains = {side: _domains(self.frame, side) for side in SIDES}
+        self.setting = Setting(self.frame, self.data.matrices, domains, budget)
+        self._aligned: dict[tuple[Side, str], _Parts] = {}
+
+    # ── which rules belong together ────────────────────────────────────────────────────────────
+    def rules(self) -> list[RuleChange]:
+        partners = self._partners()
+        back = {b: a for a, b in partners.items()}
+        found = [
+            self._compared(self.old.rule(back[rule.name]), rule)
+            if rule.name in back
+            else RuleChange("added", None, rule, by="text")
+            for rule in self.new.rules
+        ]
+        return found + [
+            RuleChange("removed", rule, None, by="text") for rule in self.old.rules if rule.name not in partners
+        ]
+
+    def _partners(self) -> dict[str, str]:
+        """OLD's name → NEW's: by name, then by what they say, by id or title, and last by meaning."""
+        names = {rule.name for rule in self.new.rules}
+        partners = {rule.name: rule.name for rule in self.old.rules if rule.name in names}
+        gone = [rule for rule in self.old.rules if rule.name not in partners]
+        come = [rule for rule in self.new.rules if rule.name not in partners]
+        for a in gone:
+            for b in come:
+                alike = self._parts("old", a.name).same_text(self._parts("new", b.name))
+                if b.name not in partners.values() and alike:
+                    partners[a.name] = b.name
+                    break
+        for a in gone:
+            for b in come:
+                if a.name not in partners and b.name not in partners.values() and _same_label(a, b):
+                    partners[a.name] = b.name
+        tries = 0
+        for a in gone:
+            for b in come:
+                if a.name in partners or b.name in partners.values() or not _alike(a, b) or tries >= RENAMES:
+                    continue
+                tries += 1
+                if self._equal(a, b):
+                    partners[a.name] = b.name
+        return partners
+
+    def _equal(self, a: Rule, b: Rule) -> bool:
+        x, y = self._parts("old", a.name), self._parts("new", b.name)
+        if x.reason or y.reason or x.cycle or y.cycle:
+            return False
+        return all(
+            entails(self.setting, strong, weak, refute=False).status == "proved"
+            for strong, weak in ((x.parts, y.parts), (y.parts, x.parts))
+        )
+
+    # ── one pair ───────────────────────────────────────────────────────────────────────────────
+    def _compared(self, a: Rule, b: Rule) -> RuleChange:
+        notes = notes_of(self.old, self.new, a.name, b.name)
+        x, y = self._parts("old", a.name), self._parts("new", b.name)
+        if x.same_text(y):
+            return RuleChange("equal", a, b, "proved", "proved", by="text", notes=notes)
+        reason = x.reason or y.reason
+        if reason:
+            return RuleChange("undecided", a, b, reason=reason, notes=notes)
+        if x.cycle or y.cycle:
+            reason = (
+                "loops have every length; rules about them are compared by what they say, and they say other things"
+            )
+            return RuleChange("undecided", a, b, reason=reason, notes=notes)
+        forth = entails(self.setting, x.parts, y.parts)
+        back = entails(self.setting, y.parts, x.parts)
+        reasons = dict.fromkeys(found.reason for found in (forth, back) if found.reason)
+        return RuleChange(
+            change=verdict(forth.status, back.status),
+            old=a,
+            new=b,
+            old_implies_new=forth.status,
+            new_implies_old=back.status,
+            situations=self._situations(forth, back),
+            reason="; ".join(reasons),
+            by="z3",
+            notes=notes,
+        )
+
+    def _situations(self, forth: Found, back: Found) -> tuple[Situation, ...]:
+        """What NEW refuses first if it is stronger, what OLD refused if it is weaker."""
+        shown: list[Situation] = []
+        for found in (back, forth):
+            if found.separation is not None:
+                accepting = other(found.separation.point.rule.side)
+                domains = self.setting.domains[accepting]
+                shown.append(situation(self.frame, domains, found.separation, only_outside=found.only_outside))
+        return tuple(shown)
+
+    # ── rules in the frame ─────────────────────────────────────────────────────────────────────
+    def _parts(self, side: Side, name: str) -> _Parts:
+        if (side, name) not in self._aligned:
+            self._aligned[side, name] = self._align(side, name)
+        return self._aligned[side, name]
+
+    def _align(self, side: Side, name: str) -> _Parts:
+        spec = self.frame.spec(side)
+        cycle = spec.rule(name).kind == "cycle"
+        reason = ""
+        try:
+            loops = tuple(spec.unrolled(name, k) for k in CYCLE_LENGTHS) if cycle else ()
+            obligations = loops or spec.obligations_of(name)
+        except RewardenError as error:
+            reason = f"{side.upper()}: {error.code}: {error.message}"
+            obligations = _without_rows(spec.lowered[name])
+        try:
+            names = self.data.side(side)
+            ball = _ball(spec, name)
+            return _Parts(tuple(align(o, side, self.frame, names, ball) for o in obligations), reason, cycle)
+        except (Unmatched, TooLarge) as error:
+            return _Parts(reason=str(error))
+
+
+def _without_rows(lowered: Lowered) -> tuple[Obligation, ...]:
+    """A rule about data that cannot be read: enough to see that it is the same rule about the same file."""
+    if lowered.data is None or lowered.single is None:
+        return ()
+    width = sum(len(view.variables) for view in lowered.single.records if view is not lowered.anchor)
+    return (with_instances(lowered, np.zeros((0, width))),)
+
+
+def _ball(spec: Spec, rule: str) -> Ball | None:
+    for item in spec.expanded.items:
+        match item:
+            case syntax.RuleDecl(name=name, quantifier=syntax.Near(norm=norm, span=span)) if name == rule:
+                return Ball(norm, span)
+    return None
+
+
+def _domains(frame: Frame, side: Side) -> Mapping[str, Aligned]:
+    found: dict[str, Aligned] = {}
+    for name in frame.spec(side).features:
+        try:
+            found[frame.type_of(side, name).name] = align_domain(side, name, frame)
+        except (Unmatched, TooLarge):
+            continue  # rules about it say why they are not compared
+    return found
+
+
+def _same_label(a: Rule, b: Rule) -> bool:
+    return bool(a.requirement and a.requirement == b.requirement) or bool(a.title and a.title == b.title)
+
+
+def _alike(a: Rule, b: Rule) -> bool:
+    return (a.kind, a.rewards, a.data) == (b.kind, b.rewards, b.data)
+
+
+def worst_first(changes: Sequence[RuleChange]) -> tuple[RuleChange, ...]:
+    """Those that a reviewer must see before all others."""
+    return tuple(sorted(changes, key=lambda change: (not change.objectionable, CHANGES.index(change.change))))

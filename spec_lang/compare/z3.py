@@ -1,0 +1,162 @@
+"""The questions about two rules that are put to Z3, each in a context of its own and with a budget of work.
+
+differ   Is there a point where one rule is violated, although every instance of the other at the same records holds?
+         Rewards are uninterpreted. `unsat` proves that the other rule entails this one.
+breach   Given a reward with all its numbers, is there a point in the whole domain where a rule fails? `unsat` proves
+         that the reward satisfies it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import z3
+
+from rewarden.spec_lang.compare.align import Aligned
+from rewarden.spec_lang.compare.data import Matrix
+from rewarden.spec_lang.compare.frame import Frame
+from rewarden.spec_lang.compare.instances import instantiations, is_anchor, records_of, split_arguments
+from rewarden.spec_lang.compare.reward import TableReward
+from rewarden.spec_lang.compare.room import Anchor, Answer, Room, order_constants
+from rewarden.spec_lang.forms import ZERO
+from rewarden.spec_lang.obligation import Statistic
+from rewarden.spec_lang.z3_terms import Z3Term
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Work, never time: Z3's resource units for each question, at how many points two rules are tried to be told
+    apart, and how often a reward of one form is tried again there."""
+
+    rlimit: int = 1_000_000
+    points: int = 3
+    rounds: int = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Where `differ` looks. `row` is the one of the weak rule's data rows (None: any point of their hull);
+    `strong_rows` those of the strong rule (None: the very row of the weak one). `inside` keeps each record of those
+    types in the strong spec's domain too, `interior` continuous numbers off the ends of their ranges, and `axis` lets
+    no centred variable but that one leave the row, so that every norm is the same."""
+
+    row: int | None = None
+    strong_rows: tuple[int, ...] | None = None
+    inside: Mapping[str, Aligned] = field(default_factory=dict)
+    interior: bool = False
+    axis: int | None = None
+
+
+# ── differ ─────────────────────────────────────────────────────────────────────────────────────
+class Differ:
+    """Is `weak` violated at some point, while no instance of `strong` at the records there is? The point is `weak`'s.
+
+    Instances are taken at the quantified records in any order and with repetition, and at records that rewards are
+    applied to, such as `s with {…}`. Taking only some of them is sound for `unsat`: it proves that whatever violates
+    the weak rule violates an instance of the strong one.
+
+    Mutable: what is asked of the same rules and rows again is not built again.
+    """
+
+    def __init__(self, frame: Frame, data: Mapping[str, Matrix], budget: Budget) -> None:
+        self.frame = frame
+        self.data = data
+        self.budget = budget
+        self._built: dict[tuple[object, ...], _Difference] = {}
+
+    def ask(self, weak: Aligned, strong: Sequence[Aligned], scope: Scope) -> Answer:
+        key = (id(weak), *(id(part) for part in strong), scope.row, scope.strong_rows, scope.axis)
+        if key not in self._built:
+            self._built[key] = _difference(self, weak, strong, scope)
+        return self._built[key].ask(scope)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Difference:
+    room: Room
+    weak: Aligned
+    strong: tuple[Aligned, ...]  # kept, since keys are identities
+    raw: list[Z3Term]
+    terms: list[Z3Term]
+
+    def ask(self, scope: Scope) -> Answer:
+        room, more = self.room, []
+        for kind, record in records_of(self.weak, self.terms):
+            if kind in scope.inside:
+                more.append(room.at(scope.inside[kind], record, {}).domain)
+        if scope.interior:
+            for variable, term in zip(self.weak.variables, self.terms, strict=True):
+                if not variable.discrete and variable.lo < variable.hi:
+                    more += [term > room.number(variable.lo), term < room.number(variable.hi)]
+        return room.check(self.raw, more)
+
+
+def _difference(asked: Differ, weak: Aligned, strong: Sequence[Aligned], scope: Scope) -> _Difference:
+    room = Room(asked.budget.rlimit)
+    raw, terms = room.unknowns(weak)
+    anchor = room.hull(weak) if scope.row is None else room.row(weak, scope.row)
+    _keep_to_axis(room, weak, terms, anchor, scope)
+    room.add(room.at(weak, terms, anchor).violated)
+    own = records_of(weak, terms)
+    called = _new_ones(own, [record for call in tuple(room.calls) for record in split_arguments(asked.frame, *call)])
+    for part in strong:
+        rows = [None] if part.rows is None or scope.strong_rows is None else list(scope.strong_rows)
+        for records in instantiations(part, own, called):
+            for row in rows:
+                _exclude(room, part, records, anchor if row is None else room.row(part, row))
+    order_constants(room, asked.data)
+    return _Difference(room, weak, tuple(strong), raw, terms)
+
+
+def _keep_to_axis(room: Room, part: Aligned, terms: Sequence[Z3Term], anchor: Anchor, scope: Scope) -> None:
+    if scope.axis is not None and part.rows is not None:
+        room.one_axis = True
+        still = [(v, key) for v, key, _ in part.rows.centred if v != scope.axis]
+        room.add(*(terms[v] == anchor.get(key, room.number(ZERO)) for v, key in still))
+
+
+_Record = tuple[str, tuple[Z3Term, ...]]
+
+
+def _new_ones(own: Sequence[_Record], called: Sequence[_Record]) -> list[_Record]:
+    """The records that rewards are applied to and that are not quantified themselves, each once."""
+    known = list(own)
+    for kind, record in called:
+        if not any(k == kind and all(a.eq(b) for a, b in zip(record, r, strict=True)) for k, r in known):
+            known.append((kind, record))
+    return known[len(own) :]
+
+
+def _exclude(room: Room, part: Aligned, records: Sequence[tuple[Z3Term, ...]], anchor: Anchor) -> None:
+    """This instance is not violated. What records share, as `varying` ones do, is taken from the first: an instance
+    like any other."""
+    terms: dict[int, Z3Term] = {}
+    given = iter(records)
+    for number, view in enumerate(part.records):
+        record = tuple(anchor.get((0, k), room.number(ZERO)) for k in range(len(view.variables)))
+        if not is_anchor(part, number):
+            record = next(given)
+        for variable, term in zip(view.variables, record, strict=True):
+            terms.setdefault(variable, term)
+    seen = room.at(part, [terms[k] for k in range(len(part.variables))], anchor)
+    room.add(z3.Not(seen.violated))
+
+
+# ── breach ─────────────────────────────────────────────────────────────────────────────────────
+def breach(
+    part: Aligned,
+    rewards: Mapping[str, TableReward],
+    constants: Mapping[Statistic, Fraction],
+    scope: Scope,
+    budget: Budget,
+) -> Answer:
+    """Where in its domain does a rule fail for these rewards? About data: near the scope's row, or (None) near any row
+    that there could be, which is more than there are."""
+    room = Room(budget.rlimit)
+    raw, terms = room.unknowns(part)
+    anchor = room.hull(part) if scope.row is None else room.row(part, scope.row)
+    _keep_to_axis(room, part, terms, anchor, scope)
+    room.add(room.at(part, terms, anchor, rewards, constants).violated)
+    return room.check(raw)

@@ -1,0 +1,1 @@
+"""The one format of specs: tokens and comments to rows of text."""

@@ -1,0 +1,191 @@
+"""A conclusion compiled once for many evaluations, as training asks for it.
+
+    conclusion  →  alternatives (penalty_form.py), each a conjunction of
+                     features    formulas that no reward is part of: true or false at a point, exactly
+                     affine      rest(features) + Σ coefficient · reward output + Σ coefficient · data constant >(=) 0
+                     others      whatever else speaks of rewards, read from the tree
+
+`prepare` puts the points in: what depends on features alone is computed there, once. What is left for a training step
+is one call of each reward and one matrix product (penalty_violation.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+from torch import Tensor
+
+from rewarden.spec_lang.evaluate import truth_of_rows
+from rewarden.spec_lang.forms import Form, form_of
+from rewarden.spec_lang.obligation import Atom, Call, Formula, Obligation, Statistic, Term
+from rewarden.spec_lang.penalty.form import Parts, alternatives
+from rewarden.spec_lang.penalty.reading import Reading, as_float
+from rewarden.spec_lang.term_walk import mentions
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Affine:
+    """Atoms that are affine in outputs and data constants."""
+
+    rests: tuple[Term, ...]
+    outputs: Tensor  # float64 [atom, call]
+    constants: Tensor  # float64 [atom, data constant]
+    strict: Tensor  # bool [atom]
+    exempt: Tensor  # bool [atom]: half of an equality, which has no inside for a margin to reach
+    any_strict: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PenaltyProgram:
+    calls: tuple[Call, ...]  # with arguments over features alone: all asked for at once
+    constants: tuple[Statistic, ...]
+    features: tuple[Formula, ...]
+    affine: Affine
+    others: tuple[Formula, ...]
+    needs: tuple[tuple[int, ...], ...]  # per alternative: its `features`
+    member: Tensor  # float64 [alternative, affine then others]: 1 where it is a part
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prepared:
+    """A program at points."""
+
+    program: PenaltyProgram
+    points: Tensor  # float64 [n, variables]
+    arguments: tuple[Tensor, ...]  # per call float64 [n, width]
+    rests: Tensor  # float64 [atom, n]
+    features: tuple[Tensor | None, ...]  # bool [n]; None where a data constant decides
+
+
+def compile_penalty(obligation: Obligation, device: torch.device | None = None) -> PenaltyProgram:
+    """The conclusion as a program with its matrices on `device`."""
+    return _Build(alternatives(obligation)).program(device)
+
+
+def prepare(program: PenaltyProgram, points: Tensor) -> Prepared:
+    """`points` is float64 [n, variables]; gradients with respect to it are kept."""
+    reading = Reading(points, _none, {})
+    rows = points.detach().cpu().numpy()
+    truths: list[Tensor | None] = []
+    for formula in program.features:
+        known = not mentions(formula, Statistic)
+        truths.append(torch.from_numpy(truth_of_rows(formula, rows)).to(points.device) if known else None)
+    rests = [reading.term(rest) for rest in program.affine.rests]
+    return Prepared(
+        program=program,
+        points=points,
+        arguments=tuple(reading.arguments(call) for call in program.calls),
+        rests=torch.stack(rests) if rests else points.new_zeros((0, len(points))),
+        features=tuple(truths),
+    )
+
+
+def _none(reward: str, rows: Tensor) -> Tensor:
+    raise AssertionError(f"{reward} is no part of the features")
+
+
+class _Build:
+    """Mutable while one program's parts are numbered."""
+
+    def __init__(self, found: list[Parts]) -> None:
+        self.alternatives = found
+        self.calls: dict[Call, int] = {}
+        self.constants: dict[Statistic, int] = {}
+        self.features: dict[Formula, int] = {}
+        self.others: dict[Formula, int] = {}
+        self.affine: dict[Formula, int] = {}
+        self.forms: list[tuple[Form, Form]] = []  # of each affine atom: what the features are worth, and the rest
+        self.strict: list[bool] = []
+        for parts in found:
+            for part in parts:
+                self._number(part)
+
+    def _number(self, part: Formula) -> None:
+        if not mentions(part, Call):
+            self.features.setdefault(part, len(self.features))
+            return
+        split = _affine(part) if isinstance(part, Atom) else None
+        if split is None or not isinstance(part, Atom):
+            self.others.setdefault(part, len(self.others))
+            return
+        if part not in self.affine:
+            self.affine[part] = len(self.affine)
+            self.forms.append(split)
+            self.strict.append(part.strict)
+        for term in split[1].parts:
+            if isinstance(term, Call):
+                self.calls.setdefault(term, len(self.calls))
+            elif isinstance(term, Statistic):
+                self.constants.setdefault(term, len(self.constants))
+
+    def program(self, device: torch.device | None) -> PenaltyProgram:
+        width = len(self.affine)
+        member = torch.zeros(len(self.alternatives), width + len(self.others), dtype=torch.float64)
+        for row, parts in zip(member, self.alternatives, strict=True):
+            for part in parts:
+                if part in self.affine:
+                    row[self.affine[part]] = 1.0
+                elif part in self.others:
+                    row[width + self.others[part]] = 1.0
+        return PenaltyProgram(
+            calls=tuple(self.calls),
+            constants=tuple(self.constants),
+            features=tuple(self.features),
+            affine=self._matrices(device),
+            others=tuple(self.others),
+            needs=tuple(tuple(self.features[p] for p in parts if p in self.features) for parts in self.alternatives),
+            member=member.to(device),
+        )
+
+    def _matrices(self, device: torch.device | None) -> Affine:
+        outputs = torch.zeros(len(self.forms), len(self.calls), dtype=torch.float64)
+        constants = torch.zeros(len(self.forms), len(self.constants), dtype=torch.float64)
+        for k, (_, moving) in enumerate(self.forms):
+            for term, c in moving.parts.items():
+                if isinstance(term, Call):
+                    outputs[k, self.calls[term]] = as_float(c)
+                elif isinstance(term, Statistic):
+                    constants[k, self.constants[term]] = as_float(c)
+        exempt = {
+            self.affine[part] for parts in self.alternatives for part in _equalities(parts) if part in self.affine
+        }
+        return Affine(
+            rests=tuple(known.term() for known, _ in self.forms),
+            outputs=outputs.to(device),
+            constants=constants.to(device),
+            strict=torch.tensor(self.strict, dtype=torch.bool).to(device),
+            exempt=torch.tensor([k in exempt for k in range(len(self.forms))], dtype=torch.bool).to(device),
+            any_strict=any(self.strict),
+        )
+
+
+def _affine(part: Atom) -> tuple[Form, Form] | None:
+    """What features alone are worth, and the outputs and data constants; None where the atom is not affine in them."""
+    form = form_of(part.term)
+    known: dict[Term, Fraction] = {}
+    moving: dict[Term, Fraction] = {}
+    for term, c in form.parts.items():
+        if not mentions(term, Call, Statistic):
+            known[term] = c
+        elif isinstance(term, Statistic) or (isinstance(term, Call) and is_plain(term)):
+            moving[term] = c
+        else:
+            return None
+    return Form(form.constant, known), Form(Fraction(0), moving)
+
+
+def is_plain(call: Call) -> bool:
+    """Are its arguments known with the features?"""
+    return not any(mentions(argument, Call, Statistic) for argument in call.arguments)
+
+
+def _equalities(parts: Parts) -> list[Formula]:
+    """Atoms t >= 0 of a conjunction that holds −t >= 0 too."""
+    forms = [(part, form_of(part.term)) for part in parts if isinstance(part, Atom)]
+    return [
+        part
+        for part, form in forms
+        if any(o.constant == -form.constant and o.parts == {t: -c for t, c in form.parts.items()} for _, o in forms)
+    ]

@@ -1,0 +1,1 @@
+"""Points of an obligation: drawn in its boxes, moved into its premise, judged exactly."""

@@ -1,0 +1,1 @@
+"""The spec itself, checked before any reward exists, with rewards as free symbols and Z3."""

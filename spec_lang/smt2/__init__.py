@@ -1,0 +1,1 @@
+"""Rules as SMT-LIB scripts for any solver."""
