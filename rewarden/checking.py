@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rewarden import exits
 from rewarden.output import paint
+from rewarden.spec_lang.diagnostics import printable
 
 if TYPE_CHECKING:
     from rewarden.spec_lang import Spec
@@ -56,6 +58,23 @@ def shown(path: Path) -> str:
         return path.as_posix()
 
 
+def row_counts(spec: Spec) -> dict[str, int]:
+    """The rows of each data set; SpecError with all that is wrong with any of them, at its declaration."""
+    from rewarden.spec_lang.errors import DataError, Diagnostic, Label, SpecError
+
+    counts: dict[str, int] = {}
+    found: list[Diagnostic] = []
+    for name, data in spec.data.items():
+        for member, _ in data.members:
+            try:
+                counts[name] = spec.table(name, member).require_rows().rows
+            except DataError as error:
+                found += [Diagnostic(e.code, e.message, (Label(data.span),), help=e.help) for e in error.each()]
+    if found:
+        raise SpecError(tuple(dict.fromkeys(found)))
+    return counts
+
+
 # ── for a person ───────────────────────────────────────────────────────────────────────────────
 def lines(checked: Checked, *, quiet: bool) -> list[str]:
     """The findings, a summary, and a line for each rule; with `quiet` findings only, and what they come to."""
@@ -92,7 +111,9 @@ def _rule_lines(rules: Sequence[RuleFacts]) -> list[str]:
     rows = []
     for facts in rules:
         engines = ", ".join(facts.engines.names) or f"no engine: {facts.engines.reason}"
-        rows.append((facts.rule.severity, facts.rule.name, facts.rule_class, engines))
+        told = facts.because if facts.engines.names and facts.rule_class in ("linear", "polynomial") else ""
+        shown = textwrap.shorten(printable(told), 60, placeholder=" …")
+        rows.append((facts.rule.severity, facts.rule.name, facts.rule_class, engines + f"  by `{shown}`" * bool(told)))
     widths = [max((len(row[k]) for row in rows), default=0) for k in range(3)]
     return ["  " + "  ".join([*(row[k].ljust(widths[k]) for k in range(3)), row[3]]) for row in rows]
 

@@ -42,7 +42,7 @@ def draft_of(source: str | Path | None) -> Draft:
 
     if source is None:
         note = (f"{REVIEW}: yours to write",)
-        return Draft("nothing yet", (DraftRecord("Step", (DraftField("x", "real in -1 .. 1", note),)),))
+        return Draft("", (DraftRecord("Step", (DraftField("x", "real in -1 .. 1", note),)),))
     if spaces.is_space(str(source)):
         return spaces.from_space(str(source))
     path = Path(source)
@@ -59,10 +59,11 @@ def draft_of(source: str | Path | None) -> Draft:
 def spec_text(name: str, draft: Draft, folder: Path) -> str:
     """The spec, for a file in `folder`: data are named where they lie below it."""
     data = _relative(draft.table, folder)
+    origin = f"those of {draft.origin}" if draft.origin else "yours to name"
     blocks = [
         [f"spec {name} v1"],
         [
-            f"# Drafted by `rewarden init`; the features are those of {draft.origin}.",
+            f"# Drafted by `rewarden init`; the features are {origin}.",
             "# A range is a promise: every proof is about all records in it. Go through the ranges and through what is",
             f"# marked {REVIEW}, and add units, as in `real [m/s] in 0 .. 40`.",
         ],

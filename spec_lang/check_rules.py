@@ -239,24 +239,27 @@ def _example(checker: Checker, example: syntax.ExampleDecl) -> None:
         help = did_you_mean(example.rule, checker.symbols.rules)
         checker.findings.add("N11", f"unknown rule {example.rule}", example.name_span, help=help)
         return
+    records: dict[str, str] = {}
     match rule.quantifier:
         case syntax.Forall(params=params):
             records = {p.name: p.type_name for p in params}
         case syntax.Near(param=p):
             records = {p.name: p.type_name}
         case syntax.ForallRows(name=name, data=data):
-            members = checker.symbols.rows_of(data.name) or ()
+            members = checker.symbols.rows_of(data.name)
+            if not members:  # no such data, which is said where the rule names them
+                return
             records = {name: members[0][1]} if [member for member, _ in members] == [""] else {}
-        case _:
-            message = "examples are of rules about records, not of traces and cycles"
-            checker.findings.add("T21", message, example.name_span)
-            return
+    if not records:
+        message = "examples are of rules about records, not of traces and cycles, nor of rows of several records"
+        checker.findings.add("T21", message, example.name_span)
+        return
     for case in example.cases:
         given: set[str] = set()
         for binding in case.records:
             if binding.record in given or binding.record not in records:
                 what = "given twice" if binding.record in given else f"not a record of {rule.name}"
-                help = None if not records else f"its records are {', '.join(records)}"
+                help = f"its records are {', '.join(records)}"
                 checker.findings.add("T21", f"{binding.record} is {what}", binding.span, help=help)
                 continue
             given.add(binding.record)

@@ -69,7 +69,7 @@ class UnitMessages:
             self.findings.add("U04", message, value.span, help=f"write it in {_unit(wanted)}")
             return False
         code, help = self._remedy(wanted, found, value)
-        message = f"{name} is in {_unit(wanted)}, not in {_unit(found)}"
+        message = f"{name} is {_in_unit(wanted)}, not {_in_unit(found)}"
         self.findings.add(code, message, (Label(value.span, _kind(found)),), help=help)
         return False
 
@@ -139,6 +139,10 @@ class UnitMessages:
 
 def _unit(found: NumberType) -> str:
     return found.unit if found.unit else "a plain number"
+
+
+def _in_unit(found: NumberType) -> str:
+    return f"in {found.unit}" if found.unit else "a plain number"
 
 
 def _kind(found: NumberType) -> str:

@@ -11,7 +11,8 @@ from __future__ import annotations
 EXPLANATIONS: dict[str, str] = {
     "P01": "The text does not follow the grammar at the underlined place. The message says what could stand there; "
     "after one such error the rest of the file is still read, item by item, so that all of them are reported.",
-    "P02": "A character that has no place in a spec outside a string or a comment.",
+    "P02": "A character that has no place in a spec outside a string or a comment. Operators are "
+    "< <= > >= == != + - * /, connectives the words and, or, not, implies; texts stand in double quotes.",
     "P03": "The language's keywords are reserved: they cannot name a feature, a record, a rule or anything else.",
     "P04": "The first line of a spec is `spec NAME v1`. This version of Rewarden reads language version v1 only.",
     "P05": "A spec is refused above a fixed size, so that hostile input cannot exhaust the machine that reads it.",
@@ -20,8 +21,9 @@ EXPLANATIONS: dict[str, str] = {
     "P08": "A spec is UTF-8 text. The file holds bytes that are not.",
     "P09": "The size of a vector is a whole number from 2 up to a limit, and so is the number of columns of a record.",
     "P10": "An index is a whole number, counted from 0.",
-    "N01": "A name that is not declared, or not in scope here.",
-    "N02": "The record's type has no feature of that name.",
+    "N01": "A name that is not declared, or not in scope here: a rule knows the records of its quantifier and what the "
+    "file declares or uses. Features are named by their record, as in s.speed.",
+    "N02": "The record's type has no feature of that name. Features are those of its `features` declaration.",
     "N03": "No `features` declaration has that name.",
     "N04": "Two things have the same name. Records, rewards, data, parameters and definitions share one set of names; "
     "rules have another.",
@@ -60,8 +62,11 @@ EXPLANATIONS: dict[str, str] = {
     "with a constant.",
     "T20": "A confidence is that of a share over data.",
     "T21": "An example gives constants for features of the records that its rule quantifies over.",
-    "U01": "A unit that Rewarden does not know.",
-    "U02": "Two quantities of different kinds were compared, added or assigned.",
+    "U01": "A unit that Rewarden does not know. Units are those of pint: the International System with its prefixes, "
+    "and common others. What has no physical unit, such as money or a score, is written without one.",
+    "U02": "Two quantities of different kinds were compared, added or assigned, as a speed with a length. Each side is "
+    "shown with what it is. Units of one kind convert by themselves (0.5 [m/s] fits 1.8 [km/h]), and a reward is a "
+    "plain number; a literal takes its unit in brackets, and a quantity loses it when divided by one: s.dist / 1 [m].",
     "U03": "There is no exact rational factor between two units, as between degrees and radians. Rewarden never rounds "
     "silently: write the number in the other unit yourself.",
     "U04": "A unit with an offset (°C, °F) can only be compared: sums and products of such readings mean nothing.",
@@ -69,7 +74,8 @@ EXPLANATIONS: dict[str, str] = {
     "U06": "A unit expression that cannot be read. Write products, quotients and whole powers: kg*m/s^2.",
     "L01": "The value given in `with` is not provably inside the feature's range wherever the premise holds. Add the "
     "missing condition to `given`.",
-    "L02": "A divisor whose value could be 0 somewhere in the declared ranges.",
+    "L02": "A divisor whose value could be 0 somewhere in the declared ranges. The ranges alone decide, not the "
+    "premise: narrow them, divide by max(…, a positive number), or multiply instead.",
     "L03": "`beyond` needs a region made of linear comparisons and discrete conditions.",
     "L05": "The rule becomes too large when its definitions are written out.",
     "L06": "The data that a rule ranges over does not fit its declaration, or lies outside the spec's folder.",
@@ -89,7 +95,7 @@ EXPLANATIONS: dict[str, str] = {
     "only said to follow from must rules. All rules reported so can be left out together.",
     "S06": "Features that no rule and no assumption of the spec reads, in a record type of which others are read. "
     "Rules hold for all their values, which may be what was meant.",
-    "S07": "A declaration that nothing in the file uses.",
+    "S07": "A declaration that nothing in the file uses: a leftover, or a rule that is still to be written.",
     "S08": "The assumptions and ranges of a record type exclude each other, so that no record of it can exist.",
     "S09": "An example of a rule fails. `covers` says that the premise holds, and `ignores` that it fails, for every "
     "completion of the record given; the message shows a completion that is otherwise.",
@@ -102,7 +108,8 @@ EXPLANATIONS: dict[str, str] = {
     "S14": "The search for must rules that contradict each other used up its budget without finding any, and no simple "
     "reward was found that satisfies all of them. Either may still be there.",
     "S15": "Every reward satisfies the rule. Its conclusion is true of all records for which its premise holds.",
-    "S16": "Whether rules follow from others could not be decided within the budget.",
+    "S16": "Whether the rule follows from others could not be decided within the budget. Nothing is wrong as far as is "
+    "known; a rule that is kept though it follows costs nothing but a reader's time.",
     "S20": "Comparing specs: NEW accepts rewards that OLD's rule refuses, or it is not excluded that it does. The "
     "situation shows one of them.",
     "S21": "Comparing specs: a rule of OLD has no counterpart in NEW, by name, text, id, title or meaning.",

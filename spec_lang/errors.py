@@ -13,6 +13,7 @@ RewardenError                 a code, what was wrong, how to mend it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rewarden.spec_lang.source import Span
@@ -37,7 +38,23 @@ class RewardenError(Exception):
 
 
 class DataError(RewardenError):
-    """A data file that is missing, malformed, or breaks its declaration."""
+    """A data file that is missing, malformed, or breaks its declaration; `more` is what else is wrong with the data."""
+
+    def __init__(self, code: str, message: str, *, help: str | None = None, more: tuple[DataError, ...] = ()) -> None:
+        super().__init__(code, message, help=help)
+        self.more = more
+
+    @classmethod
+    def of(cls, errors: Sequence[DataError]) -> DataError:
+        """All of them (at least one) as one error."""
+        first, *rest = (single for error in errors for single in error.each())
+        return cls(first.code, first.message, help=first.help, more=tuple(rest))
+
+    def each(self) -> tuple[DataError, ...]:
+        return (DataError(self.code, self.message, help=self.help), *self.more)
+
+    def render(self) -> str:
+        return "\n".join([super().render(), *(error.render() for error in self.more)])
 
 
 class ArtifactError(RewardenError):

@@ -8,13 +8,16 @@ read, so that every syntax error of a file is reported at once.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from importlib.resources import files
 
 from lark import Lark, Token, UnexpectedCharacters, UnexpectedInput, UnexpectedToken
+from lark.lark import PostLex
 from lark.lexer import PatternStr
 
 from rewarden.spec_lang import limits, syntax
+from rewarden.spec_lang.diagnostics import did_you_mean
 from rewarden.spec_lang.errors import Diagnostic, Label, SpecError
 from rewarden.spec_lang.source import Source, Span
 from rewarden.spec_lang.tree_builder import TreeBuilder
@@ -22,6 +25,7 @@ from rewarden.spec_lang.tree_builder import TreeBuilder
 ITEM_LINE = re.compile(
     r"^(features|assume|reward|data|param|let|region|relation|use|example|must|should)\b", re.MULTILINE
 )
+_RANGE_END = re.compile(r"(\bin|\.\.)\s*-?\s*[0-9.eE+-]+$")
 _OPERATORS = {"PLUS", "MINUS", "STAR", "SLASH", "LT", "LE", "GT", "GE", "EQ", "NE", "AND", "OR", "IMPLIES"}
 _EXPRESSION = {"NAME", "NUMBER", "LPAR", "VBAR", "MINUS"}
 _EXPRESSION_TOO = {"NOT", "ALWAYS", "EVENTUALLY", "TRUE", "FALSE"}
@@ -36,6 +40,16 @@ _WORDS = {
 }
 
 
+class _WholeWords(PostLex):
+    """Reads every word to its end. Where no name can stand, the contextual lexer knows the keywords alone, and
+    would take `expects` for `expect s`; with NAME among what it knows, a keyword is a keyword only as a whole word."""
+
+    always_accept = ("NAME",)
+
+    def process(self, stream: Iterator[Token]) -> Iterator[Token]:
+        return stream
+
+
 @lru_cache(maxsize=1)
 def grammar() -> Lark:
     """The parser, built once per process."""
@@ -43,6 +57,7 @@ def grammar() -> Lark:
         files("rewarden.spec_lang").joinpath("grammar.lark").read_text("utf-8"),
         parser="lalr",
         lexer="contextual",
+        postlex=_WholeWords(),
         keep_all_tokens=True,
         maybe_placeholders=False,
     )
@@ -118,11 +133,11 @@ def parse_expression(source: Source) -> syntax.Expr:
     prefix = "spec _ v1 param _ : real = "
     inner = Source(source.name, prefix + source.text)
     try:
-        item = parse(inner).items
+        parse(inner)
     except SpecError as error:
         moved = tuple(_shifted(d, source, len(prefix)) for d in error.diagnostics)
         raise SpecError(moved) from None
-    match item:
+    match TreeBuilder(source, keywords(), len(prefix)).build(grammar().parse(inner.text)).items:
         case (syntax.ParamDecl(value=value),):
             return value
     raise SpecError((Diagnostic("P01", "expected one expression", (Label(_at(source, 0, len(source.text))),)),))
@@ -195,6 +210,11 @@ def _explain(error: UnexpectedInput, source: Source) -> Diagnostic:
             label = Label(_at(source, max(0, end - 1), end))
             return Diagnostic("P01", f"the file ends too early: expected {_expected(accepts)}", (label,))
         case UnexpectedToken(token=token, accepts=accepts):
+            word = _last_read(error)
+            if word is not None and str(word) in keywords():
+                label = Label(_at(source, word.start_pos or 0, word.end_pos or 0))
+                message = f"the reserved word `{word}` has no place here"
+                return Diagnostic("P03", message, (label,), help=_in_group(word))
             start = token.start_pos or 0
             label = Label(_at(source, start, start + len(token)))
             message = f"expected {_expected(accepts)}, found {_shown(token)}"
@@ -235,9 +255,23 @@ def _expected(accepts: set[str] | None) -> str:
     return " or ".join(words) if len(words) < 3 else ", ".join(words[:-1]) + f" or {words[-1]}"
 
 
+def _in_group(word: Token) -> str:
+    """What looser words need where an operand is expected, as in `a == not b`."""
+    match str(word):
+        case "if":
+            return "write it in parentheses: (if c then x else y)"
+        case "not" | "always" | "eventually":
+            return f"write it in parentheses: ({word} …)"
+    return "choose another name"
+
+
 def _advice(token: Token, accepts: set[str], source: Source) -> str | None:
     before = source.text[: token.start_pos or 0].rstrip()
+    if accepts == {"MINUS", "NUMBER"}:
+        return "the ends of a range are finite numbers"
     match token.type:
+        case "UNIT" if _RANGE_END.search(before):
+            return "a range is in its feature's own unit: real [m] in 0 .. 5"
         case "UNIT" | "LSQB":
             return "a unit stands after a literal number or a type; elsewhere brackets index a vector, as in x.e[3]"
         case "EQUAL":
@@ -248,7 +282,13 @@ def _advice(token: Token, accepts: set[str], source: Source) -> str | None:
         return f"`{token}` is reserved: choose another name"
     if before.endswith("[") or (token.type == "NAME" and "NUMBER" in accepts and "RSQB" in accepts):
         return "a unit stands after a literal number or a type; elsewhere brackets index a vector, as in x.e[3]"
-    return None
+    return did_you_mean(token.lower(), _accepted_words(accepts)) if token.type == "NAME" else None
+
+
+def _accepted_words(accepts: set[str]) -> list[str]:
+    """The keywords among acceptable terminals."""
+    spelled = {t.name: str(t.pattern.value) for t in grammar().terminals}
+    return [spelled[name] for name in accepts if spelled.get(name) in keywords()]
 
 
 def _character_advice(character: str) -> str | None:
@@ -270,9 +310,15 @@ def _next_item(text: str, error: UnexpectedInput) -> int | None:
     if not isinstance(error, UnexpectedToken) or error.token.type == "$END" or error.accepts == {"SPEC"}:
         return None
     starts = {m.start() for m in ITEM_LINE.finditer(text)}
-    last = error.token_history[-1] if error.token_history else None
-    words = [error.token] if last is None or last.type != "NAME" else [last, error.token]
+    words = [word for word in (_last_read(error), error.token) if word is not None]
     return next((word.start_pos for word in words if word.start_pos in starts), None)
+
+
+def _last_read(error: UnexpectedToken) -> Token | None:
+    """The name that the parser took just before it met the error."""
+    stack = error.interactive_parser.parser_state.value_stack if error.interactive_parser else []
+    last = stack[-1] if stack else None
+    return last if isinstance(last, Token) and last.type == "NAME" else None
 
 
 def _too_early(text: str, start: int, source: Source) -> Diagnostic:

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import math
+import reprlib
 import struct
 import sys
 import tokenize
@@ -236,18 +237,28 @@ def _open_json_lines(path: Path) -> ColumnFile:
 
 def _json_record(path: Path, number: int, line: str) -> dict[str, object]:
     try:
-        value = json.loads(line)
+        value = json.loads(line, object_pairs_hook=_Pairs)
     except ValueError as error:
         raise _malformed(path, f"line {number}: {_first_line(error)}") from error
-    if not isinstance(value, dict):
+    if not isinstance(value, _Pairs):
         raise _malformed(path, f"line {number} is not an object")
-    return dict(_flattened(value, ""))
+    record: dict[str, object] = {}
+    for name, part in _flattened(value, ""):
+        if name in record:
+            message = f"line {number} of {path.name} names {reprlib.repr(name)} twice"
+            raise DataError("D12", message, help="keep one of the two values")
+        record[name] = part
+    return record
 
 
-def _flattened(value: dict[str, object], prefix: str) -> Iterator[tuple[str, object]]:
+class _Pairs(list[tuple[str, object]]):
+    """A JSON object as it stands: a dict would keep the last of two values of one name, and say nothing."""
+
+
+def _flattened(value: _Pairs, prefix: str) -> Iterator[tuple[str, object]]:
     """Nested objects give dotted names: {"better": {"speed": 1}} holds the column better.speed."""
-    for name, part in value.items():
-        if isinstance(part, dict):
+    for name, part in value:
+        if isinstance(part, _Pairs):
             yield from _flattened(part, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", part

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import reprlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from difflib import get_close_matches
@@ -32,6 +33,8 @@ from rewarden.spec_lang.evaluate import truth_of_rows
 from rewarden.spec_lang.features import Feature, RecordType
 from rewarden.spec_lang.obligation import Formula
 from rewarden.spec_lang.table_files import MAX_CELLS, ColumnFile, open_columns, oversize
+
+MAX_ERRORS = 20  # columns of one file that are told of
 
 _TRUE, _FALSE = frozenset({"true", "True", "TRUE", "1"}), frozenset({"false", "False", "FALSE", "0"})
 
@@ -76,7 +79,7 @@ def read_table(
     file = open_columns(path)
     if file.rows * record_type.width > MAX_CELLS:
         raise oversize(path)
-    parts = [_encoded(_FeatureColumn(path, file, feature, prefix), bounds) for feature in record_type.features]
+    parts = _each_encoded([_FeatureColumn(path, file, feature, prefix) for feature in record_type.features], bounds)
     values = np.concatenate(parts, axis=1) if parts else np.zeros((file.rows, 0))
     values = np.ascontiguousarray(values + 0.0)  # + 0.0 turns −0 into 0: one number, one digest
     values.flags.writeable = False
@@ -127,10 +130,36 @@ class _FeatureColumn:
     def name(self) -> str:
         return self.prefix + self.feature.name
 
+    @property
+    def present(self) -> bool:
+        return self.name in self.file.names or (self.feature.is_vector and f"{self.name}[0]" in self.file.names)
+
+    @property
+    def close(self) -> list[str]:
+        """The column of the file that may have been meant."""
+        return get_close_matches(self.name, self.file.names, n=1)
+
     def error(self, code: str, row: int | NDArray[np.intp], what: str, help: str) -> DataError:
         """About 0-based rows."""
         rows = np.atleast_1d(np.asarray(row))
         return DataError(code, f"column {self.name}, {_rows_text(rows)} of {self.path.name}: {what}", help=help)
+
+
+def _each_encoded(columns: Sequence[_FeatureColumn], bounds: Literal["refuse", "keep"]) -> list[NDArray[np.float64]]:
+    """One array for each feature; a DataError names every column at fault, so that they are mended in one go."""
+    parts: list[NDArray[np.float64]] = []
+    absent = [column for column in columns if not column.present and not column.close]
+    errors = [_missing(absent)] if absent else []
+    for column in [column for column in columns if column not in absent]:
+        try:
+            parts.append(_encoded(column, bounds))
+        except DataError as error:
+            errors.append(error)
+            if len(errors) == MAX_ERRORS:
+                break
+    if errors:
+        raise DataError.of(errors)
+    return parts
 
 
 def _encoded(column: _FeatureColumn, bounds: Literal["refuse", "keep"]) -> NDArray[np.float64]:
@@ -156,11 +185,19 @@ def _raw(column: _FeatureColumn, name: str) -> NDArray[Any]:
     if name in column.file.names:
         return column.file.read(name)
     close = get_close_matches(name, column.file.names, n=1)
-    listed = ", ".join(column.file.names[:12]) or "none"
-    raise DataError(
+    if not close:
+        raise _missing([column])
+    raise DataError("D03", f"{column.path.name} has no column {name}", help=f"did you mean {close[0]}?")
+
+
+def _missing(columns: Sequence[_FeatureColumn]) -> DataError:
+    """None of these is in the file, nor anything like it."""
+    names, known = [column.name for column in columns], columns[0].file.names
+    shown = [*names[:11], f"{len(names) - 11} more"] if len(names) > 12 else names
+    return DataError(
         "D03",
-        f"{column.path.name} has no column {name}",
-        help=f"did you mean {close[0]}?" if close else f"its columns are {listed}",
+        f"{columns[0].path.name} has no column{'s' * (len(names) > 1)} {', '.join(shown)}",
+        help=f"its columns are {', '.join(known[:12]) or 'none'}",
     )
 
 

@@ -23,11 +23,15 @@ Values = list[Any]  # what the children of one rule became; each method knows it
 
 
 class TreeBuilder:
-    """Mutable while one tree is built: it collects errors."""
+    """Mutable while one tree is built: it collects errors.
 
-    def __init__(self, source: Source, keywords: frozenset[str]) -> None:
+    What was parsed is `source` after `before` characters of a first line that are not the user's.
+    """
+
+    def __init__(self, source: Source, keywords: frozenset[str], before: int = 0) -> None:
         self.source = source
         self.keywords = keywords
+        self.before = before
         self.errors: list[Diagnostic] = []
 
     def build(self, tree: Tree[Token]) -> syntax.SpecFile:
@@ -46,7 +50,9 @@ class TreeBuilder:
     def _of(self, value: object) -> Span:
         """The span of a token, a node, or a list of values."""
         if isinstance(value, Token):
-            return Span(self.source, value.start_pos or 0, value.end_pos or 0, value.line or 1, value.column or 1)
+            start, end, line, column = value.start_pos or 0, value.end_pos or 0, value.line or 1, value.column or 1
+            column = max(1, column - self.before) if line == 1 else column
+            return Span(self.source, max(0, start - self.before), max(0, end - self.before), line, column)
         if isinstance(value, Span):
             return value
         if isinstance(value, (list, tuple)):

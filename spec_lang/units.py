@@ -9,8 +9,9 @@ its dimension, where it is refused instead of rounded.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from difflib import get_close_matches
 from fractions import Fraction
 from functools import lru_cache
 from importlib.resources import files
@@ -20,6 +21,8 @@ Dimension = tuple[tuple[str, int], ...]  # ((base unit, exponent), …), sorted;
 
 MAX_EXPONENT = 12
 FACTOR_BITS = 2_000  # of a unit's exact factor: no honest unit comes near
+
+_NO_SUCH_UNIT = "units are those of physics; what has none of them, such as money, is a number without a unit"
 
 _ANGLES = {
     "radian": "radian = [angle] = rad",
@@ -237,7 +240,8 @@ class _Quantity(Protocol):
 class _Registry(Protocol):
     """The part of pint that is used here."""
 
-    def parse_unit_name(self, name: str) -> tuple[object, ...]: ...
+    def __iter__(self) -> Iterator[str]: ...
+    def parse_unit_name(self, name: str, case_sensitive: bool = ...) -> tuple[tuple[str, str, str], ...]: ...
     def get_base_units(self, name: str) -> tuple[object, object]: ...
     def get_name(self, name: str) -> str: ...
     def Quantity(self, value: Fraction, name: str) -> _Quantity: ...
@@ -268,13 +272,27 @@ def _named(name: str) -> Unit:
     except Exception:  # pint raises many kinds for a name that it cannot take apart, such as a multiple of degC
         known = False
     if not known:
-        raise UnitError("U01", f"unknown unit {name}", "units are those of the International System and common others")
+        raise UnitError("U01", f"unknown unit {name}", _meant(registry, name) or _NO_SUCH_UNIT)
     dimension = _base_dimension(name, base)
     if not quantity._is_multiplicative:
         return _affine(registry, name, base, dimension)
     if any(b == "pi" for b, _ in dimension) or not isinstance(factor, (int, Fraction)):
         raise _inexact(name)
     return Unit(name, dimension, Fraction(factor))
+
+
+def _meant(registry: _Registry, name: str) -> str | None:
+    """The unit in another case (`Kg`, `mmhg`), or a long name misspelt: short ones are all like one another."""
+    if registry.parse_unit_name(name):  # known, and only this use of it is not: a multiple of degC
+        return None
+    if registry.parse_unit_name(name.lower()):
+        return f"did you mean {name.lower()}?"
+    if len(name) >= 4:
+        for close in get_close_matches(name, [known for known in registry if known[0] == name[0]], n=1, cutoff=0.75):
+            return f"did you mean {close}?"
+    for prefix, base, _ in registry.parse_unit_name(name, case_sensitive=False):
+        return f"did you mean {prefix}{base}?"
+    return None
 
 
 def _affine(registry: _Registry, name: str, base: object, dimension: Dimension) -> Unit:

@@ -5,11 +5,14 @@ It proves nothing. It keeps a rule with products or l2 norms from going unlooked
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 
+from rewarden.spec_lang.boxes import boxes_of
 from rewarden.spec_lang.obligation import Obligation
 from rewarden.spec_lang.sampling.points import sample_rows
-from rewarden.verifier.pointwise import Bound, whole_premise, witness_at
+from rewarden.verifier.pointwise import Bound, Rows, whole_premise, witness_at
 from rewarden.verifier.witness import Witness
 
 POINTS = 4096  # drawn at most: rows near data and narrow premises may give fewer
@@ -24,4 +27,18 @@ def search(obligation: Obligation, bound: Bound, points: int, seed: int) -> tupl
     failing = np.flatnonzero(~bound.holds(obligation.conclusion, rows))
     if not len(failing):
         return None, len(rows)
-    return witness_at(obligation, bound, rows[failing[0]], premise_only=False), len(rows)
+    chosen = rows[failing[0]]
+    if not in_domain(obligation, chosen):
+        return None, len(rows)
+    return witness_at(obligation, bound, chosen, premise_only=False), len(rows)
+
+
+def in_domain(obligation: Obligation, row: Rows) -> bool:
+    """Is the point exactly in range (in some box of a rule near data), and whole where it is discrete?
+
+    The sampler sees to that in float64. A witness is not to rest on it.
+    """
+    point = [Fraction(float(x)) for x in row]
+    if not all(x.denominator == 1 for v, x in zip(obligation.variables, point, strict=True) if v.discrete):
+        return False
+    return any(all(lo <= x <= hi for x, (lo, hi) in zip(point, box, strict=True)) for box in boxes_of(obligation))

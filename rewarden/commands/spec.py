@@ -45,7 +45,7 @@ def check(
 ) -> int:
     """Check a spec itself: names, types, units and data, then by proof its premises, its examples, its rules together.
 
-    Exit status 1: a premise that nothing satisfies, must rules that no reward satisfies, an example that fails.
+    Exit status 1: must rules whose premise nothing satisfies, or that no reward satisfies; an example that fails.
     """
     from rewarden.binding import Asked, all_specs, params_of
     from rewarden.spec_lang.errors import UsageError
@@ -73,7 +73,7 @@ def check(
 def _checked(asked: Asked, identified: Identified, quiet: bool) -> Checked | Unusable:
     """One spec, checked and told."""
     from rewarden.binding import load_asked_spec
-    from rewarden.checking import Checked, Unusable, lines, shown
+    from rewarden.checking import Checked, Unusable, lines, row_counts, shown
     from rewarden.output import emit, note
     from rewarden.spec_lang.errors import RewardenError
 
@@ -81,7 +81,7 @@ def _checked(asked: Asked, identified: Identified, quiet: bool) -> Checked | Unu
     name = shown(asked.spec)
     try:
         spec, _ = load_asked_spec(asked)
-        rows = {data: len(spec.rows(data).values) for data in spec.data}
+        rows = row_counts(spec)
         from rewarden.spec_lang.sanity.checks import check_spec
 
         result = Checked(name, spec, check_spec(spec, identified=identified), rows)

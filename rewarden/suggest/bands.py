@@ -186,7 +186,8 @@ def _quotient(above_line: str | None, below_line: str | None) -> str | None:
         return None
     if below_line is None:
         return above_line
-    return f"{'1' if above_line is None else f'({above_line})'}/({below_line})"
+    below = below_line if below_line.isidentifier() else f"({below_line})"
+    return f"{above_line or '1'}/{below}"
 
 
 def _band(x: _Number, y: _Number) -> tuple[float, Relation] | None:

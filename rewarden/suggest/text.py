@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rewarden.output import paint
+from rewarden.spec_lang.format.formatter import format_text
 from rewarden.spec_lang.numerals import decimal
 from rewarden.suggest.candidate import Candidate
 from rewarden.suggest.correlations import Assumption
@@ -31,14 +32,14 @@ class Suggestion:
 
 
 def spec_text(header: str, origin: str, suggestions: Sequence[Suggestion], assumptions: Sequence[Assumption]) -> str:
-    """The whole file: declarations as they were, then what is suggested."""
+    """The whole file, in the one format: declarations as they were, then what is suggested."""
     first, _, rest = header.partition("\n")
     blocks = [f"{first}\n\n" + _comment(_INTRODUCTION.format(origin=origin)), rest.strip("\n")]
     if assumptions:
         blocks.append(_comment(_ASSUMING))
         blocks += [_assumption(assumption) for assumption in assumptions]
     blocks += [f"{_figures(suggestion)}\n{suggestion.candidate.text()}" for suggestion in suggestions]
-    return "\n\n".join(block for block in blocks if block) + "\n"
+    return format_text("\n\n".join(block for block in blocks if block) + "\n")
 
 
 _INTRODUCTION = (

@@ -3,7 +3,8 @@
 That some rows fail q is no violation, so a hinge on every failing row would ask for more than the rule does, and in
 vain where the data contradict themselves. What is penalised are the rows that are missing: with k more rows needed to
 reach the level, the k failing rows that are closest to satisfying q. 0 exactly where enough rows satisfy q. For `<`
-and `<=` the same is said of the rows that do not satisfy it.
+and `<=` the same is said of the rows that do not satisfy it. A row too many, as in `share(q) > 1`, counts as 1: broken,
+and nothing can be done about it.
 
 With a confidence, enough is what makes the one-sided Clopper–Pearson bound reach the level: the least k with
 P(X >= k) <= 1 − confidence for X binomial(n, level).
@@ -38,7 +39,10 @@ def opposite(formula: Formula) -> Formula:
 
 
 def enough(share: Share, n: int, of: int) -> int:
-    """How many of n rows have to satisfy `wanted`, where they stand for `of` rows (only a confidence minds)."""
+    """How many of n rows have to satisfy `wanted`, where they stand for `of` rows (only a confidence minds).
+
+    n + 1 where all of them are too few: a share is never above 1.
+    """
     if n == 0:
         return 0
     level = share.level if share.op in (">", ">=") else 1 - share.level
@@ -46,7 +50,7 @@ def enough(share: Share, n: int, of: int) -> int:
     if share.confidence is not None and 0 < level < 1:
         count = max(of, n)
         least = max(least, ceil(Fraction(_confident(level, count, share.confidence), count) * n))
-    return min(max(least, 0), n)
+    return max(least, 0)
 
 
 @lru_cache(maxsize=64)
@@ -67,4 +71,5 @@ def missing(violations: Tensor, share: Share, of: int) -> Tensor:
     short = enough(share, len(violations), of) - (len(violations) - len(broken))
     if short <= 0:
         return violations.sum() * 0.0
-    return broken.topk(short, largest=False).values.sum()
+    some = min(short, len(broken))
+    return broken.topk(some, largest=False).values.sum() + (short - some)

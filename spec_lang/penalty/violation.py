@@ -6,8 +6,9 @@ Why the gradient does not vanish at a violated point. An alternative whose featu
 by any reward, and is left out. The hinges of an alternative that are > 0 belong to atoms t₁ … tₖ that are not met; if
 the gradient of their sum with respect to the outputs is 0, then Σtᵢ is a constant, and atoms of which it is the sum
 cannot all be met: Farkas' proof that no outputs satisfy this alternative. It is left out too, unless nothing else is
-left. With a temperature the tᵢ have positive weights, and the same holds. What remains are atoms that are not affine
-in the outputs (`others`), and rules that no reward can satisfy.
+left. With a temperature the tᵢ have positive weights, and the same holds. Atoms that are not affine in the outputs
+(`others`) take part with the gradient that they have: 0·R(s) >= 1 has none. What remains are such atoms where there is
+one alternative alone, and rules that no reward can satisfy.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rewarden.spec_lang.obligation import Call
 from rewarden.spec_lang.penalty.program import Prepared
 from rewarden.spec_lang.penalty.reading import STRICT_MARGIN, Ask, Reading, StatisticValues, constant_of, soft_sum
 
@@ -50,7 +52,7 @@ def violation(prepared: Prepared, outputs: Tensor, mode: Mode) -> Tensor:
         totals = program.member @ hinges
     else:
         totals = torch.stack([_total(hinges[row > 0], mode.temperature) for row in program.member])
-    lost = _contradictory(prepared, hinges.detach(), totals.detach(), mode.temperature)
+    lost = _contradictory(prepared, hinges.detach(), totals.detach(), mode)
     if dead is None:
         return totals.masked_fill(lost & ~lost.all(0), torch.inf).min(0).values
     hopeless = dead.all(0)
@@ -106,16 +108,43 @@ def _total(hinges: Tensor, temperature: float | None) -> Tensor:
     return hinges.sum(0) if temperature is None or not len(hinges) else soft_sum(hinges, temperature)
 
 
-def _contradictory(prepared: Prepared, hinges: Tensor, totals: Tensor, temperature: float | None) -> Tensor:
+def _contradictory(prepared: Prepared, hinges: Tensor, totals: Tensor, mode: Mode) -> Tensor:
     """bool [alternative, n]: where a broken alternative has gradient 0, so that no outputs satisfy it (see above)."""
     program = prepared.program
     count, calls = len(program.affine.rests), len(program.calls)
     weights = (hinges > 0).to(hinges)
-    if temperature is not None and len(hinges):
-        weights = weights * torch.exp(((hinges - hinges.amax(0)) / temperature).clamp(min=-80.0))
+    if mode.temperature is not None and len(hinges):
+        weights = weights * torch.exp(((hinges - hinges.amax(0)) / mode.temperature).clamp(min=-80.0))
     shape = (len(program.needs), calls, hinges.shape[1])
     pulls = program.member[:, :count, None] * program.affine.outputs  # [alternative, atom, call]
     pulls = pulls.transpose(1, 2).reshape(shape[0] * calls, count)
     slope, scale = (pulls @ weights[:count]).view(shape), (pulls.abs() @ weights[:count]).view(shape)
-    others = program.member[:, count:] @ weights[count:] > 0
-    return (slope.abs() <= _FLAT * scale).all(1) & (totals > 0) & ~others
+    members, broken = program.member[:, count:], weights[count:]
+    for call, found in _slopes(prepared, mode).items() if (members @ broken > 0).any() else ():
+        pull, size = (members @ (broken * part) for part in (found, found.abs()))
+        if call in program.calls:
+            slope[:, program.calls.index(call)] += pull
+            scale[:, program.calls.index(call)] += size
+        else:
+            slope, scale = torch.cat([slope, pull[:, None]], 1), torch.cat([scale, size[:, None]], 1)
+    return (slope.abs() <= _FLAT * scale).all(1) & (totals > 0)
+
+
+def _slopes(prepared: Prepared, mode: Mode) -> dict[Call, Tensor]:
+    """By call: how the margins of atoms that are not affine grow with its output, float64 [other, n], where broken."""
+    others, points = prepared.program.others, prepared.points.detach()
+    slopes: dict[Call, Tensor] = {}
+
+    def ask(reward: str, rows: Tensor) -> Tensor:
+        return mode.ask(reward, rows).detach().requires_grad_()
+
+    for row, formula in enumerate(others):
+        reading = Reading(points, ask, mode.statistics, mode.temperature, mode.margin)
+        with torch.enable_grad():
+            total = reading.violation(formula).sum()
+        leaves = list(reading.outputs.values()) if total.requires_grad else []
+        found = torch.autograd.grad(total, leaves, allow_unused=True) if leaves else ()
+        for call, slope in zip(reading.outputs, found, strict=False):
+            if slope is not None:
+                slopes.setdefault(call, points.new_zeros((len(others), len(points))))[row] -= slope
+    return slopes

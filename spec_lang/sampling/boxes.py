@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from math import floor
 
 import numpy as np
 
@@ -39,10 +40,11 @@ def box_of(obligation: Obligation) -> Box:
     )
 
 
-def narrow(instances: Instances, anchors: Rows, lo: Rows, hi: Rows) -> None:
+def narrow(instances: Instances, anchors: Rows, lo: Rows, hi: Rows, discrete: Mask) -> None:
     """Ranges [n, variables] to the boxes around data rows [n, column] (in place)."""
     for variable, column, radius in instances.centred:
-        low, high = band(anchors[:, column], radius)
+        reach = Fraction(floor(radius)) if discrete[variable] else radius  # so that ends of whole numbers are whole
+        low, high = band(anchors[:, column], reach)
         lo[:, variable] = np.maximum(lo[:, variable], low)
         hi[:, variable] = np.minimum(hi[:, variable], high)
     fixed = [variable for variable, _ in instances.fixed]
@@ -60,8 +62,21 @@ def inward(limit: Fraction, *, up: bool) -> float:
 
 
 def band(centre: Rows, radius: Fraction) -> tuple[Rows, Rows]:
-    """Inside centre ± radius whatever the rounding: the radius rounds down, the sums give away one last place."""
+    """Inside centre ± radius whatever the rounding, and all of it where both ends are binary64 numbers.
+
+    The radius rounds down; what a sum rounds off is known exactly (Knuth's TwoSum), and an end outside steps inwards.
+    """
     reach = inward(radius, up=False)
-    low = np.minimum(np.nextafter(centre - reach, np.inf), centre)
-    high = np.maximum(np.nextafter(centre + reach, -np.inf), centre)
+    spare = inward(radius - Fraction(reach), up=False)  # what the radius has given away
+    low, over = _two_sum(centre, -reach)
+    high, short = _two_sum(centre, reach)
+    low = np.where(over <= spare, low, np.minimum(np.nextafter(low, np.inf), centre))
+    high = np.where(-short <= spare, high, np.maximum(np.nextafter(high, -np.inf), centre))
     return low, high
+
+
+def _two_sum(a: Rows, b: float) -> tuple[Rows, Rows]:
+    """a + b rounded, and what was rounded off, exactly."""
+    total = a + b
+    part = total - a
+    return total, (a - (total - part)) + (b - part)

@@ -100,7 +100,7 @@ class Sampler:
             assert instances is not None
             anchors = instances.anchors[start : start + _CHUNK]
             lo, hi = np.tile(self.box.lo, (len(anchors), 1)), np.tile(self.box.hi, (len(anchors), 1))
-            narrow(instances, anchors, lo, hi)
+            narrow(instances, anchors, lo, hi, self.box.discrete)
             for k in np.flatnonzero(~found):
                 found[k] = bool(((lo <= rows[k]) & (rows[k] <= hi)).all(axis=1).any())
         return found
@@ -127,7 +127,7 @@ class Sampler:
         anchors: Rows | None = None
         if instances is not None and len(instances.anchors):
             anchors = instances.anchors[generator.integers(len(instances.anchors), size=n)]
-            narrow(instances, anchors, lo, hi)
+            narrow(instances, anchors, lo, hi, self.box.discrete)
         rows = lo + generator.random(lo.shape) * (hi - lo)
         whole = np.floor(lo + generator.random(lo.shape) * (hi - lo + 1))
         rows = np.where(self.box.discrete, whole, rows)

@@ -24,6 +24,7 @@ from rewarden.spec_lang.formulas import conjunction
 from rewarden.spec_lang.invariance import flips
 from rewarden.spec_lang.obligation import Const, Obligation, Var
 from rewarden.spec_lang.sanity.clash import ClashBudget, find_clashes
+from rewarden.spec_lang.sanity.conditions import conditions_of
 from rewarden.spec_lang.sanity.examples import example_result
 from rewarden.spec_lang.sanity.findings import Finding, Wording, in_order
 from rewarden.spec_lang.sanity.joint import same
@@ -174,7 +175,7 @@ class _Check:
         empty = [name for name in self.spec.features if name not in seen and self._is_empty(name)]
         for rule in rules:
             if rule.premise == "vacuous" and not any(kind in empty for _, kind in rule.rule.records):
-                core = self._core(rule.obligations[0])
+                core = self._core(rule.obligations[0], rule.name)
                 self.found.append(self.words.vacuous(rule, core))
             elif rule.premise == "undecided" and rule.rule.kind != "cycle":
                 self.found.append(self.words.undecided_premise(rule))
@@ -187,9 +188,10 @@ class _Check:
         self.found.append(self.words.empty_type(name, self._core(record)))
         return True
 
-    def _core(self, obligation: Obligation) -> tuple[Clause, ...]:
+    def _core(self, obligation: Obligation, rule: str | None = None) -> tuple[Clause, ...]:
         spans = {key: written.span for key, written in self.words.places.fields.items()}
-        return clashing_clauses(obligation, self.spec.features, spans, self.oracle, self.budget.premise)
+        conditions = conditions_of(self.spec, self.words.places.rules[rule].given if rule else None)
+        return clashing_clauses(obligation, self.spec.features, (spans, conditions), self.oracle, self.budget.premise)
 
     # ── must rules together ────────────────────────────────────────────────────────────────────
     def _example_reward(self, must: Sequence[Prepared]) -> SatisfiedBy | None:

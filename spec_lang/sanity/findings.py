@@ -43,7 +43,8 @@ class Wording:
         found = labels(home, _marked(core))
         message = f"nothing satisfies the premise of {rule.name}: {why(core, found[0].span)}"
         help = "a rule that speaks of nothing is true of every reward: correct what excludes its records"
-        return Finding(Diagnostic("S01", message, found, help=help), (rule.name,))
+        severity = "error" if rule.must else "warning"  # as when it is verified, a `should` only warns
+        return Finding(Diagnostic("S01", message, found, help=help, severity=severity), (rule.name,))
 
     def undecided_premise(self, rule: Prepared) -> Finding:
         message = f"whether anything satisfies the premise of {rule.name} is undecided within the budget"
@@ -126,7 +127,8 @@ class Wording:
         return _warning("S06", message, labels(fields[0][0], fields[:1]), help=help)
 
     def unused(self, unused: Unused) -> Finding:
-        return _warning("S07", f"nothing uses {unused.kind} {unused.name}", (Label(unused.span),), help="leave it out")
+        what = f"{unused.kind} {unused.name}" if unused.kind != "use" else f"what {unused.name} declares"
+        return _warning("S07", f"nothing uses {what}", (Label(unused.span),), help="leave it out")
 
     # ── examples ───────────────────────────────────────────────────────────────────────────────
     def example(self, result: ExampleResult, obligation: Obligation, core: Sequence[Clause]) -> Finding | None:

@@ -69,9 +69,14 @@ def _visit(box: Ranges, formula: Formula, variables: Sequence[Variable]) -> Rang
 
 
 def _hull(cases: Sequence[Ranges]) -> Ranges:
+    """Sides that no case has narrowed are one object still, and passed on: a long trace has hundreds of them."""
     if len(cases) == 1:
         return cases[0]
-    return tuple((min(lo for lo, _ in side), max(hi for _, hi in side)) for side in zip(*cases, strict=True))
+    return tuple(side[0] if all(s is side[0] for s in side) else _around(side) for side in zip(*cases, strict=True))
+
+
+def _around(side: Sequence[tuple[Fraction, Fraction]]) -> tuple[Fraction, Fraction]:
+    return min(lo for lo, _ in side), max(hi for _, hi in side)
 
 
 def _atom(box: Ranges, term: Term, strict: bool, variables: Sequence[Variable]) -> Ranges | None:

@@ -133,7 +133,10 @@ def unused_declarations(spec: Spec) -> tuple[Unused, ...]:
     if not any(isinstance(item, syntax.RuleDecl) for item in spec.tree.items):
         return ()
     used = {name for item in spec.expanded.items if item.span.source == spec.source for name in _names(item)}
-    prefixes = {name.partition(".")[0] for name in used if "." in name}
+    written = used.union(
+        *(_names(item) for item in spec.tree.items)
+    )  # by the alias that stands there: a file may have two
+    prefixes = {name.partition(".")[0] for name in written if "." in name}
     found = []
     for item in spec.tree.items:
         match item:

@@ -18,10 +18,11 @@ from rewarden.spec_lang.evaluate import truth_of_rows
 from rewarden.spec_lang.features import Feature, RecordType
 from rewarden.spec_lang.obligation import TRUE, And, Formula, Instances, Obligation, Var
 from rewarden.spec_lang.sampling.points import inward, sample_rows
+from rewarden.spec_lang.sanity.conditions import Condition, written_as
 from rewarden.spec_lang.sanity.demands import region_of
 from rewarden.spec_lang.sanity.joint import Placed, between, in_hull, in_some_box, row_boxes
 from rewarden.spec_lang.sanity.narrowed import floats
-from rewarden.spec_lang.sanity.places import line, listed, quoted, span_of
+from rewarden.spec_lang.sanity.places import line, listed, quoted
 from rewarden.spec_lang.sanity.z3 import Oracle, is_linear
 from rewarden.spec_lang.sentence import number_text
 from rewarden.spec_lang.source import Span
@@ -135,18 +136,20 @@ def _row_that_holds(obligation: Obligation, wanted: Formula) -> tuple[Fraction, 
 def clashing_clauses(
     obligation: Obligation,
     types: dict[str, RecordType],
-    spans: dict[tuple[str, str], Span],
+    places: tuple[dict[tuple[str, str], Span], Sequence[Condition]],
     oracle: Oracle,
     rlimit: int,
 ) -> tuple[Clause, ...]:
     """The fewest clauses of a vacuous premise that exclude each other; none where Z3 gives up on this question, or
     where it takes the single rows of data to see.
 
-    `spans` is where each (record type, feature) was declared.
+    `places` is where each (record type, feature) was declared, and the conditions as they were written.
     """
-    parts = list(_parts(obligation, types, spans))
+    spans, conditions = places
+    written = tuple(_written(obligation, conditions))
+    parts = [*written, *_domain(obligation, types, spans)]
     if not all(is_linear(formula) for formula, _ in parts):
-        return _within_ranges(obligation, oracle, rlimit)
+        return _within_ranges(obligation, written, oracle, rlimit)
     core = oracle.core(obligation.variables, [formula for formula, _ in parts], rlimit)
     if core is None:
         return ()
@@ -155,10 +158,10 @@ def clashing_clauses(
     return tuple(sorted(found.values(), key=lambda clause: order.index(clause.kind)))
 
 
-def _within_ranges(obligation: Obligation, oracle: Oracle, rlimit: int) -> tuple[Clause, ...]:
+def _within_ranges(
+    obligation: Obligation, parts: Sequence[tuple[Formula, Clause]], oracle: Oracle, rlimit: int
+) -> tuple[Clause, ...]:
     """The same with all ranges kept: without bounds on its variables Z3 can take for ever over products."""
-    parts = [(conjunct, _quoted("premise", conjunct)) for conjunct in _conjuncts(obligation.premise)]
-    parts += [(conjunct, _quoted("assumption", conjunct)) for conjunct in _conjuncts(obligation.assume)]
     structure = _conjuncts(obligation.structure)
     kept = [formula for formula, _ in parts]
     if oracle.ask(obligation.variables, And((*kept, *structure)), rlimit).status != "unsat":
@@ -167,17 +170,20 @@ def _within_ranges(obligation: Obligation, oracle: Oracle, rlimit: int) -> tuple
         fewer = [other for other in kept if other is not formula]
         if oracle.ask(obligation.variables, And((*fewer, *structure)), rlimit).status == "unsat":
             kept = fewer
-    found = [clause for formula, clause in parts if any(formula is other for other in kept)]
-    return (*found, Clause("range", "the ranges of what it reads", None))
+    found = {c.words: c for formula, c in parts if any(formula is other for other in kept)}
+    return (*found.values(), Clause("range", "the ranges of what it reads", None))
 
 
-def _parts(
+def _written(obligation: Obligation, conditions: Sequence[Condition]) -> Iterator[tuple[Formula, Clause]]:
+    for conjunct in _conjuncts(obligation.premise):
+        yield conjunct, _quoted("premise", written_as(conjunct, obligation, conditions))
+    for conjunct in _conjuncts(obligation.assume):
+        yield conjunct, _quoted("assumption", written_as(conjunct, obligation, conditions))
+
+
+def _domain(
     obligation: Obligation, types: dict[str, RecordType], spans: dict[tuple[str, str], Span]
 ) -> Iterator[tuple[Formula, Clause]]:
-    for conjunct in _conjuncts(obligation.premise):
-        yield conjunct, _quoted("premise", conjunct)
-    for conjunct in _conjuncts(obligation.assume):
-        yield conjunct, _quoted("assumption", conjunct)
     equal_to_row: set[int] = set()
     if obligation.instances is not None:
         equal_to_row = {index for index, _ in obligation.instances.fixed}
@@ -201,8 +207,7 @@ def _conjuncts(formula: Formula) -> Sequence[Formula]:
     return formula.parts if isinstance(formula, And) else (formula,)
 
 
-def _quoted(kind: Literal["premise", "assumption"], conjunct: Formula) -> Clause:
-    span = span_of(conjunct)
+def _quoted(kind: Literal["premise", "assumption"], span: Span | None) -> Clause:
     if span is None:
         return Clause(kind, "a condition that is false whatever the record", None)
     return Clause(kind, quoted(span), span)

@@ -57,6 +57,7 @@ def test_what_is_known_of_driving_is_found_again(suggested: Path) -> None:
 
 def test_the_file_checks_as_it_is(suggested: Path) -> None:
     assert run(["check", str(suggested)]) == 0
+    assert run(["fmt", "--check", str(suggested)]) == 0
 
 
 def test_what_is_said_to_be_proved_is(suggested: Path, driving: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -80,6 +80,11 @@ def test_a_spec_in_order_is_told_in_a_line_for_each_rule(tmp_path: Path, capsys:
     ]
 
 
+def test_the_expression_that_makes_a_rule_linear_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(["check", spec(tmp_path, "must a: forall s, t: Step given s.gap <= t.gap expect R(s) <= R(t) + 3\n")])
+    assert "must  a  linear  bounds, z3  by `s.gap <= t.gap`" in capsys.readouterr().out
+
+
 def test_quiet_says_nothing_of_a_spec_in_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(["check", spec(tmp_path, FINE), "--quiet"])
     assert capsys.readouterr() == ("", "")
@@ -174,6 +179,24 @@ def test_the_json_of_data_that_cannot_be_used(tmp_path: Path) -> None:
     (one,) = outcome(tmp_path, path)["specs"]
     assert one["status"] == 2
     assert [finding["code"] for finding in one["findings"]] == ["D06"]
+
+
+def test_all_that_is_wrong_with_the_data_is_said_at_once_at_its_declaration(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = spec(tmp_path, FINE)
+    (tmp_path / "logs.csv").write_text("gap,speed,lifts,busy,zone\n99,1,0,true,attic\n")
+    (tmp_path / "pairs.csv").unlink()
+    (one,) = outcome(tmp_path, path)["specs"]
+    assert [finding["code"] for finding in one["findings"]] == ["D06", "D07", "D01"]
+    lines = [finding["places"][0]["line"] for finding in one["findings"]]
+    text = (HEAD + FINE).split("\n")
+    assert [text[line - 1].split(":")[0].split() for line in lines] == [
+        ["data", "logs"],
+        ["data", "logs"],
+        ["data", "pairs"],
+    ]
+    assert capsys.readouterr().err.count("^^^^") >= 3
 
 
 def test_the_json_is_the_same_every_time(tmp_path: Path) -> None:

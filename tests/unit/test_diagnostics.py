@@ -176,6 +176,8 @@ def test_a_syntax_error_says_what_could_stand_there() -> None:
         ("anchor(s).wet", "T14", "near data"),
         ("R(s with {sped = 1 [m/s]}) > 0", "N02", "did you mean speed?"),
         ("R(s with {speed = 1}) > 0", "U02", "write 1 [m/s]"),
+        ("R(s with {speed = 1}) > 0", "U02", "speed is in m/s, not a plain number"),
+        ("R(s with {n = 1 [m]}) > 0", "U02", "n is a plain number, not in m"),
         ("R(s with {speed = 1 [m/s], speed = 1 [m/s]}) > 0", "T12", "updated twice"),
         ("R(s with {speed = 3 [m/s]}) > 0", "L01", "3 [m/s] is outside"),
         ("R(s with {n = s.n / 2}) > 0", "T13", "whole number"),

@@ -18,6 +18,12 @@ def expression(text: str) -> syntax.Expr:
     return parse_expression(Source("text", text))
 
 
+def test_an_expression_from_outside_stands_at_its_own_place() -> None:
+    found = expression("  2 * eps")
+    assert (found.span.text, found.span.line, found.span.column) == ("2 * eps", 1, 3)
+    assert found.span.source.text == "  2 * eps"
+
+
 def codes(text: str) -> list[str]:
     with pytest.raises(SpecError) as caught:
         parse(Source("text.rwd", text))
@@ -140,6 +146,32 @@ example of t1: covers s = {x = 1}, t = {x = 0} ignores s = {x = 0}
 def test_every_syntax_error_of_a_file_is_reported_at_once() -> None:
     text = "spec s v1\nfeatures T { x real }\nreward R(s T)\nparam p: real = 3\nmust a:\n  forall s: T\n  expect\n"
     assert codes(text) == ["P01", "P01", "P01"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code", "words"),
+    [
+        ("must a:\n  forall s: T\n  expects R(s) > 0\n", "P01", "did you mean expect?"),
+        ("must a:\n  forall s: T\n  givens.b\n  expect R(s) > 0\n", "P01", "found `givens`"),
+        ("must a:\n  forall s: T\n  expect s.b ands.b\n", "P01", "found `ands`"),
+        ("must a:\n  foralls: T\n  expect R(s) > 0\n", "P01", "did you mean forall?"),
+        ("must a:\n  forall s: T near logs within1\n  expect R(s) > 0\n", "P01", "found `within1`"),
+        ("musta:\n  forall s: T\n  expect R(s) > 0\n", "P01", "found `musta`"),
+        ("must a:\n  forall s: T\n  expect R(s) > 0\n  weight2\n", "P01", "found `weight2`"),
+        ("Features U { x: bool }\n", "P01", "did you mean features?"),
+        ("must a:\n  forall s: T\n  expect s.b == not s.b\n", "P03", "write it in parentheses: (not …)"),
+        ("must a:\n  forall s: T\n  expect if s.b then s.b else s.b\n", "P03", "(if c then x else y)"),
+        ("features U { x: real [m] in 0 [cm] .. 5 }\n", "P01", "in its feature's own unit"),
+        ("features U { x: real [m] in 0 .. 1e3 [m] }\n", "P01", "in its feature's own unit"),
+        ("features U { x: real in 0 .. inf }\n", "P01", "finite numbers"),
+    ],
+)
+def test_words_are_read_whole(wrong: str, code: str, words: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse(Source("s.rwd", f"spec s v1\nfeatures T {{ b: bool }}\nreward R(s: T)\n{wrong}"))
+    (found,) = caught.value.diagnostics
+    assert found.code == code
+    assert words in f"{found.message} {found.help}"
 
 
 @pytest.mark.parametrize("word", ["in", "given", "id", "weight", "and", "steps"])

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rewarden.spec_lang import parse_spec
 from rewarden.spec_lang.errors import BindingError
 from rewarden.spec_lang.evaluate import truth
 from rewarden.spec_lang.obligation import (
@@ -173,3 +174,32 @@ def test_one_hot_is_part_of_what_counts():
     bad = [0.5, 1.0, 1.0, 1.0, 1.0, 0.0]
     assert penalty(no_speed_bonus(), {"R": reward}, points(bad), statistics={POOR_DAY: 0.0}).tolist() == [0.0]
     assert one_hot(3, 4, 5) == no_speed_bonus().structure
+
+
+@pytest.mark.parametrize("temperature", [None, 0.5])
+def test_an_alternative_that_features_make_hopeless_does_not_hold_the_gradient(temperature):
+    """At x = 0 the first alternative asks 0 · R(s) >= 1 / 2: close, and out of reach. The second can be had."""
+    text = """spec dead v1
+features S { x: real in 0 .. 1 }
+reward R(s: S)
+must r: forall s: S expect s.x * R(s) >= 0.5 or R(s) >= 4
+"""
+    weight, reward = level(1.0)
+    obligation = parse_spec(text).obligation("r")
+    found = penalty(obligation, {"R": reward}, points([0.0], [0.25]), temperature)
+    assert found.tolist() == pytest.approx([3.0, 0.25])
+    found[0].backward()
+    assert weight.grad.item() == -1.0
+
+
+def test_atoms_that_are_not_affine_can_contradict_affine_ones():
+    """At x = 0 the first alternative asks R(s) < -1 and R(s) > 0 at once: pushed up, R(s) reaches the second."""
+    text = """spec stuck v1
+features S { x: real in 0 .. 1 }
+reward R(s: S)
+must r: forall s: S expect (R(s) <= -1 and R(s) - s.x * R(s) >= 0) or R(s) >= 2
+"""
+    weight, reward = level(-0.5)
+    found = penalty(parse_spec(text).obligation("r"), {"R": reward}, points([0.0]))
+    found.sum().backward()
+    assert weight.grad.item() == -1.0

@@ -31,7 +31,7 @@ def test_enough_rows_make_the_share(op, level, n, data):
     if any(OPERATORS[op](F(j, n), level) for j in range(n + 1)):
         assert (counted >= needed) == holds
     else:
-        assert needed == n
+        assert needed == n + 1
 
 
 def tail(n, k, p):
@@ -67,13 +67,15 @@ def test_what_is_missing_is_the_least_that_would_do(violations, level, op):
     share = Share(op, level, None)
     v = torch.tensor(violations, dtype=torch.float64, requires_grad=True)
     needed = enough(share, len(violations), len(violations))
-    least = min(sum(chosen) for chosen in combinations(violations, needed))
+    some = min(needed, len(violations))  # `share > 1` asks for one row more than there are, which counts as 1
+    least = min(sum(chosen) for chosen in combinations(violations, some)) + (needed - some)
     total = missing(v, share, len(violations))
     assert total.item() == pytest.approx(least)
+    assert (total.item() == 0) == OPERATORS[op](F(violations.count(0.0), len(violations)), level)
     total.backward()
     # The pull is on as many broken rows as are missing, and on none that has given up or is content.
     met = violations.count(0.0)
-    assert int((v.grad != 0).sum()) == max(0, needed - met)
+    assert int((v.grad != 0).sum()) == max(0, some - met)
     assert not v.grad[v.detach() == 0].any()
 
 

@@ -108,6 +108,26 @@ def test_bands_never_reach_beyond_the_radius(centre, radius):
     assert Fraction(high[0]) <= Fraction(centre) + radius
 
 
+def test_bands_end_at_the_radius_where_it_can_be_written():
+    low, high = band(np.array([0.5, -3.0]), Fraction(1, 4))
+    assert list(low) == [0.25, -3.25]
+    assert list(high) == [0.75, -2.75]
+
+
+@pytest.mark.parametrize(("radius", "steps"), [("1 / 2", {0}), ("1", {-1, 0, 1}), ("5 / 2", {-2, -1, 0, 1, 2})])
+@pytest.mark.parametrize("norm", ["linf", "l1", "l2"])
+def test_whole_numbers_near_data_stay_whole_and_reach_the_ends(tmp_path, radius, steps, norm):
+    (tmp_path / "d.csv").write_text("n,x\n0,0\n7,0.5\n")
+    text = f"""spec close v1
+features S {{ n: int in -9 .. 9  x: real in 0 .. 1 }}
+reward R(s: S)
+data d: S from "d.csv"
+must r: forall s: S near d within {{n = {radius}}} in {norm} expect R(s) >= R(anchor(s))
+"""
+    rows = sample_rows(parse_spec(text, base=tmp_path).obligation("r"), 400, 0)
+    assert set(rows[:, 0] - rows[:, 2]) == steps
+
+
 def test_limits_without_a_binary_value_are_kept():
     """0.1 as binary64 is above 1/10: samples stay below."""
     obligation = one_record(TRUE, TRUE)

@@ -43,6 +43,24 @@ def message(folder: Path, given: str, quantifier: str = "forall s: Step") -> str
         ("R(s) >= 1 and R(s) < 1", "`R(s) >= 1` contradicts `R(s) < 1`"),
         ("1 > 2", "a condition that is false whatever the record is never true"),
         (
+            "not close(s) and s.busy and s.gap < 1 [m]",
+            "`not close(s)`, `s.busy` and `s.gap < 1 [m]` exclude each other",
+        ),
+        ("not (s.zone == dock) and s.zone == dock", "`not (s.zone == dock)` contradicts `s.zone == dock`"),
+        ("not s.busy and s.busy", "`not s.busy` contradicts `s.busy`"),
+        (
+            "beyond(s.gap < 1 [m], 5 %) and s.gap < 2 [m]",
+            "`beyond(s.gap < 1 [m], 5 %)` contradicts `s.gap < 2 [m]`",
+        ),
+        (
+            "(close(s) or (s.lifts > 4)) and s.gap >= 2 [m] and s.lifts < 2",
+            "`close(s) or (s.lifts > 4)`, `s.gap >= 2 [m]` and `s.lifts < 2` exclude each other",
+        ),
+        (
+            "(if s.busy then s.gap < 1 [m] else s.gap > 9 [m]) and s.gap == 5 [m]",
+            "`(if s.busy then s.gap < 1 [m] else s.gap > 9 [m])` contradicts `s.gap == 5 [m]`",
+        ),
+        (
             "s.lifts >= 6",
             "`s.lifts >= 6` contradicts the whole numbers 0 .. 5 of lifts declared at line 6",
         ),
@@ -50,6 +68,13 @@ def message(folder: Path, given: str, quantifier: str = "forall s: Step") -> str
 )
 def test_the_clauses_that_clash_are_told(tmp_path: Path, given: str, why: str) -> None:
     assert message(tmp_path, given) == why
+
+
+def test_a_should_rule_that_speaks_of_nothing_is_warned_of(tmp_path: Path) -> None:
+    rule = "should r:\n  forall s: Step\n  given s.speed > 3 [m/s]\n  expect R(s) <= 1\n"
+    found = sanity(tmp_path, rule)
+    (vacuous,) = of(found, "S01")
+    assert (vacuous.diagnostic.severity, found.errors) == ("warning", 0)
 
 
 def test_the_clash_is_underlined_in_the_text(tmp_path: Path) -> None:

@@ -64,7 +64,19 @@ def test_a_vocabulary_is_there_for_others(tmp_path: Path) -> None:
     own = "features T { x: real in 0 .. 1 }\nreward Q(s: T)\n"
     (tmp_path / "other.rwd").write_text(user.format(more=own, type="T", reward="Q", eps="0"))
     (unused,) = check_spec(load_spec(tmp_path / "other.rwd")).findings
-    assert unused.diagnostic.message == "nothing uses use w"
+    assert unused.diagnostic.message == "nothing uses what w declares"
+
+
+def test_each_alias_of_a_file_is_used_where_it_is_written(tmp_path: Path) -> None:
+    (tmp_path / "words.rwd").write_text(
+        "spec words v1\nfeatures S { x: real in 0 .. 1 }\nregion low(s: S) = s.x < 0.5\n"
+    )
+    text = 'spec user v1\nuse "words.rwd" as w\nuse "words.rwd" as again\nreward R(s: w.S)\n'
+    (tmp_path / "both.rwd").write_text(text + "must a: forall s: w.S given again.low(s) expect R(s) <= 0\n")
+    assert not check_spec(load_spec(tmp_path / "both.rwd")).findings
+    (tmp_path / "one.rwd").write_text(text + "must a: forall s: w.S given w.low(s) expect R(s) <= 0\n")
+    (unused,) = check_spec(load_spec(tmp_path / "one.rwd")).findings
+    assert unused.diagnostic.message == "nothing uses what again declares"
 
 
 def test_a_place_in_another_file_is_named(tmp_path: Path) -> None:

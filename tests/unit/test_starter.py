@@ -112,6 +112,12 @@ def test_the_command_makes_a_project_that_checks(tmp_path: Path, monkeypatch: py
     assert not (tmp_path / "elsewhere").exists()
 
 
+def test_a_draft_from_nothing_says_that_its_features_are_to_be_named(tmp_path: Path) -> None:
+    assert run(["init", "--out", str(tmp_path)]) == 0
+    (spec,) = tmp_path.glob("*.rwd")
+    assert "the features are yours to name.\n" in spec.read_text()
+
+
 def test_the_next_steps_name_an_artifact(tmp_path: Path) -> None:
     write_starter(tmp_path, None)
     (spec,) = tmp_path.glob("*.rwd")

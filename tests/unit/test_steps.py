@@ -89,6 +89,8 @@ def one(rule: str, **options: object):  # type: ignore[no-untyped-def]
         ("forall s: S expect true example of r: covers s = {on = true, on = true}", "T12", "twice"),
         ("forall a, b: S varying x expect true example of r: covers a = {on = true}, b = {on = false}", "T21", "same"),
         ("cycle t: S via step expect sum(R(t)) <= 0 example of r: covers t = {on = true}", "T21", "not of traces"),
+        ("forall p in pairs expect low(p.better) example of r: covers p = {on = true}", "T21", "rows of several"),
+        ("forall p in log expect low(p) example of r: covers p = {on = true}", "N06", "did you mean logs?"),
     ],
 )
 def test_refusals(rule: str, code: str, part: str) -> None:

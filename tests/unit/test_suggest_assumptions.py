@@ -54,7 +54,7 @@ def test_a_band_with_units(tmp_path: Path, generator: np.random.Generator) -> No
     features = "  x: real [m] in 0 .. 100\n  y: real [m/s] in 0 .. 40"
     (text,) = found_in(spec_of(tmp_path, features, columns))
     assert text.startswith("1.")
-    assert "[m/s] <= s.y - 0.25 [(m/s)/(m)] * s.x <= " in text
+    assert "[m/s] <= s.y - 0.25 [m/s/m] * s.x <= " in text
 
 
 def test_a_size_that_shrinks(tmp_path: Path, generator: np.random.Generator) -> None:

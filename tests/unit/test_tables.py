@@ -173,7 +173,7 @@ def test_no_rows_are_an_error_only_when_used(tmp_path, suffix):
     path = tmp_path / f"none.{suffix}"
     if suffix == "jsonl":
         path.write_text("")
-        with pytest.raises(DataError, match="no column speed"):
+        with pytest.raises(DataError, match="no columns speed, count"):
             read_table(path, STEP)
         return
     if suffix == "parquet":
@@ -349,6 +349,32 @@ def test_json_lines_are_objects(tmp_path):
         error = refusal(path)
         assert error.code == "D02"
         assert "line 2" in error.message
+
+
+def test_every_column_at_fault_is_named(tmp_path):
+    rows = [{**row, "speed": 7.0, "count": 99, "zone": "attic"} for row in ROWS]
+    error = refusal(written(tmp_path, "jsonl", rows))
+    assert [each.code for each in error.each()] == ["D06", "D06", "D07"]
+    assert all(f"column {name}, " in error.render() for name in ("speed", "count", "zone"))
+    again = DataError.of([error, error])
+    assert len(again.each()) == 6
+    assert again.render().count("error[") == 6
+
+
+def test_columns_that_are_nowhere_are_named_together(tmp_path):
+    path = tmp_path / "logs.csv"
+    path.write_text(";".join(ROWS[0]) + "\n0.1;-3;true;dock;1\n")
+    error = refusal(path)
+    assert (error.code, len(error.each())) == ("D03", 1)
+    assert all(name in error.message for name in ROWS[0])
+
+
+@pytest.mark.parametrize("line", ['{"speed": 1, "speed": 0}', '{"better": {"speed": 1}, "better.speed": 0}'])
+def test_a_json_line_that_names_a_column_twice_is_refused(tmp_path, line):
+    path = tmp_path / "logs.jsonl"
+    path.write_text(line + "\n")
+    error = refusal(path)
+    assert (error.code, "twice" in error.message) == ("D12", True)
 
 
 def test_assumptions_are_checked_exactly(tmp_path):

@@ -81,6 +81,23 @@ def test_refusals(text: str, code: str) -> None:
     assert caught.value.code == code
 
 
+@pytest.mark.parametrize(
+    ("text", "help"),
+    [
+        ("metr", "did you mean metre?"),
+        ("m/secnd", "did you mean second?"),
+        ("Kg", "did you mean kg?"),
+        ("hz", "did you mean hertz?"),
+        ("EUR", "a number without a unit"),
+        ("kilodegC", "a number without a unit"),
+    ],
+)
+def test_an_unknown_unit_is_told_what_was_meant(text: str, help: str) -> None:
+    with pytest.raises(UnitError) as caught:
+        unit(text)
+    assert (caught.value.code, (caught.value.help or "").endswith(help)) == ("U01", True)
+
+
 def test_offset_units_are_affine() -> None:
     celsius, fahrenheit = unit("degC"), unit("degF")
     assert [u.affine for u in (celsius, fahrenheit, unit("K"))] == [True, True, False]
