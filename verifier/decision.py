@@ -1,6 +1,7 @@
 """One claim to one verdict: which engine when, the same every time.
 
-premise (is there anything to speak of?) → search for a violation → bounds with branch and bound → z3 on what is small.
+premise (is there anything to speak of?) → search for a violation → bounds with branch and bound, whose proofs can be
+certified → cells, which settle what is close → z3 on what is small.
 Each step either ends the matter or leaves it to the next; the budgets are counted in work, and a time limit only stops.
 """
 
@@ -19,7 +20,7 @@ from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang.claim import Box, Claim
 from rewarden.spec_lang.errors import BindingError
 from rewarden.verifier.branch import REPORTED, BranchOutcome, prove
-from rewarden.verifier.exact_program import ExactProgram
+from rewarden.verifier.exact_program import ExactProgram, Point
 from rewarden.verifier.falsify import Rows, falsify
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.options import VerifyOptions
@@ -115,6 +116,8 @@ def _prove(task: _Task, premise: Premise, work: Work) -> RuleResult:
     """Bounds, then z3 on what they leave open; or z3 alone, on everything."""
     if task.options.engine == "z3":
         return _by_z3(task, premise, work, _Open(_everything(task.claim), "z3", 0.0, Reason.Z3_LIMIT))
+    if task.options.engine == "cells":
+        return _by_cells(task, premise, work, None)
     outcome = prove(task.program, task.claim, task.options, task.report, task.stop)
     work = work + Work(boxes=outcome.boxes)
     exact = ExactProgram(task.program)
@@ -124,6 +127,43 @@ def _prove(task: _Task, premise: Premise, work: Work) -> RuleResult:
             return _violated(task, witness, "bounds", work)
     if outcome.status == "proved":
         return _proved(task, premise, "bounds", outcome.proof, work)
+    if task.options.engine == "auto" and not task.stop():
+        return _by_cells(task, premise, work, outcome)
+    return _rest_by_z3(task, premise, work, outcome)
+
+
+def _by_cells(task: _Task, premise: Premise, work: Work, before: BranchOutcome | None) -> RuleResult:
+    """The cells engine, alone or after bounds; what it leaves open too is for z3, if bounds came before."""
+    from rewarden.verifier.cells.engine import decide  # numba takes a while to import
+
+    exact = ExactProgram(task.program)
+
+    def violates(point: Point) -> bool:
+        return replay(task.claim, exact, task.artifacts, point) is not None
+
+    def report(share: float, boxes: int) -> None:
+        task.report(Progress(task.claim.rule, "cells", share, boxes))
+
+    outcome = decide(task.program, task.options.budget, violates, report, task.stop)
+    if outcome is not None:
+        work = work + Work(boxes=outcome.boxes)
+        if outcome.status == "proved":
+            return _proved(task, premise, "cells", None, work)
+        witness = None if outcome.point is None else replay(task.claim, exact, task.artifacts, outcome.point)
+        if witness is not None:
+            return _violated(task, witness, "cells", work)
+    if before is not None:
+        return _rest_by_z3(task, premise, work, before)
+    return task.result(
+        Verdict.UNKNOWN,
+        Reason.NOT_CELLS if outcome is None else Reason.STOPPED if task.stop() else Reason.BUDGET,
+        premise_witness=premise.witness,
+        engine="cells",
+        work=work,
+    )
+
+
+def _rest_by_z3(task: _Task, premise: Premise, work: Work, outcome: BranchOutcome) -> RuleResult:
     parts = _left_for_z3(task, outcome)
     engine = "bounds and z3" if parts else "bounds"
     return _by_z3(task, premise, work, _Open(parts, engine, float(outcome.settled), Reason.BUDGET))
@@ -205,7 +245,7 @@ def _proved(task: _Task, premise: Premise, engine: str, proof: Mapping[str, Any]
     complete = None if proof is None else {**proof, "witness": proof_witness(premise.witness)}
     return task.result(
         Verdict.PROVED,
-        Reason.BOUNDS if engine == "bounds" else Reason.Z3,
+        {"bounds": Reason.BOUNDS, "cells": Reason.CELLS}.get(engine, Reason.Z3),
         premise_witness=premise.witness,
         coverage=1.0,
         proof=complete,

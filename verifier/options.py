@@ -7,7 +7,7 @@ from typing import Literal
 
 from rewarden.spec_lang.errors import UsageError
 
-Engine = Literal["auto", "bounds", "z3"]
+Engine = Literal["auto", "bounds", "cells", "z3"]
 Semantics = Literal["real", "float32"]
 
 
@@ -19,7 +19,7 @@ class VerifyOptions:
     Raises UsageError (G14) for values that make no sense.
     """
 
-    engine: Engine = "auto"  # auto: bounds, then z3 on what is small enough; bounds or z3: that one alone
+    engine: Engine = "auto"  # auto: bounds, then cells, then z3 on what is small enough; else that one alone
     budget: int = 200_000  # boxes that branch and bound may examine, per rule
     falsify_budget: int = 60_000  # points that the search for violations may evaluate, per rule
     z3_rlimit: int = 4_000_000  # z3 resource units, per query: some 5 to 40 seconds
@@ -30,8 +30,8 @@ class VerifyOptions:
     threads: int = 1  # of torch; sums are reassociated with more, so that the search may find another witness
 
     def __post_init__(self) -> None:
-        if self.engine not in ("auto", "bounds", "z3"):
-            raise UsageError("G14", f"no engine is called {self.engine!r}", help="use auto, bounds or z3")
+        if self.engine not in ("auto", "bounds", "cells", "z3"):
+            raise UsageError("G14", f"no engine is called {self.engine!r}", help="use auto, bounds, cells or z3")
         if self.semantics not in ("real", "float32"):
             raise UsageError("G14", f"no semantics is called {self.semantics!r}", help="use real or float32")
         for name, least in (("budget", 0), ("falsify_budget", 0), ("z3_rlimit", 1), ("batch_size", 1), ("threads", 1)):

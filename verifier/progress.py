@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-Phase = Literal["premise", "search", "bounds", "z3", "done"]
+Phase = Literal["premise", "search", "bounds", "cells", "z3", "done"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -110,19 +110,27 @@ def flush_small(weight: Array, error: Array) -> tuple[Array, Array]:
 def product(left: Array, left_error: Array | None, right: Array, right_error: Array) -> tuple[Array, Array]:
     """L·R of matrices known up to elementwise errors: the float64 product and its error bound.
 
-    A row of L with at most one entry, that one ±1, selects: its product is exact. Most rows are like that (the
-    identities of relu, add and sub layers), and so an edit and its parent stay equal to the last bit.
+    A row of L, or a column of R, with at most one entry, that one ±1, selects: its products are exact. Most are like
+    that (the identities of relu, add and sub layers, the arguments of a call), and so an edit and its parent stay equal
+    to the last bit.
     """
     magnitude = np.abs(left)
-    selects = (np.count_nonzero(left, axis=1) <= 1) & ((magnitude == 0) | (magnitude == 1)).all(axis=1)
+    selects = _selecting(left, 1)[:, None] | _selecting(right, 0)[None, :]
     value = left @ right
-    size = np.where(selects, 0.0, gamma(left.shape[1]))
-    error = size[:, None] * (magnitude @ np.abs(right)) + magnitude @ right_error
+    error = np.where(selects, 0.0, gamma(left.shape[1])) * (magnitude @ np.abs(right)) + magnitude @ right_error
     if left_error is not None:
         error = error + left_error @ (np.abs(right) + right_error)
-    loss = np.where(selects, 0.0, TINY)[:, None] * (1.0 + magnitude.sum(axis=1, keepdims=True))
+    loss = np.where(selects, 0.0, TINY) * (1.0 + magnitude.sum(axis=1, keepdims=True))
     error = np.where(magnitude.sum(axis=1, keepdims=True) > 0, error * INFLATE + loss, error * INFLATE)
     return flush_small(value, error)
+
+
+def _selecting(matrix: Array, axis: int) -> NDArray[np.bool_]:
+    """Whether each row (axis 1) or column (axis 0) has at most one entry, that one ±1."""
+    found: NDArray[np.bool_] = (np.count_nonzero(matrix, axis=axis) <= 1) & np.isin(np.abs(matrix), (0.0, 1.0)).all(
+        axis
+    )
+    return found
 
 
 def total(a: Array, a_error: Array, b: Array, b_error: Array) -> tuple[Array, Array]:

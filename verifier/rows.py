@@ -1,25 +1,17 @@
 """Rules over rows of data: every row is judged exactly, so the answer is always a verdict.
 
 Without `share` every row that satisfies the premise has to satisfy the conclusion. With it k of n such rows do, and
-k/n is compared with the level. With a confidence κ the comparison is about the probability p that a further row would
-satisfy the conclusion, by the one-sided bounds of Clopper and Pearson (1934): with X ~ Binomial(n, p) and α = 1 − κ,
-
-    the lower bound is the p with P(X ≥ k) = α, the upper bound the p with P(X ≤ k) = α.
-
-P(X ≥ k) grows with p, so the lower bound is at least c exactly if P(X ≥ k) ≤ α at p = c, and the upper bound is below
-c exactly if P(X ≤ k) < α at p = c: no bound has to be computed, only a tail of the binomial distribution at the level
-(`binomial.py`). That rows are independent is an assumption, and is printed.
+k/n is compared with the level, or else the one-sided bound of Clopper and Pearson is (`spec_lang/share_counts.py`).
+That rows are independent is then an assumption, and is printed.
 """
 
 from __future__ import annotations
-
-from fractions import Fraction
 
 import numpy as np
 
 from rewarden.reward.deployed import forward
 from rewarden.spec_lang.obligation import Obligation, Share, Var
-from rewarden.verifier.binomial import compare_upper_tail
+from rewarden.spec_lang.share_counts import judged
 from rewarden.verifier.pointwise import Bound, Rows, calls_of, whole_premise, witness_at
 from rewarden.verifier.verdict import Reason, RuleResult, Verdict, Work
 
@@ -82,11 +74,9 @@ def _data(obligation: Obligation) -> str:
 # ── shares ─────────────────────────────────────────────────────────────────────────────────────
 def _shared(obligation: Obligation, share: Share, k: int, n: int, rows: Rows) -> RuleResult:
     found = f"{k} of {n} rows of {_data(obligation)} satisfy it ({k / n:.4g})"
+    verdict = Verdict(judged(share, k, n))
     if share.confidence is None:
-        holds = _compare(Fraction(k, n), share)
-        verdict = Verdict.PROVED if holds else Verdict.VIOLATED
         return _result(obligation, verdict, f"{found}, exactly counted.", rows)
-    verdict = _confident(share, k, n, share.confidence)
     words = {
         Verdict.PROVED: "which is enough",
         Verdict.VIOLATED: "which refutes it",
@@ -95,40 +85,6 @@ def _shared(obligation: Obligation, share: Share, k: int, n: int, rows: Rows) ->
     level = f"{float(share.confidence):.4g}"
     reason = f"{found}, {words[verdict]} at confidence {level} (one-sided Clopper–Pearson)."
     return _result(obligation, verdict, reason, rows, warnings=(INDEPENDENT,))
-
-
-def _compare(value: Fraction, share: Share) -> bool:
-    match share.op:
-        case ">=":
-            return value >= share.level
-        case ">":
-            return value > share.level
-        case "<=":
-            return value <= share.level
-        case "<":
-            return value < share.level
-
-
-def _confident(share: Share, k: int, n: int, confidence: Fraction) -> Verdict:
-    """Proved iff the bound on the safe side is beyond the level, violated iff the one on the other side is.
-
-    A share of at most c is one of at least 1 − c of the rows that do not satisfy it.
-    """
-    alpha, level = 1 - confidence, share.level
-    if share.op in ("<=", "<"):
-        k, level = n - k, 1 - level
-    strict = share.op in ("<", ">")
-    enough = compare_upper_tail(n, k, level, alpha)  # P(X >= k) against alpha: −1, 0 or 1
-    if k > 0 and (enough < 0 or (enough == 0 and not strict)):
-        return Verdict.PROVED
-    if k == 0 and level == 0 and not strict:
-        return Verdict.PROVED  # the lower bound of no rows at all is 0
-    below = compare_upper_tail(n, n - k, 1 - level, alpha)  # P(X <= k) at level is P(n − X >= n − k) at 1 − level
-    if k < n and (below < 0 or (below == 0 and strict)):
-        return Verdict.VIOLATED
-    if k == n and level == 1 and strict:
-        return Verdict.VIOLATED  # the upper bound is 1, and nothing exceeds 1
-    return Verdict.UNKNOWN
 
 
 def _result(obligation: Obligation, verdict: Verdict, reason: str, rows: Rows, **details: object) -> RuleResult:

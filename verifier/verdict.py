@@ -24,6 +24,7 @@ class Reason(StrEnum):
     """Why a verdict is what it is, as a whole sentence with the way on where there is one."""
 
     BOUNDS = "Every box was settled by sound bounds; the proof can be certified."
+    CELLS = "Every cell was settled by sound bounds; there is no proof of it yet that can be certified."
     Z3 = "Proved by z3, no certificate proof: z3 refuted every violation, and its word is all there is."
     WITNESS = "A record was found for which the premise is exactly true and the conclusion exactly false."
     VACUOUS = "No record satisfies the premise: the rule says nothing. z3 refuted the premise exactly."
@@ -33,6 +34,7 @@ class Reason(StrEnum):
         "Bounds settle the conclusion, but no record was found that satisfies the premise, nor a proof that none "
         "exists: the rule may be vacuous."
     )
+    NOT_CELLS = "Gates, very many inputs or very many cases are not for the cells engine: ask for another."
     STOPPED = "Stopped before everything was settled."
     FLOAT32 = "There is no engine for float32 semantics yet: ask for real semantics."
     NON_FINITE = "non-finite: the deployed reward returns infinity or NaN on a record of the rule's domain."

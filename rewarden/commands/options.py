@@ -28,7 +28,7 @@ Allow = Annotated[
     list[Path] | None,
     typer.Option("--allow-path", metavar="DIR", help="A folder outside the spec's own that it may use files from."),
 ]
-Engine = Annotated[str | None, typer.Option(help="auto, bounds or z3.", show_default="auto")]
+Engine = Annotated[str | None, typer.Option(help="auto, bounds, cells or z3.", show_default="auto")]
 Semantics = Annotated[str | None, typer.Option(help="real or float32.", show_default="real")]
 Budget = Annotated[int | None, typer.Option(help="Boxes that may be examined per rule.")]
 Timeout = Annotated[float | None, typer.Option(help="Stop after so many seconds; what is left is unknown.")]

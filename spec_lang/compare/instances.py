@@ -193,17 +193,24 @@ def absent(aligned: Aligned) -> tuple[int, ...]:
 
 def violated(aligned: Aligned, values: Sequence[Fraction], world: World, frame: Frame) -> bool:
     """Does the rule fail at the point, read as its own spec wrote it, for these rewards?"""
+    if not occurs(aligned, values) or not _true(aligned, aligned.own.premise, values, world, frame):
+        return False
+    return not concludes(aligned, values, world, frame)
 
+
+def concludes(aligned: Aligned, values: Sequence[Fraction], world: World, frame: Frame) -> bool:
+    """Is the rule's conclusion, as its own spec wrote it, true at the point for these rewards?"""
+    return _true(aligned, aligned.own.conclusion, values, world, frame)
+
+
+def _true(aligned: Aligned, formula: Formula, values: Sequence[Fraction], world: World, frame: Frame) -> bool:
     def call(reward: str, arguments: tuple[Fraction, ...]) -> Fraction:
         return world.call(frame.rewards[aligned.side, reward], to_frame(aligned, frame, reward, arguments))
 
     def statistic(found: Statistic) -> Fraction:
         return world.statistic(common_constant(found, aligned.side, frame, aligned.data))
 
-    own = aligned.own_values(values)
-    if not occurs(aligned, values) or not truth(aligned.own.premise, own, call, statistic):
-        return False
-    return not truth(aligned.own.conclusion, own, call, statistic)
+    return truth(formula, aligned.own_values(values), call, statistic)
 
 
 def to_frame(aligned: Aligned, frame: Frame, reward: str, arguments: Sequence[Fraction]) -> Record:

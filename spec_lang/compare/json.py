@@ -7,7 +7,15 @@ from fractions import Fraction
 
 from rewarden.spec_lang.canonical import rational_text
 from rewarden.spec_lang.compare.frame import other
-from rewarden.spec_lang.compare.model import Comparison, DomainChange, Elsewhere, RuleChange, Situation
+from rewarden.spec_lang.compare.model import (
+    Comparison,
+    Counted,
+    DomainChange,
+    Elsewhere,
+    RewardAt,
+    RuleChange,
+    Situation,
+)
 from rewarden.spec_lang.source import Span
 from rewarden.spec_lang.spec import Rule
 
@@ -73,14 +81,31 @@ def _situation(shown: Situation) -> Json:
         "records": {name: {f: _value(v) for f, v in record.items()} for name, record in shown.records.items()},
         "exact": {name: {f: _exact(v) for f, v in record.items()} for name, record in shown.records.items()},
         "units": {name: dict(units) for name, units in shown.units.items()},
-        "rewards": [{"call": r.call, "value": float(r.value), "exact": rational_text(r.value)} for r in shown.rewards],
+        "rewards": [_reward(r) for r in shown.rewards],
         "elsewhere": [_elsewhere(e) for e in shown.elsewhere],
         "constants": [{"text": text, "value": float(x), "exact": rational_text(x)} for text, x in shown.constants],
         "excluded": list(shown.excluded),
         "only_excluded": shown.only_excluded,
         "case": shown.case,
         "row": shown.row,
+        "counted": None if shown.counted is None else _counted(shown.counted),
     }
+
+
+def _counted(found: Counted) -> Json:
+    return {
+        "data": found.data,
+        "satisfied": found.satisfied,
+        "left_open": found.left_open,
+        "rows": [
+            {"row": row.row, "satisfied": row.satisfied, "rewards": [_reward(r) for r in row.rewards]}
+            for row in found.rows
+        ],
+    }
+
+
+def _reward(r: RewardAt) -> Json:
+    return {"call": r.call, "value": float(r.value), "exact": rational_text(r.value)}
 
 
 def _elsewhere(e: Elsewhere) -> Json:

@@ -65,6 +65,26 @@ class Elsewhere:
 
 
 @dataclass(frozen=True, slots=True)
+class RowAt:
+    """A row of data, from 0, the rewards there, and whether it satisfies what a share counts."""
+
+    row: int
+    satisfied: bool
+    rewards: tuple[RewardAt, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Of the `rows` that satisfy the premise, `satisfied` satisfy what a share counts: enough for the accepting rule,
+    while the refusing one is violated, or (with a confidence) left open."""
+
+    data: str
+    satisfied: int
+    rows: tuple[RowAt, ...]
+    left_open: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Situation:
     """Records, in the units of the spec whose rule refuses, and rewards that this rule refuses there, while the other
     spec's rule accepts them everywhere. `excluded` are records that the accepting spec does not speak of at all;
@@ -80,6 +100,7 @@ class Situation:
     only_excluded: bool = False
     case: str = ""  # "2 steps"
     row: int | None = None  # of the data that the refusing rule is about, from 0
+    counted: Counted | None = None  # of rules about a share of rows, which have no single records to show
     world: World | None = field(default=None, compare=False, repr=False)  # the rewards themselves, in common columns
 
 

@@ -8,8 +8,7 @@ enough to prove entailment, not to refute it, which takes a reward (`compare_sep
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
@@ -22,8 +21,8 @@ from rewarden.spec_lang.compare.instances import anchor_of, constants_in
 from rewarden.spec_lang.compare.model import Change, Entailment
 from rewarden.spec_lang.compare.room import Answer
 from rewarden.spec_lang.compare.separate import ROWS, Separation, Task, separate
+from rewarden.spec_lang.compare.shares import Counting, same_count, share_entails
 from rewarden.spec_lang.compare.z3 import Budget, Differ, Scope
-from rewarden.spec_lang.obligation import Share
 
 TRIED = 2  # data rows near which a difference is looked for
 LENGTHS = 3  # of traces, whose instances are looked at together
@@ -43,11 +42,12 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """Whether one rule entails another, and if not, what parts them."""
+    """Whether one rule entails another, and if not, what parts them: at a point, or by a count of rows."""
 
     status: Entailment
     separation: Separation | None = None
     reason: str = ""
+    counting: Counting | None = None
     only_outside: bool = False  # on records that both specs speak of, the one does entail the other
 
 
@@ -78,7 +78,7 @@ def entails(setting: Setting, strong: Sequence[Aligned], weak: Sequence[Aligned]
     """Does every reward that satisfies all of `strong` satisfy all of `weak`? Without `refute`, only a proof is
     looked for."""
     if any(part.share is not None for part in (*strong, *weak)):
-        return _shares(setting, strong, weak)
+        return _shares(setting, strong, weak, refute=refute)
     if sum(len(part.records) for part in (*strong, *weak)) > RECORDS:
         return _by_text(strong, weak)
     task = Task(setting.frame, setting.data, weak, strong, setting.budget)
@@ -250,28 +250,10 @@ def _rows_near(part: Aligned, strong: Sequence[Aligned], row: int | None) -> tup
 
 
 # ── shares ─────────────────────────────────────────────────────────────────────────────────────
-def _shares(setting: Setting, strong: Sequence[Aligned], weak: Sequence[Aligned]) -> Found:
-    """Shares of the same rows that count the same thing are ordered by level and confidence; nothing else is."""
+def _shares(setting: Setting, strong: Sequence[Aligned], weak: Sequence[Aligned], *, refute: bool) -> Found:
+    """Shares of the same rows that count the same thing are compared by the counts; nothing else is."""
     match strong, weak:
-        case [Aligned(share=Share() as asked) as a], [Aligned(share=Share() as wanted) as b] if _same_count(a, b):
-            if _at_least_as_strict(asked, wanted):
-                return Found("proved")
-            return Found("unknown", reason="the shares differ in level; rewards between the two are not looked for")
+        case [Aligned() as a], [Aligned() as b] if same_count(a, b):
+            found = share_entails(setting.frame, setting.data, setting.budget, a, b, refute=refute)
+            return Found(found.status, reason=found.reason, counting=found.counting)
     return Found("unknown", reason="shares are compared where they count the same thing over the same rows")
-
-
-def _same_count(a: Aligned, b: Aligned) -> bool:
-    return same(replace(a, share=None), replace(b, share=None))
-
-
-def _at_least_as_strict(asked: Share, wanted: Share) -> bool:
-    """Does `asked` imply `wanted`, for one and the same count? A confidence of at least 1/2 only asks for more: the
-    Clopper–Pearson bound is then on the safe side of the share itself."""
-    if asked.op[0] != wanted.op[0]:
-        return False
-    more = asked.level - wanted.level if asked.op[0] == ">" else wanted.level - asked.level
-    if more < 0 or (more == 0 and len(wanted.op) < len(asked.op)):
-        return False
-    if wanted.confidence is None:
-        return asked.confidence is None or asked.confidence >= Fraction(1, 2)
-    return asked.confidence is not None and asked.confidence >= wanted.confidence

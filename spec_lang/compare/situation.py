@@ -15,9 +15,10 @@ from rewarden.spec_lang.compare.instances import (
     records_of,
     split_arguments,
 )
-from rewarden.spec_lang.compare.model import Elsewhere, RewardAt, Situation
+from rewarden.spec_lang.compare.model import Counted, Elsewhere, RewardAt, RowAt, Situation
 from rewarden.spec_lang.compare.reward import Record, World
 from rewarden.spec_lang.compare.separate import Separation
+from rewarden.spec_lang.compare.shares import Counting
 from rewarden.spec_lang.evaluate import statistic_text, value
 from rewarden.spec_lang.naming import named_records
 from rewarden.spec_lang.numerals import decimal
@@ -50,6 +51,39 @@ def situation(
         only_excluded=bool(excluded) and only_outside,
         case=part.own.case,
         row=_row(part, found),
+        world=found.world,
+    )
+
+
+def count_situation(frame: Frame, found: Counting) -> Situation:
+    """A share that one rule accepts and the other does not: the rewards at every row that is counted."""
+    part = found.refusing
+    types = {view.name: kind for view, kind in zip(part.own.records, part.types, strict=True)}
+    assert part.own.instances is not None
+    shown = {
+        (call.reward, tuple(value(a, row.values) for a in call.arguments))
+        for call in calls_in(part)
+        for row in found.rows
+    }
+    return Situation(
+        refused_by=part.side,
+        records={},
+        units={},
+        rewards=(),
+        elsewhere=tuple(
+            Elsewhere(name, reward.constant, others=sum((name, record) not in shown for record, _ in reward.exceptions))
+            for name, reward in sorted(found.world.rewards.items())
+        ),
+        constants=tuple((statistic_text(c), found.world.statistic(c)) for c in constants_in(part)),
+        counted=Counted(
+            part.own.instances.data,
+            found.satisfied,
+            tuple(
+                RowAt(row.row, row.satisfied, _rewards(part, row.values, found.world, types, frame))
+                for row in found.rows
+            ),
+            left_open=found.verdict == "unknown",
+        ),
         world=found.world,
     )
 

@@ -20,9 +20,11 @@ from rewarden.spec_lang.compare.findings import findings_of
 from rewarden.spec_lang.compare.frame import SIDES, Frame, Side, Unmatched, frame_of, other
 from rewarden.spec_lang.compare.lift import lifted
 from rewarden.spec_lang.compare.listing import declaration_changes, example_changes, notes_of, param_changes
+from rewarden.spec_lang.compare.loops import CYCLE_LENGTHS, loop_entails
 from rewarden.spec_lang.compare.model import CHANGES, Comparison, RuleChange, Situation
 from rewarden.spec_lang.compare.rules import Found, Setting, entails, equal_text, verdict
-from rewarden.spec_lang.compare.situation import situation
+from rewarden.spec_lang.compare.shares import counts_note
+from rewarden.spec_lang.compare.situation import count_situation, situation
 from rewarden.spec_lang.compare.z3 import Budget
 from rewarden.spec_lang.errors import RewardenError
 from rewarden.spec_lang.forms import TooLarge
@@ -31,10 +33,6 @@ from rewarden.spec_lang.obligation import Obligation
 from rewarden.spec_lang.spec import Rule, Spec
 
 RENAMES = 40  # pairs of an old and a new name that are compared beyond their text
-CYCLE_LENGTHS = (1, 2, 3)
-"""Rules about loops that say the same of loops of one to three records are equal. Their relation is read off two
-records, so it is the same. What their sums differ by, d(a, b) for each move, adds up to 0 on all such loops. So d(a, a)
-is 0, d(a, b) = -d(b, a) and d(a, b) + d(b, c) = d(a, c), whence d(a, b) = f(b) - f(a) for some f: 0 on every loop."""
 
 
 def compare_specs(old: Spec, new: Spec, budget: Budget | None = None) -> Comparison:
@@ -143,13 +141,7 @@ class _Work:
         reason = x.reason or y.reason
         if reason:
             return RuleChange("undecided", a, b, reason=reason, notes=notes)
-        if x.cycle or y.cycle:
-            reason = (
-                "loops have every length; rules about them are compared by what they say, and they say other things"
-            )
-            return RuleChange("undecided", a, b, reason=reason, notes=notes)
-        forth = entails(self.setting, x.parts, y.parts)
-        back = entails(self.setting, y.parts, x.parts)
+        forth, back = self._entails(x, y), self._entails(y, x)
         reasons = dict.fromkeys(found.reason for found in (forth, back) if found.reason)
         return RuleChange(
             change=verdict(forth.status, back.status),
@@ -160,8 +152,20 @@ class _Work:
             situations=self._situations(forth, back),
             reason="; ".join(reasons),
             by="z3",
-            notes=notes,
+            notes=notes + _counts(x.parts, y.parts),
         )
+
+    def _entails(self, strong: _Parts, weak: _Parts) -> Found:
+        if not (strong.cycle or weak.cycle):
+            return entails(self.setting, strong.parts, weak.parts)
+        if strong.cycle and weak.cycle:
+            setting = self.setting
+            found = loop_entails(setting.frame, setting.data, setting.budget, strong.parts, weak.parts)
+            if found is not None:
+                reason = "no simple reward was found that a loop tells them apart by" * (found.status == "unknown")
+                return Found(found.status, found.separation, reason)
+        reason = "loops have every length; rules about them are compared by what they say, and they say other things"
+        return Found("unknown", reason=reason)
 
     def _situations(self, forth: Found, back: Found) -> tuple[Situation, ...]:
         """What NEW refuses first if it is stronger, what OLD refused if it is weaker."""
@@ -171,6 +175,8 @@ class _Work:
                 accepting = other(found.separation.point.rule.side)
                 domains = self.setting.domains[accepting]
                 shown.append(situation(self.frame, domains, found.separation, only_outside=found.only_outside))
+            if found.counting is not None:
+                shown.append(count_situation(self.frame, found.counting))
         return tuple(shown)
 
     # ── rules in the frame ─────────────────────────────────────────────────────────────────────
@@ -195,6 +201,14 @@ class _Work:
             return _Parts(tuple(align(o, side, self.frame, names, ball) for o in obligations), reason, cycle)
         except (Unmatched, TooLarge) as error:
             return _Parts(reason=str(error))
+
+
+def _counts(old: Sequence[Aligned], new: Sequence[Aligned]) -> tuple[str, ...]:
+    """What two rules about a share of rows ask of them."""
+    if len(old) != 1 or len(new) != 1 or old[0].share is None or new[0].share is None:
+        return ()
+    note = counts_note(old[0], new[0])
+    return (note,) if note else ()
 
 
 def _without_rows(lowered: Lowered) -> tuple[Obligation, ...]:

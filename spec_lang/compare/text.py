@@ -15,6 +15,7 @@ from rewarden.spec_lang.compare.model import (
     CHANGES,
     Change,
     Comparison,
+    Counted,
     DomainChange,
     Elsewhere,
     RuleChange,
@@ -27,6 +28,7 @@ from rewarden.spec_lang.numerals import decimal
 WIDTH = 110
 LONG = 14  # characters of an exact number, beyond which its nearest decimal is shown
 ELEMENTS = 8  # of a vector
+ROWS = 3  # that satisfy a share, and that do not
 
 _HEADS: dict[Change, str] = {
     "removed": "REMOVED: NEW does not ask for it any more",
@@ -78,6 +80,9 @@ def _rule(change: RuleChange) -> Iterator[str]:
 
 def _situation(shown: Situation) -> Iterator[str]:
     accepting, refusing = other(shown.refused_by).upper(), shown.refused_by.upper()
+    if shown.counted is not None:
+        yield from _count(shown, shown.counted)
+        return
     where = f" ({shown.case})" if shown.case else ""
     if shown.row is not None:
         where = f" (near row {shown.row + 1} of the data)" if len(shown.records) > 1 or not where else where
@@ -95,6 +100,23 @@ def _situation(shown: Situation) -> Iterator[str]:
         only = "; they differ for such records only" if shown.only_excluded else ""
         gone = " and ".join(shown.excluded)
         yield from _wrapped(f"({accepting} excludes {gone}: out of its ranges or assumptions{only})")
+
+
+def _count(shown: Situation, counted: Counted) -> Iterator[str]:
+    """How many rows satisfy it, and the rewards in the first of those that do and that do not."""
+    accepting, refusing = other(shown.refused_by).upper(), shown.refused_by.upper()
+    refuses = "leaves it open" if counted.left_open else "refuses"
+    of = f"{counted.satisfied} of {len(counted.rows)} rows of {counted.data}"
+    yield f"    {refusing} {refuses}, {accepting} accepts, where {of} satisfy it:"
+    for so, words in ((True, "satisfied"), (False, "not satisfied")):
+        rows = [row for row in counted.rows if row.satisfied == so]
+        for row in rows[:ROWS]:
+            values = ", ".join(f"{r.call} = {number_text(r.value)}" for r in row.rewards)
+            yield from _wrapped(f"row {row.row + 1}: {values}: {words}")
+        if len(rows) > ROWS:
+            yield f"      and {len(rows) - ROWS} more rows: {words}"
+    constants = [f"{text} = {number_text(x)}" for text, x in shown.constants]
+    yield from _wrapped(", ".join([*constants, *(f"elsewhere {_elsewhere(e)}" for e in shown.elsewhere)]))
 
 
 def _wrapped(text: str) -> list[str]:

@@ -31,9 +31,10 @@ from rewarden.spec_lang.sanity.joint import same
 from rewarden.spec_lang.sanity.over_tables import derived
 from rewarden.spec_lang.sanity.places import Places
 from rewarden.spec_lang.sanity.prepared import Prepared, prepared
-from rewarden.spec_lang.sanity.reconcile import constant_rewards, demands_everywhere, demands_of_loops
+from rewarden.spec_lang.sanity.reconcile import constant_rewards, demands_everywhere, demands_of_loops, short_loops
 from rewarden.spec_lang.sanity.record_types import any_record
 from rewarden.spec_lang.sanity.redundant import RedundancyBudget, find_redundant
+from rewarden.spec_lang.sanity.shares import share_clashes
 from rewarden.spec_lang.sanity.stepped import stepped_reward
 from rewarden.spec_lang.sanity.unread import unread_features, unused_declarations
 from rewarden.spec_lang.sanity.vacuous import Clause, Premise, PremiseStatus, clashing_clauses, premise_of
@@ -219,10 +220,14 @@ class _Check:
         sets = [own for rule in must if rule.comparable for own in rule.demands[:LENGTHS] if own is not None]
         demands = [demand for own in sets for demand in own]
         demands += list(derived(self.spec, demands))
+        demands += [demand for rule in must if rule.rule.kind == "cycle" for demand in short_loops(rule, self.spec)]
         found = find_clashes(demands, self.oracle, self.budget.clash)
+        counts = share_clashes(must)
         self.found += [self.words.clash(clash) for clash in found.clashes]
-        if found.clashes:
-            return "yes", frozenset(rule for clash in found.clashes for rule in clash.rules)
+        self.found += [self.words.share_clash(shares) for shares in counts]
+        if found.clashes or counts:
+            clashing = [rule for clash in found.clashes for rule in clash.rules]
+            return "yes", frozenset([*clashing, *(share.rule for shares in counts for share in shares)])
         if found.complete:
             return "not found", frozenset()
         self.found.append(self.words.undecided_clash())

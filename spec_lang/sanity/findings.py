@@ -13,6 +13,7 @@ from rewarden.spec_lang.sanity.examples import ExampleResult
 from rewarden.spec_lang.sanity.places import Places, labels, line, listed, quoted
 from rewarden.spec_lang.sanity.prepared import Prepared
 from rewarden.spec_lang.sanity.redundant import Redundant
+from rewarden.spec_lang.sanity.shares import CountedShare
 from rewarden.spec_lang.sanity.unread import Unused
 from rewarden.spec_lang.sanity.vacuous import Clause, why
 from rewarden.spec_lang.sanity.words import NamedRecord, Telling, records_of, situation_text
@@ -88,6 +89,22 @@ class Wording:
             help = "weaken one of them, or make their premises exclude each other"
         related = telling.sentence(self.spec.features)
         return Finding(Diagnostic(code, message, found, related=related, help=help), rules, telling.records)
+
+    def share_clash(self, shares: Sequence[CountedShare]) -> Finding:
+        rules = tuple(dict.fromkeys(share.rule for share in shares))
+        asked = [(self.places.rules[share.rule].expect.span, f"asks for {share.asks}") for share in shares]
+        first = shares[0]
+        assert first.obligation.instances is not None
+        rows = f"{first.rows} row{'' if first.rows == 1 else 's'} of {first.obligation.instances.data}"
+        told = listed([f"{share.rule} asks for {share.asks}" for share in shares])
+        if len(shares) == 1:
+            code, message = "S04", f"no reward can satisfy {first.rule}"
+            help = "a share lies between 0 and 1, the ends included"
+        else:
+            code, message = "S03", f"no reward can satisfy {listed(list(rules))} together"
+            help = "weaken one of them, or make their premises exclude each other"
+        found = labels(asked[0][0], asked)
+        return Finding(Diagnostic(code, message, found, related=f"of {rows} {told}", help=help), rules)
 
     def undecided_clash(self) -> Finding:
         message = "whether some reward satisfies all must rules is undecided: the search for a clash used up its budget"

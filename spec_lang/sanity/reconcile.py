@@ -15,16 +15,19 @@ from fractions import Fraction
 
 from rewarden.spec_lang.bounds import interval
 from rewarden.spec_lang.evaluate import truth
-from rewarden.spec_lang.forms import Form
+from rewarden.spec_lang.forms import Form, form_of
 from rewarden.spec_lang.formulas import atom, conjunction, disjunction
-from rewarden.spec_lang.obligation import FALSE, Const, Formula, Term, Var, Variable
+from rewarden.spec_lang.obligation import FALSE, TRUE, Atom, Call, Formula, Term, Var, Variable
 from rewarden.spec_lang.sanity.demands import Demand, demands_of, region_of
 from rewarden.spec_lang.sanity.narrowed import Ranges
-from rewarden.spec_lang.sanity.prepared import Prepared
+from rewarden.spec_lang.sanity.prepared import WIDEST, Prepared
 from rewarden.spec_lang.sanity.round_numbers import rounded
 from rewarden.spec_lang.sanity.z3 import Oracle
 from rewarden.spec_lang.spec import Spec
+from rewarden.spec_lang.term_walk import nodes
 
+LOOPS = (1, 2)
+"""Records of a loop that takes part in the search for clashes."""
 LIMIT = Fraction(10**9)
 """Constants of larger size are not looked for."""
 
@@ -87,9 +90,45 @@ def demands_everywhere(rules: Sequence[Prepared]) -> list[Demand] | None:
 
 def demands_of_loops(rule: Prepared, spec: Spec) -> list[Demand] | None:
     """The same for a rule about cycles and constant rewards: a sum over k moves or records is then k times a constant,
-    so that loops of all lengths ask what those of one record do."""
-    once = spec.unrolled(rule.name, 1)
-    own = demands_of(once, region_of(once))
-    if own is None or any(literal.rest != Const(Fraction(0)) for demand in own for literal in demand.literals):
+    so that loops of all lengths ask what those of one record do, were there any; None where it is not. What is true of
+    loops of one, two and three records here is true of all (`compare/loops.py`): a condition on both records of a move
+    shows only where they differ. The premise is left out, which asks for more."""
+    loops = [spec.unrolled(rule.name, length).conclusion for length in (1, 2, 3)]
+    once, *longer = [_sums_of_rewards(conclusion) for conclusion in loops]
+    if once is None:
         return None
-    return list(own)
+    for length, sums in enumerate(longer, start=2):
+        if sums != [{name: c * length for name, c in own.items()} for own in once]:
+            return None
+    everywhere = replace(spec.unrolled(rule.name, 1), structure=TRUE, assume=TRUE, premise=TRUE)
+    own = demands_of(everywhere, region_of(everywhere))
+    return None if own is None else list(own)
+
+
+def _sums_of_rewards(conclusion: Formula) -> list[dict[str, Fraction]] | None:
+    """Of every comparison, how often each reward occurs in its sum; None where something else does."""
+    found: list[dict[str, Fraction]] = []
+    for node in nodes(conclusion):
+        if isinstance(node, Atom):
+            form = form_of(node.term)
+            sums: dict[str, Fraction] = defaultdict(Fraction)
+            for leaf, c in form.parts.items():
+                if not isinstance(leaf, Call):
+                    return None
+                sums[leaf.reward] += c
+            if form.constant:
+                return None
+            found.append(dict(sums))
+    return found
+
+
+def short_loops(rule: Prepared, spec: Spec) -> list[Demand]:
+    """What a rule about cycles demands of loops of one and of two records, as far as that comes apart: part of what it
+    demands, enough to contradict others."""
+    found: list[Demand] = []
+    for length in LOOPS:
+        loop = spec.unrolled(rule.name, length)
+        box = region_of(loop) if len(loop.variables) <= WIDEST else None
+        if box is not None:
+            found += demands_of(loop, box) or ()
+    return found

@@ -1,4 +1,4 @@
-"""Bounds, z3 and exact sampling about the same random claims: no engine contradicts another, or arithmetic.
+"""Bounds, cells, z3 and exact sampling about the same random claims: no engine contradicts another, or arithmetic.
 
 A `proved` from one engine and a witness from another, or from an exactly evaluated sample, would be a soundness bug in
 one of them. `unknown` contradicts nothing.
@@ -20,9 +20,10 @@ from tests.reference.random_graphs import MIXED, TWO_REALS, random_artifact, ran
 
 BUDGETS = {"budget": 600, "falsify_budget": 0, "z3_rlimit": 30_000}
 BOUNDS, Z3 = VerifyOptions(engine="bounds", **BUDGETS), VerifyOptions(engine="z3", **BUDGETS)
+CELLS = VerifyOptions(engine="cells", **BUDGETS)
 SEARCH = VerifyOptions(engine="bounds", budget=0, falsify_budget=600)
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)  # a seed does not shrink to anything simpler
-ENGINES = {"bounds": BOUNDS, "z3": Z3, "search": SEARCH}
+ENGINES = {"bounds": BOUNDS, "cells": CELLS, "z3": Z3, "search": SEARCH}
 RECORD_TYPES = {"mixed": MIXED, "reals": TWO_REALS, "random": None}
 
 

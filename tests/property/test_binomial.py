@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from math import comb
+from math import comb, prod
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewarden.verifier.binomial import _enclosed, compare_upper_tail
+from rewarden.spec_lang.binomial import _choose, _enclosed, compare_upper_tail
 
 PARTS = st.fractions(0, 1, max_denominator=60)
 
@@ -47,3 +47,22 @@ def test_large_samples_are_compared_by_enclosure() -> None:
     assert compare_upper_tail(n, 12_292, p, Fraction(1, 4000)) == -1
     assert compare_upper_tail(n, 12_000, p, Fraction(45, 100)) == 1
     assert compare_upper_tail(n, 12_000, p, Fraction(55, 100)) == -1
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 3000), st.data())
+def test_a_binomial_coefficient_is_the_product_of_its_factors(n: int, data: st.DataObject) -> None:
+    i = data.draw(st.integers(0, n))
+    assert prod(base**power for base, power in _choose(n, i)) == comb(n, i)
+
+
+def test_a_million_trials_are_compared_as_by_the_whole_coefficient() -> None:
+    n, p = 1_000_000, Fraction(3, 5)
+    # P(X >= 600_806) is 0.0500534 and P(X >= 600_807) 0.0498430 (computed with C(n, i) written out).
+    assert compare_upper_tail(n, 600_806, p, Fraction(1, 20)) == 1
+    assert compare_upper_tail(n, 600_807, p, Fraction(1, 20)) == -1
+
+
+def test_the_median_of_a_fair_coin_is_exact() -> None:
+    assert compare_upper_tail(999_999, 500_000, Fraction(1, 2), Fraction(1, 2)) == 0
+    assert compare_upper_tail(999_999, 500_000, Fraction(1, 2), Fraction(49, 100)) == 1

@@ -131,6 +131,47 @@ def test_loops_are_equal_or_undecided() -> None:
     assert "loops" in change.reason
 
 
+LOOPS = """
+relation flip(a: Step, b: Step) = a.wet != b.wet
+relation up(a: Step, b: Step) = b.speed >= a.speed + 1 [m/s]
+reward M(a: Step, b: Step)
+let pay(s: Step) = R(s) + 1
+let twice(s: Step) = 2 * R(s) + s.speed / 1 [m/s]
+let gain(a: Step, b: Step) = M(a, b) - (b.gap - a.gap) / 1 [m]
+let dear(a: Step, b: Step) = gain(a, b) - 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected", "case"),
+    [
+        ("move expect sum(R(t)) <= 0", "move expect sum(R(t)) < 0", "stronger", "1 step"),
+        ("move expect sum(R(t)) < 0", "move expect sum(pay(t)) <= 0", "stronger", "1 step"),
+        ("flip expect sum(pay(t)) < 0", "flip expect sum(R(t)) < 0", "weaker", "2 steps"),  # no record follows itself
+        ("flip expect sum(twice(t)) < 0", "flip expect sum(twice(t)) <= 0", "weaker", "2 steps"),
+        ("move expect sum(M(t)) <= 0", "move expect sum(gain(t)) < 0", "stronger", "1 step"),
+        ("move expect sum(M(t)) >= 0", "move expect sum(dear(t)) > 0", "stronger", "1 step"),
+        (
+            "move given always R(t) > 0 expect sum(M(t)) <= 0",
+            "move given always R(t) > 0 expect sum(M(t)) < 0",
+            "stronger",
+            "1 step",
+        ),
+        ("move expect sum(M(t)) <= 0", "move expect sum(gain(t)) <= 0", "equal", ""),  # a potential: 0 on every loop
+        ("move expect sum(2 * M(t)) <= 0", "move expect 0 >= sum(M(t))", "equal", ""),
+        ("up expect sum(R(t)) <= 0", "up expect sum(R(t)) < 0", "stronger_or_equal", ""),  # there is no loop at all
+        ("move expect sum(R(t)) <= 0", "move expect sum(R(t)) >= 0", "undecided", ""),
+        ("move given always t.wet expect sum(R(t)) <= 0", "move expect sum(R(t)) < 0", "undecided", ""),
+    ],
+)
+def test_loops_that_sum_the_same_but_for_a_constant(old: str, new: str, expected: str, case: str) -> None:
+    head = HEAD + LOOPS
+    rule = "must rule: cycle t: Step via {}".format
+    (change,) = compared(rule(old), rule(new), head, head).rules
+    assert change.change == expected
+    assert [shown.case for shown in change.situations] == [case] * bool(case)
+
+
 def test_what_cancels_in_loops_of_two_is_seen_in_loops_of_three() -> None:
     head = HEAD + "reward M(a: Step, b: Step)\n"
     plain = "must rule: cycle t: Step via move expect sum(M(t)) <= 0"

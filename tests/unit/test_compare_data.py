@@ -125,16 +125,78 @@ def test_rules_over_rows(here: Path) -> None:
     assert one(loose, "forall p in prefs expect R(p.worse) <= R(p.better)", here).change == "equal"
 
 
-def test_shares_are_ordered_by_level_and_confidence(here: Path) -> None:
-    share = "forall p in prefs expect share(R(p.better) > R(p.worse)) {}".format
-    assert one(share(">= 0.6"), share(">= 0.6"), here).change == "equal"
-    assert one(share(">= 0.6"), share(">= 0.7"), here).change == "stronger_or_equal"
-    assert one(share(">= 0.6"), share("> 0.6"), here).change == "stronger_or_equal"
-    assert one(share(">= 0.6 confidence 0.99"), share(">= 0.6 confidence 0.95"), here).change == "weaker_or_equal"
-    assert one(share(">= 0.6 confidence 0.99"), share(">= 0.6"), here).change == "weaker_or_equal"
-    assert one(share(">= 0.6"), share("<= 0.6"), here).change == "undecided"
-    assert one(share("<= 0.6"), share("<= 0.5"), here).change == "stronger_or_equal"
-    assert one(share(">= 0.6"), share(">= 0.6").replace("R(p.better) >", "R(p.better) >="), here).change == "undecided"
+SHARE = "forall p in prefs expect share(R(p.better) > R(p.worse)) {}".format
+
+
+def test_shares_of_the_same_rows_are_compared_by_count(here: Path) -> None:
+    assert one(SHARE(">= 0.6"), SHARE(">= 0.6"), here).change == "equal"
+    assert one(SHARE(">= 0.6"), SHARE(">= 0.7"), here).change == "stronger"
+    assert one(SHARE(">= 0.6"), SHARE("> 0.6"), here).change == "stronger"
+    assert one(SHARE(">= 0.6"), SHARE("> 0.55"), here).change == "equal"  # 12 of 20 rows
+    assert one(SHARE(">= 0.6"), SHARE("<= 0.6"), here).change == "disjoint"
+    assert one(SHARE("<= 0.6"), SHARE("<= 0.5"), here).change == "stronger"
+    assert one(SHARE(">= 0.6"), SHARE("> 1"), here).change == "stronger"
+    other = SHARE(">= 0.6").replace("R(p.better) >", "R(p.better) >=")
+    assert one(SHARE(">= 0.6"), other, here).change == "undecided"  # they count other things
+
+
+def test_confidences_are_compared_by_the_counts_of_the_binomial_test(here: Path) -> None:
+    # P(X >= 16) is 0.051 and P(X >= 17) 0.016 for X binomial (20, 0.6), P(X >= 15) 0.126
+    assert one(SHARE(">= 0.6 confidence 0.94"), SHARE(">= 0.6 confidence 0.95"), here).change == "stronger"
+    assert one(SHARE(">= 0.6 confidence 0.95"), SHARE(">= 0.6 confidence 0.98"), here).change == "equal"
+    change = one(SHARE(">= 0.6 confidence 0.95"), SHARE(">= 0.6"), here)
+    assert change.change == "weaker"
+    assert change.notes == ("of 20 rows OLD asks for at least 17, NEW for at least 12",)
+    assert change.situations[0].counted is not None
+    assert change.situations[0].counted.left_open
+
+
+def test_a_share_is_shown_by_a_reward_that_so_many_rows_satisfy(here: Path) -> None:
+    change = one(SHARE(">= 0.6"), SHARE(">= 0.4"), here)
+    (shown,) = change.situations
+    assert shown.refused_by == "old"
+    assert shown.counted is not None
+    assert 8 <= shown.counted.satisfied < 12
+    assert shown.world is not None
+    found = 0
+    for k, at in enumerate(shown.counted.rows):
+        better, worse = (r.value for r in at.rewards)
+        assert [r.call for r in at.rewards] == ["R(p.better)", "R(p.worse)"]
+        assert at.row == k
+        assert at.satisfied == (better > worse)
+        found += at.satisfied
+    assert found == shown.counted.satisfied
+
+
+def test_a_premise_that_reads_rewards_is_compared_by_level_only(here: Path) -> None:
+    given = "forall p in prefs given R(p.better) > 0 expect share(R(p.better) > R(p.worse)) {}".format
+    assert one(given(">= 0.6"), given(">= 0.7"), here).change == "stronger_or_equal"
+    assert one(given(">= 0.6 confidence 0.99"), given(">= 0.6 confidence 0.95"), here).change == "weaker_or_equal"
+    assert one(given(">= 0.6 confidence 0.99"), given(">= 0.6"), here).change == "weaker_or_equal"
+
+
+def test_counts_that_no_reward_has_tell_nothing_apart(tmp_path: Path) -> None:
+    place = folder_of(tmp_path / "twice", [*range(5), *range(5)])
+    assert one(SHARE(">= 0.8"), SHARE("> 0.8"), place).change == "stronger"  # 8 and 10 of 10
+    assert one(SHARE(">= 0.9"), SHARE("> 0.9"), place).change == "equal"  # 9 would need half a pair of rows
+    same = "forall p in prefs expect share(R(p.better) >= R(p.better)) {}".format
+    assert one(same(">= 0.9"), same(">= 1"), place).change == "equal"
+
+
+def test_shares_of_many_rows(tmp_path: Path) -> None:
+    place = tmp_path / "many"
+    place.mkdir()
+    lines = [f"{k % 100 / 10},{k / 100},true" for k in range(1200)]
+    (place / "logs.csv").write_text("\n".join([",".join(COLUMNS), *lines]) + "\n", encoding="utf-8")
+    head = HEAD.replace('data prefs: (better: Step, worse: Step) from "prefs.csv"\n', "")
+    rule = "must rule: forall s in logs given s.gap < {} [m] expect share(R(s) > 1) {}".format
+    (change,) = compared(rule(9, ">= 0.5"), rule(9, ">= 0.501"), place, head=head).rules
+    assert change.change == "stronger"  # 450 and 451 of 900
+    assert change.situations[0].counted is not None
+    assert change.situations[0].counted.satisfied == 450
+    (change,) = compared(rule(40, ">= 0.5"), rule(40, ">= 0.501"), place, head=head).rules
+    assert change.change == "stronger_or_equal"
+    assert "more than 1000 rows" in change.reason
 
 
 # ── data constants ─────────────────────────────────────────────────────────────────────────────

@@ -17,8 +17,8 @@ from rewarden.reward.graph import AffineMap, Graph, Input
 from rewarden.reward.torch_import import from_torch
 from rewarden.spec_lang import Spec, parse_spec
 from rewarden.spec_lang.obligation import Share
+from rewarden.spec_lang.share_counts import enough, judged, refuting
 from rewarden.verifier.portfolio import verify
-from rewarden.verifier.rows import _confident
 from rewarden.verifier.verdict import Reason, Verdict
 from tests.reference.slow_reward import slow_evaluate
 
@@ -141,7 +141,10 @@ def test_confidence_is_clopper_and_pearson(
         "<": (upper < level, lower >= level),
     }[op]
     expected = Verdict.PROVED if proved else Verdict.VIOLATED if violated else Verdict.UNKNOWN
-    assert _confident(Share(op, level, kappa), k, n, kappa) is expected  # type: ignore[arg-type]
+    share = Share(op, level, kappa)  # type: ignore[arg-type]
+    assert Verdict(judged(share, k, n)) is expected
+    assert (k in enough(share, n)) == (expected is Verdict.PROVED)
+    assert (k in refuting(share, n)) == (expected is Verdict.VIOLATED)
 
 
 def bisect(left):  # type: ignore[no-untyped-def]

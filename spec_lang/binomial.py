@@ -1,16 +1,24 @@
 """Tails of the binomial distribution, compared with a rational exactly.
 
 P(X ≥ k) for X ~ Binomial(n, p) is summed from its largest term outwards. Terms are enclosed in integers over a common
-power of two that is refined until the comparison is certain; if it never is, exact rationals decide.
+power of two that is refined until the comparison is certain; if it never is, exact rationals decide. A million trials
+take about 0.1 s: the largest term's C(n, i), a number of a million bits, is never written out but multiplied up from
+its prime factors, rounded to the bits that matter.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
-from math import comb
+from functools import lru_cache
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
 
 EXACT = 400  # trials up to which exact rationals are cheap
-PRECISIONS = (128, 512)  # bits below the point, before exact rationals
+PRECISIONS = (128, 512, 2048)  # bits below the point, before exact rationals
+AT_ONCE = 32  # primes that are multiplied before rounding
 
 
 def compare_upper_tail(n: int, k: int, p: Fraction, alpha: Fraction) -> int:
@@ -19,6 +27,8 @@ def compare_upper_tail(n: int, k: int, p: Fraction, alpha: Fraction) -> int:
         return 1  # the tail is 1
     if p == 0:
         return -1  # the tail is 0
+    if 2 * p == 1 and 2 * k == n + 1:  # P(X ≥ k) = P(X ≤ n − k) = 1/2, on which no enclosure could settle
+        return (Fraction(1, 2) > alpha) - (Fraction(1, 2) < alpha)
     if n > EXACT:
         for bits in PRECISIONS:
             lo, hi = _enclosed(n, k, p, bits)
@@ -75,14 +85,47 @@ def _enclosed(n: int, k: int, p: Fraction, bits: int) -> tuple[int, int]:
 
 def _first(n: int, i: int, a: int, b: int, d: int, work: int) -> tuple[int, int]:
     """2^work · C(n, i) a^i b^(n−i) / d^n, rounded down and up."""
-    choose = comb(n, i)
-    lo_top, lo_exponent = _product(((choose, 1), (a, i), (b, n - i)), work + 32, up=False)
-    hi_top, hi_exponent = _product(((choose, 1), (a, i), (b, n - i)), work + 32, up=True)
+    factors = (*_choose(n, i), (a, i), (b, n - i))
+    lo_top, lo_exponent = _product(factors, work + 32, up=False)
+    hi_top, hi_exponent = _product(factors, work + 32, up=True)
     lo_bottom, lo_shift = _product(((d, n),), work + 32, up=False)
     hi_bottom, hi_shift = _product(((d, n),), work + 32, up=True)
     below = _quotient(lo_top, lo_exponent + work, hi_bottom, hi_shift, up=False)
     above = _quotient(hi_top, hi_exponent + work, lo_bottom, lo_shift, up=True)
     return below, above
+
+
+@lru_cache(maxsize=4)
+def _choose(n: int, i: int) -> tuple[tuple[int, int], ...]:
+    """C(n, i) as (base, power). By Kummer's theorem a prime occurs in it as often as i + (n − i) carries in that base:
+    once or not at all if its square is above n."""
+    primes = _primes(n)
+    small = primes[primes * primes <= n].tolist()
+    large = primes[primes * primes > n]
+    once = large[i % large + (n - i) % large >= large].tolist()
+    powers = [(p, _carries(i, n - i, p)) for p in small]
+    together = [(prod(once[k : k + AT_ONCE]), 1) for k in range(0, len(once), AT_ONCE)]
+    return (*((p, e) for p, e in powers if e), *together)
+
+
+def _carries(a: int, b: int, base: int) -> int:
+    """Carries where a and b are added in that base."""
+    count = carry = 0
+    while a or b:
+        carry = int(a % base + b % base + carry >= base)
+        count += carry
+        a, b = a // base, b // base
+    return count
+
+
+def _primes(n: int) -> NDArray[np.int64]:
+    """Up to n, by the sieve of Eratosthenes."""
+    sieve = np.ones(n + 1, dtype=np.bool_)
+    sieve[:2] = False
+    for p in range(2, int(n**0.5) + 1):
+        if sieve[p]:
+            sieve[p * p :: p] = False
+    return np.flatnonzero(sieve)
 
 
 def _quotient(top: int, top_exponent: int, bottom: int, bottom_exponent: int, *, up: bool) -> int:
@@ -92,7 +135,7 @@ def _quotient(top: int, top_exponent: int, bottom: int, bottom_exponent: int, *,
     return -(-numerator // denominator) if up else numerator // denominator
 
 
-def _product(factors: tuple[tuple[int, int], ...], bits: int, *, up: bool) -> tuple[int, int]:
+def _product(factors: Sequence[tuple[int, int]], bits: int, *, up: bool) -> tuple[int, int]:
     """(m, e) with m·2^e at most (or at least) the product of base^power, m of about `bits` bits."""
     mantissa, exponent = 1, 0
     for base, power in factors:

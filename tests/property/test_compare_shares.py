@@ -1,0 +1,82 @@
+"""Comparison of shares is exact: held against all rewards there are, up to their order on a few records."""
+
+from __future__ import annotations
+
+import tempfile
+from fractions import Fraction
+from itertools import product
+from math import comb
+from pathlib import Path
+
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from rewarden.spec_lang import load_spec
+from rewarden.spec_lang.compare.specs import compare_specs
+
+HEADER = """spec small v1
+features S { x: int in 0 .. 2 }
+reward R(s: S)
+data d: (a: S, b: S) from "d.csv"
+"""
+Row = tuple[int, int]
+Asked = tuple[str, Fraction, Fraction | None]
+
+COUNTS = {
+    "R(p.a) > R(p.b)": lambda a, b, r: r[a] > r[b],
+    "R(p.a) >= R(p.b)": lambda a, b, r: r[a] >= r[b],
+    "R(p.a) == R(p.b) or p.a.x == 0": lambda a, b, r: r[a] == r[b] or a == 0,
+    "|R(p.a) - R(p.b)| < 1 and p.b.x > 0": lambda a, b, r: r[a] == r[b] and b > 0,
+}
+tables = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=6)
+asked = st.tuples(
+    st.sampled_from(["<", "<=", ">", ">="]),
+    st.sampled_from([Fraction(k, 12) for k in range(13)]),
+    st.sampled_from([None, None, Fraction(1, 5), Fraction(3, 5), Fraction(9, 10)]),
+)
+
+
+def text(share: Asked, count: str, premise: str) -> str:
+    op, level, confidence = share
+    sure = "" if confidence is None else f" confidence {confidence.numerator} / {confidence.denominator}"
+    level_text = f"{level.numerator} / {level.denominator}"
+    return f"{HEADER}must rule: forall p in d {premise} expect share({count}) {op} {level_text}{sure}\n"
+
+
+def satisfied(share: Asked, k: int, n: int) -> bool:
+    op, level, confidence = share
+    if n == 0:
+        return True
+    if confidence is None:
+        return {"<": k < level * n, "<=": k <= level * n, ">": k > level * n, ">=": k >= level * n}[op]
+    if op in ("<", "<="):
+        k, level = n - k, 1 - level
+    tail = sum(comb(n, i) * level**i * (1 - level) ** (n - i) for i in range(k, n + 1))
+    if k == 0:  # the lower bound is 0
+        return level == 0 and op in ("<=", ">=")
+    return tail <= 1 - confidence if op in ("<=", ">=") else tail < 1 - confidence
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(tables, asked, asked, st.sampled_from(sorted(COUNTS)), st.sampled_from(["", "given p.a.x <= p.b.x"]))
+def test_the_change_is_what_all_rewards_say(rows: list[Row], old: Asked, new: Asked, count: str, premise: str) -> None:
+    counted = [(a, b) for a, b in rows if not premise or a <= b]
+    n = len(counted)
+    counts = [sum(COUNTS[count](a, b, r) for a, b in counted) for r in product(range(3), repeat=3)]
+    forth = all(satisfied(new, k, n) for k in counts if satisfied(old, k, n))
+    back = all(satisfied(old, k, n) for k in counts if satisfied(new, k, n))
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        (folder / "d.csv").write_text("a.x,b.x\n" + "".join(f"{a},{b}\n" for a, b in rows), encoding="utf-8")
+        for name, share in (("old", old), ("new", new)):
+            (folder / f"{name}.rwd").write_text(text(share, count, premise), encoding="utf-8")
+        (change,) = compare_specs(load_spec(folder / "old.rwd"), load_spec(folder / "new.rwd")).rules
+    expected = {(True, True): "equal", (True, False): "weaker", (False, True): "stronger"}
+    event(change.change)
+    assert change.change == expected.get((forth, back), "disjoint")
+    for shown in change.situations:
+        assert shown.counted is not None
+        assert shown.counted.satisfied in counts
+        refusing, accepting = (old, new) if shown.refused_by == "old" else (new, old)
+        assert satisfied(accepting, shown.counted.satisfied, n)
+        assert not satisfied(refusing, shown.counted.satisfied, n)

@@ -1,0 +1,159 @@
+"""The cells of a claim: all its goals at once, box by box, in slices of work between which a caller may stop it.
+
+What is searched for is a point of a box at which the premise holds and some goal fails, as alternatives of rows that
+are all at most 0 (`Aim`). The rows are closed: a comparison that fails by equality alone is not told apart, so a rule
+that holds with nothing to spare is left to other engines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import product
+from typing import Literal
+
+import numpy as np
+
+from rewarden.spec_lang.claim import Affine, Box, Claim
+from rewarden.verifier.cells.bounds import Cell, new_cell, sum_error
+from rewarden.verifier.cells.network import Aim, Layout, Net, aim, layout
+from rewarden.verifier.cells.search import DONE, FOUND, PAUSED, Tally, Waiting, new_tally, new_waiting, walk
+from rewarden.verifier.exact_program import Point
+from rewarden.verifier.program import Program
+from rewarden.verifier.rounding import outward
+
+ALTERNATIVES = 64
+ROWS = 32  # of one alternative
+SLICE = 512  # boxes between two looks at the clock
+ALARMS = 64  # points that turn out not to violate, after which none is looked at any more
+NEAR = 2.0**-30  # relative: a point that violates by less is not worth an exact look
+
+
+@dataclass(frozen=True, slots=True)
+class CellsOutcome:
+    """`point`: of an exact violation (with `violated`). `settled`: the share of cells that are, as the walk halves
+    them."""
+
+    status: Literal["proved", "violated", "unknown"]
+    boxes: int
+    settled: float
+    point: Point | None = None
+
+
+def alternatives(claim: Claim) -> list[tuple[Affine, ...]] | None:
+    """The ways to violate the claim, each as expressions that are all at most 0; None if there are too many."""
+    cases = 1
+    for clause in claim.clauses:
+        cases *= max(1, len(clause))
+    if cases * len(claim.goals) > ALTERNATIVES:
+        return None
+    premises = [tuple(_negative(atom.affine) for atom in chosen) for chosen in product(*claim.clauses)]
+    found = [(*premise, *(atom.affine for atom in goal)) for goal in claim.goals for premise in premises]
+    return None if any(len(one) > ROWS for one in found) else found
+
+
+def decide(
+    program: Program,
+    budget: int,
+    violates: Callable[[Point], bool],
+    report: Callable[[float, int], None],
+    stop: Callable[[], bool],
+) -> CellsOutcome | None:
+    """The program's claim within `budget` boxes; None where this engine has nothing to say (see `layout`).
+
+    `violates` judges a point exactly.
+    """
+    ways = alternatives(program.claim)
+    at = layout(program) if ways is not None else None
+    aimed = aim(at, ways) if at is not None and ways is not None else None
+    if at is None or aimed is None:
+        return None
+    walker = _Walker(at, aimed)
+    boxes, settled = 0, 0.0
+    count = max(1, len(program.claim.boxes))
+    for box in program.claim.boxes:
+        if not walker.start(box):
+            settled += 1.0
+            continue
+        while True:
+            status = walker.slice(min(SLICE, budget - boxes - walker.boxes))
+            report((settled + walker.settled) / count, boxes + walker.boxes)
+            if status == FOUND:
+                point = walker.point
+                if violates(point):
+                    return CellsOutcome("violated", boxes + walker.boxes, (settled + walker.settled) / count, point)
+                walker.false_alarm()
+            elif status != PAUSED or boxes + walker.boxes >= budget or stop():
+                break
+        boxes += walker.boxes
+        settled += walker.settled
+        if status != DONE or walker.stuck:
+            return CellsOutcome("unknown", boxes, settled / count)
+    return CellsOutcome("proved", boxes, 1.0)
+
+
+class _Walker:
+    """The compiled walk over one box after the other (mutable)."""
+
+    def __init__(self, at: Layout, aimed: Aim) -> None:
+        self.net: Net = at.net
+        self.aim = aimed
+        self.claim = at.program.claim
+        self.cell: Cell = new_cell(at.net)
+        rows = int(np.diff(aimed.first).max(initial=0))
+        self.waiting: Waiting = new_waiting(at.net, aimed, rows)
+        self.discrete = np.array([v.discrete for v in self.claim.variables], dtype=np.bool_)
+        self.error = sum_error(at.net)
+        self.found = np.zeros(len(self.claim.variables))
+        self.whole = np.ones(len(self.claim.variables))
+        self.tally: Tally = new_tally()
+        self.alarms = 0
+
+    def start(self, box: Box) -> bool:
+        """False if the box has no point."""
+        lo, hi = outward(box)
+        lo, hi = np.where(self.discrete, np.ceil(lo), lo), np.where(self.discrete, np.floor(hi), hi)
+        if (lo > hi).any():
+            return False
+        w = self.waiting
+        w.lo[0], w.hi[0], w.least[0], w.most[0], w.alive[0], w.share[0] = lo, hi, -np.inf, np.inf, True, 1.0
+        w.rows[0] = w.held[0] = 0
+        w.pile[0] = 1
+        self.whole = np.where(hi > lo, hi - lo, 1.0)
+        self.tally = new_tally()
+        return True
+
+    def slice(self, boxes: int) -> int:
+        near = NEAR if self.alarms < ALARMS else np.inf
+        return int(
+            walk(self.net, self.aim, self.cell, self.waiting, self.tally, self.discrete, self.whole, boxes, self.error,
+                 near, self.found)
+        )  # fmt: skip
+
+    def false_alarm(self) -> None:
+        self.alarms += 1
+
+    @property
+    def boxes(self) -> int:
+        return int(self.tally.boxes[0])
+
+    @property
+    def settled(self) -> float:
+        return float(self.tally.settled[0])
+
+    @property
+    def stuck(self) -> bool:
+        return bool(self.tally.stuck[0])
+
+    @property
+    def point(self) -> Point:
+        return tuple(Fraction(x) for x in self.found.tolist())
+
+
+def _negative(affine: Affine) -> Affine:
+    return Affine(
+        -affine.constant,
+        tuple((j, -value) for j, value in affine.variables),
+        tuple((j, -value) for j, value in affine.calls),
+    )
