@@ -24,6 +24,8 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "==> installing Rewarden and what it needs (once; a few minutes)"
 	@$(PIP) install -c constraints.txt torch==2.13.0
 	@$(PIP) install -c constraints.txt -e .
+	@echo "==> compiling the cells engine (once)"
+	@$(BIN)/python -m rewarden.verifier.cells
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed

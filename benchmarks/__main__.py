@@ -1,4 +1,4 @@
-"""`python -m benchmarks [start learn bound certificate patch lowering penalty sanity]`: a Markdown table of medians."""
+"""`python -m benchmarks [SUITE …]`: a Markdown table of medians; all suites, where none is named."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 import rewarden as rw
+from benchmarks.acasxu import acasxu
 from benchmarks.lowering import lowering
 from benchmarks.penalty import penalty
 from benchmarks.sanity import sanity
@@ -119,6 +120,7 @@ SUITES: dict[str, Callable[[Scene], Iterator[Row]]] = {
     "lowering": lowering,
     "penalty": penalty,
     "sanity": sanity,
+    "acasxu": acasxu,
 }
 
 

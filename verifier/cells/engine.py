@@ -64,33 +64,62 @@ def decide(
 
     `violates` judges a point exactly.
     """
-    ways = alternatives(program.claim)
-    at = layout(program) if ways is not None else None
-    aimed = aim(at, ways) if at is not None and ways is not None else None
-    if at is None or aimed is None:
-        return None
-    walker = _Walker(at, aimed)
-    boxes, settled = 0, 0.0
-    count = max(1, len(program.claim.boxes))
-    for box in program.claim.boxes:
-        if not walker.start(box):
-            settled += 1.0
-            continue
-        while True:
-            status = walker.slice(min(SLICE, budget - boxes - walker.boxes))
-            report((settled + walker.settled) / count, boxes + walker.boxes)
+    cells = Cells.of(program)
+    return None if cells is None else cells.run(budget, violates, report, stop)
+
+
+class Cells:
+    """A walk over the boxes of a claim that goes on where it stopped (mutable)."""
+
+    def __init__(self, claim: Claim, walker: _Walker) -> None:
+        self.walker = walker
+        self.left = list(reversed(claim.boxes))
+        self.count = max(1, len(claim.boxes))
+        self.boxes, self.settled = 0, 0.0
+        self.open = False  # some box has cells that cannot be cut any further
+        self.busy = False  # the walker is in the middle of a box
+
+    @staticmethod
+    def of(program: Program) -> Cells | None:
+        ways = alternatives(program.claim)
+        at = layout(program) if ways is not None else None
+        aimed = aim(at, ways) if at is not None and ways is not None else None
+        return None if at is None or aimed is None else Cells(program.claim, _Walker(at, aimed))
+
+    def run(
+        self,
+        budget: int,
+        violates: Callable[[Point], bool],
+        report: Callable[[float, int], None],
+        stop: Callable[[], bool],
+    ) -> CellsOutcome:
+        """Up to `budget` boxes, from where the last run has stopped."""
+        end = self.boxes + budget
+        while self.boxes < end and not stop():
+            if not self.busy:
+                if not self.left or self.open:
+                    break
+                self.busy = self.walker.start(self.left.pop())
+                self.settled += not self.busy
+                continue
+            before = self.walker.boxes
+            status = self.walker.slice(min(SLICE, end - self.boxes))
+            self.boxes += self.walker.boxes - before
+            report((self.settled + self.walker.settled) / self.count, self.boxes)
             if status == FOUND:
-                point = walker.point
-                if violates(point):
-                    return CellsOutcome("violated", boxes + walker.boxes, (settled + walker.settled) / count, point)
-                walker.false_alarm()
-            elif status != PAUSED or boxes + walker.boxes >= budget or stop():
-                break
-        boxes += walker.boxes
-        settled += walker.settled
-        if status != DONE or walker.stuck:
-            return CellsOutcome("unknown", boxes, settled / count)
-    return CellsOutcome("proved", boxes, 1.0)
+                if violates(self.walker.point):
+                    return self._outcome("violated", self.walker.point)
+                self.walker.false_alarm()
+            elif status != PAUSED:
+                self.busy = False
+                self.settled += self.walker.settled
+                self.open |= status != DONE or self.walker.stuck
+        done = not (self.left or self.busy or self.open)
+        return self._outcome("proved" if done else "unknown")
+
+    def _outcome(self, status: Literal["proved", "violated", "unknown"], point: Point | None = None) -> CellsOutcome:
+        more = self.walker.settled if self.busy else 0.0
+        return CellsOutcome(status, self.boxes, (self.settled + more) / self.count, point)
 
 
 class _Walker:

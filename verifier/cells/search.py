@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numba as nb
 import numpy as np
@@ -78,6 +78,13 @@ def new_tally() -> Tally:
 
 
 @nb.njit(error_model="numpy")
+def _set(to: NDArray[Any], values: NDArray[Any]) -> None:
+    """`to[:] = values`, which takes numba ten times as long to compile."""
+    for k in range(to.shape[0]):
+        to[k] = values[k]
+
+
+@nb.njit(error_model="numpy")
 def _shrink(C: Array, c: Array, rows: int, lo: Array, hi: Array, discrete: Truths, g: float) -> bool:
     """Cuts off the box what some row C·x + c <= 0 excludes, in place; False where nothing is left.
 
@@ -126,11 +133,12 @@ def _excluded(C: Array, c: Array, rows: int, multipliers: Array, lo: Array, hi: 
 
 @nb.njit(error_model="numpy")
 def _push(waiting: Waiting, slot: int, cell: Cell, alive: Truths, share: float) -> None:
-    waiting.lo[slot] = cell.lo
-    waiting.hi[slot] = cell.hi
-    waiting.least[slot] = cell.least
-    waiting.most[slot] = cell.most
-    waiting.alive[slot] = alive
+    _set(waiting.lo[slot], cell.lo)
+    _set(waiting.hi[slot], cell.hi)
+    for q in range(cell.least.shape[0]):
+        _set(waiting.least[slot, q], cell.least[q])
+        _set(waiting.most[slot, q], cell.most[q])
+    _set(waiting.alive[slot], alive)
     waiting.share[slot] = share
 
 
@@ -139,11 +147,11 @@ def _copy_rows(waiting: Waiting, slot: int, other: int) -> None:
     waiting.rows[other] = waiting.rows[slot]
     waiting.held[other] = waiting.held[slot]
     for k in range(waiting.rows[slot]):
-        waiting.C[other, k] = waiting.C[slot, k]
+        _set(waiting.C[other, k], waiting.C[slot, k])
         waiting.c[other, k] = waiting.c[slot, k]
-    waiting.node[other] = waiting.node[slot]
-    waiting.neuron[other] = waiting.neuron[slot]
-    waiting.side[other] = waiting.side[slot]
+    _set(waiting.node[other], waiting.node[slot])
+    _set(waiting.neuron[other], waiting.neuron[slot])
+    _set(waiting.side[other], waiting.side[slot])
 
 
 @nb.njit(error_model="numpy")
@@ -183,15 +191,20 @@ def _walk(
         waiting.pile[0] = slot
         tally.boxes[0] += 1
         share = waiting.share[slot]
-        cell.lo[:] = waiting.lo[slot]
-        cell.hi[:] = waiting.hi[slot]
-        cell.least[:] = waiting.least[slot]
-        cell.most[:] = waiting.most[slot]
-        alive[:] = waiting.alive[slot]
+        _set(cell.lo, waiting.lo[slot])
+        _set(cell.hi, waiting.hi[slot])
+        for q in range(last + 1):
+            _set(cell.least[q], waiting.least[slot, q])
+            _set(cell.most[q], waiting.most[slot, q])
+        _set(alive, waiting.alive[slot])
         held, rows = waiting.held[slot], waiting.rows[slot]
         for k in range(held):
             cell.held[waiting.node[slot, k], waiting.neuron[slot, k]] = waiting.side[slot, k]
-        unstable, living, only = 0, 0, 0
+        unstable, living, only = (
+            held,
+            held,
+            held,
+        )  # numbers, and not the constant 0 for which all would be compiled anew
         for _ in range(ROUNDS):
             living = 0
             unstable = bound_neurons(net, cell, waiting.C[slot], waiting.c[slot], rows, g)
@@ -200,16 +213,18 @@ def _walk(
             for k in range(held):
                 q, i = waiting.node[slot, k], waiting.neuron[slot, k]
                 if waiting.side[slot, k] == 1:  # z >= 0, and B·x + b <= -z
-                    waiting.C[slot, k] = cell.B[q, i]
+                    _set(waiting.C[slot, k], cell.B[q, i])
                     waiting.c[slot, k] = cell.b[q, i]
                 else:
-                    waiting.C[slot, k] = cell.A[q, i]
+                    _set(waiting.C[slot, k], cell.A[q, i])
                     waiting.c[slot, k] = cell.a[q, i]
-                C[k] = waiting.C[slot, k]
+                _set(C[k], waiting.C[slot, k])
                 c[k] = waiting.c[slot, k]
-            cell.score[:] = 0.0
-            hull_lo[:] = np.inf
-            hull_hi[:] = -np.inf
+            for q in range(last + 1):
+                for i in range(net.graph[q, WIDTH]):
+                    cell.score[q, i] = 0.0
+            for d in range(n):
+                hull_lo[d], hull_hi[d] = np.inf, -np.inf
             for one in range(alternatives):
                 if not alive[one]:
                     continue
@@ -218,8 +233,8 @@ def _walk(
                 possible = True
                 for k in range(aim.first[one], aim.first[one + 1]):
                     constants[k] = aimed_row(net, aim, cell, k, g)
-                    aimed[k] = cell.row
-                    C[top] = cell.row
+                    _set(aimed[k], cell.row)
+                    _set(C[top], cell.row)
                     c[top] = constants[k]
                     top += 1
                     if least_of(cell.row, constants[k], cell.lo, cell.hi, g) > 0.0:
@@ -227,8 +242,8 @@ def _walk(
                         break
                 if not possible:
                     continue
-                lo[:] = cell.lo
-                hi[:] = cell.hi
+                _set(lo, cell.lo)
+                _set(hi, cell.hi)
                 if not _shrink(C, c, top, lo, hi, discrete, g):
                     continue
                 least_top(C, c, top, lo, hi, tableau, basis, flipped, multipliers, points[one])
@@ -245,15 +260,15 @@ def _walk(
             rows = held
             if living == 1:
                 for k in range(aim.first[only], aim.first[only + 1]):
-                    waiting.C[slot, rows] = aimed[k]
+                    _set(waiting.C[slot, rows], aimed[k])
                     waiting.c[slot, rows] = constants[k]
                     rows += 1
             kept = 1.0
             for d in range(n):
                 if cell.hi[d] > cell.lo[d]:
                     kept *= (hull_hi[d] - hull_lo[d]) / (cell.hi[d] - cell.lo[d])
-            cell.lo[:] = hull_lo
-            cell.hi[:] = hull_hi
+            _set(cell.lo, hull_lo)
+            _set(cell.hi, hull_hi)
             if kept >= SHRUNK:
                 break
         for k in range(held):
@@ -280,7 +295,7 @@ def _walk(
             tally.stuck[0] += 1
             tally.left[0] += share
         if hit >= 0:
-            found[:] = points[hit]
+            _set(found, points[hit])
             return FOUND
         if status < 0:
             waiting.pile[0] = slot + 1
@@ -330,8 +345,8 @@ def _cut(
                 if other != slot:
                     _copy_rows(waiting, slot, other)
                 _push(waiting, other, cell, alive, share / living)
-                waiting.alive[other] = False
-                waiting.alive[other, one] = True
+                for each in range(alive.shape[0]):
+                    waiting.alive[other, each] = each == one
                 other += 1
         waiting.pile[0] = other
         return 1
@@ -343,7 +358,7 @@ def _cut(
                     best, at, which = cell.score[q, i], q, i
         if at >= 0:
             for k in range(waiting.rows[slot], held, -1):
-                waiting.C[slot, k] = waiting.C[slot, k - 1]
+                _set(waiting.C[slot, k], waiting.C[slot, k - 1])
                 waiting.c[slot, k] = waiting.c[slot, k - 1]
             waiting.rows[slot] += 1
             waiting.held[slot] += 1
@@ -353,7 +368,7 @@ def _cut(
                 other = slot + side - 1
                 _push(waiting, other, cell, alive, 0.5 * share)
                 waiting.side[other, held] = side
-                waiting.C[other, held] = cell.B[at, which] if side == 1 else cell.A[at, which]
+                _set(waiting.C[other, held], cell.B[at, which] if side == 1 else cell.A[at, which])
                 waiting.c[other, held] = cell.b[at, which] if side == 1 else cell.a[at, which]
             waiting.pile[0] = slot + 2
             return 1

@@ -49,9 +49,11 @@ def least_top(
         basis[i] = n + i
         if -value < least:
             first, least = i, -value
-    tableau[rows, : right + 1] = 0.0
+    for j in range(right + 1):
+        tableau[rows, j] = 0.0
     tableau[rows, top] = 1.0
-    flipped[:] = False
+    for d in range(n):
+        flipped[d] = False
     _pivot(tableau, rows, right, first, top)
     basis[first] = top
     for _ in range(STEPS):
@@ -90,7 +92,8 @@ def least_top(
             flipped[leaving] = not flipped[leaving]
         _pivot(tableau, rows, right, row, entering)
         basis[row] = entering
-    x[:] = 0.0
+    for d in range(n):
+        x[d] = 0.0
     t = 0.0
     for i in range(rows):
         if basis[i] < n:

@@ -1,6 +1,6 @@
 """A query's answer: `sat` with an exactly checked solution, `unsat` with a proof behind it, or neither.
 
-Each group of branches with equal conditions is one claim (claims.py), and goes through the same engines as a rule.
+Each group of branches with equal conditions is one claim (claims.py).
 `unsat` needs all of them: proved, or empty. For a solution, the formula as it was read, not the claim, is evaluated
 once more, with the reward's own exact evaluation.
 """
@@ -11,17 +11,25 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from rewarden.verifier.decision import verify_claim
-from rewarden.verifier.exact_program import Point
+from rewarden.reward.artifact import Artifact
+from rewarden.spec_lang.claim import Claim
+from rewarden.verifier.cells.engine import Cells, CellsOutcome
+from rewarden.verifier.exact_program import ExactProgram, Point, box_of
+from rewarden.verifier.inline import compile_program
 from rewarden.verifier.options import VerifyOptions
-from rewarden.verifier.progress import Report
+from rewarden.verifier.program import Program
+from rewarden.verifier.progress import Progress, Report
 from rewarden.verifier.verdict import Reason, RuleResult, Verdict, Work
 from rewarden.verifier.vnnlib.cases import branches_of
 from rewarden.verifier.vnnlib.claims import subject_of
 from rewarden.verifier.vnnlib.query import Query
 
+if TYPE_CHECKING:
+    from rewarden.verifier.falsify import SearchOutcome
+
+QUICK = 4_000  # boxes: about a second
 Said = Literal["sat", "unsat", "unknown", "timeout"]
 
 
@@ -45,35 +53,106 @@ def answer(query: Query, files: Mapping[str, Path], options: VerifyOptions, prog
     subject = subject_of(query, files, branches_of(query))
     work, open_reason = Work(), ""
     for claim, rows in subject.claims(branches_of(subject.asked)):
-        result = verify_claim(claim, subject.rewards, _first(_rest(options, started)), progress=progress)
-        work = work + result.work
-        if result.verdict is Verdict.UNKNOWN and not _refuted(result) and result.reason != Reason.STOPPED:
-            result = verify_claim(claim, subject.rewards, _rest(options, started), progress=progress)
-            work = work + result.work
-        if result.witness is not None and result.verdict is Verdict.VIOLATED:
-            inputs, outputs = subject.solution(result.witness.point, rows)
-            return Answer("sat", str(result.reason), inputs, outputs, work)
-        if not _refuted(result):
-            open_reason = open_reason or str(result.reason)
-            if result.reason == Reason.STOPPED:
-                return Answer("timeout", str(result.reason), work=work)
+        found = _Question(claim, subject.rewards, options, started, progress or (lambda _: None)).settle()
+        work = work + found.work
+        if found.point is not None:
+            inputs, outputs = subject.solution(found.point, rows)
+            return Answer("sat", str(Reason.WITNESS), inputs, outputs, work)
+        if not found.refuted:
+            open_reason = open_reason or str(found.reason)
+            if found.reason == Reason.STOPPED:
+                return Answer("timeout", str(found.reason), work=work)
     if open_reason:
         return Answer("unknown", open_reason, work=work)
     return Answer("unsat", "No input in the query's boxes is a solution.", work=work)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """`point` violates the claim, or it is `refuted` that any does, or neither, for a reason."""
+
+    work: Work
+    refuted: bool = False
+    point: Point | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """One claim. Nobody certifies an answer, so the engine that is fast comes first: for a second, since most
+    queries are easy and torch takes longer to import; then the search for violations; then cells for all of the
+    budget. What is open after that goes through the engines for rules."""
+
+    claim: Claim
+    rewards: Mapping[str, Artifact]
+    options: VerifyOptions
+    started: float
+    progress: Report
+
+    def settle(self) -> _Found:
+        if self.options.engine not in ("auto", "cells"):
+            return self._by_rule_engines(Work())
+        program = compile_program(self.claim, self.rewards)
+        cells = Cells.of(program)
+        if cells is None:
+            return self._by_rule_engines(Work())
+        quick = self._by_cells(program, cells, min(QUICK, self.options.budget))
+        if quick.status != "unknown" or self._stopped():
+            return self._told(quick, Work(boxes=quick.boxes))
+        searched = self._searched(program)
+        work = Work(points=searched.points)
+        if searched.witness is not None and searched.witness.deployed != "non-finite":
+            return _Found(work + Work(boxes=quick.boxes), point=searched.witness.point)
+        whole = self._by_cells(program, cells, self.options.budget - quick.boxes)
+        work = work + Work(boxes=whole.boxes)
+        if whole.status != "unknown" or self.options.engine == "cells" or self._stopped():
+            return self._told(whole, work)
+        return self._by_rule_engines(work)
+
+    def _by_cells(self, program: Program, cells: Cells, budget: int) -> CellsOutcome:
+        exact = ExactProgram(program)
+
+        def violates(point: Point) -> bool:
+            evaluation = exact.evaluate(point)
+            there = box_of(self.claim, point) is not None and evaluation.premise_holds(self.claim)
+            return there and bool(evaluation.failing_goals(self.claim))
+
+        def report(share: float, boxes: int) -> None:
+            self.progress(Progress(self.claim.rule, "cells", share, boxes))
+
+        return cells.run(budget, violates, report, self._stopped)
+
+    def _searched(self, program: Program) -> SearchOutcome:
+        from rewarden.verifier.falsify import falsify  # imports torch
+
+        self.progress(Progress(self.claim.rule, "search"))
+        return falsify(program, self.rewards, self.options, {}, self._stopped)
+
+    def _by_rule_engines(self, work: Work) -> _Found:
+        from rewarden.verifier.decision import verify_claim  # imports torch
+
+        result = verify_claim(self.claim, self.rewards, self._rest(), progress=self.progress)
+        work = work + result.work
+        if result.witness is not None and result.verdict is Verdict.VIOLATED:
+            return _Found(work, point=result.witness.point)
+        return _Found(work, refuted=_refuted(result), reason=result.reason)
+
+    def _told(self, outcome: CellsOutcome, work: Work) -> _Found:
+        reason = Reason.STOPPED if self._stopped() else Reason.BUDGET
+        return _Found(work, outcome.status == "proved", outcome.point, str(reason))
+
+    def _stopped(self) -> bool:
+        limit = self.options.time_limit
+        return limit is not None and time.monotonic() - self.started > limit
+
+    def _rest(self) -> VerifyOptions:
+        """With what is left of the time limit."""
+        limit = self.options.time_limit
+        left = None if limit is None else max(1e-3, limit - (time.monotonic() - self.started))
+        return replace(self.options, time_limit=left)
 
 
 def _refuted(result: RuleResult) -> bool:
     """No solution: the claim is proved, speaks of nothing, or holds whether it speaks of anything or not."""
     settled = result.reason == Reason.NO_POINT and result.coverage == 1.0
     return result.verdict in (Verdict.PROVED, Verdict.VACUOUS) or settled
-
-
-def _first(options: VerifyOptions) -> VerifyOptions:
-    """Nobody certifies an answer, so the engine that is fast comes before those whose proofs can be certified."""
-    return replace(options, engine="cells") if options.engine == "auto" else options
-
-
-def _rest(options: VerifyOptions, started: float) -> VerifyOptions:
-    if options.time_limit is None:
-        return options
-    return replace(options, time_limit=max(1e-3, options.time_limit - (time.monotonic() - started)))
