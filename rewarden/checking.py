@@ -76,8 +76,14 @@ def row_counts(spec: Spec) -> dict[str, int]:
 
 
 # ── for a person ───────────────────────────────────────────────────────────────────────────────
+def told(result: Checked | Unusable, *, quiet: bool) -> list[str]:
+    """The findings, a summary, and a line for each rule; with `quiet` findings only, and what they come to. Nothing of
+    a spec that could not be checked: its errors are no results."""
+    return lines(result, quiet=quiet) if isinstance(result, Checked) else []
+
+
 def lines(checked: Checked, *, quiet: bool) -> list[str]:
-    """The findings, a summary, and a line for each rule; with `quiet` findings only, and what they come to."""
+    """Of one that could be."""
     from rewarden.spec_lang.diagnostics import render
 
     found: list[str] = []

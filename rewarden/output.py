@@ -5,6 +5,7 @@ Plain text, coloured on a terminal only (and not where NO_COLOR is set). The fun
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections import Counter
@@ -12,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from rewarden.atomic import write_text
 from rewarden.spec_lang.diagnostics import printable
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from rewarden.verifier.witness import Witness
 
 _T = TypeVar("_T")
+
+STDOUT: Final = Path("-")
+"""What names standard output where a file is asked for. What is written there is all that is: no words beside it."""
 
 _COLOURS: Final = {
     "proved": "32",
@@ -44,6 +49,16 @@ def emit(lines: Iterable[str]) -> None:
     for line in lines:
         sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+def put_json(value: object, file: Path) -> None:
+    """Write JSON to a file, or to stdout for `-`."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    if file == STDOUT:
+        sys.stdout.buffer.write(text.encode("utf-8"))
+        sys.stdout.flush()
+    else:
+        write_text(file, text)
 
 
 def note(text: str) -> None:

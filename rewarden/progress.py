@@ -33,7 +33,11 @@ def per_rule(report: Progress) -> Report:
     def told(progress: RuleProgress) -> None:
         now = time.monotonic()
         seconds = now - started.setdefault((progress.rule, progress.phase), now)
-        speed = f", {progress.work / seconds:.0f} boxes/s" if progress.phase in ("bounds", "cells") and seconds > 0.5 else ""
+        speed = (
+            f", {progress.work / seconds:.0f} boxes/s"
+            if progress.phase in ("bounds", "cells") and seconds > 0.5
+            else ""
+        )
         report(progress.rule, round(1000 * progress.settled), 1000, progress.phase + speed)
 
     return told

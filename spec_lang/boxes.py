@@ -7,6 +7,7 @@ from math import ceil, floor
 
 from rewarden.spec_lang.claim import Box
 from rewarden.spec_lang.errors import DataError
+from rewarden.spec_lang.numerals import decimal
 from rewarden.spec_lang.obligation import Instances, Obligation, Variable
 
 Interval = tuple[Fraction, Fraction]
@@ -59,8 +60,16 @@ def _nonempty(obligation: Obligation, row: int, variable: int, bounds: Interval)
         return bounds
     assert obligation.instances is not None
     v = obligation.variables[variable]
-    raise DataError(
-        "D15",
-        f"near row {row + 1} of {obligation.instances.data} no value of {v.name} is in its range {v.lo} .. {v.hi}",
-        help="correct the row, or widen the range or the radius",
-    )
+    told = f"near row {row + 1} of {obligation.instances.data} no value of {v.name} is in its range"
+    told = f"{told} {decimal(v.lo)} .. {decimal(v.hi)}"
+    if _is_rounded(obligation.instances, row, variable, v):
+        # Such a row counts as in range (tables.py), and yet no record need be near it that is.
+        gap = float(bounds[0] - bounds[1])
+        told = f"{told}: the row has that limit as binary64 rounds it, which is {gap:.2g} further off than the radius"
+    raise DataError("D15", told, help="correct the row, or widen the range or the radius")
+
+
+def _is_rounded(instances: Instances, row: int, variable: int, v: Variable) -> bool:
+    """Is the row's value one of the limits, but for the rounding to binary64?"""
+    values = [float(instances.anchors[row, column]) for index, column, _ in instances.centred if index == variable]
+    return any(value in (float(v.lo), float(v.hi)) for value in values)

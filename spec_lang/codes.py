@@ -90,7 +90,8 @@ EXPLANATIONS: dict[str, str] = {
     "features. Nothing is wrong as far as is known.",
     "S03": "It is proved that no reward satisfies these must rules together. They are as few as possible, and the "
     "situation in which they collide is told: the records, and what each rule asks there.",
-    "S04": "It is proved that no reward satisfies this must rule: at the records told, it contradicts itself.",
+    "S04": "It is proved that no reward satisfies this must rule: at the records told, it contradicts itself; or it "
+    "asks for more rows than there are.",
     "S05": "The rule follows from the others named: wherever it applies, they forbid what it forbids. A must rule is "
     "only said to follow from must rules. All rules reported so can be left out together.",
     "S06": "Features that no rule and no assumption of the spec reads, in a record type of which others are read. "

@@ -213,7 +213,7 @@ class Lowering:
         parts: list[Formula] = []
         left = expr.first
         for op, right in expr.rest:
-            origin = left.span.to(right.span)
+            origin = left.span.to(right.span).balanced()
             parts.append(self._pair(op, values[id(left)], values[id(right)], origin))
             left = right
         return conjunction(parts)

@@ -33,6 +33,7 @@ class TreeBuilder:
         self.keywords = keywords
         self.before = before
         self.errors: list[Diagnostic] = []
+        self._grouped: dict[int, tuple[syntax.Expr, Span]] = {}  # by identity, which lasts while the node is kept here
 
     def build(self, tree: Tree[Token]) -> syntax.SpecFile:
         """The syntax tree; iterative (`iter_subtrees` yields children before parents)."""
@@ -48,7 +49,8 @@ class TreeBuilder:
         return self._of(values[0]).to(self._of(values[-1]))
 
     def _of(self, value: object) -> Span:
-        """The span of a token, a node, or a list of values."""
+        """The span of a token, a node, or a list of values. Parentheses around a node are no part of it, but of what
+        is built from it: `(-1) * x` begins with a parenthesis."""
         if isinstance(value, Token):
             start, end, line, column = value.start_pos or 0, value.end_pos or 0, value.line or 1, value.column or 1
             column = max(1, column - self.before) if line == 1 else column
@@ -57,6 +59,8 @@ class TreeBuilder:
             return value
         if isinstance(value, (list, tuple)):
             return self._span(value)
+        if id(value) in self._grouped:
+            return self._grouped[id(value)][1]
         return cast(Any, value).span  # type: ignore[no-any-return]
 
     def _error(self, code: str, message: str, span: Span, help: str | None = None) -> None:
@@ -374,7 +378,9 @@ class TreeBuilder:
         return syntax.With(v[0], v[2][0], self._of(v[0]).to(v[2][1]))
 
     def _group_expr(self, v: Values) -> syntax.Expr:
-        return cast(syntax.Expr, v[1])
+        inner = cast(syntax.Expr, v[1])
+        self._grouped[id(inner)] = inner, self._span(v)
+        return inner
 
     def _conditional(self, v: Values) -> syntax.If:
         return syntax.If(v[2], v[4], v[6], self._span(v))

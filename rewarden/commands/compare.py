@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +29,7 @@ def run_compare(
     A parameter goes to those of the two specs that declare it. Errors (2) are raised.
     """
     from rewarden.binding import params_of
-    from rewarden.output import emit
+    from rewarden.output import STDOUT, emit, put_json
     from rewarden.spec_lang.compare.json import comparison_json
     from rewarden.spec_lang.compare.specs import compare_specs
     from rewarden.spec_lang.compare.text import comparison_lines
@@ -42,9 +41,8 @@ def run_compare(
         _refuse(undeclared[0], specs)
     found = compare_specs(*specs)
     if json_file is not None:
-        text = json.dumps(comparison_json(found), indent=2, ensure_ascii=False, allow_nan=False)
-        write_text(json_file, text + "\n")
-    if not quiet or not found.safe:
+        put_json(comparison_json(found), json_file)
+    if json_file != STDOUT and (not quiet or not found.safe):
         emit(comparison_lines(found))
     return exits.PROVED if found.safe else exits.VIOLATED
 

@@ -7,6 +7,14 @@ from typing import Annotated
 
 import typer
 
+
+def _a_file(path: Path | None) -> Path | None:
+    """Refuses `-`, which would make a file of that name."""
+    if path is not None and str(path) == "-":
+        raise typer.BadParameter("standard output has the result in words: name a file, as in --json result.json")
+    return path
+
+
 SpecFile = Annotated[
     Path | None, typer.Argument(metavar="SPEC", help="The spec (.rwd); by default that of rewarden.toml.")
 ]
@@ -33,5 +41,11 @@ Semantics = Annotated[str | None, typer.Option(help="real or float32.", show_def
 Budget = Annotated[int | None, typer.Option(help="Boxes that may be examined per rule.")]
 Timeout = Annotated[float | None, typer.Option(help="Stop after so many seconds; what is left is unknown.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, and only what needs attention.")]
-JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON.")]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", callback=_a_file, help="Write the result as JSON.")
+]
+JsonOrStdout = Annotated[
+    Path | None,
+    typer.Option("--json", metavar="FILE", help="Write the result as JSON; - for standard output, and no text there."),
+]
 OutFolder = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="A folder to make.")]

@@ -39,7 +39,7 @@ def check(
     smt2: Annotated[
         Path | None, typer.Option("--smt2", metavar="DIR", help="Write the rules as SMT-LIB to a folder to make.")
     ] = None,
-    json: options.JsonFile = None,
+    json: options.JsonOrStdout = None,
     allow_path: options.Allow = None,
     quiet: options.Quiet = False,
 ) -> int:
@@ -48,6 +48,8 @@ def check(
     Exit status 1: must rules whose premise nothing satisfies, or that no reward satisfies; an example that fails.
     """
     from rewarden.binding import Asked, all_specs, params_of
+    from rewarden.checking import to_json, told
+    from rewarden.output import STDOUT, emit, put_json
     from rewarden.spec_lang.errors import UsageError
 
     if json is not None and not json.parent.is_dir():
@@ -64,17 +66,21 @@ def check(
     if rule:
         raise UsageError("G63", "--rule goes with --smt2", help="the other checks are about all rules together")
     known = _identified(identified)
-    results = [_checked(replace(asked, spec=path), known, quiet) for path in paths]
+    results = []
+    for path in paths:
+        results.append(_checked(replace(asked, spec=path), known))
+        if json != STDOUT:
+            emit(told(results[-1], quiet=quiet))
     if json is not None:
-        _write(results, json)
+        put_json(to_json(results), json)
     return exits.worst(result.status for result in results)
 
 
-def _checked(asked: Asked, identified: Identified, quiet: bool) -> Checked | Unusable:
-    """One spec, checked and told."""
+def _checked(asked: Asked, identified: Identified) -> Checked | Unusable:
+    """One spec, checked; errors are told at once."""
     from rewarden.binding import load_asked_spec
-    from rewarden.checking import Checked, Unusable, lines, row_counts, shown
-    from rewarden.output import emit, note
+    from rewarden.checking import Checked, Unusable, row_counts, shown
+    from rewarden.output import note
     from rewarden.spec_lang.errors import RewardenError
 
     assert asked.spec is not None
@@ -84,12 +90,10 @@ def _checked(asked: Asked, identified: Identified, quiet: bool) -> Checked | Unu
         rows = row_counts(spec)
         from rewarden.spec_lang.sanity.checks import check_spec
 
-        result = Checked(name, spec, check_spec(spec, identified=identified), rows)
+        return Checked(name, spec, check_spec(spec, identified=identified), rows)
     except RewardenError as error:
         note(error.render())
         return Unusable(name, error)
-    emit(lines(result, quiet=quiet))
-    return result
 
 
 def _two(specs: Sequence[Path]) -> tuple[Path, Path]:
@@ -119,15 +123,6 @@ def _smt2(paths: Sequence[Path], asked: Asked, folder: Path, rules: Sequence[str
     spec: Spec
     spec, _ = load_asked_spec(replace(asked, spec=paths[0]))
     return run_smt2(spec, folder, tuple(rules))
-
-
-def _write(results: Sequence[Checked | Unusable], file: Path) -> None:
-    import json
-
-    from rewarden.atomic import write_text
-    from rewarden.checking import to_json
-
-    write_text(file, json.dumps(to_json(results), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 # ── explain ────────────────────────────────────────────────────────────────────────────────────

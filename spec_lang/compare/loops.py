@@ -25,7 +25,7 @@ from rewarden.spec_lang.compare.separate import Separation
 from rewarden.spec_lang.compare.z3 import Budget, Scope, breach
 from rewarden.spec_lang.errors import Unsupported
 from rewarden.spec_lang.forms import ONE, ZERO, Form, combine, form_of
-from rewarden.spec_lang.obligation import TRUE, Atom, Call, Term, Var
+from rewarden.spec_lang.obligation import TRUE, And, Atom, Call, Term, Var
 
 CYCLE_LENGTHS = (1, 2, 3)
 """Rules about loops that say the same of loops of one to three records are equal. Their relation is read off two
@@ -55,22 +55,52 @@ class _Gap:
 def loop_entails(
     frame: Frame, data: Mapping[str, Matrix], budget: Budget, strong: Sequence[Aligned], weak: Sequence[Aligned]
 ) -> Loops | None:
-    """For the obligations of both at CYCLE_LENGTHS; None where they differ by more than a constant."""
-    gap = _gap(strong, weak)
-    if gap is None:
+    """For the obligations of both at CYCLE_LENGTHS; None where they differ by more than constants."""
+    pairs = zip(strong, weak, strict=True)
+    if not all(same(replace(a, conclusion=TRUE), replace(b, conclusion=TRUE)) for a, b in pairs):
         return None
-    asked, wanted = strong[0].conclusion, weak[0].conclusion
-    assert isinstance(asked, Atom)
-    assert isinstance(wanted, Atom)
-    if gap.shift > 0 or (gap.shift == 0 and (asked.strict or not wanted.strict)):
+    asked, wanted = _comparisons(strong), _comparisons(weak)
+    gaps = [[_gap(a, b) for a in asked] for b in wanted]
+    if not asked or not wanted or any(gap is None for row in gaps for gap in row):
+        return None
+    follows = [any(map(_follows, row, asked, [b] * len(asked))) for row, b in zip(gaps, wanted, strict=True)]
+    if all(follows):
         return Loops("proved")
-    each = ZERO if not asked.strict else -gap.shift / gap.scale / 2  # asked: each > 0, refused: scale·each + shift < 0
-    for others in OTHERS:
-        rewards = _even(strong, each, others)
-        separation = None if rewards is None else _broken(weak, World(rewards, data), frame, budget)
-        if separation is not None:
-            return Loops("refuted", separation)
+    between = [-row[0].shift / row[0].scale / 2 for row in gaps if row[0] is not None]
+    for each in dict.fromkeys((ZERO, *between, ONE, -ONE)):
+        for others in OTHERS:
+            rewards = _even(strong, asked[0], each, others)
+            if rewards is None or not all(_satisfied(one, rewards) for one in asked):
+                continue
+            separation = _broken(weak, World(rewards, data), frame, budget)
+            if separation is not None:
+                return Loops("refuted", separation)
     return Loops("unknown")
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """A sum over a loop is above 0 if `strict`, else at least 0: the sums for each of CYCLE_LENGTHS."""
+
+    sums: tuple[Form, ...]
+    strict: bool
+
+
+def _comparisons(parts: Sequence[Aligned]) -> list[_Comparison]:
+    """What the conclusion is made of: one comparison, or two where it says `==`; nothing for others."""
+    every = []
+    for part in parts:
+        atoms = part.conclusion.parts if isinstance(part.conclusion, And) else (part.conclusion,)
+        every.append([(form_of(a.term), a.strict) for a in atoms if isinstance(a, Atom)])
+        if len(every[-1]) < len(atoms) or len(every[-1]) != len(every[0]):
+            return []
+    return [_Comparison(tuple(form for form, _ in one), one[0][1]) for one in zip(*every, strict=True)]
+
+
+def _follows(gap: _Gap | None, asked: _Comparison, wanted: _Comparison) -> bool:
+    if gap is None or gap.scale < 0:
+        return False
+    return gap.shift > 0 or (gap.shift == 0 and (asked.strict or not wanted.strict))
 
 
 def _broken(weak: Sequence[Aligned], world: World, frame: Frame, budget: Budget) -> Separation | None:
@@ -85,49 +115,50 @@ def _broken(weak: Sequence[Aligned], world: World, frame: Frame, budget: Budget)
     return None
 
 
-def _gap(strong: Sequence[Aligned], weak: Sequence[Aligned]) -> _Gap | None:
+def _gap(asked: _Comparison, wanted: _Comparison) -> _Gap | None:
     found: set[tuple[Fraction, Fraction]] = set()
-    for length, a, b in zip(CYCLE_LENGTHS, strong, weak, strict=True):
-        if not same(replace(a, conclusion=TRUE), replace(b, conclusion=TRUE)):
-            return None
-        if not (isinstance(a.conclusion, Atom) and isinstance(b.conclusion, Atom)):
-            return None
-        asked, wanted = form_of(a.conclusion.term), form_of(b.conclusion.term)
-        leaf = next(iter(asked.parts))
-        scale = wanted.parts.get(leaf, ZERO) / asked.parts[leaf]
-        if scale <= 0:
-            return None
-        rest = wanted - asked.scaled(scale)
-        if not rest.is_constant:
+    for length, a, b in zip(CYCLE_LENGTHS, asked.sums, wanted.sums, strict=True):
+        leaf = next(iter(a.parts))
+        scale = b.parts.get(leaf, ZERO) / a.parts[leaf]
+        rest = b - a.scaled(scale)
+        if not scale or not rest.is_constant:
             return None
         found.add((scale, rest.constant / length))
     return _Gap(*found.pop()) if len(found) == 1 else None
 
 
-def _even(parts: Sequence[Aligned], each: Fraction, others: Fraction) -> dict[str, TableReward] | None:
-    """Rewards, affine in the features, for which the sum over n moves is n times `each`; None if none was found. Those
-    that need not be chosen for it, such as what a premise reads, are `others`."""
-    sums = [form_of(part.conclusion.term) for part in parts if isinstance(part.conclusion, Atom)]
-    once = sums[0]
+def _even(
+    parts: Sequence[Aligned], wanted: _Comparison, each: Fraction, others: Fraction
+) -> dict[str, TableReward] | None:
+    """Rewards, affine in the features, for which the sum over one move is `each`; None if none was found. Those that
+    need not be chosen for it, such as what a premise reads, are `others`."""
+    once = wanted.sums[0]
     calls = {call: c for call, c in once.parts.items() if isinstance(call, Call)}
     names = list(dict.fromkeys(call.reward for part in parts for call in calls_in(part)))
     rewards = dict.fromkeys(names, TableReward(others))
     weight = {name: sum((c for call, c in calls.items() if call.reward == name), ZERO) for name in names}
     paying = next((name for name in names if weight[name]), None)
-    if paying is not None:
-        call = next(call for call in calls if call.reward == paying)
-        by = -1 / weight[paying]
-        slopes = [(_place(call, leaf), c * by) for leaf, c in once.parts.items() if not isinstance(leaf, Call)]
-        if any(place is None for place, _ in slopes):
-            return None
-        columns = tuple((place, c) for place, c in slopes if place is not None)
-        rest = sum((others * weight[name] for name in names if name != paying), once.constant)
-        rewards[paying] = TableReward((each - rest) / weight[paying], columns)
-    for length, form in zip(CYCLE_LENGTHS, sums, strict=True):
+    if paying is None:
+        return rewards
+    call = next(call for call in calls if call.reward == paying)
+    by = -1 / weight[paying]
+    slopes = [(_place(call, leaf), c * by) for leaf, c in once.parts.items() if not isinstance(leaf, Call)]
+    if any(place is None for place, _ in slopes):
+        return None
+    columns = tuple((place, c) for place, c in slopes if place is not None)
+    rest = sum((others * weight[name] for name in names if name != paying), once.constant)
+    return rewards | {paying: TableReward((each - rest) / weight[paying], columns)}
+
+
+def _satisfied(asked: _Comparison, rewards: Mapping[str, TableReward]) -> bool:
+    """Is the sum over n moves n times one number, which is large enough? Then it is for loops of every length."""
+    levels = set()
+    for length, form in zip(CYCLE_LENGTHS, asked.sums, strict=True):
         worth = combine((_worth(leaf, rewards), c) for leaf, c in form.parts.items()).shifted(form.constant)
-        if not worth.is_constant or worth.constant != length * each:
-            return None
-    return rewards
+        if not worth.is_constant:
+            return False
+        levels.add(worth.constant / length)
+    return len(levels) == 1 and (min(levels) > 0 or (min(levels) == 0 and not asked.strict))
 
 
 def _place(call: Call, leaf: Term) -> int | None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
+import numpy as np
 import z3
 
 from rewarden.spec_lang.compare.align import Aligned, same
@@ -29,7 +30,7 @@ from rewarden.spec_lang.compare.room import Room
 from rewarden.spec_lang.compare.terms import subterms
 from rewarden.spec_lang.compare.z3 import Budget
 from rewarden.spec_lang.errors import Unsupported
-from rewarden.spec_lang.evaluate import truth
+from rewarden.spec_lang.evaluate import truth_of_rows
 from rewarden.spec_lang.forms import ZERO
 from rewarden.spec_lang.obligation import TRUE, And, Call, Share, Statistic
 from rewarden.spec_lang.share_counts import CountVerdict, enough, judged, refuting
@@ -165,18 +166,23 @@ def _moves_with_rewards(part: Aligned) -> bool:
     return any(isinstance(t, Call | Statistic) for t in subterms(part.own.premise))
 
 
-def _counted(part: Aligned) -> list[tuple[int, Values]]:
-    """The rows that satisfy the premise, each with its number and the values of the variables there."""
+def _counted(part: Aligned) -> list[int]:
+    """The rows that satisfy the premise, by their numbers."""
+    own = part.own
+    assert own.instances is not None
+    points = np.zeros((len(own.instances.anchors), len(own.variables)))
+    for variable, column in own.instances.fixed:
+        points[:, variable] = own.instances.anchors[:, column]
+    holds = truth_of_rows(And((own.structure, own.assume, own.premise)), points)
+    return [int(row) for row in np.flatnonzero(holds)]
+
+
+def _values(part: Aligned, row: int) -> Values:
+    """The variables at a row, exactly."""
     assert part.rows is not None
-    domain = And((part.own.structure, part.own.assume, part.own.premise))
-    found = []
-    for row in range(len(part.rows.values)):
-        anchor = anchor_of(part, row)
-        known = {variable: anchor[key] for variable, key in part.rows.fixed}
-        values = tuple(known.get(k, ZERO) for k in range(len(part.variables)))
-        if truth(domain, part.own_values(values)):
-            found.append((row, values))
-    return found
+    anchor = anchor_of(part, row)
+    known = {variable: anchor[key] for variable, key in part.rows.fixed}
+    return tuple(known.get(k, ZERO) for k in range(len(part.variables)))
 
 
 # ── a reward with a count in between ───────────────────────────────────────────────────────────
@@ -205,11 +211,12 @@ class _Table(Room):
         return reading.conclusion
 
 
-def _between(question: _Question, rows: Sequence[tuple[int, Values]], counts: range) -> Shares:
-    """Rewards under which a number of rows among `counts` satisfies q."""
+def _between(question: _Question, counted: Sequence[int], counts: range) -> Shares:
+    """Rewards under which a number of the rows that are counted, one of `counts`, satisfies q."""
     looked = "; no reward that satisfies a number of rows in between was found"
-    if len(rows) > ROWS:
+    if len(counted) > ROWS:
         return Shares("unknown", reason=f"rewards that satisfy a share of more than {ROWS} rows are not looked for")
+    rows = [(row, _values(question.refusing, row)) for row in counted]
     room = _Table(question.budget.rlimit)
     often = Counter(values for _, values in rows)
     try:

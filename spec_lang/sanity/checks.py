@@ -30,7 +30,7 @@ from rewarden.spec_lang.sanity.findings import Finding, Wording, in_order
 from rewarden.spec_lang.sanity.joint import same
 from rewarden.spec_lang.sanity.over_tables import derived
 from rewarden.spec_lang.sanity.places import Places
-from rewarden.spec_lang.sanity.prepared import Prepared, prepared
+from rewarden.spec_lang.sanity.prepared import LENGTHS, Lazily, Prepared, prepared
 from rewarden.spec_lang.sanity.reconcile import constant_rewards, demands_everywhere, demands_of_loops, short_loops
 from rewarden.spec_lang.sanity.record_types import any_record
 from rewarden.spec_lang.sanity.redundant import RedundancyBudget, find_redundant
@@ -42,8 +42,6 @@ from rewarden.spec_lang.sanity.z3 import Oracle
 from rewarden.spec_lang.spec import Rule, Spec
 
 Identified = Literal["exact", "shift", "affine"]
-LENGTHS = 4
-"""Lengths of a rule about traces that take part in the search for clashes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,11 +138,17 @@ class _Check:
     # ── one rule at a time ─────────────────────────────────────────────────────────────────────
     def _prepared(self, rule: Rule) -> Prepared:
         """A rule about cycles has no list of obligations; one about traces is looked at until one length can occur."""
-        obligations = () if rule.kind == "cycle" else self.spec.obligations_of(rule.name)
-        premises: list[Premise] = []
-        for obligation in obligations:
-            known = any(premise.status == "satisfiable" for premise in premises)
-            premises.append(Premise("undecided") if known else premise_of(obligation, self.oracle, self.budget.premise))
+        obligations: Sequence[Obligation] = ()
+        if rule.kind == "trace":
+            lengths = self.spec.lowered[rule.name].lengths
+            obligations = Lazily(len(lengths), lambda k: self.spec.unrolled(rule.name, lengths[k]))
+        elif rule.kind != "cycle":
+            obligations = (self.spec.obligation(rule.name),)
+        premises = [Premise("undecided")] * len(obligations)
+        for k, obligation in enumerate(obligations):
+            premises[k] = premise_of(obligation, self.oracle, self.budget.premise)
+            if premises[k].status == "satisfiable":
+                break
         return prepared(rule, obligations, premises)
 
     def _facts(self, rule: Prepared) -> RuleFacts:
@@ -170,7 +174,7 @@ class _Check:
     # ── premises, and the records that they are about ──────────────────────────────────────────
     def _premises(self, rules: Sequence[Prepared]) -> None:
         seen = {
-            view.type_name for r in rules if r.premise == "satisfiable" for o in r.obligations for view in o.records
+            view.type_name for r in rules if r.premise == "satisfiable" for o in r.obligations[:1] for view in o.records
         }
         seen |= {kind for data in self.spec.data.values() for _, kind in data.members}
         empty = [name for name in self.spec.features if name not in seen and self._is_empty(name)]

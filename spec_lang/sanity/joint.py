@@ -92,9 +92,14 @@ def said(at: Placed, joint: Sequence[Variable], near: Formula = TRUE) -> Formula
 
 
 def _in_range(at: Placed, joint: Sequence[Variable]) -> Formula:
-    """The rule's ranges, where those of the joint variables do not say as much already."""
+    """The rule's ranges, where those of the joint variables do not say as much already. What equals a row's value is
+    in range whatever the limit's rounding to binary64 makes of it (`in_hull`)."""
+    instances = at.obligation.instances
+    fixed = set() if instances is None else {index for index, _ in instances.fixed}
     sides = []
-    for variable, column in zip(at.obligation.variables, at.columns, strict=True):
+    for index, (variable, column) in enumerate(zip(at.obligation.variables, at.columns, strict=True)):
+        if index in fixed:
+            continue
         own = joint[column.index] if isinstance(column, Var) else None
         if own is None or own.lo < variable.lo or own.hi > variable.hi:
             sides.append(between(column, variable.lo, variable.hi))

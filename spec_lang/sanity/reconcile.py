@@ -28,6 +28,9 @@ from rewarden.spec_lang.term_walk import nodes
 
 LOOPS = (1, 2)
 """Records of a loop that takes part in the search for clashes."""
+RECORDS = 8_000
+"""Of a rule about traces, lengths times the records of the longest: within 256 steps it would take half a minute to
+write all of them out."""
 LIMIT = Fraction(10**9)
 """Constants of larger size are not looked for."""
 
@@ -73,10 +76,13 @@ def _least(rest: Term, ranges: Ranges) -> Fraction | None:
 def demands_everywhere(rules: Sequence[Prepared]) -> list[Demand] | None:
     """Demands which a reward that meets them satisfies these rules with; None where a rule has no such list.
 
-    A share that is to be large is 1 if the conclusion holds of every row.
+    A share that is to be large is 1 if the conclusion holds of every row. Of traces every length is needed, so that of
+    very long ones there is no list.
     """
     found: list[Demand] = []
     for rule in rules:
+        if rule.obligations and len(rule.obligations) * len(rule.obligations[-1].records) > RECORDS:
+            return None
         for obligation, box, known in zip(rule.obligations, rule.regions, rule.demands, strict=True):
             share = obligation.share
             if share is not None and (share.op != ">=" or share.confidence is not None):

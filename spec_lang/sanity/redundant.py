@@ -33,6 +33,8 @@ from rewarden.spec_lang.sanity.z3 import Oracle
 
 TOGETHER = 24
 """Placements of other rules that are used against one at once."""
+INDEXED = 32
+"""Lengths of a rule about traces that others may follow from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class _Index:
         self._by_type: dict[str, list[tuple[Prepared, Obligation]]] = defaultdict(list)
         boxes: dict[str, list[Sides]] = defaultdict(list)
         for rule in rules:
-            for obligation, region in zip(rule.obligations, rule.regions, strict=True):
+            for obligation, region in zip(rule.obligations[:INDEXED], rule.regions[:INDEXED], strict=True):
                 if region is not None:
                     first = obligation.records[0]
                     self._by_type[first.type_name].append((rule, obligation))

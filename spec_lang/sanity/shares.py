@@ -23,7 +23,7 @@ from rewarden.spec_lang.term_walk import mentions_rewards
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CountedShare:
-    """A rule about a share of the `rows` of its data that satisfy its premise, and the counts that do not violate it."""
+    """A rule about a share of the `rows` of its data that satisfy its premise, and the counts that leave it open."""
 
     rule: str
     obligation: Obligation
@@ -53,7 +53,9 @@ class CountedShare:
 
 def share_clashes(rules: Sequence[Prepared]) -> tuple[tuple[CountedShare, ...], ...]:
     """Each a rule that is out of reach, or two that exclude each other."""
-    counted = [found for rule in rules for obligation in rule.obligations if (found := _counted(rule.name, obligation))]
+    counted = [
+        found for rule in rules for obligation in rule.obligations[:1] if (found := _counted(rule.name, obligation))
+    ]
     alone = [(one,) for one in counted if not one.open]
     left = [one for one in counted if one.open]
     return (*alone, *((a, b) for a, b in combinations(left, 2) if a.counts_as(b) and not _meet(a.open, b.open)))

@@ -185,6 +185,16 @@ def test_rows_that_leave_no_box_are_errors():
     assert caught.value.code == "D08"
 
 
+def test_a_row_at_a_rounded_limit_and_a_radius_below_the_rounding_are_told_apart():
+    rule = near_logs(np.array([[0.1, 1, 1, 0, 1, 0]]))
+    limits = (replace(rule.variables[0], lo=F("1/10"), hi=F("1/10")), *rule.variables[1:])
+    instances = replace(rule.instances, centred=((0, 0, Fraction(1, 10**300)), *rule.instances.centred[1:]))
+    with pytest.raises(DataError, match=r"0\.1 \.\. 0\.1: the row has that limit as binary64 rounds it") as caught:
+        claim(replace(rule, variables=limits, instances=instances))
+    assert caught.value.code == "D15"
+    assert claim(replace(rule, variables=limits)).boxes[0][0] == (F("1/10"), F("1/10"))
+
+
 def test_discrete_bounds_are_whole_numbers():
     rule = one_record(TRUE, TRUE)
     crates = replace(rule.variables[0], discrete=True, lo=F("1/2"), hi=F("9/2"))

@@ -207,6 +207,25 @@ def test_the_json_is_the_same_every_time(tmp_path: Path) -> None:
     assert (tmp_path / "check.json").read_bytes() == first
 
 
+def test_a_dash_is_standard_output_and_nothing_else_is_written_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = spec(tmp_path, CLASH)
+    assert run(["check", path, "no.rwd", "--json", "-"]) == 2
+    told = capsys.readouterr()
+    found = json.loads(told.out)
+    assert [one["status"] for one in found["specs"]] == [1, 2]
+    assert "no.rwd" in told.err
+    assert not Path("-").exists()
+
+
+@pytest.mark.parametrize("command", ["verify", "falsify"])
+def test_a_dash_is_refused_where_the_result_is_told_in_words(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([command, "no.rwd", "--json", "-"]) == 2
+    assert "name a file, as in --json result.json" in " ".join(capsys.readouterr().err.split())
+    assert not Path("-").exists()
+
+
 # ── usage ──────────────────────────────────────────────────────────────────────────────────────
 @pytest.mark.parametrize(
     "arguments, code",

@@ -160,7 +160,7 @@ let dear(a: Step, b: Step) = gain(a, b) - 1
         ("move expect sum(M(t)) <= 0", "move expect sum(gain(t)) <= 0", "equal", ""),  # a potential: 0 on every loop
         ("move expect sum(2 * M(t)) <= 0", "move expect 0 >= sum(M(t))", "equal", ""),
         ("up expect sum(R(t)) <= 0", "up expect sum(R(t)) < 0", "stronger_or_equal", ""),  # there is no loop at all
-        ("move expect sum(R(t)) <= 0", "move expect sum(R(t)) >= 0", "undecided", ""),
+        ("move expect sum(R(t)) == 0", "move expect sum(R(t)) <= 0", "weaker", "1 step"),
         ("move given always t.wet expect sum(R(t)) <= 0", "move expect sum(R(t)) < 0", "undecided", ""),
     ],
 )

@@ -131,3 +131,32 @@ def test_the_same_comparison_is_the_same_bytes(tmp_path: Path, specs: tuple[Path
         run_compare(*specs, {}, tmp_path / name, True)
         texts.append((tmp_path / name).read_bytes())
     assert texts[0] == texts[1]
+
+
+def test_a_share_is_told_by_its_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    head = """spec small v1
+features S { x: real in 0 .. 2 }
+reward R(s: S)
+data p: (better: S, worse: S) from "p.csv"
+"""
+    (tmp_path / "p.csv").write_text("better.x,worse.x\n0.5,1\n1,1.5\n0.25,0.5\n")
+    rule = "must most: forall q in p expect share(R(q.better) > R(q.worse)) >= {}\n"
+    (tmp_path / "old.rwd").write_text(head + rule.format(0.6))
+    (tmp_path / "new.rwd").write_text(head + rule.format(0.4))
+    both = ["check", str(tmp_path / "old.rwd"), str(tmp_path / "new.rwd"), "--compare"]
+    assert run(both) == 0
+    assert "    of 3 rows OLD asks for at least 2, NEW for at least 2\n" in capsys.readouterr().out
+    (tmp_path / "new.rwd").write_text(head + rule.format(0.3))
+    assert run(both) == 1
+    text = capsys.readouterr().out
+    assert "    OLD refuses, NEW accepts, where 1 of 3 rows of p satisfy it:\n      row 1: R(q.better) = " in text
+    assert text.count(": satisfied\n") == 1
+    assert text.count(": not satisfied\n") == 2
+    assert run([*both, "--json", "-"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    jsonschema.validate(found, json.loads(SCHEMA.read_text(encoding="utf-8")))
+    (shown,) = found["rules"][0]["situations"]
+    assert (shown["counted"]["data"], shown["counted"]["satisfied"], shown["counted"]["left_open"]) == ("p", 1, False)
+    for row in shown["counted"]["rows"]:
+        better, worse = (reward["value"] for reward in row["rewards"])
+        assert row["satisfied"] == (better > worse)

@@ -106,6 +106,25 @@ def test_canonical_text_has_the_fewest_parentheses(text: str, canonical: str) ->
     assert expression(print_expression(tree)) == tree
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(-1) * (x) <= s.z * (s.n + (2))",
+        "(a) and ((b)) or (c)",
+        "not (a)",
+        "-(x)",
+        "|(x) - (y)|",
+        "(s).speed + (e)[2]",
+        "(s) with {speed = (1)}",
+        "((a) implies (b))",
+    ],
+)
+def test_what_is_built_from_parentheses_has_them_in_its_span(text: str) -> None:
+    found = expression(text).span.text
+    assert found == (text[1:-1] if text.startswith("((") else text)
+    assert found.count("(") == found.count(")")
+
+
 def test_spans_underline_what_they_name() -> None:
     tree = parse(Source("w.rwd", WAREHOUSE))
     rule = next(i for i in tree.items if isinstance(i, syntax.RuleDecl))

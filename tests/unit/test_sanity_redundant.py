@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from rewarden.spec_lang import parse_spec
+from rewarden.spec_lang.sanity.checks import check_spec
 from tests.reference.sanity_specs import of, sanity
 
 FOLLOWS = {
@@ -170,3 +172,19 @@ should d: forall s: Step given s.busy and s.gap < 1 [m] expect Base(s) <= 0.5
     found = sanity(tmp_path, rules)
     assert [f.rules for f in of(found, "S03")] == [("a", "b")]
     assert [f.rules for f in of(found, "S05", "S15")] == [("d", "c")]
+
+
+def test_a_row_at_a_rounded_limit_is_spoken_of(tmp_path: Path) -> None:
+    """0.1 as binary64 is above 0.1, and yet such a row is in range: a rule about it asks something."""
+    (tmp_path / "d.csv").write_text("x\n0.1\n")
+    text = """spec s v1
+features S { x: real in 0.1 .. 0.1 }
+reward R(s: S)
+data d: S from "d.csv"
+must a: forall s in d expect R(s) <= 1
+must b: forall s in d expect R(s) <= 2
+must c: forall s: S expect R(s) <= 2
+"""
+    found = check_spec(parse_spec(text, base=tmp_path))
+    assert not of(found, "S15")
+    assert [f.rules for f in of(found, "S05")] == [("b", "a")]

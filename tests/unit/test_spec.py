@@ -123,6 +123,28 @@ def test_every_atom_knows_where_it_comes_from() -> None:
 
 
 # ── parameters ─────────────────────────────────────────────────────────────────────────────────
+def test_comparisons_are_quoted_with_all_their_parentheses() -> None:
+    rule = """
+must r: forall s: Step
+  given (s.n + 1) >= (2) and ((0)
+    <  # of them
+    ((s.n)) <= (3 - s.n))
+  expect (-1) * (R(s)) <= (s.n)
+"""
+    obligation = parse_spec(SPEC + rule).obligation("r")
+    parts = [*obligation.premise.parts, obligation.conclusion] if isinstance(obligation.premise, And) else []
+    origins = [p.origin for p in parts if isinstance(p, Atom) and p.origin is not None]
+    assert [" ".join(o.text.split()) for o in origins] == [
+        "(s.n + 1) >= (2)",
+        "(0) < # of them ((s.n))",
+        "((s.n)) <= (3 - s.n)",
+        "(-1) * (R(s)) <= (s.n)",
+    ]
+    for origin in origins:
+        line = origin.source.line(origin.line)
+        assert line[origin.column - 1 :].startswith(origin.text.split("\n")[0])
+
+
 def test_parameters_are_exact_and_follow_each_other() -> None:
     spec = parse_spec(SPEC)
     assert {p.name: p.value for p in spec.params.values()} == {"v": 5, "twice": 10, "on": 1, "k": 3}

@@ -25,7 +25,8 @@ from rewarden.verifier.cells.simplex import least_top
 
 DEPTH = 512  # cells that wait, at most
 HELD = 40  # neurons held by decision in one cell, at most
-FEW = 35  # unstable neurons up to which cells are cut at neurons
+FEW = 24  # unstable neurons up to which cells are cut at neurons
+GAPS = 2.0  # how much of what a relaxation costs counts, where a variable to cut is chosen
 SHRUNK = 0.7  # of its volume: a cell that has shrunk below this is bounded again
 ROUNDS = 3
 
@@ -376,15 +377,19 @@ def _cut(
     for d in range(n):
         width = cell.hi[d] - cell.lo[d]
         middle = 0.5 * cell.lo[d] + 0.5 * cell.hi[d]
-        if discrete[d]:
-            middle = np.floor(middle)
-        if not (cell.lo[d] < middle < cell.hi[d]) and not (discrete[d] and width >= 1.0):
+        possible = width >= 1.0 if discrete[d] else cell.lo[d] < middle < cell.hi[d]
+        if not possible:
             continue
         steep = 0.0
         for one in range(alive.shape[0]):
             if alive[one]:
                 for k in range(aim.first[one], aim.first[one + 1]):
                     steep += abs(aimed[k, d])
+        for q in range(1, last + 1):
+            for i in range(net.graph[q, WIDTH]):
+                if cell.phase[q, i] == UNSTABLE and cell.score[q, i] > 0.0:
+                    share_of_gap = (abs(cell.A[q, i, d]) + abs(cell.B[q, i, d])) / (cell.most[q, i] - cell.least[q, i])
+                    steep += GAPS * cell.score[q, i] * share_of_gap
         worth = steep * width
         if worth > best:
             variable, best = d, worth
