@@ -150,7 +150,6 @@ def test_many_elements_with_ranges_of_their_own_are_left_to_an_encoder(
 
 @pytest.mark.parametrize("text", ["no_such_module:space", "json:no_such_name", "gym:NoSuchThing-v0"])
 def test_places_that_do_not_exist(text: str) -> None:
-    pytest.importorskip("gymnasium")
     with pytest.raises(UsageError, match="G85"):
         from_space(text)
 
@@ -198,7 +197,6 @@ def test_gymnasium_is_not_imported_unless_asked(tmp_path: Path) -> None:
     [("CartPole-v1", 5), ("MountainCarContinuous-v0", 3), ("Pendulum-v1", 4), ("Blackjack-v1", 4), ("Acrobot-v1", 7)],
 )
 def test_real_environments(tmp_path: Path, name: str, width: int) -> None:
-    pytest.importorskip("gymnasium")
     write_starter(tmp_path, f"gym:{name}")
     (place,) = tmp_path.glob("*.rwd")
     assert load_spec(place).features["Step"].width == width
