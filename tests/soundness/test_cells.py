@@ -18,7 +18,7 @@ from rewarden.verifier.cells.simplex import least_top
 from rewarden.verifier.exact_program import ExactProgram, box_of
 from rewarden.verifier.fusion import expand_linear
 from rewarden.verifier.inline import compile_program
-from rewarden.verifier.program import INPUT, Program
+from rewarden.verifier.program import INPUT, Block, Layer, Program
 from rewarden.verifier.rounding import gamma, outward, round_down
 from tests.reference.random_claims import atom, call_values, plain_claim, random_claim, random_point, value_of
 from tests.reference.random_graphs import MIXED, TWO_REALS, random_artifact, random_mlp
@@ -107,6 +107,49 @@ def test_rows_are_below_what_they_bound(seed, harsh):
         for k, functional in enumerate(functionals if aimed is not None else ()):
             constant = bounds.aimed_row(bounded.layout.net, aimed, bounded.cell, k, bounded.error)
             assert is_below(bounded.cell.row, constant, point, evaluation.margin(functional))
+
+
+@settings(max_examples=150, deadline=None)
+@given(seeds)
+def test_a_large_weight_beside_many_small_ones_is_not_rounded_for_nothing(seed):
+    """Skip connections with weights near 1 and near 2^-53: what passes a neuron is swallowed by what does not."""
+    rng = np.random.default_rng(seed)
+    layers: list[Layer] = []
+    width = {INPUT: int(rng.integers(1, 4))}
+
+    def block(source: int, rows: int, scales: tuple[float, ...]) -> Block:
+        near_one = rng.choice([1.0, -1.0, 0.99, 1 + 2**-20, -1 - 2**-20], size=(rows, width[source]))
+        return Block(source, near_one * float(rng.choice(scales)))
+
+    for k in range(int(rng.integers(2, 4))):
+        rows = int(rng.choice([1, 2, 8, 40]))
+        sources = sorted({k - 1, INPUT, int(rng.integers(-1, k)) if k else INPUT})
+        blocks = tuple(block(s, rows, (1.0, 1.0, 2.0**-53, 2.0**-54, 2.0**-30)) for s in sources)
+        layers.append(Layer("relu", blocks, rng.choice([0.0, 0.0, -1.0, 1.0, 0.5], size=rows)))
+        width[k] = rows
+    blocks = tuple(block(s, 1, (1.0, 2.0**-53, 2.0**-54)) for s in range(-1, len(layers)))
+    layers.append(Layer("linear", blocks, np.zeros(1)))
+    lo = Fraction(int(rng.integers(-1, 2)))
+    box = ((lo, lo + 1),) * width[INPUT]
+    program = Program(claim_over((box,), ((plain_atom(0, None, {0: 1}),),)), tuple(layers), (len(layers) - 1,))
+    bounded, exact = Bounded(program), ExactProgram(program)
+    functionals = [form(0, {0: 1}, {0: 1}), form(0, None, {0: -1})]
+    aimed = aim(bounded.layout, [functionals])
+    for _ in range(4):
+        point = tuple(lo + int(rng.integers(2)) for _ in box)
+        bounded.check(point, exact_pre_activations(program, exact, point))
+        evaluation = exact.evaluate(point)
+        for k, functional in enumerate(functionals):
+            constant = bounds.aimed_row(bounded.layout.net, aimed, bounded.cell, k, bounded.error)
+            assert is_below(bounded.cell.row, constant, point, evaluation.margin(functional))
+
+
+@pytest.mark.parametrize("end, discrete", [(2**70, ()), (2**53, (0,))])
+def test_inputs_beyond_the_error_analysis_are_not_for_it(end, discrete):
+    claim = claim_over((((Fraction(0), Fraction(end)),),), ((plain_atom(1, {0: 1}),),), calls=0, discrete=discrete)
+    assert decided_program(Program(claim, (), ())) is None
+    small = claim_over((((Fraction(0), Fraction(9)),),), ((plain_atom(1, {0: 1}),),), calls=0, discrete=discrete)
+    assert decided_program(Program(small, (), ())).status == "proved"
 
 
 @settings(max_examples=150, deadline=None)

@@ -19,12 +19,14 @@ that is formed (n counts all neurons and inputs, with operations to spare; Higha
    its two rows.
 2. backwards: passing layer q turns c·z into c·W·y + c·b; forming c·W is off by at most γ·Σ_i |c_i|·|W_i|, which moves
    the row by at most Σ_i |c_i|·noise_i with noise_i = γ·(|W_i|·Y + |b_i|) + errors of W and b + 4u·|z_i|; the last
-   part is for the product of c with a slope. Constants are summed with an error of at most γ times the sum of their
-   sizes.
+   part is for the product of c with a slope. What a row starts with takes part in these sums too, and is charged
+   likewise: noise_i for neuron i itself, γ·|weight|·Y for a row that is aimed at. Constants are summed with an error of
+   at most γ times the sum of their sizes.
 3. lines: a chord's intercept is what its ends need, rounded up, whatever its slope is (`relaxation` has the argument).
 4. Underflow: an operation on a coefficient or constant may lose 2^-1021 (flushing to zero included), which moves a row
-   by at most that times what the coefficient stands on. That is at most HUGE: rows of a neuron that might be larger
-   are given up. Fewer than 2^60 such losses stay below TINY, which is taken off every row.
+   by at most that times what the coefficient stands on. That is at most LARGEST for an input, and at most HUGE for a
+   neuron: rows of one that might be larger are given up. Fewer than 2^60 such losses stay below TINY, which is taken
+   off every row.
 
 Numbers that are not finite compare as false wherever something would be concluded from them.
 """
@@ -294,18 +296,13 @@ def _backwards(net: Net, cell: Cell, q: int, C: Array, c: Array, rows: int, g: f
     A, a, B, b, least, most = cell.A, cell.a, cell.B, cell.b, cell.least, cell.most
     lo, hi, row, coefficient = cell.lo, cell.hi, cell.row, cell.coefficient
     n = graph[0, WIDTH]
-    deep = graph[q + 1, FIRST] - graph[q, FIRST] > 1 or graph[graph[q, FIRST], SOURCE] != 0
+    edges = graph[q + 1, FIRST] - graph[q, FIRST]
+    deep = edges > 1 or (edges == 1 and graph[graph[q, FIRST], SOURCE] != 0)
     for i in range(graph[q, WIDTH]):
         held = cell.held[q, i]
-        if held == 0 and not least[q, i] < 0.0 < most[q, i]:
+        if (held == 0 and not least[q, i] < 0.0 < most[q, i]) or not np.isfinite(a[q, i]):
             continue
         if deep:
-            own = net.bias_error[q, i]
-            if not net.exact:
-                for e in range(graph[q, FIRST], graph[q + 1, FIRST]):
-                    s = graph[e, SOURCE]
-                    for j in range(graph[s, WIDTH]):
-                        own += net.error[e, i, j] * cell.size[s, j]
             for side in range(2):
                 if side == 1 and held == 0 and most[q, i] <= 0.0:
                     break
@@ -317,7 +314,7 @@ def _backwards(net: Net, cell: Cell, q: int, C: Array, c: Array, rows: int, g: f
                 start = sign * bias[q, i]
                 constant = _passed(
                     graph, weight, bias, cell.phase, cell.lines, cell.noise, cell.score, coefficient, row, q - 1, start,
-                    abs(start), own, g, False,
+                    abs(start), cell.noise[q, i], g, False,
                 )  # fmt: skip
                 bound = least_of(row, constant, lo, hi, g)
                 if side == 0:
@@ -420,7 +417,7 @@ def aimed_row(net: Net, aim: Aim, cell: Cell, k: int, g: float) -> float:
     for q in range(last + 1):
         for i in range(net.graph[q, WIDTH]):
             cell.coefficient[q, i] = aim.weight[k, q, i]
-            error += aim.error[k, q, i] * cell.size[q, i]
+            error += (aim.error[k, q, i] + g * abs(aim.weight[k, q, i])) * cell.size[q, i]
     return float(
         _passed(
             net.graph, net.weight, net.bias, cell.phase, cell.lines, cell.noise, cell.score, cell.coefficient, cell.row,

@@ -17,7 +17,7 @@ import numpy as np
 
 from rewarden.spec_lang.claim import Affine, Box, Claim
 from rewarden.verifier.cells.bounds import Cell, new_cell, sum_error
-from rewarden.verifier.cells.network import Aim, Layout, Net, aim, layout
+from rewarden.verifier.cells.network import LARGEST, Aim, Layout, Net, aim, layout
 from rewarden.verifier.cells.search import DONE, FOUND, PAUSED, Tally, Waiting, new_tally, new_waiting, walk
 from rewarden.verifier.exact_program import Point
 from rewarden.verifier.program import Program
@@ -27,6 +27,8 @@ ALTERNATIVES = 64
 ROWS = 32  # of one alternative
 SLICE = 512  # boxes between two looks at the clock
 ALARMS = 64  # points that turn out not to violate, after which none is looked at any more
+WHOLE = 2.0**-20
+LARGEST_WHOLE = 2.0**52
 NEAR = 2.0**-30  # relative: a point that violates by less is not worth an exact look
 
 
@@ -68,6 +70,15 @@ def decide(
     return None if cells is None else cells.run(budget, violates, report, stop)
 
 
+def _moderate(claim: Claim) -> bool:
+    """Are all bounds small enough for the error analysis, and those of whole numbers for halves between them?"""
+    return all(
+        max(abs(lo), abs(hi)) <= (LARGEST_WHOLE if variable.discrete else LARGEST)
+        for box in claim.boxes
+        for variable, (lo, hi) in zip(claim.variables, box, strict=True)
+    )
+
+
 class Cells:
     """A walk over the boxes of a claim that goes on where it stopped (mutable)."""
 
@@ -81,6 +92,8 @@ class Cells:
 
     @staticmethod
     def of(program: Program) -> Cells | None:
+        if not _moderate(program.claim):
+            return None
         ways = alternatives(program.claim)
         at = layout(program) if ways is not None else None
         aimed = aim(at, ways) if at is not None and ways is not None else None
@@ -113,7 +126,8 @@ class Cells:
             elif status != PAUSED:
                 self.busy = False
                 self.settled += self.walker.settled
-                self.open |= status != DONE or self.walker.stuck
+                # Shares are halved exactly: a box that is done has been settled to the last of it, or a cell was lost.
+                self.open |= status != DONE or self.walker.stuck or not abs(self.walker.settled - 1.0) < WHOLE
         done = not (self.left or self.busy or self.open)
         return self._outcome("proved" if done else "unknown")
 

@@ -295,11 +295,12 @@ def _walk(
         if status == 0:
             tally.stuck[0] += 1
             tally.left[0] += share
+        if status < 0:
+            waiting.pile[0] = slot + 1  # it waits on
         if hit >= 0:
             _set(found, points[hit])
             return FOUND
         if status < 0:
-            waiting.pile[0] = slot + 1
             return FULL
     return DONE
 
