@@ -27,8 +27,8 @@ ALTERNATIVES = 64
 ROWS = 32  # of one alternative
 SLICE = 512  # boxes between two looks at the clock
 ALARMS = 64  # points that turn out not to violate, after which none is looked at any more
-WHOLE = 2.0**-20
-LARGEST_WHOLE = 2.0**52
+WHOLE = 2.0**-20  # how far the share of a box that is done may be from 1
+LARGEST_WHOLE = 2.0**52  # of an int: beyond, its half or its successor may have no binary64 value
 NEAR = 2.0**-30  # relative: a point that violates by less is not worth an exact look
 
 

@@ -54,12 +54,11 @@ class Waiting(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """Counters, [1] each: boxes bounded, cells that could not be cut; and the share of the whole in each state."""
+    """[1] each: boxes bounded, cells that could not be cut, and the share of the whole that is settled."""
 
     boxes: Whole
     stuck: Whole
     settled: Array
-    left: Array
 
 
 def new_waiting(net: Net, aim: Aim, rows: int) -> Waiting:
@@ -75,7 +74,7 @@ def new_waiting(net: Net, aim: Aim, rows: int) -> Waiting:
 
 
 def new_tally() -> Tally:
-    return Tally(np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1), np.zeros(1))
+    return Tally(np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1))
 
 
 @nb.njit(error_model="numpy")
@@ -201,11 +200,8 @@ def _walk(
         held, rows = waiting.held[slot], waiting.rows[slot]
         for k in range(held):
             cell.held[waiting.node[slot, k], waiting.neuron[slot, k]] = waiting.side[slot, k]
-        unstable, living, only = (
-            held,
-            held,
-            held,
-        )  # numbers, and not the constant 0 for which all would be compiled anew
+        # Numbers, and not the constant 0: numba would compile `_cut` once for that and once for numbers.
+        unstable, living, only = held, held, held
         for _ in range(ROUNDS):
             living = 0
             unstable = bound_neurons(net, cell, waiting.C[slot], waiting.c[slot], rows, g)
@@ -294,7 +290,6 @@ def _walk(
         status = _cut(net, aim, cell, waiting, slot, alive, living, unstable, aimed, discrete, whole, share, last)
         if status == 0:
             tally.stuck[0] += 1
-            tally.left[0] += share
         if status < 0:
             waiting.pile[0] = slot + 1  # it waits on
         if hit >= 0:

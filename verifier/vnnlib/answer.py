@@ -1,8 +1,7 @@
 """A query's answer: `sat` with an exactly checked solution, `unsat` with a proof behind it, or neither.
 
-Each group of branches with equal conditions is one claim (claims.py).
-`unsat` needs all of them: proved, or empty. For a solution, the formula as it was read, not the claim, is evaluated
-once more, with the reward's own exact evaluation.
+Each group of branches with equal conditions is one claim (claims.py). `unsat` needs all of them: proved, or empty. For
+a solution, the formula as it was read, not the claim, is evaluated once more, with the reward's own exact evaluation.
 """
 
 from __future__ import annotations
