@@ -156,7 +156,7 @@ def _spec(
     assumptions: dict[str, Formula],
     examples: tuple[Example, ...],
 ) -> Spec:
-    values = {p.name: rational_text(p.value) for p in params.values()}
+    values = {p.name: p.value if isinstance(p.value, str) else rational_text(p.value) for p in params.values()}
     return Spec(
         name=tree.name,
         source=source,

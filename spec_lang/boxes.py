@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from math import ceil, floor
+from functools import cached_property
+from math import ceil, floor, inf, nextafter
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rewarden.spec_lang.claim import Box
 from rewarden.spec_lang.errors import DataError
@@ -11,9 +17,118 @@ from rewarden.spec_lang.numerals import decimal
 from rewarden.spec_lang.obligation import Instances, Obligation, Variable
 
 Interval = tuple[Fraction, Fraction]
+Array = NDArray[np.float64]
 
 
-def boxes_of(obligation: Obligation) -> tuple[Box, ...]:
+class RowBoxes(Sequence[Box]):
+    """The boxes around the rows of a table, each made exactly when it is asked for: there may be 60,000 of 384
+    variables, which as rationals would fill the memory."""
+
+    def __init__(self, obligation: Obligation, ranges: Box) -> None:
+        assert obligation.instances is not None
+        self._obligation, self._instances, self._ranges = obligation, obligation.instances, ranges
+
+    def __len__(self) -> int:
+        return len(self._instances.anchors)
+
+    @overload
+    def __getitem__(self, index: int) -> Box: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Box, ...]: ...
+    def __getitem__(self, index: int | slice) -> Box | tuple[Box, ...]:
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(len(self))))
+        row = range(len(self))[index]  # IndexError as a tuple's
+        return _row_box(self._obligation, self._instances, self._ranges, row)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence) or len(other) != len(self):
+            return False
+        return other is self or all(a == b for a, b in zip(self, other, strict=True))
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    @cached_property
+    def outward(self) -> tuple[Array, Array]:
+        """Float64 lo, hi [box, variable] that contain the exact boxes, at most one number further out at each end
+        than the best ones."""
+        count, instances = len(self), self._instances
+        lo, hi = (np.tile([end(pair[i]) for pair in self._ranges], (count, 1)) for i, end in ((0, _down), (1, _up)))
+        for variable, column, radius in instances.centred:
+            centre = instances.anchors[:, column].astype(np.float64)
+            if self._obligation.variables[variable].discrete:
+                pairs = {
+                    c: _centred(self._obligation, self._ranges, variable, Fraction(c), radius)
+                    for c in set(centre.tolist())
+                }
+                lo[:, variable] = [_down(pairs[c][0]) for c in centre.tolist()]
+                hi[:, variable] = [_up(pairs[c][1]) for c in centre.tolist()]
+                continue
+            reach = _up(radius)
+            lo[:, variable] = np.maximum(lo[:, variable], np.nextafter(centre - reach, -inf))
+            hi[:, variable] = np.minimum(hi[:, variable], np.nextafter(centre + reach, inf))
+        for variable, column in instances.fixed:
+            centre = instances.anchors[:, column].astype(np.float64)
+            whole = self._obligation.variables[variable].discrete
+            lo[:, variable], hi[:, variable] = (np.ceil(centre), np.floor(centre)) if whole else (centre, centre)
+        return lo, hi
+
+    @cached_property
+    def hull(self) -> Box:
+        """The smallest box around all of them: each bound moves with its row's value."""
+        ends = list(self._ranges)
+        for variable, column, radius in (*self._instances.centred, *((v, c, None) for v, c in self._instances.fixed)):
+            centres = self._instances.anchors[:, column]
+            pair = (Fraction(float(centres.min())), Fraction(float(centres.max())))
+            if radius is None:
+                ends[variable] = (pair[0], pair[1])
+                continue
+            least, most = (_centred(self._obligation, self._ranges, variable, c, radius) for c in pair)
+            ends[variable] = (least[0], most[1])
+        return tuple(ends)
+
+    def holding(self, point: Sequence[Fraction]) -> int | None:
+        """The first box that a point is in."""
+        lo, hi = self.outward
+        low, high = np.array([_down(x) for x in point]), np.array([_up(x) for x in point])
+        for row in np.flatnonzero(((high >= lo) & (low <= hi)).all(axis=1)).tolist():
+            if all(least <= x <= most for x, (least, most) in zip(point, self[row], strict=True)):
+                return int(row)
+        return None
+
+    def check(self) -> None:
+        """DataError D15 for the first row without a record; boxes that are wide enough in floats are passed over."""
+        lo, hi = self.outward
+        slack = 2.0**-40 * (np.abs(lo) + np.abs(hi))
+        for row in np.flatnonzero((hi - lo <= slack).any(axis=1)).tolist():
+            self[row]
+
+    def __iter__(self) -> Iterator[Box]:
+        return (self[row] for row in range(len(self)))
+
+
+def hull(boxes: Sequence[Box]) -> Box:
+    """The smallest box around `boxes`, of which there is at least one."""
+    if isinstance(boxes, RowBoxes):
+        return boxes.hull
+    return tuple((min(lo for lo, _ in column), max(hi for _, hi in column)) for column in zip(*boxes, strict=True))
+
+
+def _down(value: Fraction) -> float:
+    """The largest float64 that is not above `value`; -inf or the largest of all beyond the range."""
+    try:
+        nearest = float(value)
+    except OverflowError:
+        return nextafter(inf, 0.0) if value > 0 else -inf
+    return nearest if Fraction(nearest) <= value else nextafter(nearest, -inf)
+
+
+def _up(value: Fraction) -> float:
+    return -_down(-value)
+
+
+def boxes_of(obligation: Obligation) -> Sequence[Box]:
     """Closed exact bounds per variable; those of discrete variables are integers.
 
     Raises DataError D15 where no record is within the radius of a row and in range, D08 for data without rows,
@@ -30,16 +145,16 @@ def boxes_of(obligation: Obligation) -> tuple[Box, ...]:
         raise DataError(
             "D08", f"the data {obligation.instances.data} has no rows", help="a rule near data needs at least one row"
         )
-    return tuple(_row_box(obligation, obligation.instances, ranges, row) for row in range(rows))
+    boxes = RowBoxes(obligation, ranges)
+    boxes.check()
+    return boxes
 
 
 def _row_box(obligation: Obligation, instances: Instances, ranges: Box, row: int) -> Box:
     box = list(ranges)
     anchor = instances.anchors[row]
     for variable, column, radius in instances.centred:
-        lo, hi = ranges[variable]
-        centre = Fraction(float(anchor[column]))
-        bounds = _whole(obligation.variables[variable], max(lo, centre - radius), min(hi, centre + radius))
+        bounds = _centred(obligation, ranges, variable, Fraction(float(anchor[column])), radius)
         box[variable] = _nonempty(obligation, row, variable, bounds)
     for variable, column in instances.fixed:
         centre = Fraction(float(anchor[column]))
@@ -48,6 +163,11 @@ def _row_box(obligation: Obligation, instances: Instances, ranges: Box, row: int
         bounds = _whole(obligation.variables[variable], centre, centre)
         box[variable] = _nonempty(obligation, row, variable, bounds)
     return tuple(box)
+
+
+def _centred(obligation: Obligation, ranges: Box, variable: int, centre: Fraction, radius: Fraction) -> Interval:
+    lo, hi = ranges[variable]
+    return _whole(obligation.variables[variable], max(lo, centre - radius), min(hi, centre + radius))
 
 
 def _whole(variable: Variable, lo: Fraction, hi: Fraction) -> Interval:

@@ -149,6 +149,8 @@ class Checker:
             known = self.units.unit(p.unit, p.unit_span or p.span)
             if p.kind == "bool":
                 return BOOL
+            if p.kind == "enum":
+                return EnumType(name, s.cases_of(name))
             return UNKNOWN if known is None else number_in(known, p.unit)
         if name in s.rewards or name in s.definitions:
             self.findings.add("T01", f"{name} needs its records", expr.span, help=f"write {name}(…)")
@@ -156,11 +158,12 @@ class Checker:
             help = f"write quantile(R({name}), 0.05), mean, min or max, or `near {name}` in a rule"
             self.findings.add("T01", f"{name} is a data set, not a value", expr.span, help=help)
         else:
-            cases = [(f.name, f.cases) for r in s.records.values() for f in r.features if name in f.cases]
+            cases = [f.name for r in s.records.values() for f in r.features if name in f.cases]
+            cases += [p for p in s.params if name in s.cases_of(p)]
             known_names = (*scope.records, *s.params, *s.functions(), *s.data)
             advice = did_you_mean(name, known_names)
             if cases:
-                advice = f"{name} is a case of {cases[0][0]}: compare it with that feature by == or !="
+                advice = f"{name} is a case of {cases[0]}: compare it with that by == or !="
             owner, found = self._bare_feature(name, scope)
             if found is not None:
                 advice = f"write {owner}.{name}"
@@ -241,7 +244,7 @@ class Checker:
     def assign(self, update: syntax.Update, wanted: Type, scope: Scope) -> None:
         """Whether a feature may be given the value."""
         if isinstance(wanted, EnumType):
-            self._enum_operand(update.value, wanted, scope)
+            self.enum_operand(update.value, wanted, scope)
             return
         found = self.type_of(update.value, scope)
         if isinstance(found, UnknownType) or isinstance(wanted, UnknownType):
@@ -303,12 +306,17 @@ class Checker:
         operands = [expr.first, *(e for _, e in expr.rest)]
         typed = {id(e): self.type_of(e, scope) for e in operands if not isinstance(e, syntax.Name)}
         enums = [t for t in typed.values() if isinstance(t, EnumType)]
+        of_param = self.symbols.cases_among(operands)
         for e in operands:
             if isinstance(e, syntax.Name) and not enums:  # `zone == dock` for `s.zone == dock`: one mistake, not two
+                if of_param is not None and e.name in of_param[1]:
+                    continue
                 _, found = self._bare_feature(e.name, scope)
                 if isinstance(found, EnumType):
                     self.type_of(e, scope)
                     return BOOL
+        if not enums and of_param is not None:
+            enums = [EnumType(*of_param)]
         for e in operands:
             if isinstance(e, syntax.Name):
                 typed[id(e)] = self._case(e, enums[0]) if enums else self.type_of(e, scope)
@@ -331,7 +339,8 @@ class Checker:
             if op not in ("==", "!="):
                 self.findings.add("T06", f"cases have no order: {op}", b.span, help="compare cases by == or !=")
             elif left.cases != right.cases:
-                self.findings.add("T06", f"{left} and {right} have different cases", b.span)
+                help = _difference(left, right)
+                self.findings.add("T06", f"{left} and {right} have different cases", b.span, help=help)
         elif isinstance(left, BoolType) and isinstance(right, BoolType):
             if op not in ("==", "!="):
                 self.findings.add("T01", f"predicates have no order: {op}", b.span, help="write implies, == or !=")
@@ -339,22 +348,26 @@ class Checker:
             self.findings.add("T01", f"cannot compare {left} with {right}", b.span)
 
     def _case(self, expr: syntax.Name, enum: EnumType) -> Type:
+        """A name beside an enum: one of its cases, else an enum parameter."""
         case = syntax.case_name(expr)
-        if case not in enum.cases:
-            help = did_you_mean(case, enum.cases) or f"the cases are {', '.join(enum.cases[:12])}"
-            self.findings.add("N05", f"{enum.feature} has no case {case}", expr.span, help=help)
-            return UNKNOWN
-        return enum
+        if case in enum.cases:
+            return enum
+        cases = self.symbols.cases_of(expr.name)
+        if cases:
+            return EnumType(expr.name, cases)
+        same = (p for p in self.symbols.params if self.symbols.cases_of(p) == enum.cases)
+        help = did_you_mean(case, (*enum.cases, *same)) or f"the cases are {', '.join(enum.cases[:12])}"
+        self.findings.add("N05", f"{enum.feature} has no case {case}", expr.span, help=help)
+        return UNKNOWN
 
-    def _enum_operand(self, expr: syntax.Expr, enum: EnumType, scope: Scope) -> None:
-        if isinstance(expr, syntax.Name):
-            self._case(expr, enum)
-            return
-        found = self.type_of(expr, scope)
+    def enum_operand(self, expr: syntax.Expr, enum: EnumType, scope: Scope) -> None:
+        """T06 for what cannot be given to a feature or parameter with those cases."""
+        found = self._case(expr, enum) if isinstance(expr, syntax.Name) else self.type_of(expr, scope)
         if isinstance(found, UnknownType):
             return
         if not isinstance(found, EnumType) or found.cases != enum.cases:
-            self.findings.add("T06", f"expected a case of {enum.feature}, found {found}", expr.span)
+            help = _difference(enum, found) if isinstance(found, EnumType) else None
+            self.findings.add("T06", f"expected a case of {enum.feature}, found {found}", expr.span, help=help)
 
     def plain_constant(self, found: Type, expr: syntax.Expr, what: str) -> None:
         """T01 for a constant that is not a number without unit."""
@@ -363,7 +376,10 @@ class Checker:
 
     def constant(self, expr: syntax.Expr, what: str) -> Type:
         """The type of an expression of numbers and parameters only; T07 for anything else."""
+        compared = self._compared_with_cases(expr)
         for node in syntax.walk(expr):
+            if id(node) in compared:
+                continue
             match node:
                 case syntax.Name(name=name) if name in self.symbols.params:
                     continue
@@ -390,3 +406,26 @@ class Checker:
             self.findings.add("T07", f"{what} must be a constant", node.span, help=help)
             return UNKNOWN
         return self.type_of(expr, CONSTANT)
+
+    def _compared_with_cases(self, expr: syntax.Expr) -> set[int]:
+        """The names beside an enum parameter, as in `home == dock`: cases, by identity."""
+        found: set[int] = set()
+        for node in syntax.walk(expr):
+            if isinstance(node, syntax.Compare):
+                operands = [node.first, *(e for _, e in node.rest)]
+                if self.symbols.cases_among(operands) is not None:
+                    found |= {id(e) for e in operands if isinstance(e, syntax.Name)}
+        return found
+
+
+def _difference(a: EnumType, b: EnumType) -> str:
+    """What to do about two enums that should have the same cases."""
+    if set(a.cases) == set(b.cases):
+        return f"write the cases of {b.feature} in the order of {a.feature}'s"
+    parts = []
+    for one, other in ((a, b), (b, a)):
+        missing = [c for c in one.cases if c not in other.cases]
+        if missing:
+            more = ", …" if len(missing) > 6 else ""
+            parts.append(f"{other.feature} lacks {', '.join(missing[:6])}{more}")
+    return "; ".join(parts)

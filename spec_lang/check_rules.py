@@ -44,25 +44,26 @@ def in_order_of_use(symbols: Symbols, findings: Findings) -> list[str]:
     """Definitions and parameters, each after what it uses; N08 for those that use themselves. Iterative."""
     bodies: dict[str, syntax.Expr] = {d.name: d.body for d in symbols.definitions.values()}
     bodies |= {p.name: p.value for p in symbols.params.values()}
+    used = {name: list(_uses(body, symbols.cases_of(name), symbols)) for name, body in bodies.items()}
     order: list[str] = []
     state: dict[str, str] = {}
     for root in bodies:
-        stack = [(root, iter(list(_uses(bodies[root], bodies))))] if root not in state else []
+        stack = [(root, iter(used[root]))] if root not in state else []
         state.setdefault(root, "open")
         while stack:
             name, uses = stack[-1]
-            used = next(uses, None)
-            if used is None:
+            use = next(uses, None)
+            if use is None:
                 stack.pop()
                 state[name] = "done"
                 order.append(name)
-            elif used not in state:
-                state[used] = "open"
-                stack.append((used, iter(list(_uses(bodies[used], bodies)))))
-            elif state[used] == "open":
+            elif use not in state:
+                state[use] = "open"
+                stack.append((use, iter(used[use])))
+            elif state[use] == "open":
                 chain = [n for n, _ in stack]
-                path = " → ".join([*chain[chain.index(used) :], used])
-                findings.add("N08", f"{used} is defined by itself: {path}"[:300], symbols.declared[used])
+                path = " → ".join([*chain[chain.index(use) :], use])
+                findings.add("N08", f"{use} is defined by itself: {path}"[:300], symbols.declared[use])
     return order
 
 
@@ -84,10 +85,21 @@ def uses_reward(expr: syntax.Expr, symbols: Symbols) -> Iterator[syntax.Expr]:
                 pending.extend(used)
 
 
-def _uses(expr: syntax.Expr, known: dict[str, syntax.Expr]) -> Iterator[str]:
-    for node in syntax.walk(expr):
+def _uses(body: syntax.Expr, cases: tuple[str, ...], symbols: Symbols) -> Iterator[str]:
+    """The definitions that are applied, the parameters that are named; a case may have the name of one.
+
+    `cases`: those of an enum parameter, whose value `body` is.
+    """
+    as_case = {id(body)} if isinstance(body, syntax.Name) and syntax.case_name(body) in cases else set()
+    for node in syntax.walk(body):
         match node:
-            case syntax.Apply(function=name) | syntax.Name(name=name) if name in known:
+            case syntax.Compare(first=first, rest=rest):
+                operands = [first, *(e for _, e in rest)]
+                _, known = symbols.cases_among(operands) or ("", ())
+                as_case |= {id(e) for e in operands if isinstance(e, syntax.Name) and syntax.case_name(e) in known}
+            case syntax.Apply(function=name) if name in symbols.definitions:
+                yield name
+            case syntax.Name(name=name) if name in symbols.params and id(node) not in as_case:
                 yield name
 
 
@@ -102,19 +114,33 @@ def _definition(checker: Checker, definition: syntax.Definition) -> None:
 
 
 def _param(checker: Checker, param: syntax.ParamDecl) -> None:
-    found = checker.constant(param.value, f"the value of {param.name}")
-    check_param_type(checker, param, found, param.value)
+    check_param_value(checker, param, param.value)
 
 
-def check_param_type(checker: Checker, param: syntax.ParamDecl, found: Type, value: syntax.Expr) -> None:
-    """Whether a value of that type may be given to the parameter."""
+def check_param_value(checker: Checker, param: syntax.ParamDecl, value: syntax.Expr) -> None:
+    """Whether the parameter may be given that value."""
+    wanted = checker.type_of(syntax.Name(param.name, param.name_span), CONSTANT)
+    if isinstance(wanted, EnumType):
+        _param_case(checker, wanted, value)
+        return
+    found = checker.constant(value, f"the value of {param.name}")
     if isinstance(found, UnknownType):
         return
-    wanted = checker.type_of(syntax.Name(param.name, param.name_span), CONSTANT)
     if isinstance(wanted, NumberType) and isinstance(found, NumberType):
         checker.units.assign(param.name, wanted, found, value)
     elif type(wanted) is not type(found) and not isinstance(wanted, UnknownType):
         checker.findings.add("T01", f"{param.name} is {wanted}, found {found}", value.span)
+
+
+def _param_case(checker: Checker, wanted: EnumType, value: syntax.Expr) -> None:
+    """A case, or another parameter with the same cases."""
+    if isinstance(value, syntax.Name):
+        checker.enum_operand(value, wanted, CONSTANT)
+        return
+    found = checker.constant(value, f"the value of {wanted.feature}")
+    if not isinstance(found, UnknownType):
+        help = f"write one of its cases: {', '.join(wanted.cases[:12])}"
+        checker.findings.add("T06", f"expected a case of {wanted.feature}, found {found}", value.span, help=help)
 
 
 # ── rules ──────────────────────────────────────────────────────────────────────────────────────
@@ -179,8 +205,13 @@ def _forall(checker: Checker, forall: syntax.Forall) -> Scope:
             help = "write forall a, b: T varying f"
             checker.findings.add("T14", "`varying` takes two records of one type", forall.span, help=help)
         else:
+            named: set[str] = set()
             for name in forall.varying:
-                checker.feature_type(next(iter(types)), name.name, name.span)
+                if name.name in named:
+                    checker.findings.add("T12", f"{name.name} is named twice", name.span, help="name it once")
+                else:
+                    checker.feature_type(next(iter(types)), name.name, name.span)
+                named.add(name.name)
     return Scope(records)
 
 

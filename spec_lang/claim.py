@@ -7,6 +7,7 @@ affine over variables. All numbers are exact rationals. `docs/claims.md` gives t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -74,6 +75,6 @@ class Claim:
     calls: tuple[ClaimCall, ...]
     clauses: tuple[Clause, ...]
     goals: tuple[Clause, ...]
-    boxes: tuple[Box, ...]  # one for a plain rule, one per data row for a rule near data
+    boxes: Sequence[Box]  # one for a plain rule, one per data row for a rule near data
     constants: tuple[ClaimConstant, ...] = ()
     instances: str | None = None  # "logs": the data the boxes were made from

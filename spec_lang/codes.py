@@ -32,15 +32,17 @@ EXPLANATIONS: dict[str, str] = {
     "N07": "No reward, definition or built-in function has that name.",
     "N08": "A definition or a parameter refers to itself, directly or by way of others. Specs have no recursion.",
     "N09": "A parameter was set from outside that the spec does not declare.",
-    "N10": "A record of a rule or a definition has the name of a declaration, which would hide it.",
+    "N10": "A record of a rule or a definition has the name of a declaration, which would hide it; or a param has the "
+    "name of one of its own cases.",
     "N11": "An example is of a rule that the spec does not have.",
     "T01": "An expression has one type and its place needs another.",
     "T02": "A number needs a closed, finite range: proofs are about all values in it.",
     "T03": "A range whose lower end is above its upper end, or a range where none belongs.",
     "T04": "A function or reward takes a fixed number of arguments.",
     "T05": "A reward or definition was applied to a record of another type.",
-    "T06": "Cases of an enum are only compared, by == and !=, with a case or a feature of the same enum.",
-    "T07": "The value must be a constant: numbers and parameters only.",
+    "T06": "Cases of an enum are only compared, by == and !=, with a case, a feature or a param of the same enum: "
+    "one with the same cases in the same order. So are the values given to them.",
+    "T07": "The value must be a constant: numbers, cases and parameters only.",
     "T08": "The constant is out of the range that makes sense here.",
     "T09": "Assumptions say which records can occur. They speak of features, never of rewards.",
     "T10": "The radius of a `near` rule: one number where all real features share a unit, a percentage of each range, "
@@ -62,6 +64,8 @@ EXPLANATIONS: dict[str, str] = {
     "with a constant.",
     "T20": "A confidence is that of a share over data.",
     "T21": "An example gives constants for features of the records that its rule quantifies over.",
+    "T22": "A param is a single number, truth or case. The language has no way to write a vector, so a vector could "
+    "not be given a value: declare one param per element.",
     "U01": "A unit that Rewarden does not know. Units are those of pint: the International System with its prefixes, "
     "and common others. What has no physical unit, such as money or a score, is written without one.",
     "U02": "Two quantities of different kinds were compared, added or assigned, as a speed with a length. Each side is "

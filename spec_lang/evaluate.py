@@ -38,13 +38,21 @@ from rewarden.spec_lang.obligation import (
     Var,
 )
 
-CallValue = Callable[[str, tuple[Fraction, ...]], Fraction]
-StatisticValue = Callable[[Statistic], Fraction]
+
+@dataclass(frozen=True, slots=True)
+class Enclosed:
+    """A value that is no rational, or not known to be: `at(bits)` is lo <= value <= hi, narrower with more bits."""
+
+    at: Callable[[int], tuple[Fraction, Fraction]]
+
+
+CallValue = Callable[[str, tuple[Fraction, ...]], Fraction | Enclosed]
+StatisticValue = Callable[[Statistic], Fraction | Enclosed]
 
 _PRECISIONS = (64, 256, 1024, 4096)  # bits below the point; beyond them an atom is reported, never guessed
 
 
-class _IrrationalRootError(Exception):
+class _IrrationalError(Exception):
     """Internal: the term has no rational value."""
 
 
@@ -107,7 +115,7 @@ def value(
     """The term's exact value. Unsupported X07 if it is irrational."""
     try:
         return _value(term, Point(values, call, statistic))
-    except _IrrationalRootError:
+    except _IrrationalError:
         raise Unsupported("X07", "the expression has an irrational value here", help="compare it instead") from None
 
 
@@ -125,7 +133,7 @@ def _atom(term: Term, strict: bool, point: Point) -> bool:
     try:
         exact = _value(term, point)
         return exact > 0 if strict else exact >= 0
-    except _IrrationalRootError:
+    except _IrrationalError:
         pass
     for bits in _PRECISIONS:
         lo, hi = _enclose(term, point, bits)
@@ -135,7 +143,7 @@ def _atom(term: Term, strict: bool, point: Point) -> bool:
             return False
         if lo == hi:
             return not strict
-    raise Unsupported("X07", "square roots cancel so closely that the comparison cannot be decided")
+    raise Unsupported("X07", "irrational values are so close that the comparison cannot be decided")
 
 
 def _value(term: Term, point: Point) -> Fraction:
@@ -159,9 +167,15 @@ def _value(term: Term, point: Point) -> Fraction:
         case Sqrt(inner):
             return _exact_root(_value(inner, point))
         case Call(reward, arguments):
-            return point.call(reward, tuple(_value(t, point) for t in arguments))
+            return _rational(point.call(reward, tuple(_value(t, point) for t in arguments)))
         case Statistic():
-            return point.statistic(term)
+            return _rational(point.statistic(term))
+
+
+def _rational(found: Fraction | Enclosed) -> Fraction:
+    if isinstance(found, Enclosed):
+        raise _IrrationalError
+    return found
 
 
 def _exact_root(square: Fraction) -> Fraction:
@@ -170,7 +184,7 @@ def _exact_root(square: Fraction) -> Fraction:
     top, bottom = isqrt(square.numerator), isqrt(square.denominator)
     if top * top == square.numerator and bottom * bottom == square.denominator:
         return Fraction(top, bottom)
-    raise _IrrationalRootError
+    raise _IrrationalError
 
 
 def _enclose(term: Term, point: Point, bits: int) -> tuple[Fraction, Fraction]:
@@ -204,15 +218,23 @@ def _enclose(term: Term, point: Point, bits: int) -> tuple[Fraction, Fraction]:
             return Fraction(below_root, scale), Fraction(above_root, scale)
         case Call() if any(_irrational(t, point) for t in term.arguments):
             raise Unsupported("X07", "a reward is applied to an irrational number here")
+        case Call(reward, arguments):
+            return _ends(point.call(reward, tuple(_value(t, point) for t in arguments)), bits)
+        case Statistic():
+            return _ends(point.statistic(term), bits)
         case _:
             exact = _value(term, point)
             return exact, exact
 
 
+def _ends(found: Fraction | Enclosed, bits: int) -> tuple[Fraction, Fraction]:
+    return found.at(bits) if isinstance(found, Enclosed) else (found, found)
+
+
 def _irrational(term: Term, point: Point) -> bool:
     try:
         _value(term, point)
-    except _IrrationalRootError:
+    except _IrrationalError:
         return True
     return False
 
@@ -313,7 +335,7 @@ class _Screen:
             case Call() if self.call_bounds is not None:
                 return self._call(term, self.call_bounds)
             case Statistic() if self.statistic is not None:
-                return _constant(self.statistic(term), n)
+                return _between(*_ends(self.statistic(term), _PRECISIONS[0]), n)
             case Quotient() | Sqrt() | Call() | Statistic():
                 return np.zeros(n), np.full(n, np.inf)  # rare in premises: left to the exact evaluator
 
@@ -342,6 +364,17 @@ def _constant(constant: Fraction, n: int) -> tuple[Rows, Rows]:
         return np.zeros(n), np.full(n, np.inf)
     exact = Fraction(nearest) == constant
     return np.full(n, nearest), np.full(n, 0.0 if exact else abs(nearest) * _U + _TINY)
+
+
+def _between(lo: Fraction, hi: Fraction, n: int) -> tuple[Rows, Rows]:
+    if lo == hi:
+        return _constant(lo, n)
+    middle, error = _constant((lo + hi) / 2, n)
+    try:
+        reach = float(hi - lo)
+    except OverflowError:
+        reach = float("inf")
+    return middle, error + (reach * (1 + _U) + _TINY)
 
 
 def _add(a: Rows, ea: Rows, b: Rows, eb: Rows) -> tuple[Rows, Rows]:

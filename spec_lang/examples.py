@@ -67,9 +67,8 @@ def _columns(update: syntax.Update, view: RecordView, lowering: Lowering) -> lis
     start = record.offset(update.name)
     indices = view.variables[start : start + feature.width]
     if feature.kind == "enum":
-        assert isinstance(update.value, syntax.Name), "type checking leaves a case here"
-        case = syntax.case_name(update.value)
-        return [(i, Fraction(int(c == case))) for i, c in zip(indices, feature.cases, strict=True)]
+        columns = lowering.among(update.value, feature.cases, Names()).columns
+        return [(i, column.constant) for i, column in zip(indices, columns, strict=True)]
     if feature.kind == "bool":
         return [(indices[0], Fraction(int(lowering.formula(update.value, Names()) == TRUE)))]
     return [(indices[0], _number(update, feature, lowering))]

@@ -111,9 +111,21 @@ class Lowering:
         if name in names.rows:
             return names.rows[name]
         value = self.context.params[name]
-        if self.symbols.params[name].kind == "bool":
-            return TRUE if value else FALSE
+        match self.symbols.params[name].kind:
+            case "bool":
+                return TRUE if value else FALSE
+            case "enum":
+                cases = self.symbols.cases_of(name)
+                return case_value(cases[int(value)], cases)
         return constant(value)
+
+    def among(self, expr: syntax.Expr, cases: tuple[str, ...], names: Names) -> EnumValue:
+        """What stands beside an enum, or is given to one: a name is one of its cases before it is a parameter."""
+        if isinstance(expr, syntax.Name) and syntax.case_name(expr) in cases:
+            return case_value(syntax.case_name(expr), cases)
+        found = self.value(expr, names)
+        assert isinstance(found, EnumValue), "type checking leaves cases where cases belong"
+        return found
 
     def feature(self, record: RecordValue, feature: Feature, origin: Span | None) -> Value:
         """A feature's value: numbers in coherent SI."""
@@ -206,10 +218,11 @@ class Lowering:
     def _compare(self, expr: syntax.Compare, names: Names) -> Formula:
         operands = [expr.first, *(e for _, e in expr.rest)]
         values: dict[int, Value] = {id(e): self.value(e, names) for e in operands if not isinstance(e, syntax.Name)}
-        enums = [v for v in values.values() if isinstance(v, EnumValue)]
+        _, cases = self.symbols.cases_among(operands) or ("", ())
+        cases = next((v.cases for v in values.values() if isinstance(v, EnumValue)), cases)
         for e in operands:
             if isinstance(e, syntax.Name):
-                values[id(e)] = case_value(syntax.case_name(e), enums[0].cases) if enums else self.value(e, names)
+                values[id(e)] = self.among(e, cases, names) if cases else self.value(e, names)
         parts: list[Formula] = []
         left = expr.first
         for op, right in expr.rest:

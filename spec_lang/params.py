@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from rewarden.spec_lang import syntax
 from rewarden.spec_lang.check import Checker
-from rewarden.spec_lang.check_rules import check_param_type, in_order_of_use
+from rewarden.spec_lang.check_rules import check_param_value, in_order_of_use
 from rewarden.spec_lang.diagnostics import did_you_mean
 from rewarden.spec_lang.errors import SpecError
 from rewarden.spec_lang.findings import Findings
@@ -25,12 +25,12 @@ from rewarden.spec_lang.values import Context, Names
 
 @dataclass(frozen=True, slots=True)
 class ParamValue:
-    """`value` is exact, in the declared unit; a bool is 0 or 1."""
+    """`value` is exact, in the declared unit; a bool is 0 or 1, of an enum it is the name of the case."""
 
     name: str
     kind: str
     unit: str | None
-    value: Fraction
+    value: Fraction | str
     overridden: bool
 
 
@@ -47,8 +47,8 @@ def overrides(checker: Checker, given: Mapping[str, object], findings: Findings)
             findings.add("N09", message, Span(source, 0, len(name), 1, 1), help=did_you_mean(name, params))
             continue
         expr = _expression(params[name], value, whole, findings)
-        if expr is not None and _names_nothing(name, expr, findings):
-            check_param_type(checker, params[name], checker.constant(expr, f"the value of {name}"), expr)
+        if expr is not None and (_is_case(params[name], expr) or _names_nothing(params[name], expr, findings)):
+            check_param_value(checker, params[name], expr)
             found[name] = expr
     return found
 
@@ -70,15 +70,27 @@ def _expression(declared: syntax.ParamDecl, value: object, whole: Span, findings
             # The shortest decimal that names the float is what its author wrote: 0.02 means 1/50.
             return _signed(Fraction(repr(value)), declared, whole)
     help = 'give a number, or text as in the spec: "0.5 [m/s]"'
+    if declared.kind == "enum":
+        help = f"give one of its cases: {', '.join(declared.cases[:12])}"
     findings.add("T01", f"{declared.name} cannot be {value!r}"[:120], whole, help=help)
     return None
 
 
-def _names_nothing(name: str, expr: syntax.Expr, findings: Findings) -> bool:
+def _is_case(declared: syntax.ParamDecl, expr: syntax.Expr) -> bool:
+    return isinstance(expr, syntax.Name) and expr.name in declared.cases
+
+
+def _names_nothing(declared: syntax.ParamDecl, expr: syntax.Expr, findings: Findings) -> bool:
     used = [n for n in syntax.walk(expr) if isinstance(n, syntax.Name)]
     for node in used:
+        if declared.kind == "enum" and node is expr:
+            help = did_you_mean(node.name, declared.cases) or f"the cases are {', '.join(declared.cases[:12])}"
+            findings.add("N05", f"{declared.name} has no case {node.name}", node.span, help=help)
+            continue
         help = "write a number; parameters may refer to each other in the spec only"
-        findings.add("T07", f"the value of {name} from outside mentions {node.name}", node.span, help=help)
+        if declared.kind == "enum":
+            help = f"write one of its cases: {', '.join(declared.cases[:12])}"
+        findings.add("T07", f"the value of {declared.name} from outside mentions {node.name}", node.span, help=help)
     return not used
 
 
@@ -90,7 +102,7 @@ def _signed(value: Fraction, declared: syntax.ParamDecl, whole: Span) -> syntax.
 def evaluate(
     checker: Checker, replaced: Mapping[str, syntax.Expr], findings: Findings
 ) -> tuple[dict[str, Fraction], dict[str, ParamValue]]:
-    """All values, in coherent SI and in declared units; each after those it uses."""
+    """All values, in coherent SI (a case by its number) and in declared units; each after those it uses."""
     symbols = checker.symbols
     si: dict[str, Fraction] = {}
     shown: dict[str, ParamValue] = {}
@@ -100,12 +112,12 @@ def evaluate(
         if declared is None or name in si:
             continue
         si[name] = _value(declared, replaced.get(name, declared.value), checker, si, findings)
-        unit = unit_or_plain(declared.unit)
-        value = si[name] if declared.kind == "bool" else unit.from_si(si[name])
+        value = si[name] if declared.kind == "bool" else unit_or_plain(declared.unit).from_si(si[name])
         if declared.kind == "int" and value.denominator != 1:
             message = f"{name} is an int, this is {decimal(value)}"
             findings.add("T13", message, replaced.get(name, declared.value).span)
-        shown[name] = ParamValue(name, declared.kind, declared.unit, value, name in replaced)
+        told = symbols.cases_of(name)[int(value)] if declared.kind == "enum" else value
+        shown[name] = ParamValue(name, declared.kind, declared.unit, told, name in replaced)
     return si, shown
 
 
@@ -116,6 +128,9 @@ def _value(
     try:
         if declared.kind == "bool":
             return Fraction(int(lowering.formula(expr, Names()) == TRUE))
+        if declared.kind == "enum":
+            found = lowering.among(expr, checker.symbols.cases_of(declared.name), Names())
+            return Fraction(next(k for k, column in enumerate(found.columns) if column.constant == 1))
         return lowering.constant(expr)
     except TooLarge as error:
         findings.add("L05", str(error), expr.span)

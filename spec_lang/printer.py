@@ -31,8 +31,9 @@ def print_item(item: syntax.Item) -> str:
             return f"data {name}: {type_name} from {_quoted(path)}"
         case syntax.DataSymbol(name=name, members=members, path=path):
             return f"data {name}: ({', '.join(f'{m}: {t}' for m, t in members)}) from {_quoted(path)}"
-        case syntax.ParamDecl(name=name, kind=kind, unit=unit, value=value):
-            return f"param {name}: {kind}{_unit(unit)} = {print_expression(value)}"
+        case syntax.ParamDecl(name=name, kind=kind, unit=unit, value=value, cases=cases):
+            sort = _enum(cases) if kind == "enum" else f"{kind}{_unit(unit)}"
+            return f"param {name}: {sort} = {print_expression(value)}"
         case syntax.Definition(kind=word, name=name, params=params, body=body):
             return f"{word} {name}({_params(params)}) = {print_expression(body)}"
         case syntax.UseDecl(path=path, alias=alias):
@@ -50,10 +51,14 @@ def print_expression(expr: syntax.Expr) -> str:
 # ── declarations and rules ─────────────────────────────────────────────────────────────────────
 def _field(f: syntax.FieldDecl) -> str:
     if f.kind == "enum":
-        return f"{f.name}: enum {{{', '.join(f.cases)}}}"
+        return f"{f.name}: {_enum(f.cases)}"
     size = f" ^ {f.size}" if f.size is not None else ""
     ends = f" in {decimal(f.range[0])} .. {decimal(f.range[1])}" if f.range is not None else ""
     return f"{f.name}: {f.kind}{size}{_unit(f.unit)}{ends}"
+
+
+def _enum(cases: tuple[str, ...]) -> str:
+    return f"enum {{{', '.join(cases)}}}"
 
 
 def _params(params: tuple[syntax.Param, ...]) -> str:

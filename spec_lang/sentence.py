@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
+from rewarden.spec_lang.boxes import hull
 from rewarden.spec_lang.claim import Affine, AffineAtom, Claim, ClaimCall, ClaimRecord, Clause
 
 _EXACT_DIGITS = 12  # a decimal with more significant digits than this is no longer readable as exact
@@ -91,8 +92,7 @@ def _shared_text(claim: Claim, left: ClaimRecord, right: ClaimRecord) -> str:
 
 def _range_text(claim: Claim, index: int) -> str:
     variable = claim.variables[index]
-    lo = min(box[index][0] for box in claim.boxes)
-    hi = max(box[index][1] for box in claim.boxes)
+    lo, hi = hull(claim.boxes)[index]
     if variable.discrete and lo == 0 and hi == 1:
         return f"{variable.name} 0 or 1"
     whole = " whole" if variable.discrete else ""
@@ -121,7 +121,8 @@ def _without_one_hot(claim: Claim) -> tuple[list[tuple[int, ...]], list[Clause]]
     for group in map(tuple, groups.values()):
         at_least = (AffineAtom(Affine(Fraction(-1), tuple((index, Fraction(1)) for index in group)), False),)
         at_most = (AffineAtom(Affine(Fraction(1), tuple((index, Fraction(-1)) for index in group)), False),)
-        in_0_1 = all(box[index][0] >= 0 and box[index][1] <= 1 for box in claim.boxes for index in group)
+        ends = hull(claim.boxes)
+        in_0_1 = all(ends[index][0] >= 0 and ends[index][1] <= 1 for index in group)
         if at_least in clauses and at_most in clauses and in_0_1:
             said.append(group)
             clauses = [clause for clause in clauses if clause not in (at_least, at_most)]
@@ -213,7 +214,8 @@ def _threshold_text(claim: Claim, atom: AffineAtom) -> str:
     bound = -atom.affine.constant / coefficient
     upper = coefficient < 0
     variable = claim.variables[index]
-    in_0_1 = all(box[index][0] >= 0 and box[index][1] <= 1 for box in claim.boxes)
+    lo, hi = hull(claim.boxes)[index]
+    in_0_1 = lo >= 0 and hi <= 1
     if variable.discrete and in_0_1:
         must_be = _switch(bound, upper=upper, strict=atom.strict)
         if must_be is not None and "=" in variable.name:

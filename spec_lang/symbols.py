@@ -5,6 +5,7 @@ Features get their exact ranges and units here; expressions are looked at by `ch
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -49,6 +50,16 @@ class Symbols:
         kinds = dict(self.data[data].members) if data in self.data else {}
         return (("", kinds[member]),) if member and member in kinds else None
 
+    def cases_of(self, param: str) -> tuple[str, ...]:
+        """The cases of an enum parameter; none where the name is of something else."""
+        return tuple(dict.fromkeys(self.params[param].cases)) if param in self.params else ()
+
+    def cases_among(self, operands: Iterable[syntax.Expr]) -> tuple[str, tuple[str, ...]] | None:
+        """The first enum parameter among operands, and its cases. Lowering and checks agree on it: where no operand is
+        an enum feature, it decides what the names beside it mean."""
+        names = (e.name for e in operands if isinstance(e, syntax.Name))
+        return next(((name, cases) for name in names if (cases := self.cases_of(name))), None)
+
     def functions(self) -> tuple[str, ...]:
         return (*self.rewards, *self.definitions, *BUILT_IN)
 
@@ -92,6 +103,9 @@ class _Collector:
             case syntax.ParamDecl() if self.declare(item.name, item.name_span):
                 s.params[item.name] = item
                 self.unit(item.unit, item.unit_span or item.span)
+                if item.kind == "enum":
+                    self.cases(item.name, item.cases, item.name_span)
+                    self.case_hidden(item)
             case syntax.Definition() if self.declare(item.name, item.name_span):
                 s.definitions[item.name] = item
             case syntax.AssumeDecl():
@@ -114,6 +128,18 @@ class _Collector:
             self.findings.add("N04", f"{name} is declared twice", span, related=related)
             return False
         return True
+
+    def cases(self, name: str, cases: tuple[str, ...], span: Span) -> None:
+        if len(set(cases)) < max(2, len(cases)):
+            help = "name at least two different cases"
+            self.findings.add("T12", f"{name} repeats a case or has fewer than two", span, help=help)
+
+    def case_hidden(self, param: syntax.ParamDecl) -> None:
+        """N10: beside an enum, a name is one of its cases before it is a parameter."""
+        own = param.name.rpartition(".")[2]
+        if own in param.cases:
+            message = f"param {own} would hide its case {own}"
+            self.findings.add("N10", message, param.name_span, help="choose another name for the param")
 
     def rule(self, rule: syntax.RuleDecl) -> None:
         first = self.symbols.rules.setdefault(rule.name, rule)
@@ -174,9 +200,7 @@ class _Collector:
     def feature(self, f: syntax.FieldDecl) -> Feature:
         zero, one = Fraction(0), Fraction(1)
         if f.kind == "enum":
-            if len(set(f.cases)) < max(2, len(f.cases)):
-                help = "name at least two different cases"
-                self.findings.add("T12", f"{f.name} repeats a case or has fewer than two", f.span, help=help)
+            self.cases(f.name, f.cases, f.span)
             return Feature(f.name, "enum", zero, one, cases=tuple(dict.fromkeys(f.cases)))
         if f.kind == "bool":
             return Feature(f.name, "bool", zero, one)

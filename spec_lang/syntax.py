@@ -295,12 +295,13 @@ class DataSymbol:
 @dataclass(frozen=True, slots=True)
 class ParamDecl:
     name: str
-    kind: Literal["real", "int", "bool"]
+    kind: Literal["real", "int", "bool", "enum"]
     unit: str | None
     value: Expr
     span: Span = field(compare=False, repr=False)
     name_span: Span = field(compare=False, repr=False)
     unit_span: Span | None = field(default=None, compare=False, repr=False)
+    cases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

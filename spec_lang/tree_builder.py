@@ -190,9 +190,20 @@ class TreeBuilder:
         return syntax.DataSymbol(self._named(v[1]), members, self._text(v[7]), self._span(v), self._of(v[1]))
 
     def _param(self, v: Values) -> syntax.ParamDecl:
-        unit, unit_span = self._unit_of(v[:-1])
-        kind = cast('Literal["real", "int", "bool"]', str(v[3]))
-        return syntax.ParamDecl(self._named(v[1]), kind, unit, v[-1], self._span(v), self._of(v[1]), unit_span)
+        span, kind = v[3]
+        if kind["size"] is not None:
+            help = "declare one param per element: a vector feature is compared element by element, as in x.e[0] <= p0"
+            self._error("T22", "a param is a single value: the language has no way to write a vector", span, help)
+        return syntax.ParamDecl(
+            name=self._named(v[1]),
+            kind=kind["kind"],
+            unit=kind["unit"],
+            value=v[-1],
+            span=self._span(v),
+            name_span=self._of(v[1]),
+            unit_span=kind.get("unit_span"),
+            cases=kind["cases"],
+        )
 
     def _definition(self, v: Values) -> syntax.Definition:
         kind = cast('Literal["let", "region", "relation"]', str(v[0]))

@@ -9,7 +9,7 @@ from rewarden.spec_lang.features import Feature
 from rewarden.spec_lang.forms import Form, form_of
 from rewarden.spec_lang.numerals import decimal
 from rewarden.spec_lang.obligation import And, Atom, Const, Ite, Max, Min, Or, Product, Sum, Term, Var
-from rewarden.spec_lang.values import EnumValue, Names, RecordValue, Vector, case_value, column_of
+from rewarden.spec_lang.values import Names, RecordValue, Vector, column_of
 
 if TYPE_CHECKING:
     from rewarden.spec_lang.lower_expressions import Lowering
@@ -28,11 +28,9 @@ def updated(lowering: Lowering, expr: syntax.With, names: Names) -> RecordValue:
 
 def _columns(lowering: Lowering, update: syntax.Update, feature: Feature, names: Names) -> tuple[Form, ...]:
     """The new encoded columns, in problem units."""
-    if feature.kind == "enum" and isinstance(update.value, syntax.Name):
-        return case_value(syntax.case_name(update.value), feature.cases).columns
+    if feature.kind == "enum":
+        return lowering.among(update.value, feature.cases, names).columns
     match lowering.value(update.value, names):
-        case EnumValue(columns=columns):
-            return columns
         case And() | Or() | Atom() as formula:
             return (column_of(formula, lowering.context.bits),)
         case Vector(elements=elements):

@@ -89,7 +89,7 @@ class Context:
     """What one rule is lowered in. Mutable: the premise grows, the budget shrinks."""
 
     symbols: Symbols
-    params: Mapping[str, Fraction]  # in coherent SI; bools as 0 and 1
+    params: Mapping[str, Fraction]  # in coherent SI; bools as 0 and 1, cases by their number
     findings: Findings
     variables: Sequence[Variable] = ()
     bits: frozenset[int] = frozenset()  # the 0/1 variables: bools and cases

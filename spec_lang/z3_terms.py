@@ -321,7 +321,7 @@ def premise_satisfiable(
 
 
 def _ask(
-    obligation: Obligation, boxes: tuple[Box, ...], rlimit: int, statistics: Mapping[Statistic, Fraction]
+    obligation: Obligation, boxes: Sequence[Box], rlimit: int, statistics: Mapping[Statistic, Fraction]
 ) -> Satisfiability:
     reading = read(obligation, statistics=statistics)
     solver = z3.Solver(ctx=reading.context)

@@ -94,7 +94,7 @@ def _proposals(text: str, start: int, place: _Place) -> list[Proposal]:
         if found is not None:
             return found
     if place.last in ("==", "!="):
-        cases = proposals.cases(_feature_before(place, len(place.before) - 1))
+        cases = _cases_before(place)
         if cases:
             return cases
     whole_items = place.item.word in ITEM_WORDS
@@ -105,6 +105,15 @@ def _proposals(text: str, start: int, place: _Place) -> list[Proposal]:
     else:
         words = words_among(accepted)
     return [*names, *proposals.keywords(w for w in words if _makes_sense(w, place))]
+
+
+def _cases_before(place: _Place) -> list[Proposal]:
+    """The cases of what is compared: a feature or a parameter before the operator that is last."""
+    end = len(place.before) - 1
+    param = ".".join(t.text for t in path_before(place.before, end))
+    if place.known.cases_of(param):
+        return proposals.cases(place.known, param, place.known.cases_of(param))
+    return proposals.cases_of(place.known, _feature_before(place, end))
 
 
 def _makes_sense(word: str, place: _Place) -> bool:
@@ -201,12 +210,12 @@ def _in_braces(place: _Place, brace: int) -> list[Proposal] | None:
     """Inside `{…}`: a feature's name, or its value; None where the value is any expression."""
     owner = _updated(place, brace)
     if owner is None:
-        enum = place.item.word == "features" and brace > 0 and place.before[brace - 1].text == "enum"
+        enum = place.item.word in ("features", "param") and brace > 0 and place.before[brace - 1].text == "enum"
         return [] if enum else None
     if place.last in ("{", ","):
         return proposals.features(place.known, owner)
     if place.last == "=" and place.before[-2].kind == "name":
-        return proposals.cases(feature_of(place.known, owner, place.before[-2].text)) or None
+        return proposals.cases_of(place.known, feature_of(place.known, owner, place.before[-2].text)) or None
     return None
 
 
@@ -233,8 +242,20 @@ def _names(place: _Place) -> list[Proposal]:
         case "let" | "region" | "relation" | "assume" if place.has("="):
             return _expression(place, rewards=place.item.word != "assume")
         case "param" if place.has("="):
-            return proposals.params(place.known)
+            cases = _cases_declared(place)
+            if not cases:
+                return proposals.params(place.known)
+            return proposals.cases(place.known, place.before[1].text, cases) if place.last == "=" else []
     return proposals.types(place.known) if place.last == ":" and place.item.word != "features" else []
+
+
+def _cases_declared(place: _Place) -> tuple[str, ...]:
+    """The cases that a param's declaration lists before its `=`."""
+    texts = [t.text for t in place.before]
+    head = texts[: texts.index("=")]
+    if "enum" not in head:
+        return ()
+    return tuple(t.text for t in place.before[head.index("enum") + 1 : len(head)] if t.kind == "name")
 
 
 def _names_in_example(place: _Place) -> list[Proposal]:

@@ -57,7 +57,7 @@ def references(reading: Reading, offset: int) -> tuple[Occurrence, ...]:
     """All places of this text that speak of what the name at the offset stands for."""
     found = occurrences(reading)
     name = name_at(found, offset)
-    return () if name is None else tuple(o for o in found if o.target == name.target)
+    return () if name is None else tuple(o for o in found if _same(reading.known, o.target, name.target))
 
 
 def renamed(reading: Reading, offset: int, new: str | None = None) -> tuple[Occurrence, ...] | Refused:
@@ -80,13 +80,36 @@ def renamed(reading: Reading, offset: int, new: str | None = None) -> tuple[Occu
     return places
 
 
+def _same(known: Symbols, one: Target, other: Target) -> bool:
+    """Enums with the same cases are compared and assigned to each other: a case of one is that case of all."""
+    if one.kind == "case" and other.kind == "case" and one.name == other.name and one.owner != other.owner:
+        return _cases(known, one.owner) == _cases(known, other.owner)
+    return one == other
+
+
+def _cases(known: Symbols, owner: str) -> tuple[str, ...]:
+    declared = known.fields.get(_feature(owner))
+    return known.cases_of(owner) if declared is None else declared.cases
+
+
+def _feature(owner: str) -> tuple[str, str]:
+    kind, _, feature = owner.rpartition(".")
+    return kind, feature
+
+
 def _taken(reading: Reading, target: Target, new: str) -> bool:
     """Would the new name meet another of its kind, or hide one?"""
     names = [o.target for o in occurrences(reading)]
-    if target.kind in ("feature", "case"):
+    if target.kind == "case":
+        cases = _cases(reading.known, target.owner)
+        params = [p.rpartition(".")[2] for p in reading.known.params if reading.known.cases_of(p) == cases]
+        return new in (*cases, *params)
+    if target.kind == "feature":
         return any(t.kind == target.kind and t.owner == target.owner and t.name == new for t in names)
     if target.kind == "rule":
         return new in reading.known.rules
+    if new in reading.known.cases_of(target.name):  # beside an enum, a name is a case before it is a parameter
+        return True
     in_item = target.owner if target.kind == "record" else None
     records = any(t.kind == "record" and t.name == new and in_item in (None, t.owner) for t in names)
     return records or new in reading.known.declared or any(use.alias == new for use in reading.uses())
@@ -113,8 +136,7 @@ def _span_of(known: Symbols, target: Target) -> Span | None:
         case "feature" if (target.owner, target.name) in known.fields:
             return known.fields[target.owner, target.name].name_span
         case "case":
-            owner, _, feature = target.owner.rpartition(".")
-            declared = known.fields.get((owner, feature))
+            declared = known.fields.get(_feature(target.owner)) or known.params.get(target.owner)
             return None if declared is None else _case_span(declared.span, target.name)
     return None
 

@@ -28,8 +28,7 @@ def feature(found: Feature) -> str:
         case "bool":
             return "bool"
         case "enum":
-            more = ", …" if len(found.cases) > SHOWN_CASES else ""
-            return f"enum {{{', '.join(found.cases[:SHOWN_CASES])}{more}}}"
+            return _enum(found.cases)
     size = f" ^ {found.size}" if found.is_vector else ""
     return f"{found.kind}{size}{_unit(found.unit)} in {number(found.lo)} .. {number(found.hi)}"
 
@@ -46,8 +45,8 @@ def declaration(item: syntax.Item) -> str:
             return f"reward {name}({_params(params)})"
         case syntax.DataSymbol(name=name, members=members, path=path):
             return f'data {name}: {_members(members)} from "{path}"'
-        case syntax.ParamDecl(name=name, kind=kind, unit=unit):
-            return f"param {name}: {kind}{_unit(unit)}"
+        case syntax.ParamDecl(name=name, kind=kind, unit=unit, cases=cases):
+            return f"param {name}: {_enum(cases) if kind == 'enum' else kind + _unit(unit)}"
         case syntax.Definition(kind=word, name=name, params=params):
             return f"{word} {name}({_params(params)})"
         case syntax.UseDecl(path=path, alias=alias):
@@ -97,6 +96,11 @@ def _members(members: tuple[tuple[str, str], ...]) -> str:
 
 def _params(params: tuple[syntax.Param, ...]) -> str:
     return ", ".join(f"{p.name}: {p.type_name}" for p in params)
+
+
+def _enum(cases: tuple[str, ...]) -> str:
+    more = ", …" if len(cases) > SHOWN_CASES else ""
+    return f"enum {{{', '.join(cases[:SHOWN_CASES])}{more}}}"
 
 
 def _unit(unit: str | None) -> str:

@@ -120,6 +120,8 @@ def _of_item(reading: Reading, item: syntax.Item) -> str:
     match item:
         case syntax.ParamDecl(name=name) if spec is not None and name in spec.params:
             value = spec.params[name]
+            if isinstance(value.value, str):
+                return f"value: {value.value}; the command line may set another"
             if value.kind == "bool":
                 return f"value: {'true' if value.value else 'false'}"
             unit = f" {value.unit}" if value.unit else ""

@@ -23,8 +23,8 @@ Kind = Literal["declared", "feature", "case", "rule", "record", "file", "built-i
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a name stands for. `owner` is the record type of a feature, `Type.feature` of a case, and for a record the
-    item that quantifies it (by its offset)."""
+    """What a name stands for. `owner` is the record type of a feature, `Type.feature` or a parameter of a case, and for
+    a record the item that quantifies it (by its offset)."""
 
     kind: Kind
     name: str
@@ -82,6 +82,7 @@ class _Names:
         self.item = item
         self.owner = str(item.span.start)
         self.records: Records = {}
+        self.as_cases: set[int] = set()  # names that are cases, whatever else has that name: nodes by identity
 
     def all(self) -> Iterator[Occurrence]:
         item = self.item
@@ -99,6 +100,9 @@ class _Names:
                 yield from self._members(item)
             case syntax.ParamDecl(name=name, name_span=span, value=value):
                 yield self._declares("declared", name, span)
+                yield from self._listed_cases(span.end, value.span.start, item.cases, name)
+                if isinstance(value, syntax.Name):
+                    yield from self._case(value, name, item.cases)
                 yield from self._expression(value)
             case syntax.Definition(name=name, name_span=span, params=params, body=body):
                 yield self._declares("declared", name, span)
@@ -117,9 +121,12 @@ class _Names:
         yield self._declares("declared", item.name, item.name_span)
         for f in item.fields:
             yield self._declares("feature", f.name, f.name_span, item.name)
-            for token in self._tokens(f.name_span.end, f.span.end):
-                if token.text in f.cases:
-                    yield Occurrence(token.start, token.end, Target("case", token.text, f"{item.name}.{f.name}"), True)
+            yield from self._listed_cases(f.name_span.end, f.span.end, f.cases, f"{item.name}.{f.name}")
+
+    def _listed_cases(self, start: int, end: int, cases: tuple[str, ...], owner: str) -> Iterator[Occurrence]:
+        for token in self._tokens(start, end) if cases else ():
+            if token.text in cases:
+                yield Occurrence(token.start, token.end, Target("case", token.text, owner), True)
 
     def _params(self, params: tuple[syntax.Param, ...]) -> Iterator[Occurrence]:
         for p in params:
@@ -180,7 +187,8 @@ class _Names:
         for expr in syntax.walk(root):
             match expr:
                 case syntax.Name(name=name, span=span):
-                    yield from self._path(name, span)
+                    if id(expr) not in self.as_cases:
+                        yield from self._path(name, span)
                 case syntax.Field(base=base, name=name, name_span=span):
                     owner = self._type_of(base)
                     if owner is not None:
@@ -208,21 +216,30 @@ class _Names:
     def _updates(self, owner: str, updates: tuple[syntax.Update, ...]) -> Iterator[Occurrence]:
         for update in updates:
             yield from self._feature(owner, update.name, update.span.start)
-            if isinstance(update.value, syntax.Name):
-                yield from self._case(update.value, owner, update.name)
+            found = feature_of(self.known, owner, update.name)
+            if isinstance(update.value, syntax.Name) and found is not None:
+                yield from self._case(update.value, f"{owner}.{update.name}", found.cases)
 
     def _cases(self, compare: syntax.Compare) -> Iterator[Occurrence]:
         operands = [compare.first, *(e for _, e in compare.rest)]
+        enums: list[tuple[str, tuple[str, ...]]] = []
         for operand in operands:
             owner = self._type_of(operand.base) if isinstance(operand, syntax.Field) else None
-            if isinstance(operand, syntax.Field) and owner is not None:
-                for name in (e for e in operands if isinstance(e, syntax.Name)):
-                    yield from self._case(name, owner, operand.name)
+            found = feature_of(self.known, owner, operand.name) if isinstance(operand, syntax.Field) and owner else None
+            if found is not None and found.cases:
+                enums.append((f"{owner}.{found.name}", found.cases))
+        of_param = self.known.cases_among(operands)
+        if not enums and of_param is not None:
+            enums = [of_param]
+        for owner, cases in enums:
+            for name in (e for e in operands if isinstance(e, syntax.Name)):
+                yield from self._case(name, owner, cases)
 
-    def _case(self, name: syntax.Name, owner: str, feature: str) -> Iterator[Occurrence]:
-        found = feature_of(self.known, owner, feature)
-        if found is not None and name.name in found.cases:
-            yield Occurrence(name.span.start, name.span.end, Target("case", name.name, f"{owner}.{feature}"))
+    def _case(self, name: syntax.Name, owner: str, cases: tuple[str, ...]) -> Iterator[Occurrence]:
+        case = syntax.case_name(name)
+        if case in cases:
+            self.as_cases.add(id(name))
+            yield Occurrence(name.span.start, name.span.end, Target("case", case, owner))
 
     def _feature(self, owner: str, name: str, start: int) -> Iterator[Occurrence]:
         if feature_of(self.known, owner, name) is not None:

@@ -36,8 +36,14 @@ def features(known: Symbols, owner: str) -> list[Proposal]:
     return [Proposal(f.name, "feature", describe.feature(f), comments.get(f.name, "")) for f in record.features]
 
 
-def cases(feature: Feature | None) -> list[Proposal]:
-    return [] if feature is None else [Proposal(case, "case", f"a case of {feature.name}") for case in feature.cases]
+def cases(known: Symbols, owner: str, cases: tuple[str, ...]) -> list[Proposal]:
+    """The cases of an enum, and the parameters that are one of the same."""
+    same = [p for p in params(known) if cases and p.text != owner and known.cases_of(p.text) == cases]
+    return [*(Proposal(case, "case", f"a case of {owner}") for case in cases), *same]
+
+
+def cases_of(known: Symbols, feature: Feature | None) -> list[Proposal]:
+    return [] if feature is None else cases(known, feature.name, feature.cases)
 
 
 def records(in_scope: Records) -> list[Proposal]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewarden.spec_lang import forms
-from rewarden.spec_lang.compare.frame import Frame, FrameType, Place, Side, Unmatched
+from rewarden.spec_lang.compare.frame import Frame, FrameType, Place, Side
 from rewarden.spec_lang.compare.rebuild import Rebuild, common_data_name
 from rewarden.spec_lang.forms import ONE, ZERO, Form, combine
 from rewarden.spec_lang.formulas import atom, conjunction
@@ -49,14 +49,29 @@ class Ball:
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
     """The data rows that a rule is about, by frame columns: `values` is float64 [row, key]. Within the box of the radii
-    the ball of `norm`, scaled by them."""
+    the ball of `norm`, scaled by them. Where a unit changed, `values` are the nearest numbers, and the exact ones those
+    of the spec's own rows, `own`, by way of `places`."""
 
     data: str
     keys: tuple[Key, ...]
     values: NDArray[np.float64]
     centred: tuple[tuple[int, Key, Fraction], ...]  # (variable, key, radius in the frame's unit)
     fixed: tuple[tuple[int, Key], ...]
-    norm: Literal["linf", "l1", "l2"] = "linf"
+    norm: Literal["linf", "l1", "l2"]
+    own: NDArray[np.float64]
+    places: tuple[Place, ...]  # of the keys
+
+    @property
+    def same_units(self) -> bool:
+        return all(place.same_unit for place in self.places)
+
+    def exact(self, own: float, key: int) -> Fraction:
+        """A number of the spec's own rows, in the frame's unit."""
+        return self.places[key].to_frame(Fraction(float(own)))
+
+    def row(self, row: int) -> dict[Key, Fraction]:
+        """By key, exactly."""
+        return {key: self.exact(x, k) for k, (key, x) in enumerate(zip(self.keys, self.own[row], strict=True))}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,20 +205,36 @@ def _rows(obligation: Obligation, builder: _Variables, data: Mapping[str, str], 
     if instances is None:
         return None
     keys: dict[int, Key] = {}
+    places: dict[int, Place] = {}
     for own, column in (*((v, c) for v, c, _ in instances.centred), *instances.fixed):
-        if not builder.place[own].same_unit:
-            name = obligation.variables[own].column
-            raise Unmatched(f"the rows of {instances.data} give {name} in another unit")
         keys.setdefault(column, builder.where[own])
+        places.setdefault(column, builder.place[own])
     order = sorted(keys, key=lambda column: keys[column])
+    read = instances.anchors[:, order]
     return Rows(
         data=common_data_name(instances.data, data),
         keys=tuple(keys[column] for column in order),
-        values=instances.anchors[:, order],
-        centred=tuple(sorted((builder.place[v].column, keys[c], radius) for v, c, radius in instances.centred)),
+        values=_in_frame(read, [places[column] for column in order]),
+        centred=tuple(
+            sorted(
+                (builder.place[v].column, keys[c], radius / builder.place[v].scale)
+                for v, c, radius in instances.centred
+            )
+        ),
         fixed=tuple(sorted((builder.place[v].column, keys[c]) for v, c in instances.fixed)),
         norm="linf" if ball is None else ball.norm,
+        own=read,
+        places=tuple(places[column] for column in order),
     )
+
+
+def _in_frame(read: NDArray[np.float64], places: Sequence[Place]) -> NDArray[np.float64]:
+    """The nearest numbers in the frame's units."""
+    values = read.copy()
+    for k, place in enumerate(places):
+        if not place.same_unit:
+            values[:, k] = [float(place.to_frame(Fraction(float(x)))) for x in read[:, k]]
+    return values
 
 
 def substituted(term: Term, aligned: Aligned, frame: Frame, variables: Mapping[int, int]) -> Term:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rewarden.spec_lang.compare.frame import SIDES, Frame, Side, Unmatched, partners
+from rewarden.spec_lang.compare.frame import SIDES, Frame, Place, Side, Unmatched, partners
 from rewarden.spec_lang.errors import RewardenError
 
 Matrix = NDArray[np.float64]
@@ -115,7 +116,7 @@ class _Matching:
 
 
 def _members(frame: Frame, side: Side, name: str) -> dict[str, Matrix]:
-    """Per member the rows in frame columns. Unmatched where a unit changed, since binary64 may not hold the others."""
+    """Per member the rows in frame columns, where a unit changed converted. Unmatched if that is not exact."""
     spec = frame.spec(side)
     found: dict[str, Matrix] = {}
     for member, kind in spec.data[name].members:
@@ -124,10 +125,19 @@ def _members(frame: Frame, side: Side, name: str) -> dict[str, Matrix]:
         matrix = np.zeros((len(rows), len(common.columns())))
         for column, place in enumerate(common.places(side)):
             if not place.same_unit:
-                own = spec.features[kind].columns()[column].name
-                raise Unmatched(f"its column {own} is in another unit now")
+                matrix[:, place.column] = _converted(rows[:, column], place, spec.features[kind].columns()[column].name)
+                continue
             matrix[:, place.column] = rows[:, column]
         found[member] = matrix
+    return found
+
+
+def _converted(numbers: NDArray[np.float64], place: Place, column: str) -> NDArray[np.float64]:
+    """In the frame's unit; Unmatched where binary64 does not hold them exactly."""
+    exact = [place.to_frame(Fraction(float(x))) for x in numbers]
+    found = np.array([float(x) for x in exact])
+    if any(Fraction(x) != y for x, y in zip(found.tolist(), exact, strict=True)):
+        raise Unmatched(f"its column {column} is in another unit now, and its rows there are others by rounding")
     return found
 
 

@@ -6,16 +6,19 @@ is no more than a candidate: whether the other rule accepts it everywhere is ask
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Literal
 
+import numpy as np
 import z3
 
 from rewarden.spec_lang.compare.align import Aligned, Key
-from rewarden.spec_lang.compare.data import Matrix
+from rewarden.spec_lang.compare.data import Matrix, rows_of
 from rewarden.spec_lang.compare.reward import Record, TableReward, World, rank, statistics_in
 from rewarden.spec_lang.compare.room import Room, Z3Solver, order_constants
 from rewarden.spec_lang.compare.z3 import Budget
@@ -31,12 +34,15 @@ class Form:
     """The form of a reward that `fit` looks for the numbers of: a term, a constant, a slope for some columns, and
     values of its own at some records: those `there`, where the refusing rule applies it at the point in hand, or `all`
     records that are looked at. With `ranked`, rows of data get values by rank, so that data constants of different
-    levels can differ."""
+    levels can differ. The records of `known` have values of their own as well;
+    with `rows` so has every row that data constants are taken from."""
 
     slopes: tuple[int, ...] = ()
     exceptions: Literal["none", "there", "all"] = "there"
     base: Term | None = None
     ranked: bool = False
+    known: tuple[Record, ...] = ()
+    rows: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,9 @@ class _Fitting(Room):
         self.data = data
         self.constant = {name: self.fresh(f"{name} elsewhere") for name in forms}
         self.slope = {name: {k: self.fresh(f"{name} slope") for k in form.slopes} for name, form in forms.items()}
-        self.exception: dict[str, dict[Record, Z3Term]] = {name: {} for name in forms}
+        self.exception: dict[str, dict[Record, Z3Term]] = {
+            name: {record: self.fresh(f"{name} there") for record in form.known} for name, form in forms.items()
+        }
         self.irrational = False
         self.there = True  # at the point that is refused
 
@@ -84,10 +92,13 @@ class _Fitting(Room):
             sources = {c.data for c in mine}
             if form.base is not None:
                 self._by_base(name, form.base, [c for c in mine if c.data in self.data])
-            elif not form.ranked or len(sources) != 1 or any(c.kind == "mean" for c in mine):
+            elif form.rows and sources <= self.data.keys():
+                self._rows(name, mine)
+            elif form.ranked and sources <= self.data.keys():
+                for source in sorted(sources):
+                    self._ranks(name, [c for c in mine if c.data == source], self.data[source])
+            else:
                 self.add(*(self.constants[c] == self.constant[name] for c in mine))
-            elif sources <= self.data.keys():
-                self._ranks(name, mine, self.data[mine[0].data])
 
     def _by_base(self, name: str, base: Term, constants: Sequence[Statistic]) -> None:
         plain = World({name: TableReward(Fraction(0), base=base)}, self.data)
@@ -96,22 +107,37 @@ class _Fitting(Room):
             self.add(self.constants[constant] == worth)
 
     def _ranks(self, name: str, constants: Sequence[Statistic], rows: Matrix) -> None:
-        """The first rows, up to the rank of the lowest constant, are worth that constant, the next ones the next.
-        Everything else is worth what most rows are."""
-        ends = sorted({rank(c, len(rows)) for c in constants})
+        """The first rows, up to the rank of the lowest constant, are worth that constant, the next ones the next; where
+        there is a mean, the first and the last row may be worth something else. Everything else is worth what most
+        rows are. Equal rows are counted together."""
+        often = Counter(rows_of(rows))
+        upto = list(accumulate(often.values()))
+        means = [c for c in constants if c.kind == "mean"]
+        last = {c: bisect_left(upto, rank(c, len(rows))) + 1 for c in constants if c.kind != "mean"}
+        ends = sorted({*last.values(), *((1, max(1, len(upto) - 1), len(upto)) if means else ())})
         value = {end: self.fresh(f"{name} rank") for end in ends}
-        for constant in constants:
-            self.add(self.constants[constant] == value[rank(constant, len(rows))])
+        self.add(*(self.constants[c] == value[end] for c, end in last.items()))
         self.add(*(value[a] <= value[b] for a, b in pairwise(ends)))
-        starts = [0, *ends[:-1]]
-        stops = [*ends[:-1], len(rows)]
+        starts, stops = [0, *ends[:-1]], [*ends[:-1], len(upto)]
+        counts = [upto[stop - 1] - (upto[start - 1] if start else 0) for start, stop in zip(starts, stops, strict=True)]
+        total = z3.Sum([value[end] * count for end, count in zip(ends, counts, strict=True)])
+        self.add(*(self.constants[c] * len(rows) == total for c in means))
         most = max(range(len(ends)), key=lambda k: stops[k] - starts[k])
         self.add(self.constant[name] == value[ends[most]])
-        if len(rows) - (stops[most] - starts[most]) > EXCEPTIONS:
+        if len(upto) - (stops[most] - starts[most]) > EXCEPTIONS:
             return
+        distinct = [tuple(map(Fraction, np.frombuffer(row).tolist())) for row in often]
         for k, end in enumerate(ends):
-            for row in rows[starts[k] : stops[k]] if k != most else ():
-                self.exception[name].setdefault(tuple(Fraction(float(x)) for x in row), value[end])
+            for record in distinct[starts[k] : stops[k]] if k != most else ():
+                self.exception[name].setdefault(record, value[end])
+
+    def _rows(self, name: str, constants: Sequence[Statistic]) -> None:
+        """Every row may be worth something else, and the constants are what these come to."""
+        for constant in constants:
+            for row in self.data[constant.data]:
+                self.exception[name].setdefault(tuple(Fraction(float(x)) for x in row), self.fresh(f"{name} there"))
+        for constant in constants:
+            self.define(constant, self.data[constant.data])
 
     def solution(self) -> World | None:
         """Numbers that fit; None if there are none, or they are irrational."""

@@ -137,7 +137,7 @@ def anchors_at(aligned: Aligned, records: Sequence[Record], limit: int) -> list[
 def anchor_of(aligned: Aligned, row: int) -> dict[Key, Fraction]:
     """A data row by key, exactly."""
     assert aligned.rows is not None
-    return {key: Fraction(float(x)) for key, x in zip(aligned.rows.keys, aligned.rows.values[row], strict=True)}
+    return aligned.rows.row(row)
 
 
 def near_row(aligned: Aligned, values: Sequence[Fraction], anchor: Mapping[Key, Fraction]) -> bool:
@@ -224,3 +224,15 @@ def to_frame(aligned: Aligned, frame: Frame, reward: str, arguments: Sequence[Fr
         start += len(kind.places(aligned.side))
         found += columns
     return tuple(found)
+
+
+def columns_in_frame(aligned: Aligned, frame: Frame, reward: str) -> tuple[int, list[int]] | None:
+    """How many columns the reward has in the frame, and which of them its own are; None where a unit differs."""
+    found: list[int] = []
+    width = 0
+    for kind in frame.arguments(aligned.side, reward):
+        if not all(place.same_unit for place in kind.places(aligned.side)):
+            return None
+        found += [width + place.column for place in kind.places(aligned.side)]
+        width += len(kind.columns())
+    return width, found

@@ -97,6 +97,8 @@ def _counted(found: Counted) -> Json:
         "data": found.data,
         "satisfied": found.satisfied,
         "left_open": found.left_open,
+        "accepted": found.accepted,
+        "of": found.of,
         "rows": [
             {"row": row.row, "satisfied": row.satisfied, "rewards": [_reward(r) for r in row.rewards]}
             for row in found.rows

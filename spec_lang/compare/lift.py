@@ -8,10 +8,11 @@ where those features are declared, and a rule whose text stays the same stays eq
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from rewarden.spec_lang import syntax
-from rewarden.spec_lang.analysis import analyse_tree
+from rewarden.spec_lang.analysis import Analysis, analyse_tree
 from rewarden.spec_lang.compare.frame import type_pairs
 from rewarden.spec_lang.spec import Spec
 
@@ -35,7 +36,12 @@ def _with_features(spec: Spec, other: Spec, counterpart: dict[str, str]) -> Spec
         items.append(item)
     if not changed:
         return spec
+    found = read_again(spec, items)
+    return found.spec if found.spec is not None else spec
+
+
+def read_again(spec: Spec, items: Sequence[syntax.Item]) -> Analysis:
+    """The spec with other declarations, its parameters set as they are."""
     params = {p.name: bool(p.value) if p.kind == "bool" else p.value for p in spec.params.values() if p.overridden}
     tree = replace(spec.expanded, items=tuple(items))
-    found = analyse_tree(spec.source, tree, params=params, base=spec.folders.base, allow=spec.folders.allowed)
-    return found.spec if found.spec is not None else spec
+    return analyse_tree(spec.source, tree, params=params, base=spec.folders.base, allow=spec.folders.allowed)

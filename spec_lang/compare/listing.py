@@ -38,6 +38,8 @@ def param_changes(old: Spec, new: Spec, rules: tuple[RuleChange, ...]) -> tuple[
 
 
 def _text(param: ParamValue) -> str:
+    if isinstance(param.value, str):
+        return param.value
     if param.kind == "bool":
         return "true" if param.value else "false"
     return decimal(param.value) + (f" [{param.unit}]" if param.unit else "")

@@ -55,7 +55,7 @@ class RewardAt:
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
     """A reward away from the records shown: constant + Σ slope · column (+ what the accepting rule compares it with);
-    `others` records more, such as rows of data, have values of their own."""
+    `others` records more, such as rows of data, have values of their own. A column may be cut off: `min(speed, 2)`."""
 
     reward: str
     constant: Fraction
@@ -75,13 +75,16 @@ class RowAt:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Of the `rows` that satisfy the premise, `satisfied` satisfy what a share counts: enough for the accepting rule,
-    while the refusing one is violated, or (with a confidence) left open."""
+    """Of the `rows` that satisfy the premise, `satisfied` satisfy what a share counts, whereby the refusing rule is
+    violated, or (with a confidence) left open. The accepting one has enough: `accepted` of `of`, where it counts
+    otherwise."""
 
     data: str
     satisfied: int
     rows: tuple[RowAt, ...]
     left_open: bool
+    accepted: int
+    of: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ their own. It is a reward like any other: rules speak of all functions of the fe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil
 
@@ -16,7 +16,7 @@ import numpy as np
 from rewarden.spec_lang.compare.data import Matrix
 from rewarden.spec_lang.evaluate import value
 from rewarden.spec_lang.forms import ZERO
-from rewarden.spec_lang.obligation import Const, Product, Statistic, Term, Var
+from rewarden.spec_lang.obligation import Const, Max, Min, Product, Statistic, Term, Var
 
 Record = tuple[Fraction, ...]  # encoded, in frame columns; several records side by side
 
@@ -29,12 +29,14 @@ class TableReward:
     slopes: tuple[tuple[int, Fraction], ...] = ()
     exceptions: tuple[tuple[Record, Fraction], ...] = ()
     base: Term | None = None
+    _known: dict[Record, Fraction] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_known", dict(reversed(self.exceptions)))  # of a record twice the first one counts
 
     def at(self, record: Record) -> Fraction:
-        for known, exact in self.exceptions:
-            if known == record:
-                return exact
-        return self.elsewhere(record)
+        known = self._known.get(record)
+        return self.elsewhere(record) if known is None else known
 
     def elsewhere(self, record: Record) -> Fraction:
         slope = sum((c * record[k] for k, c in self.slopes), ZERO)
@@ -73,6 +75,9 @@ def _values(reward: TableReward, rows: Matrix) -> list[Fraction]:
             values = [reward.constant + Fraction(float(x)) for x in rows[:, k]]
         case Product(Const(c), Var(k)) if not reward.slopes:
             values = [reward.constant + c * Fraction(float(x)) for x in rows[:, k]]
+        case (Min((inner, Const(level))) | Max((inner, Const(level)))) as cut if not reward.slopes:
+            pick = min if isinstance(cut, Min) else max
+            values = [pick(x, level) + reward.constant for x in _values(TableReward(ZERO, base=inner), rows)]
         case _:
             return [reward.at(tuple(Fraction(float(x)) for x in row)) for row in rows]
     for record, exact in reversed(reward.exceptions):

@@ -204,11 +204,23 @@ class Room:
             return {}
         found: dict[Key, Z3Term] = {}
         for k, key in enumerate(aligned.rows.keys):
-            column = aligned.rows.values[:, k]
+            column = aligned.rows.own[:, k]
             found[key] = self.fresh("anchor")
-            lo, hi = Fraction(float(column.min())), Fraction(float(column.max()))
+            lo, hi = aligned.rows.exact(column.min(), k), aligned.rows.exact(column.max(), k)
             self.add(found[key] >= self.number(lo), found[key] <= self.number(hi))
         return found
+
+    def define(self, constant: Statistic, rows: Matrix) -> None:
+        """What a data constant is, by what the reward is worth at each of its rows."""
+        here = self.constants[constant]
+        worth = [self.reward(constant.reward, [self.number(Fraction(float(x))) for x in row]) for row in rows]
+        if constant.kind == "mean":
+            self.add(here * len(rows) == z3.Sum(worth))
+            return
+        at = rank(constant, len(rows))
+        self.add(z3.Or([x == here for x in worth]))
+        self.add(z3.Sum([z3.If(x <= here, 1, 0) for x in worth]) >= at)
+        self.add(z3.Sum([z3.If(x >= here, 1, 0) for x in worth]) >= len(rows) - at + 1)
 
     # ── answers ────────────────────────────────────────────────────────────────────────────────
     def check(self, raw: Sequence[Z3Term], more: Sequence[Z3Formula] = ()) -> Answer:

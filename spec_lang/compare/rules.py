@@ -8,12 +8,13 @@ enough to prove entailment, not to refute it, which takes a reward (`compare_sep
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import islice
 
 import numpy as np
 
-from rewarden.spec_lang.compare.align import Aligned, same
+from rewarden.spec_lang.compare.align import Aligned, Key, Rows, same
 from rewarden.spec_lang.compare.data import Matrix, rows_of
 from rewarden.spec_lang.compare.fit import Point
 from rewarden.spec_lang.compare.frame import Frame, Side
@@ -21,12 +22,15 @@ from rewarden.spec_lang.compare.instances import anchor_of, constants_in
 from rewarden.spec_lang.compare.model import Change, Entailment
 from rewarden.spec_lang.compare.room import Answer
 from rewarden.spec_lang.compare.separate import ROWS, Separation, Task, separate
-from rewarden.spec_lang.compare.shares import Counting, same_count, share_entails
-from rewarden.spec_lang.compare.z3 import Budget, Differ, Scope
+from rewarden.spec_lang.compare.share_rows import Counting
+from rewarden.spec_lang.compare.shares import same_data, share_entails
+from rewarden.spec_lang.compare.z3 import GROUNDED, Budget, Differ, Scope
+from rewarden.spec_lang.forms import ZERO
 
 TRIED = 2  # data rows near which a difference is looked for
 LENGTHS = 3  # of traces, whose instances are looked at together
 RECORDS = 120  # of all traces of two rules together, beyond which only their text is compared
+MOVED_ROWS = 2_000  # rows that only one rule has, looked for beside those of the other
 NEW_ROWS = 16  # rows that only one rule has, looked at one by one
 
 
@@ -89,6 +93,7 @@ def entails(setting: Setting, strong: Sequence[Aligned], weak: Sequence[Aligned]
             answer = _proof(differ, _of_like_length(part, strong), part)
             if answer.status != "unsat":
                 left.append((part, answer))
+    left = [(part, answer) for part, answer in left if not _grounded(setting, differ, strong, part)]
     if not left:
         return Found("proved")
     for part, answer, effort in _efforts(left, setting.budget.points) if refute else ():
@@ -101,6 +106,15 @@ def entails(setting: Setting, strong: Sequence[Aligned], weak: Sequence[Aligned]
                 return Found("refuted", found, only_outside=_only_outside(setting, differ, strong, weak))
     part, answer = left[0]
     return Found("unknown", reason=_reason(setting, answer, (*strong, part)))
+
+
+def _grounded(setting: Setting, differ: Differ, strong: Sequence[Aligned], part: Aligned) -> bool:
+    """Does the rule follow by what its data constants are, where they are of few rows?"""
+    constants = {c for one in (*strong, part) for c in constants_in(one)}
+    few = [c for c in constants if len(setting.data.get(c.data, ())) in range(1, GROUNDED + 1)]
+    if not few or part.rows is not None or any(one.rows is not None for one in strong):
+        return False
+    return differ.ask(part, _of_like_length(part, strong), Scope(grounded=True)).status == "unsat"
 
 
 def _efforts(left: Sequence[tuple[Aligned, Answer]], points: int) -> Iterator[tuple[Aligned, Answer, int]]:
@@ -172,13 +186,23 @@ def _extra_rows(part: Aligned, other: Aligned) -> list[int]:
         return []
     if part.rows.keys != other.rows.keys:
         return list(range(len(part.rows.values)))
-    known = set(rows_of(other.rows.values))
-    return [k for k, row in enumerate(rows_of(part.rows.values)) if row not in known]
+    here, there = _identities(part.rows, other.rows), _identities(other.rows, part.rows)
+    known = set(there)
+    return [k for k, row in enumerate(here) if row not in known]
+
+
+def _identities(rows: Rows, others: Rows) -> list[object]:
+    """Each row as a value that can be compared with those of others."""
+    if rows.same_units and others.same_units:
+        return list(rows_of(rows.values))
+    return [tuple(rows.row(row).values()) for row in range(len(rows.values))]
 
 
 def _by_rows(differ: Differ, strong: Sequence[Aligned], part: Aligned) -> Answer:
     """Common rows as one, whatever they hold; then each further row against all rows of the strong rule."""
     extra = _extra_rows(part, strong[0])
+    if len(strong) == 1 and _covered(part, strong[0], extra):
+        return Answer("unsat")
     if len(strong) > 1 or len(extra) > NEW_ROWS:
         return Answer("unknown", reason="the data hold other rows")
     for scope in (Scope(), *(Scope(row=row, strong_rows=_rows_near(part, strong, row)) for row in extra)):
@@ -186,6 +210,35 @@ def _by_rows(differ: Differ, strong: Sequence[Aligned], part: Aligned) -> Answer
         if answer.status != "unsat":
             return answer
     return Answer("unsat")
+
+
+def _covered(part: Aligned, strong: Aligned, extra: Sequence[int]) -> bool:
+    """Do both say the same of records near their rows, and lies the box around each of these rows of the part in the
+    box around some row of the strong rule? The other rows are common, so that their boxes have to be in each other."""
+    assert part.rows is not None
+    assert strong.rows is not None
+    mine, theirs = part.rows, strong.rows
+    if (mine.norm, theirs.norm, mine.keys, mine.fixed) != ("linf", "linf", theirs.keys, theirs.fixed):
+        return False
+    if not same(replace(part, rows=None), replace(strong, rows=None)) or len(extra) > MOVED_ROWS:
+        return False
+    if [v for v, _, _ in mine.centred] != [v for v, _, _ in theirs.centred]:
+        return False
+    slack = {a[1]: b[2] - a[2] for a, b in zip(mine.centred, theirs.centred, strict=True)}
+    if min(slack.values(), default=ZERO) < 0:
+        return False
+    return all(
+        any(_within(mine.row(row), theirs.row(near), slack) for near in _nearest(mine, theirs, row)) for row in extra
+    )
+
+
+def _nearest(mine: Rows, theirs: Rows, row: int) -> list[int]:
+    away = np.abs(theirs.values - mine.values[row]).max(axis=1, initial=0.0)
+    return [int(k) for k in np.argsort(away, kind="stable")[:TRIED]]
+
+
+def _within(here: Mapping[Key, Fraction], there: Mapping[Key, Fraction], slack: Mapping[Key, Fraction]) -> bool:
+    return all(abs(x - there[key]) <= slack.get(key, ZERO) for key, x in here.items())
 
 
 # ── points at which the rules might part ───────────────────────────────────────────────────────
@@ -251,9 +304,9 @@ def _rows_near(part: Aligned, strong: Sequence[Aligned], row: int | None) -> tup
 
 # ── shares ─────────────────────────────────────────────────────────────────────────────────────
 def _shares(setting: Setting, strong: Sequence[Aligned], weak: Sequence[Aligned], *, refute: bool) -> Found:
-    """Shares of the same rows that count the same thing are compared by the counts; nothing else is."""
+    """Shares of the same rows are compared by the counts; nothing else is."""
     match strong, weak:
-        case [Aligned() as a], [Aligned() as b] if same_count(a, b):
+        case [Aligned() as a], [Aligned() as b] if same_data(a, b):
             found = share_entails(setting.frame, setting.data, setting.budget, a, b, refute=refute)
             return Found(found.status, reason=found.reason, counting=found.counting)
-    return Found("unknown", reason="shares are compared where they count the same thing over the same rows")
+    return Found("unknown", reason="a share is compared with another share of the same rows, and with nothing else")

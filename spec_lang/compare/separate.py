@@ -53,14 +53,15 @@ from rewarden.spec_lang.compare.instances import (
 from rewarden.spec_lang.compare.reward import TableReward, World
 from rewarden.spec_lang.compare.room import Answer
 from rewarden.spec_lang.compare.terms import read_beside_rewards, subterms
-from rewarden.spec_lang.compare.z3 import Budget, Scope, breach
+from rewarden.spec_lang.compare.z3 import GROUNDED, Budget, Scope, breach
 from rewarden.spec_lang.errors import Unsupported
 from rewarden.spec_lang.forms import ONE, ZERO, combine, form_of
-from rewarden.spec_lang.obligation import Call, Const, Product, Statistic, Sum, Term, Var
+from rewarden.spec_lang.obligation import Call, Const, Max, Min, Product, Statistic, Sum, Term, Var
 
 ROWS = 64  # data rows that are looked at one by one
 SLOPES = 12  # columns with a slope of their own
 BASES = 4
+CUT = 2  # columns that are tried as rewards that are cut off
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,10 +90,10 @@ def separate(task: Task, point: Point, *, thorough: bool) -> Separation | Litera
     try:
         if not near_row(point.rule, point.values, point.anchor):
             return None
-        respected = _instances(task, point.rule, point.values)
+        respected = instances(task, point.rule, point.values)
         here = tuple(respected)
-        for shape in islice(_shapes(task), None if thorough else 1):
-            world = _search(task, point, here, respected, shape)
+        for shape in islice(shapes(task), None if thorough else 1):
+            world = search(task, point, here, respected, shape)
             if world is not None:
                 return Separation(point, world)
         if impossible(task.data, respected, task.budget):
@@ -102,7 +103,7 @@ def separate(task: Task, point: Point, *, thorough: bool) -> Separation | Litera
     return None
 
 
-def _search(
+def search(
     task: Task, point: Point, here: Sequence[Point], respected: list[Point], shape: Mapping[str, Form]
 ) -> World | None:
     """Rewards of that form. Where the accepting rule fails for a candidate is added to `respected`, with its other
@@ -119,12 +120,12 @@ def _search(
         if isinstance(failing, Answer) or any(failing == p for p in respected):
             return None
         respected.append(failing)
-        more = _instances(task, failing.rule, failing.values)
+        more = instances(task, failing.rule, failing.values)
         respected += [p for p in more if not any(p == known for known in respected)]
     return None
 
 
-def _instances(task: Task, rule: Aligned, values: Sequence[Fraction]) -> list[Point]:
+def instances(task: Task, rule: Aligned, values: Sequence[Fraction]) -> list[Point]:
     """The accepting rule at the records of a point, near whatever rows they lie."""
     own = records_of(rule, values)
     called = [r for name, flat in called_at(rule, values) for r in split_arguments(task.frame, name, flat)]
@@ -204,7 +205,7 @@ def _hits(part: Aligned, rows: Rows, rewards: Rewards) -> list[int] | None:
 
 
 # ── forms ──────────────────────────────────────────────────────────────────────────────────────
-def _shapes(task: Task) -> Iterator[dict[str, Form]]:
+def shapes(task: Task) -> Iterator[dict[str, Form]]:
     """From the simplest to read: constant but at the point; linear; both; what the accepting rule itself asks for; then
     with values of their own at more records."""
     parts = (*task.accepting, *task.refusing)
@@ -213,7 +214,9 @@ def _shapes(task: Task) -> Iterator[dict[str, Form]]:
     yield dict.fromkeys(names, Form())
     if constants:
         yield dict.fromkeys(names, Form(ranked=True))
-        for name, base in _columns(task, {c.reward for c in constants}):
+        if all(len(task.data.get(c.data, ())) <= GROUNDED for c in constants):
+            yield dict.fromkeys(names, Form(rows=True))
+        for name, base in _columns(task, constants):
             yield {n: Form(base=base if n == name else None) for n in names}
         return
     slopes = {name: _slopes(task, name) for name in names}
@@ -227,16 +230,23 @@ def _shapes(task: Task) -> Iterator[dict[str, Form]]:
         yield {name: Form(slopes[name], "all") for name in names}
 
 
-def _columns(task: Task, rewards: set[str]) -> Iterator[tuple[str, Term]]:
+def _columns(task: Task, constants: set[Statistic]) -> Iterator[tuple[str, Term]]:
     """Rewards that are a column of their record, or its opposite: their data constants differ as the data do. Columns
-    that the rules compare first."""
-    for reward in sorted(rewards):
+    that the rules compare first; then such rewards cut off at one of the constants."""
+    bases: list[tuple[str, Term]] = []
+    for reward in sorted({c.reward for c in constants}):
         first = _slopes(task, reward)
         width = sum(len(kind.columns()) for kind in task.frame.signature(reward))
         rest = [k for k in range(width) if k not in first]
         for k in [*first, *rest][:SLOPES]:
-            yield reward, Var(k)
-            yield reward, Product(Const(-ONE), Var(k))
+            bases += [(reward, Var(k)), (reward, Product(Const(-ONE), Var(k)))]
+    yield from bases
+    for reward, base in bases[: 2 * CUT]:
+        plain = World({reward: TableReward(ZERO, base=base)}, task.data)
+        mine = sorted((c for c in constants if c.reward == reward), key=repr)
+        for level in dict.fromkeys(plain.statistic(c) for c in mine if c.kind != "mean"):
+            yield reward, Min((base, Const(level)))
+            yield reward, Max((base, Const(level)))
 
 
 def _slopes(task: Task, reward: str) -> tuple[int, ...]:

@@ -18,11 +18,11 @@ from rewarden.spec_lang.compare.instances import (
 from rewarden.spec_lang.compare.model import Counted, Elsewhere, RewardAt, RowAt, Situation
 from rewarden.spec_lang.compare.reward import Record, World
 from rewarden.spec_lang.compare.separate import Separation
-from rewarden.spec_lang.compare.shares import Counting
+from rewarden.spec_lang.compare.share_rows import Counting
 from rewarden.spec_lang.evaluate import statistic_text, value
 from rewarden.spec_lang.naming import named_records
 from rewarden.spec_lang.numerals import decimal
-from rewarden.spec_lang.obligation import Const, Product, Var
+from rewarden.spec_lang.obligation import Const, Max, Min, Product, Term, Var
 
 
 def situation(
@@ -83,6 +83,8 @@ def count_situation(frame: Frame, found: Counting) -> Situation:
                 for row in found.rows
             ),
             left_open=found.verdict == "unknown",
+            accepted=found.accepted[0],
+            of=found.accepted[1],
         ),
         world=found.world,
     )
@@ -91,8 +93,8 @@ def count_situation(frame: Frame, found: Counting) -> Situation:
 def _row(part: Aligned, found: Separation) -> int | None:
     if part.rows is None or not found.point.anchor:
         return None
-    for row, here in enumerate(part.rows.values):
-        if all(Fraction(float(x)) == found.point.anchor[key] for key, x in zip(part.rows.keys, here, strict=True)):
+    for row in range(len(part.rows.values)):
+        if part.rows.row(row) == found.point.anchor:
             return row
     return None
 
@@ -162,10 +164,27 @@ def _elsewhere(name: str, part: Aligned, values: Sequence[Fraction], world: Worl
     shown = {tuple(value(a, values) for a in call.arguments) for call in calls_in(part) if call.reward == name}
     others = sum(record not in shown for record, _ in reward.exceptions)
     slopes = [(columns[k], slope) for k, slope in reward.slopes]
-    match reward.base:
-        case Var(k):
-            slopes.append((columns[k], Fraction(1)))
-        case Product(Const(slope), Var(k)):
-            slopes.append((columns[k], slope))
+    if reward.base is not None:
+        slopes += _of_column(reward.base, columns)
     at_the_limit = reward.base is not None and not slopes
     return Elsewhere(name, reward.constant, tuple(slopes), at_the_limit, others)
+
+
+def _of_column(base: Term, columns: Sequence[str]) -> list[tuple[str, Fraction]]:
+    """A column, its opposite, or one of them cut off: `min(speed, 2)`."""
+    match base:
+        case Var(k):
+            return [(columns[k], Fraction(1))]
+        case Product(Const(slope), Var(k)):
+            return [(columns[k], slope)]
+        case Min((inner, Const(level))) | Max((inner, Const(level))):
+            ((column, slope),) = _of_column(inner, columns)
+            name = "min" if isinstance(base, Min) else "max"
+            return [(f"{name}({'-' if slope < 0 else ''}{column}, {_number(level)})", Fraction(1))]
+    return []
+
+
+def _number(level: Fraction) -> str:
+    """A number in a name: in full where that is short."""
+    exact = decimal(level)
+    return exact if len(exact) <= 12 else f"≈{float(level):.9g}"

@@ -20,8 +20,10 @@ from rewarden.spec_lang.compare.findings import findings_of
 from rewarden.spec_lang.compare.frame import SIDES, Frame, Side, Unmatched, frame_of, other
 from rewarden.spec_lang.compare.lift import lifted
 from rewarden.spec_lang.compare.listing import declaration_changes, example_changes, notes_of, param_changes
-from rewarden.spec_lang.compare.loops import CYCLE_LENGTHS, loop_entails
+from rewarden.spec_lang.compare.loop_sums import CYCLE_LENGTHS, LoopRule
+from rewarden.spec_lang.compare.loops import loop_entails
 from rewarden.spec_lang.compare.model import CHANGES, Comparison, RuleChange, Situation
+from rewarden.spec_lang.compare.moves import Moves, with_moves
 from rewarden.spec_lang.compare.rules import Found, Setting, entails, equal_text, verdict
 from rewarden.spec_lang.compare.shares import counts_note
 from rewarden.spec_lang.compare.situation import count_situation, situation
@@ -66,10 +68,12 @@ class _Parts:
 
     parts: tuple[Aligned, ...] = ()
     reason: str = ""
-    cycle: bool = False
+    loops: LoopRule | None = None  # of a rule about loops
 
     def same_text(self, other: _Parts) -> bool:
-        return bool(self.parts) and self.cycle == other.cycle and equal_text(self.parts, other.parts)
+        return (
+            bool(self.parts) and (self.loops is None) == (other.loops is None) and equal_text(self.parts, other.parts)
+        )
 
 
 class _Work:
@@ -77,7 +81,9 @@ class _Work:
 
     def __init__(self, old: Spec, new: Spec, budget: Budget) -> None:
         self.old, self.new = old, new
-        self.frame: Frame = frame_of(*lifted(old, new))
+        self.frame: Frame
+        self.moves: Moves
+        self.frame, self.moves = with_moves(frame_of(*lifted(old, new)))
         self.data: CommonData = common_data(self.frame)
         domains = {side: _domains(self.frame, side) for side in SIDES}
         self.setting = Setting(self.frame, self.data.matrices, domains, budget)
@@ -125,7 +131,7 @@ class _Work:
 
     def _equal(self, a: Rule, b: Rule) -> bool:
         x, y = self._parts("old", a.name), self._parts("new", b.name)
-        if x.reason or y.reason or x.cycle or y.cycle:
+        if x.reason or y.reason or x.loops is not None or y.loops is not None:
             return False
         return all(
             entails(self.setting, strong, weak, refute=False).status == "proved"
@@ -156,16 +162,15 @@ class _Work:
         )
 
     def _entails(self, strong: _Parts, weak: _Parts) -> Found:
-        if not (strong.cycle or weak.cycle):
-            return entails(self.setting, strong.parts, weak.parts)
-        if strong.cycle and weak.cycle:
-            setting = self.setting
-            found = loop_entails(setting.frame, setting.data, setting.budget, strong.parts, weak.parts)
-            if found is not None:
-                reason = "no simple reward was found that a loop tells them apart by" * (found.status == "unknown")
-                return Found(found.status, found.separation, reason)
-        reason = "loops have every length; rules about them are compared by what they say, and they say other things"
-        return Found("unknown", reason=reason)
+        setting = self.setting
+        match strong.loops, weak.loops:
+            case None, None:
+                return entails(setting, strong.parts, weak.parts)
+            case LoopRule() as a, LoopRule() as b:
+                found = loop_entails(setting.frame, setting.data, setting.domains, setting.budget, (a, b))
+                reason = "no loop was found that tells them apart, nor a reason why there is none"
+                return Found(found.status, found.separation, reason * (found.status == "unknown"))
+        return Found("unknown", reason="only one of the rules is about loops, which have every length")
 
     def _situations(self, forth: Found, back: Found) -> tuple[Situation, ...]:
         """What NEW refuses first if it is stronger, what OLD refused if it is weaker."""
@@ -198,7 +203,13 @@ class _Work:
         try:
             names = self.data.side(side)
             ball = _ball(spec, name)
-            return _Parts(tuple(align(o, side, self.frame, names, ball) for o in obligations), reason, cycle)
+            parts = tuple(align(o, side, self.frame, names, ball) for o in obligations)
+            if not loops:
+                return _Parts(parts, reason)
+            move = self.moves.get((side, name))
+            return _Parts(
+                parts, reason, LoopRule(parts, None if move is None else align(move, side, self.frame, names))
+            )
         except (Unmatched, TooLarge) as error:
             return _Parts(reason=str(error))
 

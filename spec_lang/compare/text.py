@@ -107,7 +107,9 @@ def _count(shown: Situation, counted: Counted) -> Iterator[str]:
     accepting, refusing = other(shown.refused_by).upper(), shown.refused_by.upper()
     refuses = "leaves it open" if counted.left_open else "refuses"
     of = f"{counted.satisfied} of {len(counted.rows)} rows of {counted.data}"
-    yield f"    {refusing} {refuses}, {accepting} accepts, where {of} satisfy it:"
+    alike = (counted.accepted, counted.of) == (counted.satisfied, len(counted.rows))
+    there = "" if alike else f", and {counted.accepted} of {counted.of} what {accepting} counts"
+    yield f"    {refusing} {refuses}, {accepting} accepts, where {of} satisfy it{there}:"
     for so, words in ((True, "satisfied"), (False, "not satisfied")):
         rows = [row for row in counted.rows if row.satisfied == so]
         for row in rows[:ROWS]:

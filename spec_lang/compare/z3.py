@@ -18,11 +18,13 @@ from rewarden.spec_lang.compare.align import Aligned
 from rewarden.spec_lang.compare.data import Matrix
 from rewarden.spec_lang.compare.frame import Frame
 from rewarden.spec_lang.compare.instances import instantiations, is_anchor, records_of, split_arguments
-from rewarden.spec_lang.compare.reward import TableReward
+from rewarden.spec_lang.compare.reward import TableReward, statistics_in
 from rewarden.spec_lang.compare.room import Anchor, Answer, Room, order_constants
 from rewarden.spec_lang.forms import ZERO
 from rewarden.spec_lang.obligation import Statistic
 from rewarden.spec_lang.z3_terms import Z3Term
+
+GROUNDED = 64  # rows of data, each of which is looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +42,15 @@ class Scope:
     """Where `differ` looks. `row` is the one of the weak rule's data rows (None: any point of their hull);
     `strong_rows` those of the strong rule (None: the very row of the weak one). `inside` keeps each record of those
     types in the strong spec's domain too, `interior` continuous numbers off the ends of their ranges, and `axis` lets
-    no centred variable but that one leave the row, so that every norm is the same."""
+    no centred variable but that one leave the row, so that every norm is the same. `grounded` says what the data
+    constants of few rows are, and that the strong rule, if about one record, holds at these rows."""
 
     row: int | None = None
     strong_rows: tuple[int, ...] | None = None
     inside: Mapping[str, Aligned] = field(default_factory=dict)
     interior: bool = False
     axis: int | None = None
+    grounded: bool = False
 
 
 # ── differ ─────────────────────────────────────────────────────────────────────────────────────
@@ -67,7 +71,7 @@ class Differ:
         self._built: dict[tuple[object, ...], _Difference] = {}
 
     def ask(self, weak: Aligned, strong: Sequence[Aligned], scope: Scope) -> Answer:
-        key = (id(weak), *(id(part) for part in strong), scope.row, scope.strong_rows, scope.axis)
+        key = (id(weak), *(id(part) for part in strong), scope.row, scope.strong_rows, scope.axis, scope.grounded)
         if key not in self._built:
             self._built[key] = _difference(self, weak, strong, scope)
         return self._built[key].ask(scope)
@@ -106,6 +110,8 @@ def _difference(asked: Differ, weak: Aligned, strong: Sequence[Aligned], scope: 
         for records in instantiations(part, own, called):
             for row in rows:
                 _exclude(room, part, records, anchor if row is None else room.row(part, row))
+    if scope.grounded:
+        _ground(room, asked, strong)
     order_constants(room, asked.data)
     return _Difference(room, weak, tuple(strong), raw, terms)
 
@@ -142,6 +148,34 @@ def _exclude(room: Room, part: Aligned, records: Sequence[tuple[Z3Term, ...]], a
             terms.setdefault(variable, term)
     seen = room.at(part, [terms[k] for k in range(len(part.variables))], anchor)
     room.add(z3.Not(seen.violated))
+
+
+def speaks_of_all(part: Aligned, other: Aligned, data: Mapping[str, Matrix], budget: Budget) -> bool:
+    """Does the other rule, about as many records of these types, speak of all that the part speaks of, whatever the
+    rewards? Proved, or False. Both have their variables in one order, that of the frame."""
+    views = [[(view.type_name, view.variables) for view in one.records] for one in (part, other)]
+    if views[0] != views[1]:
+        return False
+    room = Room(budget.rlimit)
+    raw, terms = room.unknowns(part)
+    here, there = room.at(part, terms, {}), room.at(other, terms, {})
+    room.add(here.domain, here.premise, z3.Not(z3.And(there.domain, there.premise)))
+    order_constants(room, data)
+    return room.check(raw).status == "unsat"
+
+
+def _ground(room: Room, asked: Differ, strong: Sequence[Aligned]) -> None:
+    for constant in statistics_in(tuple(room.constants)):
+        rows = asked.data.get(constant.data)
+        if rows is None or len(rows) > GROUNDED:
+            continue
+        records = [tuple(room.number(Fraction(float(x))) for x in row) for row in rows]
+        room.define(constant, rows)
+        (kind, *more) = asked.frame.signature(constant.reward)
+        for part in strong:
+            if not more and part.rows is None and [view.type_name for view in part.records] == [kind.name]:
+                for record in records:
+                    _exclude(room, part, [record], {})
 
 
 # ── breach ─────────────────────────────────────────────────────────────────────────────────────

@@ -31,6 +31,8 @@ from rewarden.spec_lang.term_walk import mentions
 Parts = tuple[Formula, ...]
 
 MOST = 32  # alternatives, and parts of one; a conclusion beyond is read from the tree as a whole
+EFFORT = 2000  # formulas looked at on the way: many choices may come to few alternatives, or to none
+DEPTH = 150  # of them inside each other
 
 
 def alternatives(obligation: Obligation) -> list[Parts]:
@@ -42,12 +44,26 @@ def alternatives(obligation: Obligation) -> list[Parts]:
         return [(obligation.conclusion,)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Split:
+    """Mutable: it counts what it looks at."""
+
     bits: frozenset[int]  # the 0/1 variables
+    left: int = EFFORT
+    depth: int = 0
 
     def alternatives(self, formula: Formula) -> list[Parts]:
         """Raises TooLarge."""
+        self.left -= 1
+        if self.left < 0 or self.depth >= DEPTH:
+            raise TooLarge("too many alternatives")
+        self.depth += 1
+        try:
+            return self._alternatives(formula)
+        finally:
+            self.depth -= 1
+
+    def _alternatives(self, formula: Formula) -> list[Parts]:
         if formula == TRUE:
             return [()]
         if formula == FALSE:

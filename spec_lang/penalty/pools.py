@@ -171,5 +171,6 @@ def _looked(pool: Pool, at: Prepared, mode: Mode) -> Looked:
             arguments=tuple(rows[good] for rows in at.arguments),
             rests=at.rests[:, good],
             features=tuple(None if truth is None else truth[good] for truth in at.features),
+            known=at.known.at(good),
         )
     return Looked(pool, at, len(at.points))

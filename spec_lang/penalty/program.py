@@ -11,18 +11,22 @@ is one call of each reward and one matrix product (penalty_violation.py).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import chain
 
 import torch
 from torch import Tensor
 
 from rewarden.spec_lang.evaluate import truth_of_rows
 from rewarden.spec_lang.forms import Form, form_of
-from rewarden.spec_lang.obligation import Atom, Call, Formula, Obligation, Statistic, Term
+from rewarden.spec_lang.obligation import And, Atom, Call, Formula, Obligation, Or, Statistic, Term
 from rewarden.spec_lang.penalty.form import Parts, alternatives
-from rewarden.spec_lang.penalty.reading import Reading, as_float
-from rewarden.spec_lang.term_walk import mentions
+from rewarden.spec_lang.penalty.reading import Known, Reading, as_float
+from rewarden.spec_lang.term_walk import mentions, nodes
+
+Part = tuple[Formula, bool]
+"""A part of an alternative, and whether it is half of an equality there: that has no inside for a margin to reach."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +37,7 @@ class Affine:
     outputs: Tensor  # float64 [atom, call]
     constants: Tensor  # float64 [atom, data constant]
     strict: Tensor  # bool [atom]
-    exempt: Tensor  # bool [atom]: half of an equality, which has no inside for a margin to reach
+    exempt: Tensor  # bool [atom]: half of an equality
     any_strict: bool
 
 
@@ -46,6 +50,9 @@ class PenaltyProgram:
     others: tuple[Formula, ...]
     needs: tuple[tuple[int, ...], ...]  # per alternative: its `features`
     member: Tensor  # float64 [alternative, affine then others]: 1 where it is a part
+    conclusion: Formula  # all alternatives, as one formula
+    fixed: tuple[Atom, ...]  # about features alone, inside of `others` and the conclusion
+    exempt: tuple[Atom, ...]  # halves of equalities there
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +64,7 @@ class Prepared:
     arguments: tuple[Tensor, ...]  # per call float64 [n, width]
     rests: Tensor  # float64 [atom, n]
     features: tuple[Tensor | None, ...]  # bool [n]; None where a data constant decides
+    known: Known
 
 
 def compile_penalty(obligation: Obligation, device: torch.device | None = None) -> PenaltyProgram:
@@ -73,12 +81,14 @@ def prepare(program: PenaltyProgram, points: Tensor) -> Prepared:
         known = not mentions(formula, Statistic)
         truths.append(torch.from_numpy(truth_of_rows(formula, rows)).to(points.device) if known else None)
     rests = [reading.term(rest) for rest in program.affine.rests]
+    fixed = [(atom, torch.from_numpy(truth_of_rows(atom, rows)).to(points.device)) for atom in program.fixed]
     return Prepared(
         program=program,
         points=points,
         arguments=tuple(reading.arguments(call) for call in program.calls),
         rests=torch.stack(rests) if rests else points.new_zeros((0, len(points))),
         features=tuple(truths),
+        known=Known({id(atom): (atom, truth) for atom, truth in fixed}, {id(atom): atom for atom in program.exempt}),
     )
 
 
@@ -91,27 +101,33 @@ class _Build:
 
     def __init__(self, found: list[Parts]) -> None:
         self.alternatives = found
+        self.conclusion: Formula = Or(tuple(And(parts) for parts in found))
         self.calls: dict[Call, int] = {}
         self.constants: dict[Statistic, int] = {}
         self.features: dict[Formula, int] = {}
-        self.others: dict[Formula, int] = {}
-        self.affine: dict[Formula, int] = {}
+        self.others: dict[Part, int] = {}
+        self.affine: dict[Part, int] = {}
         self.forms: list[tuple[Form, Form]] = []  # of each affine atom: what the features are worth, and the rest
         self.strict: list[bool] = []
-        for parts in found:
-            for part in parts:
+        self.parts = [[(part, part in halves) for part in parts] for parts in found for halves in (_equalities(parts),)]
+        for some in self.parts:
+            for part in some:
                 self._number(part)
 
-    def _number(self, part: Formula) -> None:
+    def _number(self, found: Part) -> None:
+        part, _ = found
         if not mentions(part, Call):
             self.features.setdefault(part, len(self.features))
             return
         split = _affine(part) if isinstance(part, Atom) else None
         if split is None or not isinstance(part, Atom):
-            self.others.setdefault(part, len(self.others))
+            self.others.setdefault(found, len(self.others))
+            for node in nodes(part):
+                if isinstance(node, Call) and is_plain(node):
+                    self.calls.setdefault(node, len(self.calls))
             return
-        if part not in self.affine:
-            self.affine[part] = len(self.affine)
+        if found not in self.affine:
+            self.affine[found] = len(self.affine)
             self.forms.append(split)
             self.strict.append(part.strict)
         for term in split[1].parts:
@@ -123,21 +139,32 @@ class _Build:
     def program(self, device: torch.device | None) -> PenaltyProgram:
         width = len(self.affine)
         member = torch.zeros(len(self.alternatives), width + len(self.others), dtype=torch.float64)
-        for row, parts in zip(member, self.alternatives, strict=True):
+        for row, parts in zip(member, self.parts, strict=True):
             for part in parts:
                 if part in self.affine:
                     row[self.affine[part]] = 1.0
                 elif part in self.others:
                     row[width + self.others[part]] = 1.0
+        others = [replace(part) for part, _ in self.others]  # each an object of its own
         return PenaltyProgram(
             calls=tuple(self.calls),
             constants=tuple(self.constants),
             features=tuple(self.features),
             affine=self._matrices(device),
-            others=tuple(self.others),
+            others=tuple(others),
             needs=tuple(tuple(self.features[p] for p in parts if p in self.features) for parts in self.alternatives),
             member=member.to(device),
+            conclusion=self.conclusion,
+            fixed=_fixed((*others, self.conclusion) if others else ()),
+            exempt=self._exempt(others),
         )
+
+    def _exempt(self, others: list[Formula]) -> tuple[Atom, ...]:
+        halves = [part for part, (_, exempt) in zip(others, self.others, strict=True) if exempt]
+        trees = [
+            n.parts for f in ((*others, self.conclusion) if others else ()) for n in nodes(f) if isinstance(n, And)
+        ]
+        return tuple(part for part in (*halves, *chain(*map(_equalities, trees))) if isinstance(part, Atom))
 
     def _matrices(self, device: torch.device | None) -> Affine:
         outputs = torch.zeros(len(self.forms), len(self.calls), dtype=torch.float64)
@@ -148,17 +175,19 @@ class _Build:
                     outputs[k, self.calls[term]] = as_float(c)
                 elif isinstance(term, Statistic):
                     constants[k, self.constants[term]] = as_float(c)
-        exempt = {
-            self.affine[part] for parts in self.alternatives for part in _equalities(parts) if part in self.affine
-        }
         return Affine(
             rests=tuple(known.term() for known, _ in self.forms),
             outputs=outputs.to(device),
             constants=constants.to(device),
             strict=torch.tensor(self.strict, dtype=torch.bool).to(device),
-            exempt=torch.tensor([k in exempt for k in range(len(self.forms))], dtype=torch.bool).to(device),
+            exempt=torch.tensor([exempt for _, exempt in self.affine], dtype=torch.bool).to(device),
             any_strict=any(self.strict),
         )
+
+
+def _fixed(read: tuple[Formula, ...]) -> tuple[Atom, ...]:
+    atoms = {id(node): node for formula in read for node in nodes(formula) if isinstance(node, Atom)}
+    return tuple(atom for atom in atoms.values() if not mentions(atom, Call, Statistic))
 
 
 def _affine(part: Atom) -> tuple[Form, Form] | None:
@@ -183,9 +212,8 @@ def is_plain(call: Call) -> bool:
 
 def _equalities(parts: Parts) -> list[Formula]:
     """Atoms t >= 0 of a conjunction that holds −t >= 0 too."""
-    forms = [(part, form_of(part.term)) for part in parts if isinstance(part, Atom)]
-    return [
-        part
-        for part, form in forms
-        if any(o.constant == -form.constant and o.parts == {t: -c for t, c in form.parts.items()} for _, o in forms)
-    ]
+    forms = [(part, form_of(part.term)) for part in parts if isinstance(part, Atom) and not part.strict]
+    if len(forms) < 2:
+        return []
+    known = {(form.constant, frozenset(form.parts.items())) for _, form in forms}
+    return [part for part, f in forms if (-f.constant, frozenset((t, -c) for t, c in f.parts.items())) in known]

@@ -7,17 +7,21 @@ margin, and for the few conclusions that `penalty_program` has no faster form fo
     atom t > 0:   0 where t > 0, else STRICT_MARGIN − t        (margin 0; with another it is read as t >= 0)
 
 The strict margin makes t = 0 count. `and` adds violations up, or takes a log-sum-exp that is 0 iff all are; `or` takes
-the part that is least broken. Ties in min and max send the gradient to one argument only: torch's `maximum(t, -t)`
-splits it evenly, which at t = 0 cancels, so that |R(a) - R(b)| >= c would have no way to grow.
+the part that is least broken, of those that the features do not make false. Ties in min and max send the gradient to
+one argument only: torch's `maximum(t, -t)` splits it evenly, which at t = 0 cancels, so that |R(a) - R(b)| >= c would
+have no way to grow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import cast
 
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
 from rewarden.spec_lang.errors import BindingError
 from rewarden.spec_lang.evaluate import statistic_text
@@ -47,7 +51,33 @@ StatisticValues = Mapping[Statistic, Fraction | float | Tensor]
 STRICT_MARGIN = 2.0**-20
 LARGEST = 2.0**200  # an output beyond it has diverged; products and sums of smaller ones do not overflow
 
+_SATURATED = 2.0**500  # a product beyond it stays there: the next one, and its gradient, are still finite
+_STEEPEST = 2.0**120  # fits binary32, in which most rewards compute
+
 _SMALL = 20.0  # beyond this many temperatures exp is shifted, below it expm1 keeps tiny violations from vanishing
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of atoms before rewards are asked, by identity, since equal atoms may stand elsewhere: where those
+    about features alone hold, bool [n]; and which are half of an equality, which has no inside for a margin."""
+
+    fixed: Mapping[int, tuple[Atom, Tensor]] = field(default_factory=dict)
+    exempt: Mapping[int, Atom] = field(default_factory=dict)
+
+    def truth(self, atom: Atom) -> Tensor | None:
+        found = self.fixed.get(id(atom))
+        return found[1] if found is not None and found[0] is atom else None
+
+    def is_exempt(self, atom: Atom) -> bool:
+        return self.exempt.get(id(atom)) is atom
+
+    def at(self, rows: Tensor) -> Known:
+        """At some of the points, int64 [k]."""
+        return Known({key: (atom, truth[rows]) for key, (atom, truth) in self.fixed.items()}, self.exempt)
+
+
+NOTHING = Known()
 
 
 class Reading:
@@ -61,9 +91,10 @@ class Reading:
         statistics: StatisticValues,
         temperature: float | None = None,
         margin: float = 0.0,
+        known: Known = NOTHING,
     ) -> None:
         self.points, self.ask, self.statistics = points, ask, statistics
-        self.temperature, self.margin = temperature, margin
+        self.temperature, self.margin, self.known = temperature, margin, known
         self.outputs: dict[Call, Tensor] = {}
 
     # ── formulas ──
@@ -75,26 +106,51 @@ class Reading:
             case Or(parts):
                 return torch.stack([self.truth(p) for p in parts]).any(0) if parts else self._full(False)
             case Atom(term, strict):
+                fixed = self.fixed_truth(formula)
+                if fixed is not None:
+                    return fixed
                 margin = self.term(term).detach()
                 return margin > 0 if strict else margin >= 0
 
     def violation(self, formula: Formula) -> Tensor:
         """[n], 0 exactly where the formula holds."""
+        return self._violation(formula)[0]
+
+    def _violation(self, formula: Formula) -> tuple[Tensor, Tensor]:
+        """Beside it, where the features alone make the formula false: nothing can be done about that."""
         match formula:
             case And(parts) if parts:
-                violations = torch.stack([self.violation(part) for part in parts])
-                return violations.sum(0) if self.temperature is None else soft_sum(violations, self.temperature)
+                found = [self._violation(part) for part in parts]
+                violations = torch.stack([broken for broken, _ in found])
+                total = violations.sum(0) if self.temperature is None else soft_sum(violations, self.temperature)
+                return total, torch.stack([dead for _, dead in found]).any(0)
             case Or(parts) if parts:
-                return torch.stack([self.violation(part) for part in parts]).min(0).values
+                found = [self._violation(part) for part in parts]
+                lost = torch.stack([dead for _, dead in found])
+                dead = lost.all(0)
+                violations = torch.stack([broken for broken, _ in found])
+                return violations.masked_fill(lost & ~dead, torch.inf).min(0).values, dead
             case And():
-                return self.points.new_zeros(len(self.points))
+                return self.points.new_zeros(len(self.points)), self._full(False)
             case Or():
-                return self.points.new_ones(len(self.points))  # false: broken, and nothing can be done about it
-            case Atom(term, strict):
-                margin = self.term(term)
-                if strict and self.margin == 0:
-                    return torch.where(margin > 0, torch.zeros_like(margin), STRICT_MARGIN - margin)
-                return torch.relu(self.margin - margin)
+                return self.points.new_ones(len(self.points)), self._full(True)
+            case Atom(term):
+                fixed = self.fixed_truth(formula)
+                dead = self._full(False) if fixed is None else ~fixed
+                return self.hinge(formula, self.term(term), self.margin), dead
+
+    def hinge(self, atom: Atom, value: Tensor, margin: float) -> Tensor:
+        """How far an atom whose term has that value, [n], is from being met."""
+        fixed = self.fixed_truth(atom)
+        if fixed is not None:  # no reward takes part, so that there is no inside either
+            return torch.where(fixed, torch.zeros_like(value), (-value).clamp(min=STRICT_MARGIN))
+        margin = 0.0 if self.known.is_exempt(atom) else margin
+        if atom.strict and margin == 0:
+            return torch.where(value > 0, torch.zeros_like(value), STRICT_MARGIN - value)
+        return torch.relu(margin - value)
+
+    def fixed_truth(self, atom: Atom) -> Tensor | None:
+        return self.known.truth(atom)
 
     # ── terms ──
     def term(self, term: Term) -> Tensor:
@@ -107,7 +163,9 @@ class Reading:
             case Sum(terms):
                 return torch.stack([self.term(t) for t in terms]).sum(0) if terms else self.term(Const(Fraction(0)))
             case Product(left, right):
-                return self.term(left) * self.term(right)
+                if isinstance(left, Const) or isinstance(right, Const):
+                    return self.term(left) * self.term(right)
+                return self.product(self.term(left), self.term(right))
             case Quotient(left, right):
                 below = self.term(right)
                 return self.term(left) / torch.where(below == 0, torch.ones_like(below), below)
@@ -123,6 +181,11 @@ class Reading:
                 return self._call(term)
             case Statistic():
                 return self.points.new_full((len(self.points),), constant_of(term, self.statistics))
+
+    @staticmethod
+    def product(left: Tensor, right: Tensor) -> Tensor:
+        """Of two numbers that may both come from rewards: neither it nor its gradient leaves the finite numbers."""
+        return bounded(left * right)
 
     def arguments(self, call: Call) -> Tensor:
         """[n, width]"""
@@ -179,6 +242,21 @@ def as_float(number: Fraction) -> float:
     """The nearest binary64 that further arithmetic can bear."""
     limit = 2**200
     return float(min(max(number, Fraction(-limit)), Fraction(limit)))
+
+
+class _Bounded(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, x: Tensor) -> Tensor:
+        return x.clamp(-_SATURATED, _SATURATED)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *slopes: Tensor) -> Tensor:
+        return slopes[0].clamp(-_STEEPEST, _STEEPEST)
+
+
+def bounded(x: Tensor) -> Tensor:
+    """x, with a size and a gradient that further arithmetic can bear."""
+    return cast(Tensor, _Bounded.apply(x))  # type: ignore[no-untyped-call]
 
 
 def soft_sum(violations: Tensor, temperature: float) -> Tensor:

@@ -14,8 +14,7 @@ from torch import Tensor
 
 from rewarden.spec_lang.obligation import Atom
 from rewarden.spec_lang.penalty.program import PenaltyProgram, Prepared, prepare
-from rewarden.spec_lang.penalty.reading import Reading
-from rewarden.spec_lang.penalty.violation import Mode, false_alternatives, margins
+from rewarden.spec_lang.penalty.violation import Mode, false_alternatives, margins, reading_of
 from rewarden.spec_lang.sampling.points import Drawn, Sampler
 from rewarden.spec_lang.sampling.row_truth import Rows
 
@@ -81,7 +80,7 @@ def falseness(prepared: Prepared, outputs: Tensor, mode: Mode) -> Tensor:
     program = prepared.program
     scores = -margins(prepared, outputs, mode)
     if program.others:
-        reading = Reading(prepared.points, mode.ask, mode.statistics)
+        reading = reading_of(prepared, outputs, Mode(mode.ask, mode.statistics))
         more = [-reading.term(f.term) if isinstance(f, Atom) else reading.violation(f) for f in program.others]
         scores = torch.cat([scores, torch.stack(more)])
     worst = [

@@ -6,9 +6,12 @@ Why the gradient does not vanish at a violated point. An alternative whose featu
 by any reward, and is left out. The hinges of an alternative that are > 0 belong to atoms t₁ … tₖ that are not met; if
 the gradient of their sum with respect to the outputs is 0, then Σtᵢ is a constant, and atoms of which it is the sum
 cannot all be met: Farkas' proof that no outputs satisfy this alternative. It is left out too, unless nothing else is
-left. With a temperature the tᵢ have positive weights, and the same holds. Atoms that are not affine in the outputs
-(`others`) take part with the gradient that they have: 0·R(s) >= 1 has none. What remains are such atoms where there is
-one alternative alone, and rules that no reward can satisfy.
+left. With a temperature the tᵢ have positive weights, and the same holds.
+
+Conclusions that have no such form (`others`: products of rewards, more alternatives than are written out) take part
+with the gradient that they have. Where the whole has none, the way to mend it that `mending.py` finds is added, as a
+term of value 0: the penalty says how far the conclusion is from true, its gradient which output to move. What remains
+without a gradient are rules that no reward can satisfy there, such as two calls on one record that cancel.
 """
 
 from __future__ import annotations
@@ -19,8 +22,17 @@ import torch
 from torch import Tensor
 
 from rewarden.spec_lang.obligation import Call
+from rewarden.spec_lang.penalty.mending import Mending
 from rewarden.spec_lang.penalty.program import Prepared
-from rewarden.spec_lang.penalty.reading import STRICT_MARGIN, Ask, Reading, StatisticValues, constant_of, soft_sum
+from rewarden.spec_lang.penalty.reading import (
+    STRICT_MARGIN,
+    Ask,
+    Reading,
+    StatisticValues,
+    bounded,
+    constant_of,
+    soft_sum,
+)
 
 _FLAT = 1e-12  # a gradient this small beside its summands is 0: coefficients are rounded to binary64
 
@@ -40,10 +52,51 @@ def violation(prepared: Prepared, outputs: Tensor, mode: Mode) -> Tensor:
 
     `outputs` is float64 [call, n], in the order of the program's calls.
     """
-    program = prepared.program
-    if not program.needs:
+    if not prepared.program.needs:
         return prepared.points.new_ones(len(prepared.points))  # false: broken, and nothing can be done about it
-    hinges = _hinges(prepared, margins(prepared, outputs, mode), mode)
+    if not prepared.program.others:
+        return _least_broken(prepared, outputs, mode, None)
+    outputs = bounded(outputs)
+    reading = reading_of(prepared, outputs, mode)
+    total = _least_broken(prepared, outputs, mode, reading)
+    return total if not torch.is_grad_enabled() else _with_a_way(prepared, outputs, reading, total)
+
+
+def reading_of(prepared: Prepared, outputs: Tensor, mode: Mode) -> Reading:
+    """Of what is read from the tree, with the outputs that are there."""
+    reading = Reading(prepared.points, mode.ask, mode.statistics, mode.temperature, mode.margin, prepared.known)
+    reading.outputs.update(zip(prepared.program.calls, outputs, strict=True))
+    return reading
+
+
+def _with_a_way(prepared: Prepared, outputs: Tensor, reading: Reading, total: Tensor) -> Tensor:
+    """The violation with a gradient where it is flat and there is a way to mend it; its value is as it was."""
+    calls = [*prepared.program.calls, *(call for call in reading.outputs if call not in prepared.program.calls)]
+    inner = [reading.outputs[call] for call in calls[len(outputs) :]]  # called with what a reward says
+    moving = [part for part in (outputs, *inner) if part.requires_grad]
+    if not moving:
+        return total
+    steep = torch.zeros_like(total, dtype=torch.bool)
+    if total.requires_grad:
+        for slope in torch.autograd.grad(total.sum(), moving, retain_graph=True, allow_unused=True):
+            if slope is not None:
+                steep |= (slope.abs() > _FLAT).reshape(-1, len(total)).any(0)
+    flat = ((total.detach() > 0) & ~steep).nonzero().reshape(-1)
+    if not len(flat):
+        return total
+    at = Reading(
+        prepared.points.detach()[flat], reading.ask, reading.statistics, None, reading.margin, reading.known.at(flat)
+    )
+    at.outputs.update((call, reading.outputs[call].detach()[flat]) for call in calls)
+    way = Mending(at, calls).way(prepared.program.conclusion)
+    there = way.there.nonzero().reshape(-1)
+    chosen = torch.cat([outputs, *(part[None] for part in inner)])[way.output[there], flat[there]]
+    return total.index_add(0, flat[there], way.sign[there] * (chosen.detach() - chosen))
+
+
+def _least_broken(prepared: Prepared, outputs: Tensor, mode: Mode, reading: Reading | None) -> Tensor:
+    program = prepared.program
+    hinges = _hinges(prepared, margins(prepared, outputs, mode), mode, reading)
     dead = false_alternatives(prepared, mode)
     if len(program.needs) == 1:
         total = _total(hinges, mode.temperature)
@@ -52,7 +105,7 @@ def violation(prepared: Prepared, outputs: Tensor, mode: Mode) -> Tensor:
         totals = program.member @ hinges
     else:
         totals = torch.stack([_total(hinges[row > 0], mode.temperature) for row in program.member])
-    lost = _contradictory(prepared, hinges.detach(), totals.detach(), mode)
+    lost = _contradictory(prepared, outputs.detach(), hinges.detach(), totals.detach(), mode)
     if dead is None:
         return totals.masked_fill(lost & ~lost.all(0), torch.inf).min(0).values
     hopeless = dead.all(0)
@@ -87,7 +140,7 @@ def false_alternatives(prepared: Prepared, mode: Mode) -> Tensor | None:
     return dead
 
 
-def _hinges(prepared: Prepared, found: Tensor, mode: Mode) -> Tensor:
+def _hinges(prepared: Prepared, found: Tensor, mode: Mode, reading: Reading | None) -> Tensor:
     """[affine and others, n]"""
     program, affine = prepared.program, prepared.program.affine
     if mode.margin:
@@ -98,9 +151,8 @@ def _hinges(prepared: Prepared, found: Tensor, mode: Mode) -> Tensor:
         hinges = torch.where(holds, torch.zeros_like(found), slack[:, None] - found)
     else:
         hinges = torch.relu(-found)
-    if not program.others:
+    if reading is None:
         return hinges
-    reading = Reading(prepared.points, mode.ask, mode.statistics, mode.temperature, mode.margin)
     return torch.cat([hinges, torch.stack([reading.violation(f) for f in program.others])])
 
 
@@ -108,7 +160,7 @@ def _total(hinges: Tensor, temperature: float | None) -> Tensor:
     return hinges.sum(0) if temperature is None or not len(hinges) else soft_sum(hinges, temperature)
 
 
-def _contradictory(prepared: Prepared, hinges: Tensor, totals: Tensor, mode: Mode) -> Tensor:
+def _contradictory(prepared: Prepared, outputs: Tensor, hinges: Tensor, totals: Tensor, mode: Mode) -> Tensor:
     """bool [alternative, n]: where a broken alternative has gradient 0, so that no outputs satisfy it (see above)."""
     program = prepared.program
     count, calls = len(program.affine.rests), len(program.calls)
@@ -120,7 +172,7 @@ def _contradictory(prepared: Prepared, hinges: Tensor, totals: Tensor, mode: Mod
     pulls = pulls.transpose(1, 2).reshape(shape[0] * calls, count)
     slope, scale = (pulls @ weights[:count]).view(shape), (pulls.abs() @ weights[:count]).view(shape)
     members, broken = program.member[:, count:], weights[count:]
-    for call, found in _slopes(prepared, mode).items() if (members @ broken > 0).any() else ():
+    for call, found in _slopes(prepared, outputs, mode).items() if (members @ broken > 0).any() else ():
         pull, size = (members @ (broken * part) for part in (found, found.abs()))
         if call in program.calls:
             slope[:, program.calls.index(call)] += pull
@@ -130,7 +182,7 @@ def _contradictory(prepared: Prepared, hinges: Tensor, totals: Tensor, mode: Mod
     return (slope.abs() <= _FLAT * scale).all(1) & (totals > 0)
 
 
-def _slopes(prepared: Prepared, mode: Mode) -> dict[Call, Tensor]:
+def _slopes(prepared: Prepared, outputs: Tensor, mode: Mode) -> dict[Call, Tensor]:
     """By call: how the margins of atoms that are not affine grow with its output, float64 [other, n], where broken."""
     others, points = prepared.program.others, prepared.points.detach()
     slopes: dict[Call, Tensor] = {}
@@ -139,8 +191,12 @@ def _slopes(prepared: Prepared, mode: Mode) -> dict[Call, Tensor]:
         return mode.ask(reward, rows).detach().requires_grad_()
 
     for row, formula in enumerate(others):
-        reading = Reading(points, ask, mode.statistics, mode.temperature, mode.margin)
+        reading = Reading(points, ask, mode.statistics, mode.temperature, mode.margin, prepared.known)
         with torch.enable_grad():
+            reading.outputs.update(
+                (call, output.clone().requires_grad_())
+                for call, output in zip(prepared.program.calls, outputs, strict=True)
+            )
             total = reading.violation(formula).sum()
         leaves = list(reading.outputs.values()) if total.requires_grad else []
         found = torch.autograd.grad(total, leaves, allow_unused=True) if leaves else ()

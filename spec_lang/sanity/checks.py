@@ -12,7 +12,7 @@ to be open (S02, S11, S14, S16). Budgets are work, so that the same spec gives t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal
@@ -23,15 +23,23 @@ from rewarden.spec_lang.errors import Diagnostic
 from rewarden.spec_lang.formulas import conjunction
 from rewarden.spec_lang.invariance import flips
 from rewarden.spec_lang.obligation import Const, Obligation, Var
-from rewarden.spec_lang.sanity.clash import ClashBudget, find_clashes
+from rewarden.spec_lang.sanity.clash import Clash, ClashBudget, find_clashes
 from rewarden.spec_lang.sanity.conditions import conditions_of
+from rewarden.spec_lang.sanity.demands import Demand
 from rewarden.spec_lang.sanity.examples import example_result
 from rewarden.spec_lang.sanity.findings import Finding, Wording, in_order
+from rewarden.spec_lang.sanity.grounded import GroundBudget, ground_clashes
 from rewarden.spec_lang.sanity.joint import same
 from rewarden.spec_lang.sanity.over_tables import derived
 from rewarden.spec_lang.sanity.places import Places
 from rewarden.spec_lang.sanity.prepared import LENGTHS, Lazily, Prepared, prepared
-from rewarden.spec_lang.sanity.reconcile import constant_rewards, demands_everywhere, demands_of_loops, short_loops
+from rewarden.spec_lang.sanity.reconcile import (
+    constant_rewards,
+    demands_everywhere,
+    demands_of_loops,
+    loops_of,
+    short_loops,
+)
 from rewarden.spec_lang.sanity.record_types import any_record
 from rewarden.spec_lang.sanity.redundant import RedundancyBudget, find_redundant
 from rewarden.spec_lang.sanity.shares import share_clashes
@@ -52,6 +60,7 @@ class Budget:
     premise: int = 2_000_000
     clash: ClashBudget = field(default_factory=ClashBudget)
     redundancy: RedundancyBudget = field(default_factory=RedundancyBudget)
+    ground: GroundBudget = field(default_factory=GroundBudget)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,15 +236,26 @@ class _Check:
         demands += [demand for rule in must if rule.rule.kind == "cycle" for demand in short_loops(rule, self.spec)]
         found = find_clashes(demands, self.oracle, self.budget.clash)
         counts = share_clashes(must)
-        self.found += [self.words.clash(clash) for clash in found.clashes]
+        clashes = [*found.clashes, *self._ground_clashes(must, found.clashes)]
+        self.found += [self.words.clash(clash) for clash in clashes]
         self.found += [self.words.share_clash(shares) for shares in counts]
-        if found.clashes or counts:
-            clashing = [rule for clash in found.clashes for rule in clash.rules]
+        if clashes or counts:
+            clashing = [rule for clash in clashes for rule in clash.rules]
             return "yes", frozenset([*clashing, *(share.rule for shares in counts for share in shares)])
         if found.complete:
             return "not found", frozenset()
         self.found.append(self.words.undecided_clash())
         return "undecided", frozenset()
+
+    def _ground_clashes(self, must: Sequence[Prepared], known: Sequence[Clash]) -> tuple[Clash, ...]:
+        """Of rules with products of rewards, and of loops unless some clash is known."""
+        rules = [o for rule in must if rule.comparable for o in rule.obligations[:LENGTHS]]
+        apart = [o for rule in must if rule.comparable for o, own in _in_step(rule) if own is None]
+        loops = [] if known else [o for rule in must if rule.rule.kind == "cycle" for o in loops_of(rule, self.spec)]
+        clashing = {rule for clash in known for rule in clash.rules}
+        subjects = [o for o in (*apart, *loops) if o.rule.name not in clashing]
+        found = ground_clashes(subjects, [*rules, *loops], self.words.signature, self.oracle, self.budget.ground)
+        return tuple(clash for clash in found if not any(set(k.rules) <= set(clash.rules) for k in known))
 
     def _redundant(self, rules: Sequence[Prepared]) -> None:
         found = find_redundant(rules, self.words.signature, self.oracle, self.budget.redundancy)
@@ -262,3 +282,8 @@ class _Check:
         for name, features in unread_features(self.spec, obligations).items():
             self.found.append(self.words.unread(name, features))
         self.found += [self.words.unused(unused) for unused in unused_declarations(self.spec)]
+
+
+def _in_step(rule: Prepared) -> Iterator[tuple[Obligation, tuple[Demand, ...] | None]]:
+    """The rule's shortest obligations with their demands."""
+    return zip(rule.obligations[:LENGTHS], rule.demands[:LENGTHS], strict=True)

@@ -116,7 +116,7 @@ def row_boxes(obligation: Obligation, rows: Sequence[int]) -> tuple[Box, ...]:
     """The boxes of some of the rows; DataError as in boxes.py."""
     assert obligation.instances is not None
     chosen = replace(obligation.instances, anchors=obligation.instances.anchors[list(rows)])
-    return boxes_of(replace(obligation, instances=chosen))
+    return tuple(boxes_of(replace(obligation, instances=chosen)))
 
 
 def in_some_box(at: Placed, boxes: Sequence[Box]) -> Formula:

@@ -17,7 +17,7 @@ from rewarden.spec_lang.bounds import interval
 from rewarden.spec_lang.evaluate import truth
 from rewarden.spec_lang.forms import Form, form_of
 from rewarden.spec_lang.formulas import atom, conjunction, disjunction
-from rewarden.spec_lang.obligation import FALSE, TRUE, Atom, Call, Formula, Term, Var, Variable
+from rewarden.spec_lang.obligation import FALSE, TRUE, Atom, Call, Formula, Obligation, Term, Var, Variable
 from rewarden.spec_lang.sanity.demands import Demand, demands_of, region_of
 from rewarden.spec_lang.sanity.narrowed import Ranges
 from rewarden.spec_lang.sanity.prepared import WIDEST, Prepared
@@ -26,7 +26,7 @@ from rewarden.spec_lang.sanity.z3 import Oracle
 from rewarden.spec_lang.spec import Spec
 from rewarden.spec_lang.term_walk import nodes
 
-LOOPS = (1, 2)
+LOOPS = (1, 2, 3, 4)
 """Records of a loop that takes part in the search for clashes."""
 RECORDS = 8_000
 """Of a rule about traces, lengths times the records of the longest: within 256 steps it would take half a minute to
@@ -128,13 +128,18 @@ def _sums_of_rewards(conclusion: Formula) -> list[dict[str, Fraction]] | None:
     return found
 
 
+def loops_of(rule: Prepared, spec: Spec) -> list[Obligation]:
+    """A rule about cycles, for loops of a few records."""
+    loops = [spec.unrolled(rule.name, length) for length in LOOPS]
+    return [loop for loop in loops if len(loop.variables) <= WIDEST]
+
+
 def short_loops(rule: Prepared, spec: Spec) -> list[Demand]:
-    """What a rule about cycles demands of loops of one and of two records, as far as that comes apart: part of what it
-    demands, enough to contradict others."""
+    """What a rule about cycles demands of loops of a few records, as far as that comes apart: part of what it demands,
+    enough to contradict others."""
     found: list[Demand] = []
-    for length in LOOPS:
-        loop = spec.unrolled(rule.name, length)
-        box = region_of(loop) if len(loop.variables) <= WIDEST else None
+    for loop in loops_of(rule, spec):
+        box = region_of(loop)
         if box is not None:
             found += demands_of(loop, box) or ()
     return found

@@ -22,14 +22,15 @@ from rewarden.spec_lang.errors import Unsupported
 from rewarden.spec_lang.evaluate import value
 from rewarden.spec_lang.forms import TooLarge
 from rewarden.spec_lang.formulas import conjunction
-from rewarden.spec_lang.obligation import Formula, Obligation, Variable
+from rewarden.spec_lang.obligation import TRUE, Formula, Obligation, Product, Var, Variable
 from rewarden.spec_lang.sanity.cases import Case, Signature, Use, case_of, placements
 from rewarden.spec_lang.sanity.edges import Mask, Sides
 from rewarden.spec_lang.sanity.ground import order_of_constants
-from rewarden.spec_lang.sanity.joint import Columns
+from rewarden.spec_lang.sanity.joint import Columns, Placed, applies
 from rewarden.spec_lang.sanity.narrowed import Ranges, floats
 from rewarden.spec_lang.sanity.prepared import Prepared
 from rewarden.spec_lang.sanity.z3 import Oracle
+from rewarden.spec_lang.term_walk import mentions_rewards, nodes
 
 TOGETHER = 24
 """Placements of other rules that are used against one at once."""
@@ -169,7 +170,16 @@ class _Search:
             fewer = [formula for other, formula in says if other in names and other != name]
             if self._question(rule, case.joint, [wrong, *fewer]) == "unsat":
                 names.remove(name)
+        kept = [formula for name, formula in says if name in names]
+        if any(_has_products(formula) for formula in kept) and self._nobody(rule, case, kept):
+            return None
         return frozenset(names)
+
+    def _nobody(self, rule: Prepared, case: Case, says: Sequence[Formula]) -> bool:
+        """Can no reward meet the others where the rule applies, as far as is known? Then everything follows, and it is
+        they that want mending."""
+        here = applies(Placed(case.rule, tuple(map(Var, range(len(case.rule.variables)))), TRUE), case.joint)
+        return self._question(rule, case.joint, [here, *says]) != "sat"
 
     def _uses(self, rule: Prepared, case: Case, region: Ranges | None) -> Iterator[Use]:
         signs = self._related(rule.signs)
@@ -204,3 +214,10 @@ class _Search:
         if status == "unknown" and rule.name not in self.undecided:
             self.undecided.append(rule.name)
         return status
+
+
+def _has_products(formula: Formula) -> bool:
+    """Of rewards, which no walk along edges finds contradictions of."""
+    return any(
+        isinstance(n, Product) and mentions_rewards(n.right) and mentions_rewards(n.left) for n in nodes(formula)
+    )

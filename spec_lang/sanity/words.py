@@ -120,7 +120,13 @@ class Telling:
     def _asks(self, asked: Asked) -> str:
         if asked.literals:
             return " or ".join(self._literal(literal, asked) for literal in asked.literals)
-        return f"{quoted(self._places.rules[asked.instance.rule].expect.span)}, which no reward makes true"
+        text = quoted(self._places.rules[asked.instance.rule].expect.span)
+        if len(self._clash.asked) == 1:
+            return f"{text}, which no reward makes true"
+        records = records_of(asked.instance.obligation, asked.instance.values or ()) if asked.instance.values else ()
+        names = [(record.name, self._names[record.type_name, record.columns]) for record in records]
+        others = [f"{own} is {name}" for own, name in names if own != name]
+        return f"{text} ({', '.join(others)})" if others else text
 
     def _literal(self, literal: Literal, asked: Asked) -> str:
         at = asked.instance.values or ()

@@ -22,7 +22,7 @@ from rewarden.spec_lang.source import Source
 from rewarden.spec_lang.spec import Spec
 from rewarden.spec_lang.units import unit
 from tests.reference import evaluate_units
-from tests.reference.evaluate import EMPTY, Evaluator
+from tests.reference.evaluate import EMPTY, Case, Evaluator
 from tests.reference.evaluate_agreement import agree, reward
 from tests.reference.evaluate_tree import declared, expanded
 from tests.reference.evaluate_values import Irrational, Typed, encode
@@ -61,7 +61,9 @@ def short_reward(name: str, columns) -> Fraction:
 
 
 # ── use ────────────────────────────────────────────────────────────────────────────────────────
-DECLARED = re.compile(r"\b(Step|Act|R|Base|Q|M|W|logs|acts|pairs|moves|eps|k|v0|d0|strict|warm|move|[fg][0-9])\b")
+DECLARED = re.compile(
+    r"\b(Step|Act|R|Base|Q|M|W|logs|acts|pairs|moves|eps|k|v0|d0|strict|warm|side|away|aside|move|[fg][0-9])\b"
+)
 
 
 @st.composite
@@ -174,7 +176,10 @@ def check_params(spec: Spec, evaluator: Evaluator) -> None:
     assert set(spec.params) == set(evaluator.declared.params)
     for name, p in spec.params.items():
         value = evaluator.name(name, EMPTY)
-        expected = p.value == 1 if p.kind == "bool" else evaluate_units.scale(p.unit).to_si(p.value)
+        if p.kind == "enum":
+            expected: object = Case(p.value)
+        else:
+            expected = p.value == 1 if p.kind == "bool" else evaluate_units.scale(p.unit).to_si(p.value)
         assert value == expected
 
 
@@ -184,6 +189,8 @@ OUTSIDE = [
     ({"strict": True, "k": "2 + 2"}, {"strict": True, "k": Fraction(4)}),
     ({"warm": "50 [degF]"}, {"warm": Fraction(10)}),
     ({"warm": "300 [K]"}, None),
+    ({"side": "right"}, {"side": "right"}),
+    ({"side": " left ", "away": "middle"}, {"side": "left", "away": "middle"}),
     ({"warm": "-5.5 [degC]", "d0": Fraction(1, 3)}, {"warm": Fraction(-11, 2), "d0": Fraction(1, 3)}),
 ]
 

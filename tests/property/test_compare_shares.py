@@ -80,3 +80,45 @@ def test_the_change_is_what_all_rewards_say(rows: list[Row], old: Asked, new: As
         refusing, accepting = (old, new) if shown.refused_by == "old" else (new, old)
         assert satisfied(accepting, shown.counted.satisfied, n)
         assert not satisfied(refusing, shown.counted.satisfied, n)
+
+
+ORDERED = sorted(count for count in COUNTS if "|" not in count)  # that depend on the order of rewards alone
+PREMISES = {
+    "": lambda a, b: True,
+    "given p.a.x <= p.b.x": lambda a, b: a <= b,
+    "given p.a.x > 0": lambda a, b: a > 0,
+}
+rule = st.tuples(asked, st.sampled_from(ORDERED), st.sampled_from(sorted(PREMISES)))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(tables, rule, rule)
+def test_what_is_said_of_other_counts_is_so(
+    rows: list[Row], old: tuple[Asked, str, str], new: tuple[Asked, str, str]
+) -> None:
+    """They count other things, of other rows."""
+
+    def accepts(wanted: tuple[Asked, str, str], r: tuple[int, ...]) -> bool:
+        share, count, premise = wanted
+        counted = [(a, b) for a, b in rows if PREMISES[premise](a, b)]
+        return satisfied(share, sum(COUNTS[count](a, b, r) for a, b in counted), len(counted))
+
+    rewards = list(product(range(3), repeat=3))
+    forth = all(accepts(new, r) for r in rewards if accepts(old, r))
+    back = all(accepts(old, r) for r in rewards if accepts(new, r))
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        (folder / "d.csv").write_text("a.x,b.x\n" + "".join(f"{a},{b}\n" for a, b in rows), encoding="utf-8")
+        for name, wanted in (("old", old), ("new", new)):
+            (folder / f"{name}.rwd").write_text(text(*wanted), encoding="utf-8")
+        (change,) = compare_specs(load_spec(folder / "old.rwd"), load_spec(folder / "new.rwd")).rules
+    event(change.change)
+    said = {True: "proved", False: "refuted"}
+    assert (change.old_implies_new, change.new_implies_old) == (said[forth], said[back])
+    for shown in change.situations:
+        assert shown.world is not None
+        known = shown.world.rewards.get("R")
+        r = tuple(known.at((Fraction(x),)) if known is not None else Fraction(0) for x in range(3))
+        refusing, accepting = (old, new) if shown.refused_by == "old" else (new, old)
+        assert accepts(accepting, r)
+        assert not accepts(refusing, r)

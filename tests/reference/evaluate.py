@@ -153,14 +153,21 @@ class Evaluator:
         p = self.declared.params[name]
         if name in self.declared.overrides:
             outside = self.declared.overrides[name]
+            if p.kind == "enum":
+                return Case(outside, p.cases)
             return outside if p.kind == "bool" else scale(p.unit).to_si(Fraction(outside))
-        return self.value(p.value, EMPTY)
+        return self.case(p.value, p.cases, EMPTY) if p.kind == "enum" else self.value(p.value, EMPTY)
+
+    def case(self, e: syntax.Expr, among: tuple[str, ...], env: Env) -> Case:
+        """Beside an enum, or given to one: a name is a case of it, or else a parameter."""
+        named = isinstance(e, syntax.Name) and local(e.name) in among
+        return Case(local(e.name), among) if named else self.value(e, env)
 
     def feature(self, record: Typed, name: str):
         f = record.type.feature(name)
         v = record.values[name]
         if f.kind == "enum":
-            return Case(v)
+            return Case(v, f.cases)
         if f.kind == "bool":
             return v
         unit = scale(f.unit)
@@ -172,8 +179,7 @@ class Evaluator:
         for u in e.updates:
             f = base.type.feature(u.name)
             if f.kind == "enum":
-                named = isinstance(u.value, syntax.Name)
-                changed[u.name] = local(u.value.name) if named else self.value(u.value, env).name
+                changed[u.name] = self.case(u.value, f.cases, env).name
                 continue
             v = self.value(u.value, env)
             unit = scale(f.unit)
@@ -201,13 +207,14 @@ class Evaluator:
         return all(holds(op, a, b) for (op, _), a, b in zip(e.rest, values, values[1:], strict=False))
 
     def operands(self, e: syntax.Compare, env: Env) -> list:
-        """The values compared; a bare name next to an enum is one of its cases."""
+        """The values compared; a bare name next to an enum, of a record or else a parameter, is one of its cases."""
         exprs = [e.first, *(x for _, x in e.rest)]
         values = [None if isinstance(x, syntax.Name) else self.value(x, env) for x in exprs]
-        enums = any(isinstance(v, Case) for v in values)
+        params = [self.declared.params.get(x.name) for x in exprs if isinstance(x, syntax.Name)]
+        enums = [v.among for v in values if isinstance(v, Case)] + [p.cases for p in params if p and p.kind == "enum"]
         for i, x in enumerate(exprs):
             if isinstance(x, syntax.Name):
-                values[i] = Case(local(x.name)) if enums else self.value(x, env)
+                values[i] = self.case(x, enums[0], env) if enums else self.value(x, env)
         return values
 
     def apply(self, e: syntax.Apply, env: Env):

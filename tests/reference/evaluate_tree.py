@@ -14,7 +14,7 @@ from typing import Any
 from rewarden.spec_lang import syntax
 from rewarden.spec_lang.features import Feature, RecordType
 
-Value = Fraction | bool
+Value = Fraction | bool | str
 
 
 @dataclass(frozen=True)

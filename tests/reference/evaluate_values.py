@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import isqrt
 
@@ -27,6 +27,7 @@ class Typed:
 @dataclass(frozen=True)
 class Case:
     name: str
+    among: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)

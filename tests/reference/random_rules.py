@@ -58,7 +58,11 @@ param v0: real [m/s] = 5 [m/s]
 param d0: real [m] = min(3 [m], 40 [cm] + 2 * 20 [cm])
 param strict: bool = not (k < 3)
 param warm: real [degC] = 20 [degC]
+param side: enum {left, middle, right} = middle
+param away: enum {left, middle, right} = side
+param aside: bool = side != left == away
 """
+TRUTHS = ("strict", "aside", "side == left", "left != side == away", "away == side")
 
 
 @dataclass(frozen=True)
@@ -308,7 +312,7 @@ def update(draw: Draw, s: Sort, of: str, scope: Scope) -> str:
     if s.kind == "bool":
         return truth(draw, replace(scope, path=""), 0)
     if s.kind == "enum":
-        return pick(draw, [*same, *s.cases])
+        return pick(draw, [*same, *s.cases, "side", "away"])
     if s.size > 1:
         return pick(draw, [*same, *(f"-{v}" for v in same), *(f"0.5 * {v}" for v in same)])
     if s.name == "lanes":
@@ -361,7 +365,7 @@ def atoms(draw: Draw, scope: Scope) -> list[Callable[[], str]]:
     def comparison() -> str:
         return f"{leaf(draw, quantity, scope)} {op} {leaf(draw, quantity, scope)}"
 
-    found: list[Callable[[], str]] = [comparison, lambda: "strict", comparison, comparison]
+    found: list[Callable[[], str]] = [comparison, lambda: pick(draw, TRUTHS), comparison, comparison]
     same = "==" if op in ("<", "<=", "==") else "!="
     for r, of in scope.records:
         others = scope.of_type(of)
@@ -373,7 +377,10 @@ def atoms(draw: Draw, scope: Scope) -> list[Callable[[], str]]:
                     lambda name=name, o=others, s=s: f"{name} {same} {pick(draw, o)}.{s.name}",
                 ]
             elif s.kind == "enum":
-                found.append(lambda name=name, s=s: f"{name} {same} {pick(draw, s.cases)}")
+                found.append(lambda name=name, s=s: f"{name} {same} {pick(draw, (*s.cases, 'side', 'away'))}")
+                found.append(
+                    lambda name=name, s=s: f"side {same} {name} {pick(draw, ('==', '!='))} {pick(draw, s.cases)}"
+                )
                 found.append(lambda name=name, s=s, o=others: f"{name} {same} {pick(draw, o)}.{s.name}")
             elif s.quantity == "temperature":
                 readings = ("20 [degC]", "warm", "300 [K]", "32 [degF]", *(f"{o}.{s.name}" for o in others))

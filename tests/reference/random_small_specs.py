@@ -59,6 +59,7 @@ def conclusions(draw: st.DrawFn, names: Sequence[str], data: bool) -> str:
         f"({s}.on implies {r}({s}) {op} {c})",
         f"R({s}) {op} Q({s}) + {c}",
         f"2 * {r}({s}) {op} Q({s}) + 1",
+        f"{r}({s}) * Q({s}) {op} {c}",
         f"{s}.x <= 3.5",
     ]
     if len(names) == 2:

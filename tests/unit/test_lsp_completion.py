@@ -68,7 +68,7 @@ def test_the_words_of_items_are_those_that_the_parser_looks_for() -> None:
         ("must x:\n  forall s: Step\n  expect R(s) >= 0\n  ¦", {"weight", "id", "because", "and", "or", "implies"}),
         ("must x:\n  trace t: Step ¦", {"within", "of"}),
         ("must x:\n  trace t: Step within 3 steps ¦", {"via", "given", "expect"}),
-        ("param p: ¦", {"real", "int", "bool"}),
+        ("param p: ¦", {"real", "int", "bool", "enum"}),
         ("param p: real ¦", set()),
         ("features F {\n  x : ¦", {"real", "int", "bool", "enum"}),
         ("features F {\n  x : real ¦", {"in"}),

@@ -438,3 +438,34 @@ def test_rows_are_drawn_without_repetition(spec):
     assert len(rows.unique(dim=0)) == 150
     penalty.sample(1000)
     assert len(penalty.points_of("each")[0]) == PAIRS
+
+
+# ── conclusions of every shape ─────────────────────────────────────────────────────────────────
+CHOICES = """spec s v1
+features S { x: real in 0 .. 1 }
+reward R(s: S)
+reward Q(s: S)
+must paid: forall s: S expect (if R(s) > 0 then 1 else 0) * Q(s) >= 1
+must same_sign: forall s: S expect R(s) * Q(s) >= 0.5
+must most: trace t: S of 6 steps expect sum((if R(t) > 0 and Q(t) > 0 then 1 else 0)) >= 4
+must wide:
+  forall s: S
+  expect (R(s) >= 1 or Q(s) >= 2 or R(s) <= -9) and (R(s) >= 2 or Q(s) >= 1 or R(s) <= -8)
+    and (R(s) >= 1.5 or Q(s) >= 3 or R(s) <= -7) and (R(s) + Q(s) >= 2 or Q(s) >= 4 or R(s) <= -6)
+"""
+
+
+@pytest.mark.parametrize("rule", ["paid", "same_sign", "most", "wide"])
+@pytest.mark.parametrize("temperature", [None, 0.1])
+def test_training_mends_conclusions_that_are_flat_where_they_fail(rule, temperature):
+    rewards = {"R": Level(-0.5), "Q": Level(-0.25)}
+    penalty = only(parse_spec(CHOICES), rewards, rule)
+    optimiser = torch.optim.SGD([w for reward in rewards.values() for w in reward.parameters()], lr=0.05)
+    for _ in range(300):
+        optimiser.zero_grad()
+        found = penalty(temperature=temperature)
+        if found.item() == 0:
+            return
+        found.backward()
+        optimiser.step()
+    raise AssertionError(f"still broken by {found.item()}")

@@ -92,6 +92,39 @@ must b: cycle t: Step via flip expect sum(R(t)) <= 0
 must a: forall a, b: Step expect M(a, b) >= 1
 must b: cycle t: Step via flip expect sum(M(t)) <= 0
 """,
+    "a paid loop of three": """
+relation ring(a: Step, b: Step) = b.lifts == a.lifts + 1 or (a.lifts == 2 and b.lifts == 0)
+must a: forall s: Step given s.lifts <= 2 expect R(s) >= 1
+must b: cycle t: Step via ring expect sum(R(t)) <= 0
+""",
+    "moves of a loop of four": f"""{LOOPS}
+relation ring(a: Step, b: Step) = (b.lifts == a.lifts + 1 and a.lifts < 3) or (a.lifts == 3 and b.lifts == 0)
+must a: forall a, b: Step given a.lifts < b.lifts expect M(a, b) >= 1
+must b: forall a, b: Step given a.lifts > b.lifts expect M(a, b) >= -2
+must c: cycle t: Step via ring given always t.lifts <= 3 expect sum(M(t)) <= 0
+""",
+    "what moves pay is what records differ by": f"""{LOOPS}
+relation ring(a: Step, b: Step) = b.lifts == a.lifts + 1 or (a.lifts == 2 and b.lifts == 0)
+must a: forall a, b: Step given a.lifts != b.lifts expect M(a, b) >= R(b) - R(a) + 1
+must b: cycle t: Step via ring given always t.lifts <= 2 expect sum(M(t)) <= 0
+""",
+    "a square above what is allowed": """
+must a: forall s: Step given s.speed > 1 [m/s] expect R(s) * R(s) >= 4
+must b: forall s: Step given s.busy expect |R(s)| <= 1
+""",
+    "a product of two rewards": """
+must a: forall s: Step expect R(s) * Base(s) >= 1
+must b: forall s: Step given s.busy expect R(s) <= 0
+must c: forall s: Step given close(s) expect Base(s) >= 0
+""",
+    "rewards of opposite signs": """
+must a: forall a, b: Step given a.busy and not b.busy expect R(a) * R(b) < 0
+must b: forall s: Step given s.zone == dock expect R(s) > 0
+""",
+    "inside a disc": """
+must a: forall s: Step expect R(s) * R(s) + Base(s) * Base(s) <= 1
+must b: forall s: Step given s.busy expect R(s) + Base(s) >= 1.5
+""",
     "a loop that has to pay": """
 must a: forall s: Step expect R(s) <= 0
 must b: cycle t: Step via move expect sum(R(t)) > 0
@@ -112,6 +145,9 @@ ALONE = {
     "features only": "must a: forall s: Step given s.busy expect s.speed <= 1 [m/s]",
     "below its own median": "must a: forall s: Step near logs within 1 % expect R(s) > quantile(R(logs), 0.5)",
     "double the sum": "must a: forall a, b: Step expect R(a) + R(b) > 2 * R(a)",
+    "a negative square": "must a: forall s: Step expect R(s) * R(s) < 0",
+    "a product with nothing": "must a: forall s: Step expect R(s) * s.speed >= 1 [m/s]",
+    "three of two signs": "must a: forall a, b: Step varying speed given a.speed < b.speed expect R(a) * R(b) <= -1",
     "a ring of three": """
 must a: forall a, b: Step varying lifts
   given b.lifts == a.lifts + 1 or (a.lifts == 2 and b.lifts == 0)
@@ -135,6 +171,21 @@ must b: forall p in pairs expect share(R(p.better) > R(p.worse)) <= 0.5
     "a share that a confidence leaves open": """
 must a: forall p in pairs expect share(R(p.better) > R(p.worse)) >= 0.9 confidence 0.9
 must b: forall p in pairs expect share(R(p.better) > R(p.worse)) <= 0.5
+""",
+    "a product that both signs allow": """
+must a: forall s: Step expect R(s) * Base(s) >= 1
+must b: forall s: Step expect R(s) <= -0.5
+""",
+    "on a disc": """
+must a: forall s: Step expect R(s) * R(s) + Base(s) * Base(s) <= 1
+must b: forall s: Step given s.busy expect R(s) + Base(s) >= 1.4
+""",
+    "two signs": "must a: forall a, b: Step given a.busy and not b.busy expect R(a) * R(b) <= -1",
+    "a loop of three that comes to nothing": """
+relation ring(a: Step, b: Step) = b.lifts == a.lifts + 1 or (a.lifts == 2 and b.lifts == 0)
+must a: forall s: Step given s.lifts == 2 expect R(s) >= 2
+must b: forall s: Step expect R(s) >= -1
+must c: cycle t: Step via ring expect sum(R(t)) <= 0
 """,
     "a paid record that has to move on": """
 relation up(a: Step, b: Step) = a.gap < b.gap
@@ -213,6 +264,18 @@ def test_the_situation_is_told_in_a_sentence(tmp_path: Path) -> None:
     ]
     (record,) = clash.records
     assert (record.name, record.type_name) == ("s", "Step")
+
+
+def test_products_are_told_with_the_names_of_the_records(tmp_path: Path) -> None:
+    (clash,) = of(sanity(tmp_path, ALONE["three of two signs"]), "S04")
+    assert clash.diagnostic.related is not None
+    _, _, told = clash.diagnostic.related.rpartition("} ")
+    asks = "a asks `R(a) * R(b) <= -1`"
+    assert told == f"{asks}, {asks} (b is b2) and {asks} (a is b, b is b2)"
+    assert [record.name for record in clash.records] == ["a", "b", "b2"]
+    (alone,) = of(sanity(tmp_path, ALONE["a negative square"]), "S04")
+    assert alone.diagnostic.message == "no reward can satisfy a"
+    assert str(alone.diagnostic.related).endswith("a asks `R(s) * R(s) < 0`, which no reward makes true")
 
 
 def test_a_clash_about_rows_names_the_table(tmp_path: Path) -> None:

@@ -174,6 +174,14 @@ should d: forall s: Step given s.busy and s.gap < 1 [m] expect Base(s) <= 0.5
     assert [f.rules for f in of(found, "S05", "S15")] == [("d", "c")]
 
 
+@pytest.mark.parametrize("severity", ["must", "should"])
+def test_what_no_reward_satisfies_implies_nothing(tmp_path: Path, severity: str) -> None:
+    square = f"{severity} a: forall s: Step expect R(s) * R(s) {{}}\nshould b: forall s: Step expect R(s) <= 5\n"
+    assert not of(sanity(tmp_path, square.format("< 0")), "S05")
+    (found,) = of(sanity(tmp_path, square.format("<= 4")), "S05")
+    assert found.rules == ("b", "a")
+
+
 def test_a_row_at_a_rounded_limit_is_spoken_of(tmp_path: Path) -> None:
     """0.1 as binary64 is above 0.1, and yet such a row is in range: a rule about it asks something."""
     (tmp_path / "d.csv").write_text("x\n0.1\n")

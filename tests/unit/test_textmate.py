@@ -205,6 +205,11 @@ def test_declarations_and_rules() -> None:
     }
     assert scopes("forall s: v.Step near v.logs")["v.Step"] == "entity.name.type"
     assert scopes("param a: real [m] = 1e-3 [cm]")["1e-3"] == "constant.numeric"
+    assert scopes("param home: enum {aisle, dock} = dock").items() >= {
+        ("home", "variable.other.constant"),
+        ("enum", "storage.type"),
+        ("aisle", "constant.other.enum"),
+    }
     assert scopes("in 0..5 %") == {
         "in": "keyword.control.quantifier",
         "0": "constant.numeric",

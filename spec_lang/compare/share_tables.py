@@ -1,0 +1,232 @@
+"""Rewards for many rows at once: tables of binary64 numbers, under which rows are counted exactly.
+
+For a thousand rows and more no solver is asked. A few tables are tried: one number everywhere, large or small; what
+makes the first, the middle or the last row satisfy what is counted, or not, at the records of every row; the columns
+of the data. Then one table is turned into another record by record, in some order. Few rows change their mind with a
+record, so that on the way every count between the two is nearly always met, and bisection finds where: a step from a
+count that is too small to one that is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain, product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewarden.spec_lang.compare.align import Aligned
+from rewarden.spec_lang.compare.data import Matrix, rows_of
+from rewarden.spec_lang.compare.instances import constants_in
+from rewarden.spec_lang.compare.reward import TableReward, World
+from rewarden.spec_lang.evaluate import truth_of_rows
+from rewarden.spec_lang.forms import ZERO
+from rewarden.spec_lang.obligation import And, Formula, Statistic
+
+LARGE = 2.0**20
+STRETCHED = 2.0**10
+COLUMNS = 6
+PAIRS = 3  # of tables, one turned into the other, for each group of them
+ORDERS = 24  # in which the records of a pair are turned, fewer where there are many
+MANY = 10_000
+
+Record = tuple[str, bytes]  # a reward and the columns it is applied to
+Table = Mapping[Record, float]  # 0 elsewhere
+Tally = tuple[int, int]  # rows that satisfy what is counted, of how many
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Uses:
+    """One application of a reward at every row that is counted: the records, in frame columns."""
+
+    reward: str
+    columns: Matrix
+
+    def records(self) -> list[Record]:
+        return [(self.reward, row) for row in rows_of(self.columns)]
+
+
+def points_of(part: Aligned) -> Matrix:
+    """The variables at every row of the data: float64 [row, variable]."""
+    assert part.rows is not None
+    points = np.zeros((len(part.rows.values), len(part.variables)))
+    for variable, key in part.rows.fixed:
+        points[:, variable] = part.rows.values[:, part.rows.keys.index(key)]
+    return points
+
+
+def uses_of(part: Aligned, points: Matrix) -> list[Uses] | None:
+    """What the rule applies rewards to; None where binary64 cannot hold it."""
+    found: list[Uses] = []
+
+    def bounds(reward: str, columns: Matrix) -> tuple[Matrix, Matrix]:
+        found.append(Uses(reward, columns + 0.0))
+        return np.zeros(len(columns)), np.zeros(len(columns))
+
+    def nothing(reward: str, arguments: tuple[Fraction, ...]) -> Fraction:
+        return ZERO
+
+    truth_of_rows(And((part.premise, part.conclusion)), points, nothing, lambda _: ZERO, bounds)
+    return found if all(len(use.columns) == len(points) for use in found) else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Counted:
+    """A rule about a share of rows, for counting under tables."""
+
+    part: Aligned
+    points: Matrix
+    data: Mapping[str, Matrix]
+
+    def rows(self, table: Table) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Which rows are counted, and which of all rows satisfy what is counted; KeyError for data not read."""
+        constants = {c: constant_of(c, table, self.data) for c in constants_in(self.part)}
+        speaks = And((self.part.structure, self.part.assume, self.part.premise))
+        return self._true(speaks, table, constants), self._true(self.part.conclusion, table, constants)
+
+    def tally(self, table: Table) -> Tally:
+        counted, satisfied = self.rows(table)
+        return int((counted & satisfied).sum()), int(counted.sum())
+
+    def _true(self, formula: Formula, table: Table, constants: Mapping[Statistic, Fraction]) -> NDArray[np.bool_]:
+        def bounds(reward: str, columns: Matrix) -> tuple[Matrix, Matrix]:
+            values = np.array([table.get((reward, row), 0.0) for row in rows_of(columns)])
+            return values, values
+
+        def call(reward: str, arguments: tuple[Fraction, ...]) -> Fraction:
+            nearest = np.array([float(x) for x in arguments])
+            if any(Fraction(x) != y for x, y in zip(nearest.tolist(), arguments, strict=True)):
+                return ZERO
+            return Fraction(table.get((reward, (nearest + 0.0).tobytes()), 0.0))
+
+        return truth_of_rows(formula, self.points, call, lambda c: constants[c], bounds)
+
+
+def constant_of(constant: Statistic, table: Table, data: Mapping[str, Matrix]) -> Fraction:
+    """The data constant of these rewards."""
+    return as_world({record: x for record, x in table.items() if record[0] == constant.reward}, data).statistic(
+        constant
+    )
+
+
+def as_world(table: Table, data: Mapping[str, Matrix], names: Sequence[str] = ()) -> World:
+    """The same as rewards: 0 but at the records that are worth something else."""
+    found: dict[str, list[tuple[tuple[Fraction, ...], Fraction]]] = {name: [] for name in names}
+    for (reward, row), worth in table.items():
+        record = tuple(map(Fraction, np.frombuffer(row).tolist()))
+        found.setdefault(reward, [])
+        if worth:
+            found[reward].append((record, Fraction(worth)))
+    return World({name: TableReward(ZERO, (), tuple(known)) for name, known in found.items()}, data)
+
+
+# ── tables ─────────────────────────────────────────────────────────────────────────────────────
+Worths = tuple[float, ...]  # of every application of a reward at one row
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patterns:
+    """What rewards are worth at some row, so that it satisfies what is counted (or only what the one rule counts, or
+    the other), and so that it does not; and sets of rows that may be told apart."""
+
+    worths: Sequence[Worths]
+    without: Worths | None
+    rows: Sequence[NDArray[np.bool_]]
+
+
+def tables(
+    uses: Sequence[Uses], further: Mapping[str, Sequence[Matrix]], patterns: Patterns
+) -> Iterator[Iterator[Table]]:
+    """Those that are tried, in groups; `further` are the rows that data constants of a reward are taken from."""
+    matrices: dict[str, list[Matrix]] = {}
+    for use in uses:
+        matrices.setdefault(use.reward, []).append(use.columns)
+    for reward, more in further.items():
+        matrices.setdefault(reward, []).extend(more)
+    zero = {(reward, row): 0.0 for reward, several in matrices.items() for m in several for row in rows_of(m)}
+    lists = [use.records() for use in uses]
+    yield chain([zero], (_patterned(lists, [(None, pattern, 1.0)]) for pattern in patterns.worths))
+    yield (
+        _patterned(lists, [(rows, pattern, 1.0), (~rows, patterns.without or pattern, 1.0)])
+        for pattern in patterns.worths
+        for rows in patterns.rows
+    )
+    large = (dict.fromkeys(zero, by) for by in (LARGE, -LARGE))
+    yield chain(large, (_patterned(lists, [(None, pattern, STRETCHED)]) for pattern in patterns.worths))
+    yield (
+        {record: sign * float(np.frombuffer(record[1])[column]) for record in zero if record[0] == reward}
+        for reward, several in matrices.items()
+        for column, sign in product(range(min(COLUMNS, several[0].shape[1])), (1.0, -1.0))
+    )
+
+
+Part = tuple[NDArray[np.bool_] | None, Worths, float]  # rows (None: all), what they are worth, times this
+
+
+def _patterned(lists: Sequence[Sequence[Record]], parts: Sequence[Part]) -> Table:
+    """At every row what the pattern says, as far as an earlier row does not say otherwise."""
+    found: dict[Record, float] = {}
+    for rows, pattern, by in parts:
+        chosen = [
+            list(records) if rows is None else [records[k] for k in np.flatnonzero(rows).tolist()] for records in lists
+        ]
+        for row in zip(*chosen, strict=True):
+            for record, worth in zip(row, pattern, strict=True):
+                found.setdefault(record, worth * by)
+    return found
+
+
+def searched(groups: Iterator[Iterator[Table]], judge: Callable[[Table], tuple[bool, bool]]) -> Table | None:
+    """A table that the first rule accepts and the second does not, by `judge`; None if none was found."""
+    neither: list[Table] = []
+    both: list[Table] = []
+    tried: set[tuple[int, int]] = set()
+    for group in groups:
+        for table in group:
+            match judge(table):
+                case True, False:
+                    return table
+                case False, False:
+                    neither.append(table)
+                case True, True:
+                    both.append(table)
+        pairs = [pair for pair in product(range(len(neither)), range(len(both))) if pair not in tried]
+        for a, b in pairs[:PAIRS]:
+            tried.add((a, b))
+            for order in _orders(neither[a], both[b]):
+                found = _on_the_way(neither[a], both[b], order, judge)
+                if found is not None:
+                    return found
+    return None
+
+
+def _orders(start: Table, end: Table) -> Iterator[list[Record]]:
+    """The records that differ, as they come and shuffled."""
+    records = [r for r in dict.fromkeys([*end, *start]) if start.get(r, 0.0) != end.get(r, 0.0)]
+    yield records
+    for seed in range(max(1, min(ORDERS, MANY // max(1, len(records))))):
+        yield [records[i] for i in np.random.default_rng(seed + 1).permutation(len(records))]
+
+
+def _on_the_way(
+    start: Table, end: Table, order: Sequence[Record], judge: Callable[[Table], tuple[bool, bool]]
+) -> Table | None:
+    """From a table that neither rule accepts to one that both do: before the second accepts the first must."""
+
+    def at(step: int) -> Table:
+        return {**start, **{record: end.get(record, 0.0) for record in order[:step]}}
+
+    lo, hi = 0, len(order)
+    while hi - lo > 1:
+        middle = (lo + hi) // 2
+        table = at(middle)
+        match judge(table):
+            case True, False:
+                return table
+            case False, _:
+                lo = middle
+            case _:
+                hi = middle
+    return None

@@ -1,0 +1,78 @@
+"""Comparison of rules that read data constants is sound: held against many rewards on three records."""
+
+from __future__ import annotations
+
+import tempfile
+from fractions import Fraction
+from itertools import product
+from math import ceil
+from pathlib import Path
+
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+
+from rewarden.spec_lang import load_spec
+from rewarden.spec_lang.compare.specs import compare_specs
+
+HEADER = """spec small v1
+features S { x: int in 0 .. 2 }
+reward R(s: S)
+data d: S from "d.csv"
+data e: S from "e.csv"
+"""
+Constant = tuple[str, str, Fraction]  # which one, of which data, its level
+Rule = tuple[str, str, Constant, int]  # premise, comparison, what with, how much more
+PREMISES = {"": lambda x: True, "given s.x > 0": lambda x: x > 0, "given s.x == 1": lambda x: x == 1}
+OPS = {"<=": lambda a, b: a <= b, "<": lambda a, b: a < b, ">=": lambda a, b: a >= b}
+rows = st.lists(st.integers(0, 2), min_size=1, max_size=5)
+constants = st.tuples(
+    st.sampled_from(["quantile", "quantile", "mean", "min", "max"]),
+    st.sampled_from(["d", "d", "e"]),
+    st.sampled_from([Fraction(1, 10), Fraction(1, 2), Fraction(3, 4), Fraction(1)]),
+)
+rules = st.tuples(
+    st.sampled_from(sorted(PREMISES)), st.sampled_from(sorted(OPS)), constants, st.sampled_from([-1, 0, 0, 1])
+)
+
+
+def text(rule: Rule) -> str:
+    premise, op, (kind, data, level), more = rule
+    of = f"{kind}(R({data}), {level.numerator} / {level.denominator})" if kind == "quantile" else f"{kind}(R({data}))"
+    return f"{HEADER}must rule: forall s: S {premise} expect R(s) {op} {of} + {more}\n"
+
+
+def accepts(rule: Rule, r: tuple[Fraction, ...], data: dict[str, list[int]]) -> bool:
+    premise, op, (kind, name, level), more = rule
+    worth = sorted(r[x] for x in data[name])
+    n = len(worth)
+    constant = {
+        "mean": sum(worth, Fraction(0)) / n,
+        "min": worth[0],
+        "max": worth[-1],
+        "quantile": worth[max(1, ceil(level * n)) - 1],
+    }[kind]
+    return all(OPS[op](r[x], constant + more) for x in range(3) if PREMISES[premise](x))
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(rows, rows, rules, rules)
+def test_what_is_said_is_so(d: list[int], e: list[int], old: Rule, new: Rule) -> None:
+    data = {"d": d, "e": e}
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        for name, values in data.items():
+            (folder / f"{name}.csv").write_text("x\n" + "".join(f"{x}\n" for x in values), encoding="utf-8")
+        for name, rule in (("old", old), ("new", new)):
+            (folder / f"{name}.rwd").write_text(text(rule), encoding="utf-8")
+        (change,) = compare_specs(load_spec(folder / "old.rwd"), load_spec(folder / "new.rwd")).rules
+    event(change.change)
+    for r in product([Fraction(k, 2) for k in range(-3, 4)], repeat=3):
+        before, after = accepts(old, r, data), accepts(new, r, data)
+        assert not (change.old_implies_new == "proved" and before and not after), r
+        assert not (change.new_implies_old == "proved" and after and not before), r
+    for shown in change.situations:
+        assert shown.world is not None
+        r = tuple(shown.world.call("R", (Fraction(x),)) for x in range(3))
+        refusing, accepting = (old, new) if shown.refused_by == "old" else (new, old)
+        assert accepts(accepting, r, data)
+        assert not accepts(refusing, r, data)
