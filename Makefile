@@ -11,7 +11,9 @@ help:
 	@echo "make demo       set up, then the whole story on real data; leaves OUT=$(OUT)/report.html"
 	@echo "make test       set up, then linters, types and the test suite"
 	@echo "make test-slow  all tests, the exhaustive ones too, with new random cases"
+	@echo "make example-expert_path   a reward learned from a path, mended and proved (see examples/)"
 	@echo "make bench      measurements, as medians and ratios"
+	@echo "make example-loops  three worlds in which going round pays, and three mended; leaves examples/loops/out/"
 	@echo "make wheel      build the wheel into dist/"
 
 $(BIN)/python:
@@ -36,6 +38,11 @@ $(VENV)/.installed-test: $(VENV)/.installed
 demo: $(VENV)/.installed
 	@echo "==> rewarden demo --out $(OUT)"
 	@$(BIN)/rewarden demo --out $(OUT)
+
+# make example-NAME runs examples/NAME/run.py, which leaves its figures in examples/NAME/out/summary.json
+example-%: $(VENV)/.installed
+	@echo "==> examples/$*"
+	@$(BIN)/python examples/$*/run.py
 
 lint: $(VENV)/.installed-test
 	@echo "==> ruff"

@@ -16,13 +16,15 @@ import torch
 
 import rewarden as rw
 from benchmarks.acasxu import acasxu
+from benchmarks.learning import constraints, learn
 from benchmarks.lowering import lowering
 from benchmarks.penalty import penalty
+from benchmarks.rewards import growth, rewards
 from benchmarks.sanity import sanity
 from benchmarks.scene import Scene, driving
 from benchmarks.timing import Row, median_seconds
+from benchmarks.wide import wide
 from rewarden.certificate.check import check
-from rewarden.learning import learn_from
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.deployed import forward
 from rewarden.spec_lang.claim import Claim
@@ -44,13 +46,6 @@ def start(_: Scene) -> Iterator[Row]:
         command = [sys.executable, "-m", "rewarden", *arguments]
         seconds = median_seconds(partial(subprocess.run, command, capture_output=True, check=True))
         yield Row(f"rewarden {' '.join(arguments)}", f"{seconds:.3f} s", "whole process")
-
-
-def learn(scene: Scene) -> Iterator[Row]:
-    """Learning both rewards of the demo."""
-    for name in ("preferences", "demonstrations"):
-        config = scene.folder / f"{name}.toml"
-        yield Row(f"learn from {name}", f"{median_seconds(partial(learn_from, config), 3, 0):.2f} s", "in process")
 
 
 def bound(scene: Scene) -> Iterator[Row]:
@@ -114,6 +109,7 @@ def _patched(scene: Scene) -> Artifact:
 SUITES: dict[str, Callable[[Scene], Iterator[Row]]] = {
     "start": start,
     "learn": learn,
+    "constraints": constraints,
     "bound": bound,
     "certificate": certificate,
     "patch": patch,
@@ -121,6 +117,9 @@ SUITES: dict[str, Callable[[Scene], Iterator[Row]]] = {
     "penalty": penalty,
     "sanity": sanity,
     "acasxu": acasxu,
+    "wide": wide,
+    "rewards": rewards,
+    "growth": growth,
 }
 
 

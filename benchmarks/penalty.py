@@ -33,8 +33,9 @@ from benchmarks.timing import Row, median_seconds
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.deployed import forward
 from rewarden.reward.learn_config import learn, load_learn_config
-from rewarden.reward.learner import Penalty as LearnerPenalty
-from rewarden.reward.learner import PreferenceOptions
+from rewarden.reward.learners.interface import Penalty as LearnerPenalty
+from rewarden.reward.learners.interface import Run
+from rewarden.reward.learners.options import PreferenceOptions
 from rewarden.spec_lang.penalty.pointwise import penalty as violations
 from rewarden.spec_lang.penalty.reading import Reading, asking
 from rewarden.spec_lang.penalty.rewards import Bound, DataConstants, constants_in
@@ -165,7 +166,7 @@ def outcome(
     whole = replace(config.options, penalty_weight=weight, patience=config.options.epochs)  # no early stop for any
     start = time.perf_counter()
     extra = None if make is None else make(scene.spec, seed)
-    artifact = learn(replace(config, options=whole), scene.spec.features["Step"], seed=seed, penalty=extra)
+    artifact = learn(replace(config, options=whole), scene.spec.features["Step"], Run(seed, penalty=extra))
     seconds = time.perf_counter() - start
     assert artifact.learner is not None
     found = violations_at(scene.spec, artifact, dense)

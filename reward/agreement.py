@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewarden.reward.artifact import Artifact
+from rewarden.reward.elementary import Function, stretch
+from rewarden.reward.elementary import value as smooth_value
 from rewarden.reward.graph import (
     Abs,
     Add,
@@ -25,10 +27,12 @@ from rewarden.reward.graph import (
     Maximum,
     Minimum,
     Node,
+    Product,
     ReduceMax,
     ReduceMin,
     Relu,
     Scale,
+    Smooth,
     Sub,
 )
 from rewarden.spec_lang.errors import Unsupported
@@ -64,17 +68,20 @@ def check_agreement(
 ) -> None:
     """Raise Unsupported (X23) unless `source` ([n, width] → [n], binary32) agrees with the artifact."""
     rows = random_rows([record.type for record in artifact.records], POINTS, SEED)
-    value, error = evaluate(artifact, rows.astype(np.float64))
-    theirs = np.asarray(source(rows), np.float64)
+    with np.errstate(all="ignore"):  # a source may overflow: then it is another function, and refused
+        value, error = evaluate(artifact, rows.astype(np.float64))
+        theirs = np.asarray(source(rows), np.float64)
     if theirs.shape != value.shape:
         raise Unsupported(
             "X23",
             f"{name} gives an output of shape {theirs.shape} for {len(rows)} rows",
             help="a reward is one number per row",
         )
-    gap = np.abs(theirs - value)
-    if not bool((gap <= error).all()):
-        worst = int(np.nanargmax(gap - error)) if not np.isnan(gap).all() else 0
+    with np.errstate(all="ignore"):
+        gap = np.abs(theirs - value)
+        excess = np.where(gap <= error, 0.0, np.nan_to_num(gap - error, nan=np.inf, posinf=np.inf))
+    if bool((excess > 0).any()):
+        worst = int(np.argmax(excess))
         raise Unsupported(
             "X23",
             f"{name} computes {theirs[worst]:.9g} where the imported graph computes {value[worst]:.9g}"
@@ -115,8 +122,21 @@ def _node(node: Node, values: list[Pair], tensors: dict[str, Array], x: Array) -
             return (np.minimum if isinstance(node, Minimum) else np.maximum)(v, w), np.maximum(e, f)
         case Concat(parts):
             return tuple(np.concatenate([values[part][i] for part in parts], axis=1) for i in (0, 1))  # type: ignore[return-value]
+        case Product(a, b):
+            (v, e), (w, f) = values[a], values[b]
+            return v * w, np.abs(v) * f + np.abs(w) * e + e * f + UNIT * np.abs(v * w)
+        case Smooth(source):
+            return _smooth(node.function, values[source])
         case _:
             return _unary(node, values[node.source], tensors)
+
+
+def _smooth(function: Function, pair: Pair) -> Pair:
+    """Others compute these in binary32, by formulas that lose digits: softplus by 1 + e^x, gelu by 1 + erf."""
+    v, e = pair
+    found = smooth_value(function, v)
+    scale = np.abs(found) + (np.abs(v) if function == "gelu" else 1.0 if function == "softplus" else 0.0)
+    return found, stretch(function, v, e) * e + 8 * UNIT * scale
 
 
 def _unary(node: Relu | LeakyRelu | Abs | ReduceMin | ReduceMax | Clip, pair: Pair, tensors: dict[str, Array]) -> Pair:

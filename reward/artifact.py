@@ -103,6 +103,14 @@ class Artifact:
         return check_widths(self.graph, self.patches, self.tensors, self.width)
 
     @cached_property
+    def smooth(self) -> bool:
+        """Whether its pieces are curved, so that its values may be irrational: they are then enclosed (`balls`)."""
+        from rewarden.reward.graph import Product, Smooth
+        from rewarden.reward.widths import node_order
+
+        return any(isinstance(self.graph.nodes[i], Smooth | Product) for i in node_order(self.graph))
+
+    @cached_property
     def tensors_bytes(self) -> bytes:
         """What `tensors.safetensors` holds."""
         from rewarden.reward.manifest import tensors_bytes

@@ -25,10 +25,12 @@ from rewarden.reward.graph import (
     Maximum,
     Minimum,
     Node,
+    Product,
     ReduceMax,
     ReduceMin,
     Relu,
     Scale,
+    Smooth,
     Sub,
 )
 from rewarden.reward.widths import node_tensors, sources
@@ -56,6 +58,18 @@ class Assembly:
 
     def width(self, node: int) -> int:
         return self._widths[node]
+
+    def node(self, node: int) -> Node:
+        return self._nodes[node]
+
+    def factor(self, node: int) -> tuple[int, float]:
+        """(x, c) where the node is c·x with one number c for all columns; (node, 1) where it is nothing of the kind."""
+        found = self._nodes[node]
+        if isinstance(found, Scale) and not self._tensors[found.shift].any():
+            factors = np.unique(self._tensors[found.scale])
+            if len(factors) == 1:
+                return found.source, float(factors[0])
+        return node, 1.0
 
     def scale(self, source: int, scale: Array32, shift: Array32) -> int:
         """x·scale + shift; arrays [width]."""
@@ -139,6 +153,12 @@ class Assembly:
     def concat(self, parts: Sequence[int]) -> int:
         return self._push(Concat(tuple(parts)), sum(self._widths[part] for part in parts))
 
+    def smooth(self, kind: type[Smooth], source: int) -> int:
+        return self._push(kind(source), self._widths[source])
+
+    def product(self, source: int, other: int) -> int:
+        return self._push(Product(source, other), self._same_width(source, other))
+
     def finish(self, output: int) -> Assembled:
         """The graph that ends in `output` (width 1), without the nodes and tensors that it does not need."""
         assert self._widths[output] == 1, "a reward is one number"
@@ -175,7 +195,13 @@ def _moved(node: Node, position: Mapping[int, int]) -> Node:
             return node
         case Concat(parts):
             return Concat(tuple(position[part] for part in parts))
-        case Add(source, other) | Sub(source, other) | Minimum(source, other) | Maximum(source, other):
+        case (
+            Add(source, other)
+            | Sub(source, other)
+            | Minimum(source, other)
+            | Maximum(source, other)
+            | Product(source, other)
+        ):
             return replace(node, source=position[source], other=position[other])
         case _:
             return replace(node, source=position[node.source])

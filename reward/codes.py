@@ -32,6 +32,8 @@ EXPLANATIONS: dict[str, str] = {
     "A21": "Another artifact is in the way. It is overwritten only if you ask for it.",
     "A22": "Something that is no artifact is in the way. It is never overwritten.",
     "A23": "The artifact cannot be written at that place.",
+    "A24": "A checkpoint of a training cannot be written, such as on a full disk. The one before is whole: make room, "
+    "and the same command goes on from there.",
     "A30": "The file cannot be read as an ONNX model.",
     "A31": "The network file is a pickled model. Export it to ONNX where you trust it.",
     "A33": "What was passed for import is not a torch module.",
@@ -45,14 +47,21 @@ EXPLANATIONS: dict[str, str] = {
     "B07": "The spec declares a wider range than the artifact covers.",
     "D17": "The table has a column, or the mapping a name, that the reward does not read.",
     "D20": "Too few rows or pairs to learn from.",
-    "D21": "A compared pair does not have the same steps as the others.",
+    "D21": "A compared pair, or an item of a ranking, does not have the same steps as the others.",
+    "D22": "The data say nothing to learn from: all labels or rows are equal, segments are compared with themselves, "
+    "or every answer is contradicted by another.",
+    "D23": "A row of the demonstrations has no value of any feature.",
+    "D24": "A column that goes with answers makes no sense: places that are not 1, 2, 3, …, a tie, weight or annotator "
+    "that differs within one answer, or weights that are all 0.",
+    "D26": "An expert's statements contradict each other, or no allowed change of the reward makes all of them true.",
     "G10": "The learn config cannot be read, or is not TOML.",
     "G11": "A key or a learner's name in the learn config is unknown.",
     "G12": "A setting of the learner, in the config or a call, has a value that makes no sense.",
     "G13": "The learn config lacks a section or a key.",
-    "X20": "An operator of the network that is not piecewise affine, or not known.",
+    "X20": "An operator of the network that cannot be bounded, or is not known.",
     "X21": "The module cannot be traced: its forward branches on its input. Export the network to ONNX instead.",
     "X22": "The ONNX model keeps its weights in another file. Save it in one.",
     "X23": "The imported graph computes something else than the network does, by more than rounding explains.",
+    "X24": "A smooth reward's values are enclosed; this needs one that is a rational, or one that is in reach.",
     "X30": "The reward is too large to be written as an ONNX network of Gemm and Relu alone.",
 }

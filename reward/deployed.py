@@ -3,7 +3,8 @@
 A row's result depends on that row alone, bit for bit: not on the batch around it, nor on the number of threads, the
 BLAS library or the processor. Matrix products are therefore not given to BLAS, whose kernels (and so the order of
 summation) change with the shape; they are sums of elementwise products in the order of the columns, which IEEE 754
-fixes completely. Rows are laid along the fast axis, so that numpy's elementwise loops keep their speed.
+fixes completely. Smooth functions are evaluated in binary64 by sums and products of our own (`elementary.py`; no libm)
+and rounded to binary32. Rows are laid along the fast axis, so that numpy's elementwise loops keep their speed.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewarden.reward.artifact import Artifact
+from rewarden.reward.elementary import value
 from rewarden.reward.graph import (
     Abs,
     Add,
@@ -24,10 +26,12 @@ from rewarden.reward.graph import (
     Minimum,
     Node,
     Patch,
+    Product,
     ReduceMax,
     ReduceMin,
     Relu,
     Scale,
+    Smooth,
     Sub,
 )
 from rewarden.reward.widths import Tensors, node_order
@@ -96,6 +100,10 @@ def _node(node: Node, values: dict[int, Array], tensors: Tensors, x: Array) -> A
             result = np.minimum(np.maximum(values[source], tensors[lo][0]), tensors[hi][0])
         case Concat(parts):
             result = np.concatenate([values[p] for p in parts])
+        case Smooth(source):
+            result = value(node.function, values[source].astype(np.float64)).astype(np.float32)
+        case Product(a, b):
+            result = values[a] * values[b]
     return result
 
 

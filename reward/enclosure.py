@@ -8,6 +8,8 @@ Each value v on the way carries a radius e with |v − exact| ≤ e. Let u = 2�
 - relu, leaky relu, abs, min, max and clip are 1-Lipschitz in the maximum norm, so radii pass through (or take the
   maximum), plus the rounding of leaky relu's product. Where a relu or clip is certainly on its constant side, the
   result is exact and its radius is 0: many rows of a clipped reward are then known without exact arithmetic.
+- smooth functions stretch a radius by |f′| at most and add their own error (`elementary.py`); a product of two values
+  has the radius |a|·δb + |b|·δa + δa·δb and its own rounding.
 - Radii are themselves computed in float64: sums of non-negative terms, at most MAX_WIDTH + 2 of them in a row, so their
   relative error is below (2¹⁶ + 8)u·2 < 2⁻³⁶. Multiplying by SLACK = 1 + 2⁻³⁴ after each makes them upper bounds again.
 - A value that overflows becomes 0 with an infinite radius at once, so that no comparison ever sees an infinite value,
@@ -24,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewarden.reward.artifact import Artifact
+from rewarden.reward.elementary import Function, stretch, value, value_error
 from rewarden.reward.graph import (
     Abs,
     Add,
@@ -36,12 +39,15 @@ from rewarden.reward.graph import (
     Minimum,
     Node,
     Patch,
+    Product,
     ReduceMax,
     ReduceMin,
     Relu,
     Scale,
+    Smooth,
     Sub,
 )
+from rewarden.reward.widen import widened
 from rewarden.reward.widths import node_order
 
 Array = NDArray[np.float64]
@@ -66,7 +72,7 @@ def enclose(artifact: Artifact, x: Array) -> tuple[Array, Array]:
     if x.ndim != 2 or x.shape[1] != artifact.width:
         raise ValueError(f"enclose takes float64 [n, {artifact.width}], not {list(x.shape)}")
     order = node_order(artifact.graph)
-    wide = {name: tensor.astype(np.float64) for name, tensor in artifact.tensors.items()}
+    wide = {name: widened(tensor) for name, tensor in artifact.tensors.items()}
     rows = max(1, CHUNK_CELLS // max(artifact.node_widths))
     lo, hi = np.empty(len(x)), np.empty(len(x))
     with np.errstate(all="ignore"):
@@ -136,6 +142,10 @@ def _node(node: Node, values: dict[int, Ball], tensors: Wide, x: Ball) -> Ball:
                 np.concatenate([values[p].value for p in parts], axis=1),
                 np.concatenate([values[p].radius for p in parts], axis=1),
             )
+        case Smooth(source):
+            return _smooth(node.function, values[source])
+        case Product(a, b):
+            return _times(values[a], values[b])
 
 
 def _product(weight: Array, v: Ball, bias: Array) -> Ball:
@@ -161,6 +171,20 @@ def _sum(a: Ball, value: Array, radius: Array) -> Ball:
 
 def _relu(v: Ball) -> Ball:
     return Ball(np.maximum(v.value, 0.0), np.where(v.value + v.radius <= 0.0, 0.0, v.radius))
+
+
+def _smooth(function: Function, v: Ball) -> Ball:
+    """f moves by at most |f′| times as far as its argument."""
+    found = value(function, v.value)
+    moved = np.where(v.radius == 0.0, 0.0, stretch(function, v.value, v.radius) * v.radius)
+    return _ball(found, (moved + value_error(function, v.value, found)) * SLACK)
+
+
+def _times(a: Ball, b: Ball) -> Ball:
+    """ab + a·δb + b·δa + δa·δb; the product is rounded once."""
+    product = a.value * b.value
+    moved = np.abs(a.value) * b.radius + np.abs(b.value) * a.radius + a.radius * b.radius
+    return _ball(product, (moved + U * np.abs(product) + UNDERFLOW) * SLACK)
 
 
 def _extreme(a: Ball, b: Ball, choose: np.ufunc) -> Ball:

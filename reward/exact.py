@@ -30,13 +30,17 @@ from rewarden.reward.graph import (
     Minimum,
     Node,
     Patch,
+    Product,
     ReduceMax,
     ReduceMin,
     Relu,
     Scale,
+    Smooth,
     Sub,
 )
+from rewarden.reward.widen import widened
 from rewarden.reward.widths import node_order
+from rewarden.spec_lang.errors import Unsupported
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,11 @@ class Evaluation:
 
 
 def evaluate(artifact: Artifact, x: Sequence[Fraction]) -> Fraction:
-    """The exact value of the reward at the encoded columns x (rationals, problem units)."""
+    """The exact value of the reward at the encoded columns x (rationals, problem units).
+
+    A smooth reward has none that is rational (Unsupported X24): `balls.within` encloses it.
+    """
+    require_rational(artifact)
     if len(x) != artifact.width:
         raise ValueError(f"evaluate takes {artifact.width} columns, not {len(x)}")
     tensors, order = _prepared(artifact)
@@ -86,6 +94,12 @@ def evaluate(artifact: Artifact, x: Sequence[Fraction]) -> Fraction:
     for patch in artifact.patches:
         reward = _patched(patch, reward, run)
     return Fraction(reward.values[0], odd << reward.exponent)
+
+
+def require_rational(artifact: Artifact) -> None:
+    """Unsupported X24 for a smooth reward, whose values no rational arithmetic gives."""
+    if artifact.smooth:
+        raise Unsupported("X24", "a smooth reward has no rational values", help="rules over records can be verified")
 
 
 def evaluate_row(artifact: Artifact, row: NDArray[np.floating]) -> Fraction:
@@ -107,7 +121,7 @@ def _prepared(artifact: Artifact) -> tuple[dict[str, Dyadic], tuple[int, ...]]:
 
 def dyadic(tensor: NDArray[np.float32]) -> Dyadic:
     """The tensor as integers times the largest power of two that leaves them integers."""
-    mantissas, exponents = np.frexp(tensor.astype(np.float64))
+    mantissas, exponents = np.frexp(widened(tensor))
     integers = (mantissas * 16777216.0).astype(np.int64)  # 24 bits: exact
     used = integers != 0
     low = int(exponents[used].min()) - 24 if used.any() else 0
@@ -157,6 +171,8 @@ def _node(node: Node, values: dict[int, Vector], run: Evaluation) -> Vector:
         case Concat(parts):
             exponent = max(values[p].exponent for p in parts)
             return Vector([a for p in parts for a in values[p].at(exponent)], exponent)
+        case Smooth() | Product():
+            raise AssertionError("smooth rewards are refused before")
 
 
 def _patched(patch: Patch, reward: Vector, run: Evaluation) -> Vector:

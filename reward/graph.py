@@ -7,6 +7,9 @@ units). Nodes refer to earlier nodes by index; the output node has width 1.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
+
+from rewarden.reward.elementary import Function
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,67 @@ class Concat:
     parts: tuple[int, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Smooth:
+    """f(x), elementwise: the mathematical function, one class for each."""
+
+    function: ClassVar[Function]
+    source: int
+
+
+class Tanh(Smooth):
+    __slots__ = ()
+    function = "tanh"
+
+
+class Sigmoid(Smooth):
+    """1 / (1 + e^-x)."""
+
+    __slots__ = ()
+    function = "sigmoid"
+
+
+class Softplus(Smooth):
+    """ln(1 + e^x)."""
+
+    __slots__ = ()
+    function = "softplus"
+
+
+class Gelu(Smooth):
+    """x·Φ(x), Φ the normal distribution function."""
+
+    __slots__ = ()
+    function = "gelu"
+
+
+class Silu(Smooth):
+    """x / (1 + e^-x)."""
+
+    __slots__ = ()
+    function = "silu"
+
+
+class Exp(Smooth):
+    __slots__ = ()
+    function = "exp"
+
+
+class Square(Smooth):
+    __slots__ = ()
+    function = "square"
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """Elementwise."""
+
+    source: int
+    other: int
+
+
+SMOOTH: tuple[type[Smooth], ...] = (Tanh, Sigmoid, Softplus, Gelu, Silu, Exp, Square)
+
 Node = (
     Input
     | Scale
@@ -121,6 +185,8 @@ Node = (
     | ReduceMax
     | Clip
     | Concat
+    | Smooth
+    | Product
 )
 
 

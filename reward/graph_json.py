@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rewarden.reward.graph import (
+    SMOOTH,
     Abs,
     Add,
     AffineMap,
@@ -16,6 +17,7 @@ from rewarden.reward.graph import (
     Maximum,
     Minimum,
     Node,
+    Product,
     ReduceMax,
     ReduceMin,
     Relu,
@@ -40,6 +42,8 @@ OPS: dict[str, tuple[type[Node], tuple[str, ...]]] = {
     "max": (ReduceMax, ("in",)),
     "clip": (Clip, ("in", "lo", "hi")),
     "concat": (Concat, ("parts",)),
+    **{kind.function: (kind, ("in",)) for kind in SMOOTH},
+    "product": (Product, ("in", "with")),
 }
 _OP_OF: dict[type[Node], str] = {node_type: op for op, (node_type, _) in OPS.items()}
 

@@ -1,8 +1,8 @@
 """The config of `rewarden learn`: a TOML file that says from which data, of which features, by which learner.
 
     [data]
-    demonstrations = "data/demos.parquet"      # learner "autoencoders"
-    # preferences = "data/preferences.parquet" # learner "preferences"
+    demonstrations = "data/demos.parquet"      # or preferences, rankings, labels, statements: what the learner takes
+    # artifact = "reward"                      # learners "update" and "corrections": the reward to change
 
     [features]
     spec = "driving.rwd"                       # the spec that declares the record type
@@ -13,8 +13,17 @@
     name = "autoencoders"
     seed = 7                                   # 0 if left out
 
-    [learner.options]                          # AutoencoderOptions or PreferenceOptions, by field
+    [learner.options]                          # by field, see learners/options.py
     experts = 4
+
+    [learner.ensemble]                         # several of them as one
+    members = 5
+    combine = "mean"
+
+    [constraints]                              # rules of the spec that join the loss
+    reward = "R"
+    rules = ["slow_near_people"]
+    weights = { slow_near_people = 2.0 }
 
 Paths are relative to the config. A key that is not known is an error, never ignored: a misspelt option that silently
 keeps its default is a result that nobody can reproduce. Reading the spec is the caller's: this room is given the type.
@@ -27,32 +36,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TypeVar
 
 from rewarden.reward.artifact import Artifact
-from rewarden.reward.learner import AutoencoderOptions, Penalty, PreferenceOptions, Progress, silent
+from rewarden.reward.learners.interface import Comparisons, Revision, Run
+from rewarden.reward.learners.options import ConstraintOptions, EnsembleOptions, Options
+from rewarden.reward.learners.registry import REGISTRY, SOURCES, Source
 from rewarden.spec_lang.errors import UsageError
 from rewarden.spec_lang.features import RecordType
 
-Options = AutoencoderOptions | PreferenceOptions
-DATA_OF = {"autoencoders": "demonstrations", "preferences": "preferences"}
-OPTIONS_OF: Mapping[str, type[AutoencoderOptions] | type[PreferenceOptions]] = {
-    "autoencoders": AutoencoderOptions,
-    "preferences": PreferenceOptions,
-}
 MAX_SEED = 2**63 - 1
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class LearnConfig:
     """A checked config; paths are absolute or relative to the working directory."""
 
+    source: Source
     data: Path
+    artifact: Path | None
     spec: Path
     type_name: str | None
     param: str
     learner: str
     seed: int
     options: Options
+    ensemble: EnsembleOptions | None = None
+    constraints: ConstraintOptions | None = None
 
 
 def load_learn_config(path: str | Path) -> LearnConfig:
@@ -72,54 +83,72 @@ def load_learn_config(path: str | Path) -> LearnConfig:
 
 def parse_learn_config(content: Mapping[str, object], base: Path) -> LearnConfig:
     """The config of parsed TOML; its paths are relative to `base`."""
-    _known(content, "the config", ("data", "features", "learner"))
+    _known(content, "the config", ("data", "features", "learner", "constraints"))
     data, features, learner = (_section(content, name) for name in ("data", "features", "learner"))
-    _known(data, "[data]", tuple(DATA_OF.values()))
+    _known(data, "[data]", (*SOURCES, "artifact"))
     _known(features, "[features]", ("spec", "type", "param"))
-    _known(learner, "[learner]", ("name", "seed", "options"))
+    _known(learner, "[learner]", ("name", "seed", "options", "ensemble"))
     name = _text(learner, "[learner]", "name")
-    if name not in OPTIONS_OF:
-        raise _unknown(name, f"no learner is called {name!r}", tuple(OPTIONS_OF))
-    wanted = DATA_OF[name]
-    if wanted not in data:
-        raise UsageError(
-            "G13", f"the learner {name!r} needs {wanted} in [data]", help=f'write {wanted} = "FILE" under [data]'
-        )
-    if len(data) > 1:
-        other = next(key for key in data if key != wanted)
-        raise UsageError("G12", f"the learner {name!r} does not learn from {other}", help=f"drop {other} from [data]")
+    if name not in REGISTRY:
+        raise _unknown(name, f"no learner is called {name!r}", tuple(REGISTRY))
+    entry = REGISTRY[name]
+    source = _source(name, data)
+    ensemble = constraints = None
+    if "ensemble" in learner:
+        ensemble = _fields(EnsembleOptions(), learner["ensemble"], "[learner.ensemble]")
+    if "constraints" in content:
+        constraints = _fields(ConstraintOptions(), content["constraints"], "[constraints]")
+    if name == "corrections" and (ensemble or constraints):
+        raise UsageError("G12", "corrections are made once, as they are stated", help="drop ensemble and constraints")
     return LearnConfig(
-        data=base / _text(data, "[data]", wanted),
+        source=source,
+        data=base / _text(data, "[data]", source),
+        artifact=base / _text(data, "[data]", "artifact") if entry.revises else None,
         spec=base / _text(features, "[features]", "spec"),
         type_name=_text(features, "[features]", "type") if "type" in features else None,
         param=_text(features, "[features]", "param") if "param" in features else "s",
         learner=name,
-        seed=_seed(learner.get("seed", 0)),
-        options=_options(name, learner.get("options", {})),
+        seed=checked_seed(learner.get("seed", 0)),
+        options=_fields(entry.options(), learner.get("options", {}), "[learner.options]"),
+        ensemble=ensemble,
+        constraints=constraints,
     )
 
 
-def learn(
-    config: LearnConfig,
-    record_type: RecordType,
-    *,
-    seed: int | None = None,
-    progress: Progress = silent,
-    penalty: Penalty | None = None,
-) -> Artifact:
-    """Read the data and learn. `seed` overrides the config's. Raises DataError (D codes)."""
-    from rewarden.reward.autoencoders import Autoencoders  # torch is loaded here, not when a config is read
-    from rewarden.reward.preferences import Preferences
-    from rewarden.reward.segments import read_comparisons, read_demonstrations
+def learn(config: LearnConfig, record_type: RecordType, run: Run | None = None) -> Artifact:
+    """Read the data and learn; `run` brings the seed (the config's, where there is no run) and what is injected.
 
-    chosen = config.seed if seed is None else _seed(seed)
-    match config.options:
-        case AutoencoderOptions() as options:
-            demos = read_demonstrations(config.data, record_type, config.param)
-            return Autoencoders().fit(demos, options, seed=chosen, progress=progress, penalty=penalty)
-        case PreferenceOptions() as preference_options:
-            pairs = read_comparisons(config.data, record_type, config.param)
-            return Preferences().fit(pairs, preference_options, seed=chosen, progress=progress, penalty=penalty)
+    Raises DataError (D codes), ArtifactError (A codes), UsageError G12.
+    """
+    from rewarden.reward import segments  # torch and pyarrow are loaded here, not when a config is read
+    from rewarden.reward.learners.ensemble import Ensemble
+    from rewarden.reward.store import load_artifact
+
+    entry, given = REGISTRY[config.learner], Run(config.seed) if run is None else run
+    learner = entry.learner() if config.ensemble is None else Ensemble(entry.learner(), config.ensemble)
+    data: object = segments.READERS[config.source](config.data, record_type, config.param)
+    if entry.revises:
+        assert isinstance(data, Comparisons)
+        assert config.artifact is not None
+        data = Revision(load_artifact(config.artifact), data)
+    return learner.fit(data, config.options, given)
+
+
+def _source(name: str, data: Mapping[str, object]) -> Source:
+    """The one key of [data] that the learner reads."""
+    entry = REGISTRY[name]
+    given = [key for key in entry.sources if key in data]
+    if not given:
+        wanted = entry.sources[0]
+        listed = " or ".join(entry.sources)
+        raise UsageError(
+            "G13", f"the learner {name!r} needs {listed} in [data]", help=f'write {wanted} = "FILE" under [data]'
+        )
+    wanted = given[0]
+    for key in data:
+        if key != wanted and not (key == "artifact" and entry.revises):
+            raise UsageError("G12", f"the learner {name!r} does not learn from {key}", help=f"drop {key} from [data]")
+    return wanted
 
 
 # ── checking ───────────────────────────────────────────────────────────────────────────────────
@@ -153,25 +182,47 @@ def _text(section: Mapping[str, object], where: str, key: str) -> str:
     return value
 
 
-def _seed(value: object) -> int:
+def checked_seed(value: object) -> int:
+    """Raises UsageError G12 for what is no seed."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_SEED:
         raise UsageError("G12", f"seed = {value!r} is not a seed", help=f"give a whole number from 0 to {MAX_SEED}")
     return value
 
 
-def _options(name: str, given: object) -> Options:
+_SORTS = {int: "a whole number", float: "a number", str: "text"}
+
+
+def _fields(usual: T, given: object, where: str) -> T:
     """Defaults, with what is given; the options check their own values."""
-    usual = OPTIONS_OF[name]()
     if not isinstance(given, Mapping):
-        raise UsageError("G12", "options is not a section", help="write [learner.options] on a line of its own")
-    _known(given, "[learner.options]", tuple(field.name for field in fields(usual)))
-    chosen: dict[str, object] = {}
-    for key, value in given.items():
-        kind = type(getattr(usual, key))
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if type(value) is not kind:
-            sort = {int: "a whole number", float: "a number", str: "text"}[kind]
-            raise UsageError("G12", f"{key} = {value!r} is not {sort}", help=f"its default is {getattr(usual, key)!r}")
-        chosen[key] = value
-    return replace(usual, **chosen)  # type: ignore[arg-type]
+        short = where.strip("[]").rpartition(".")[2]
+        raise UsageError("G12", f"{short} is not a section", help=f"write {where} on a line of its own")
+    _known(given, where, tuple(field.name for field in fields(usual)))  # type: ignore[arg-type]
+    chosen = {key: _value(key, value, getattr(usual, key)) for key, value in given.items()}
+    return replace(usual, **chosen)  # type: ignore[type-var]
+
+
+def _value(key: str, value: object, usual: object) -> object:
+    kind = type(usual)
+    if kind is tuple:
+        return _several(key, value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not kind:
+        raise UsageError("G12", f"{key} = {value!r} is not {_SORTS[kind]}", help=f"its default is {usual!r}")
+    return value
+
+
+def _several(key: str, value: object) -> tuple[object, ...]:
+    """A table of names (monotone, weights), or a list of names (rules)."""
+    if key == "rules":
+        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+            raise UsageError("G12", f"rules = {value!r} is no list of names", help='write rules = ["…"]')
+        return tuple(value)
+    kind: tuple[type, ...] = (str,) if key == "monotone" else (int, float)
+    if not isinstance(value, Mapping) or not all(
+        isinstance(item, kind) and not isinstance(item, bool) for item in value.values()
+    ):
+        example = '{ gap = "up" }' if key == "monotone" else "{ rule = 2.0 }"
+        raise UsageError("G12", f"{key} = {value!r} makes no sense", help=f"write {key} = {example}")
+    return tuple((name, item if key == "monotone" else float(item)) for name, item in sorted(value.items()))

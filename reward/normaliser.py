@@ -35,19 +35,35 @@ class Normaliser:
 
 
 def fit_normaliser(rows: NDArray[np.float64], record_type: RecordType) -> Normaliser:
-    """Centre and spread (mean and standard deviation) of the rows [n, width], as dyadic scale and shift."""
+    """Centre and spread (mean and standard deviation) of the rows [n, width], as dyadic scale and shift.
+
+    Missing values (NaN) are left out; a column of nothing else passes as it is."""
     scale = np.ones(record_type.width, np.float64)
     shift = np.zeros(record_type.width, np.float64)
     kinds = [feature.kind for feature in record_type.features for _ in range(feature.width)]
     for index, (column, kind) in enumerate(zip(record_type.columns(), kinds, strict=True)):
         if kind in ("bool", "enum"):
             continue
+        values = rows[:, index][~np.isnan(rows[:, index])]
+        if not len(values):
+            continue
         # fsum is exactly rounded: the mean does not depend on how a vectorised sum was cut up.
-        mean = math.fsum(rows[:, index]) / len(rows)
-        variance = math.fsum((rows[:, index] - mean) ** 2) / len(rows)
+        mean = math.fsum(values) / len(values)
+        variance = math.fsum((values - mean) ** 2) / len(values)
         spread = max(math.sqrt(variance), float(column.hi - column.lo) / MOST_SPREADS)
         scale[index] = _short(1.0 / spread) if spread > 0.0 else 1.0
         shift[index] = round(-mean * scale[index] / SHIFT_STEP) * SHIFT_STEP + 0.0
+    return Normaliser(scale.astype(np.float32), shift.astype(np.float32))
+
+
+def range_normaliser(record_type: RecordType) -> Normaliser:
+    """The declared ranges to about −1 … 1, where there are no rows to go by."""
+    scale = np.ones(record_type.width, np.float64)
+    shift = np.zeros(record_type.width, np.float64)
+    for index, column in enumerate(record_type.columns()):
+        half = float(column.hi - column.lo) / 2
+        scale[index] = _short(1.0 / half) if half > 0.0 else 1.0
+        shift[index] = round(-float(column.hi + column.lo) / 2 * scale[index] / SHIFT_STEP) * SHIFT_STEP + 0.0
     return Normaliser(scale.astype(np.float32), shift.astype(np.float32))
 
 

@@ -7,7 +7,8 @@ linear is written with Gemm, Add, Sub and Relu alone, weights bit for bit as sto
     max(a, b) = b + relu(a − b)              min(a, b) = a − relu(a − b)
     clip(x) = hi − relu(hi − (lo + relu(x − lo)))
 
-and the maximum of a vector as a tree of those. Every constant in them is a stored float32 or its negation, 0 or 1, so
+and the maximum of a vector as a tree of those; smooth functions and products with the operators of their names (Gelu
+asks for opset 20), silu and squares with Mul. Every constant in them is a stored float32 or its negation, 0 or 1, so
 nothing is rounded: over the rationals the network is the artifact, everywhere. In binary32 it may differ from the
 deployed reward by rounding, since the sums are other sums.
 
@@ -39,10 +40,12 @@ from rewarden.reward.graph import (
     Minimum,
     Node,
     Patch,
+    Product,
     ReduceMax,
     ReduceMin,
     Relu,
     Scale,
+    Smooth,
     Sub,
 )
 from rewarden.reward.onnx_export_writer import Value, Writer
@@ -54,7 +57,7 @@ ONE = np.ones((1, 1), np.float32)
 
 
 def to_onnx(artifact: Artifact, states: Sequence[State] | None = None) -> bytes:
-    """The ONNX file of an artifact: input `X` [1, columns], output `Y` [1, 1], float32, opset 13.
+    """The ONNX file of an artifact: input `X` [1, columns], output `Y` [1, 1], float32, opset 13 (with GELU: 20).
 
     `states`: one per patch, innermost first; by default all are `kept`. Raises Unsupported (X30) where the network
     would be too large, which takes an op on vectors of thousands of columns.
@@ -114,6 +117,10 @@ def _node(w: Writer, node: Node, values: Mapping[int, Value], tensors: Mapping[s
             return _clipped(w, values[source], tensors[lo][0], tensors[hi][0])
         case Concat(parts):
             return w.stacked([values[part] for part in parts])
+        case Smooth(source):
+            return w.smooth(node.function, values[source])
+        case Product(a, b):
+            return w.mul(values[a], values[b])
 
 
 def _two_sided(w: Writer, x: Value, factor: np.float32) -> Value:

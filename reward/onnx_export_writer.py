@@ -1,5 +1,5 @@
-"""Writing an ONNX model out of the few operators that verifiers read: Gemm, MatMul, Add, Sub, Relu (and, where a patch
-keeps its gate, Less and Where).
+"""Writing an ONNX model out of the few operators that verifiers read: Gemm, MatMul, Add, Sub, Relu (where a patch
+keeps its gate, Less and Where, too; where a reward is smooth, Mul and its functions).
 
 Weights are float32 and are stored bit for bit; equal ones are stored once. Every value on the way is a row [1, width].
 `Writer` is mutable until `finish`.
@@ -16,11 +16,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from rewarden.reward.elementary import Function
 from rewarden.spec_lang.errors import Unsupported
 
 Array32 = NDArray[np.float32]
 OPSET = 13
 IR_VERSION = 8
+GELU_OPSET, GELU_IR_VERSION = 20, 9  # the first with Gelu
 MAX_CELLS = 1 << 25  # of all weights: 128 MiB of float32
 
 
@@ -40,6 +42,7 @@ class Writer:
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[tuple[object, ...], onnx.TensorProto] = {}
         self._cells = 0
+        self._opset, self._ir_version = OPSET, IR_VERSION
 
     def gemm(self, x: Value, weight: Array32, bias: Array32) -> Value:
         """W x + b for weight [m, width of x] and bias [m]."""
@@ -57,6 +60,22 @@ class Writer:
     def sub(self, a: Value, b: Value) -> Value:
         assert a.width == b.width, "elementwise operators take equal widths"
         return self._node("Sub", [a.name, b.name], a.width)
+
+    def mul(self, a: Value, b: Value) -> Value:
+        assert a.width == b.width, "elementwise operators take equal widths"
+        return self._node("Mul", [a.name, b.name], a.width)
+
+    def smooth(self, function: Function, x: Value) -> Value:
+        match function:
+            case "square":
+                return self.mul(x, x)
+            case "silu":
+                return self.mul(x, self._node("Sigmoid", [x.name], x.width))
+            case "gelu":
+                self._opset, self._ir_version = GELU_OPSET, GELU_IR_VERSION
+                return self._node("Gelu", [x.name], x.width)
+            case _:
+                return self._node(function.capitalize(), [x.name], x.width)
 
     def where_less(self, a: Value, bound: Array32, then: Value, otherwise: Value) -> Value:
         """`then` where a < bound, else `otherwise`; all of width 1."""
@@ -99,8 +118,8 @@ class Writer:
         )
         model = helper.make_model(
             graph,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=IR_VERSION,
+            opset_imports=[helper.make_opsetid("", self._opset)],
+            ir_version=self._ir_version,
             producer_name="rewarden",
             doc_string=note,
         )

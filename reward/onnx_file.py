@@ -110,11 +110,15 @@ def _input(value: onnx.ValueInfoProto) -> NetworkInput:
     return NetworkInput(value.name, tuple(dims), int(np.prod(rest)), batched=batch == 0)
 
 
-def ranks(model: onnx.ModelProto) -> dict[str, int]:
-    """The number of axes of every value, where shape inference finds it."""
+def shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
+    """The shape of every value, where shape inference finds it; 0 for a size that it does not know."""
     inferred = onnx.shape_inference.infer_shapes(model).graph
     known = [*inferred.value_info, *inferred.input, *inferred.output]
-    return {v.name: len(v.type.tensor_type.shape.dim) for v in known if v.type.tensor_type.HasField("shape")}
+    return {
+        v.name: tuple(d.dim_value if d.HasField("dim_value") else 0 for d in v.type.tensor_type.shape.dim)
+        for v in known
+        if v.type.tensor_type.HasField("shape")
+    }
 
 
 def reference(model: onnx.ModelProto, inputs: Sequence[NetworkInput]) -> Run:

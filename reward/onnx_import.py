@@ -19,13 +19,16 @@ from numpy.typing import NDArray
 from rewarden.reward.agreement import check_agreement
 from rewarden.reward.artifact import Artifact, Identified, RewardRecord
 from rewarden.reward.assembly import Assembly
-from rewarden.reward.onnx_file import NetworkInput, load, network_inputs, ranks, reference
-from rewarden.reward.operators import Constant, Constants, Operators, Refusal, Row, Value, as_float32, exactly
+from rewarden.reward.graph import Exp, Sigmoid, Silu, Softplus, Tanh
+from rewarden.reward.onnx_file import NetworkInput, load, network_inputs, reference, shapes
+from rewarden.reward.onnx_scan import operators
+from rewarden.reward.operators import HEAD, Constant, Constants, Operators, Refusal, Row, Value, as_float32, exactly
+from rewarden.reward.refusals import product_of_activations, refusal
 from rewarden.spec_lang.errors import ArtifactError, Unsupported
 from rewarden.spec_lang.features import RecordType
 
 NO_OPS = ("Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze")
-SMOOTH = "Tanh Sigmoid Softplus Gelu Elu Selu Exp Softmax HardSwish Mish Erf Pow Sqrt"
+SMOOTH = {"Tanh": Tanh, "Sigmoid": Sigmoid, "Softplus": Softplus, "Exp": Exp}
 
 
 def from_onnx(
@@ -41,16 +44,17 @@ def from_onnx(
     ArtifactError (A30 unreadable, A31 pickled, A32 inputs or output that do not fit) and Unsupported (X20 an operator,
     X22 external data, X23 it computes something else than its operators say).
     """
+    _refuse_early(Path(path))
     model = load(Path(path))
     inputs = network_inputs(model, records)
     build = Assembly(sum(record_type.width for _, record_type in records))
     values = _start(model, build, inputs)
-    walk = _Walk(Operators(build, constants), values, ranks(model))
+    walk = _Walk(Operators(build, constants), values, shapes(model), _only_for_erf(model))
     for number, node in enumerate(model.graph.node):
         try:
             walk.visit(node)
-        except Refusal as refusal:
-            raise _unsupported(node, number, refusal) from None
+        except Refusal as refused:
+            raise _unsupported(node.name, node.op_type, number, refused) from None
     output = values[model.graph.output[0].name]
     if not isinstance(output, Row) or build.width(output.node) != 1:
         width = build.width(output.node) if isinstance(output, Row) else 0
@@ -68,6 +72,28 @@ def from_onnx(
     )
     check_agreement(artifact, reference(model, inputs), Path(path).name)
     return artifact
+
+
+def _refuse_early(path: Path) -> None:
+    """What operators alone rule out, before any weight is read."""
+    for found in operators(path):
+        why = refusal("onnx", found.kind)
+        if found.kind == "MatMul" and len(found.constant) == 2 and not any(found.constant):
+            why = product_of_activations()
+        if found.kind == "Gather" and found.constant[1:] == (True,):
+            why = None  # columns picked by number
+        if why is not None and not all(found.constant):
+            raise _unsupported(found.name, found.kind, found.number, why)
+
+
+def _only_for_erf(model: onnx.ModelProto) -> frozenset[str]:
+    """The values that nothing but Erf reads."""
+    readers: dict[str, set[str]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            readers.setdefault(name, set()).add(node.op_type)
+    outputs = {value.name for value in model.graph.output}
+    return frozenset(name for name, kinds in readers.items() if kinds == {"Erf"} and name not in outputs)
 
 
 def _start(model: onnx.ModelProto, build: Assembly, inputs: Sequence[NetworkInput]) -> dict[str, Value]:
@@ -88,7 +114,8 @@ class _Walk:
 
     ops: Operators
     values: dict[str, Value]
-    ranks: Mapping[str, int] = field(default_factory=dict)
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    only_for_erf: frozenset[str] = frozenset()
 
     def visit(self, node: onnx.NodeProto) -> None:
         if node.domain not in ("", "ai.onnx"):
@@ -134,10 +161,8 @@ class _Walk:
                 return reduce(ops.add, present)
             case "Sub":
                 return ops.sub(first, present[1])
-            case "Mul":
-                return ops.mul(first, present[1])
-            case "Div":
-                return ops.div(first, present[1])
+            case "Mul" | "Div":
+                return self._times(node, present)
             case "Neg":
                 return ops.negative(first)
             case "Min":
@@ -155,10 +180,44 @@ class _Walk:
             case "Concat":
                 self._last_axis(node, attributes["axis"])
                 return ops.concat(present)
+            case name if name in SMOOTH:
+                return ops.smooth(SMOOTH[name], first)
+            case "Gelu":
+                return ops.gelu(first, attributes.get("approximate", b"none").decode())
+            case "Gather" if isinstance(present[1], Constant):
+                self._last_axis(node, attributes.get("axis", 0))
+                return ops.pick(first, present[1].array)
+            case "Erf":
+                return ops.erf(first)
+            case "Pow":
+                return ops.power(first, present[1])
+            case "Elu":
+                return ops.elu(first, float(attributes.get("alpha", 1.0)))
+            case "Mish":
+                return ops.mish(first)
+            case "Swish" if attributes.get("alpha", 1.0) == 1.0:
+                return ops.smooth(Silu, first)
+            case "BatchNormalization" if not attributes.get("training_mode", 0) and len(present) == 5:
+                numbers = [ops.array(value) for value in present[1:]]
+                return ops.batch_norm(
+                    first, numbers[0], numbers[1], numbers[2], numbers[3], float(attributes.get("epsilon", 1e-5))
+                )
             case "ReduceMin" | "ReduceMax" | "ReduceSum" | "ReduceMean":
                 return self._reduce(node, present, attributes)
             case _:
                 return self._pass(node, first, inputs, attributes)
+
+    def _times(self, node: onnx.NodeProto, present: list[Value]) -> Value:
+        """Where only an erf reads x/√2, it is known what is meant."""
+        ops, (first, second) = self.ops, present
+        dividing = node.op_type == "Div"
+        if node.output[0] in self.only_for_erf:
+            pairs = [(first, second)] if dividing else [(first, second), (second, first)]
+            for a, b in pairs:
+                found = ops.root_of_two(a, b, dividing=dividing)
+                if found is not None:
+                    return found
+        return ops.div(first, second) if dividing else ops.mul(first, second)
 
     def _gemm(self, present: list[Value], attributes: dict[str, Any]) -> Value:
         ops = self.ops
@@ -204,8 +263,13 @@ class _Walk:
                 return ops.mean(present[0])
 
     def _last_axis(self, node: onnx.NodeProto, axis: int) -> None:
-        rank = self.ranks.get(node.input[0])
-        if axis != -1 and (rank is None or axis != rank - 1):
+        shape = self.shapes.get(node.input[0])
+        place = axis if shape is None or axis >= 0 else axis + len(shape)
+        last = axis == -1 or (shape is not None and place == len(shape) - 1)
+        # an axis before the last counts as that of the columns where all the others have one entry
+        others = [] if shape is None else [n for k, n in enumerate(shape) if k not in (0, place)]
+        alone = shape is not None and 0 < place < len(shape) and all(n == 1 for n in others)
+        if not (last or alone):
             raise Refusal(f"it works along axis {axis}", "work along the last axis, that of the columns")
 
     def _pass(
@@ -218,30 +282,27 @@ class _Walk:
             return first
         if node.op_type == "Dropout" and len(inputs) < 3:
             return first
-        match node.op_type:
-            case "BatchNormalization":
-                help = "fold it into the layer before it (torch.nn.utils.fusion.fuse_linear_bn_eval), then export"
-            case name if name in SMOOTH.split():
-                help = "only piecewise linear networks can be imported: train one with ReLU"
-            case _:
-                help = "use Gemm, MatMul, Add, Sub, Relu, LeakyRelu, Abs, Clip, Min, Max, Concat, reductions"
-        raise Refusal("this operator cannot be imported", help)
+        raise refusal("onnx", node.op_type) or Refusal(
+            "this operator cannot be imported",
+            "use Gemm, MatMul, Add, Sub, Mul, Relu, LeakyRelu, Abs, Clip, Min, Max, Concat, reductions, Tanh, Sigmoid,"
+            f" Softplus, Gelu, Elu, Mish, Exp, Pow by 2 or 3; or {HEAD}",
+        )
 
 
 def as_axes(value: Value) -> list[int]:
     """Axes given as a constant input."""
-    if isinstance(value, Row):
+    if not isinstance(value, Constant):
         raise Refusal("its axes are not constant", "export the network with fixed axes")
     return [int(axis) for axis in np.asarray(value.array).reshape(-1)]
 
 
 def _finite_or_inf(value: Value) -> NDArray[np.generic]:
     """A clip's bound: here infinity is meaningful."""
-    if isinstance(value, Row):
+    if not isinstance(value, Constant):
         raise Refusal("its bounds are not constant", "export the network with fixed bounds")
     return value.array if np.isinf(value.array.astype(np.float64)).all() else as_float32(value.array)
 
 
-def _unsupported(node: onnx.NodeProto, number: int, refusal: Refusal) -> Unsupported:
-    name = f"{node.name!r} " if node.name else ""
-    return Unsupported("X20", f"node {number} {name}({node.op_type}): {refusal.message}", help=refusal.help)
+def _unsupported(name: str, kind: str, number: int, refused: Refusal) -> Unsupported:
+    shown = f"{name!r} " if name else ""
+    return Unsupported("X20", f"node {number} {shown}({kind}): {refused.message}", help=refused.help)

@@ -16,9 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewarden.reward.assembly import Assembly
+from rewarden.reward.graph import Exp, Gelu, Sigmoid, Silu, Smooth, Softplus, Square, Tanh
 
 Constants = Literal["exact", "nearest"]
 Array32 = NDArray[np.float32]
+ROOTS = (np.float32(np.sqrt(2.0)), np.float32(np.sqrt(0.5)))  # what a network writes for √2 and 1/√2
+HEAD = (
+    "verify the head over the frozen encoder's features: make a network of the layers that come after, whose input"
+    " columns are the encoder's output, and import that"
+)
 NEAREST = 'multiply by the reciprocal in the network, or import with constants="nearest" (--constants nearest)'
 
 
@@ -45,7 +51,17 @@ class Constant:
     array: NDArray[np.generic]
 
 
-Value = Row | Constant
+@dataclass(frozen=True, slots=True)
+class Bell:
+    """factor·(erf(x/√2) + shift), or x/√2 itself (`raw`), of the node x: on its way to become part of a GELU."""
+
+    argument: int
+    factor: float = 1.0
+    shift: float = 0.0
+    raw: bool = False
+
+
+Value = Row | Constant | Bell
 
 
 class Operators:
@@ -57,13 +73,17 @@ class Operators:
 
     def row(self, value: Value) -> int:
         """The node of a value that must be a row."""
-        if isinstance(value, Row):
-            return value.node
-        raise Refusal("it is applied to a constant", "fold constant parts before exporting")
+        match value:
+            case Row(node):
+                return node
+            case Bell():
+                raise Refusal("erf is known as part of a GELU only, x·(1 + erf(x/√2))/2", "use GELU")
+            case Constant():
+                raise Refusal("it is applied to a constant", "fold constant parts before exporting")
 
     def array(self, value: Value) -> Array32:
         """The array of a value that must be a constant."""
-        if isinstance(value, Row):
+        if not isinstance(value, Constant):
             raise Refusal("it needs a constant here", "networks with learned inputs in this place are not supported")
         return as_float32(value.array)
 
@@ -75,6 +95,10 @@ class Operators:
                 return Row(self.build.add(*self._widened(x, y)))
             case Row(x), Constant():
                 return Row(self.build.offset(x, self._per_column(b, x)))
+            case Bell(argument, 1.0, 0.0, False), Constant() if (self.array(b) == 1.0).all():
+                return Bell(argument, 1.0, 1.0)
+            case (Row(), Bell()) | (Bell(), _):
+                return Row(self.row(a if isinstance(a, Bell) else b))  # refused
             case _:
                 return self.add(b, a)
 
@@ -92,21 +116,25 @@ class Operators:
         match a, b:
             case Constant(), Constant():
                 return Constant(exactly(np.multiply, self.array(a), self.array(b), self.constants))
-            case Row(), Row():
-                raise Refusal(
-                    "it multiplies two things that both depend on the input",
-                    "only piecewise linear networks can be imported",
-                )
+            case Row(x), Row(y):
+                return Row(self._product(x, y))
             case Row(x), Constant():
                 return self._scaled(a, self._per_column(b, x))
+            case Row(x), Bell():
+                return self._gelu(x, b)
+            case Bell(argument, factor, 1.0), Constant():
+                number = np.unique(exactly(np.multiply, self.array(b), np.array(factor, np.float32), self.constants))
+                if len(number) != 1:
+                    raise Refusal("erf is known as part of a GELU only", "use GELU")
+                return Bell(argument, float(number[0]), 1.0)
+            case Bell(), Constant() | Bell():
+                return Row(self.row(a))  # refused
             case _:
                 return self.mul(b, a)
 
     def div(self, a: Value, b: Value) -> Value:
-        if isinstance(b, Row):
-            raise Refusal(
-                "it divides by something that depends on the input", "only piecewise linear networks can be imported"
-            )
+        if not isinstance(b, Constant):
+            raise Refusal("it divides by something that depends on the input", "divide by constants only")
         divisor = self.array(b)
         if not divisor.all():
             raise Refusal("it divides by 0", "repair the network")
@@ -143,6 +171,106 @@ class Operators:
             raise Refusal(f"its slope {slope} is not in 0 .. 1", "use a slope between 0 and 1")
         return Row(self.build.leaky_relu(self.row(a), slope))
 
+    def smooth(self, kind: type[Smooth], a: Value) -> Value:
+        return Row(self.build.smooth(kind, self.row(a)))
+
+    def gelu(self, a: Value, approximate: str) -> Value:
+        """The exact form x·Φ(x), or the one by tanh: x·(1 + tanh(√(2/π)·(x + 0.044715·x³)))/2, of nearest constants."""
+        if approximate in ("none", ""):
+            return self.smooth(Gelu, a)
+        if approximate != "tanh":
+            raise Refusal(f"its approximation {approximate!r} is not known", "use the exact form")
+        if self.constants == "exact":
+            raise Refusal(
+                "the tanh form of GELU has constants without an exact binary32 form",
+                'use the exact form (approximate="none"), or import with constants="nearest" (--constants nearest)',
+            )
+        x = self.row(a)
+        cube = self.build.product(x, self.build.smooth(Square, x))
+        inner = self.add(a, self.mul(Row(cube), _number(0.044715)))
+        bent = self.smooth(Tanh, self.mul(inner, _number(np.sqrt(2.0 / np.pi))))
+        return self.mul(self.mul(a, _number(0.5)), self.add(bent, _number(1.0)))
+
+    def softplus(self, a: Value, beta: float) -> Value:
+        """ln(1 + e^(βx))/β."""
+        if beta == 1.0:
+            return self.smooth(Softplus, a)
+        return self.div(self.smooth(Softplus, self.mul(a, _number(beta))), _number(beta))
+
+    def elu(self, a: Value, alpha: float) -> Value:
+        """x where x >= 0, else α·(e^x − 1): relu(x) + α·(exp(min(x, 0)) − 1)."""
+        below = self.smaller(a, _number(0.0))
+        bent = self.add(self.smooth(Exp, below), _number(-1.0))
+        return self.add(Row(self.build.relu(self.row(a))), self.mul(bent, _number(alpha)))
+
+    def mish(self, a: Value) -> Value:
+        """x·tanh(softplus(x))."""
+        return self.mul(a, self.smooth(Tanh, self.smooth(Softplus, a)))
+
+    def power(self, a: Value, exponent: Value) -> Value:
+        """Squares and cubes."""
+        numbers = np.unique(self.array(exponent))
+        x = self.row(a)
+        match numbers.tolist():
+            case [1.0]:
+                return a
+            case [2.0]:
+                return Row(self.build.smooth(Square, x))
+            case [3.0]:
+                return Row(self.build.product(x, self.build.smooth(Square, x)))
+            case _:
+                raise Refusal("its exponent is neither 1, 2 nor 3", "write other powers as products")
+
+    def root_of_two(self, a: Value, constant: Value, *, dividing: bool) -> Value | None:
+        """x/√2 where the operator says that (up to a last place, as the binary32 constant has it) and only an erf reads
+        it; None where it says something else. √2 is meant: no number of the network is."""
+        if not (isinstance(a, Row) and isinstance(constant, Constant)):
+            return None
+        with np.errstate(all="ignore"):
+            numbers = constant.array.astype(np.float64)
+        wanted = float(ROOTS[0] if dividing else ROOTS[1])
+        if not bool((np.abs(numbers - wanted) <= 2.0**-23 * wanted).all()):
+            return None
+        return Bell(a.node, raw=True)
+
+    def erf(self, a: Value) -> Value:
+        if isinstance(a, Bell) and a.raw:
+            return Bell(a.argument)
+        raise Refusal("erf is known as part of a GELU only, x·(1 + erf(x/√2))/2", "use GELU")
+
+    def batch_norm(
+        self, a: Value, scale: Array32, shift: Array32, mean: Array32, variance: Array32, epsilon: float
+    ) -> Value:
+        """(x − mean)/√(variance + ε)·scale + shift, as one factor and one shift per column, rounded to the nearest."""
+        if self.constants == "exact":
+            raise Refusal(
+                "it divides by a spread, which has no exact binary32 form",
+                "fold it into the layer before it (torch.nn.utils.fusion.fuse_linear_bn_eval), or import with"
+                ' constants="nearest" (--constants nearest)',
+            )
+        x = self.row(a)
+        if any(part.shape != (self.build.width(x),) for part in (scale, shift, mean, variance)):
+            raise Refusal("its numbers do not fit its columns", "repair the network")
+        spread = np.sqrt(variance.astype(np.float64) + epsilon)
+        if not bool((spread > 0).all()):
+            raise Refusal("it divides by a spread of 0", "repair the network")
+        factor = scale.astype(np.float64) / spread
+        offset = shift.astype(np.float64) - mean.astype(np.float64) * factor
+        factors, offsets = factor.astype(np.float32), offset.astype(np.float32)
+        if not bool(np.isfinite(factors).all() and np.isfinite(offsets).all()):
+            raise Refusal("a constant overflows binary32", "rescale the network")
+        return Row(self.build.scale(x, factors, offsets))
+
+    def pick(self, a: Value, indices: NDArray[np.generic]) -> Value:
+        """Columns by their numbers."""
+        x = self.row(a)
+        width = self.build.width(x)
+        numbers = [int(i) for i in np.asarray(indices).reshape(-1)]
+        if not numbers or not all(-width <= i < width for i in numbers):
+            raise Refusal("it picks columns that are not there", "check the features")
+        chosen = np.eye(width, dtype=np.float32)[numbers]
+        return Row(self.build.affine(x, chosen, np.zeros(len(numbers), np.float32)))
+
     def linear(self, a: Value, weight: Array32, bias: Array32 | None) -> Value:
         """W x + b for weight [m, n]."""
         node = self.row(a)
@@ -169,6 +297,26 @@ class Operators:
         width = self.build.width(self.row(a))
         return self.div(Row(self.build.total(self.row(a))), Constant(np.array(width, np.float32)))
 
+    def _product(self, x: int, y: int) -> int:
+        """x·y; a square, or x·sigmoid(x), where it is one."""
+        build = self.build
+        if x == y:
+            return build.smooth(Square, x)
+        for one, other in ((x, y), (y, x)):
+            found = build.node(other)
+            if isinstance(found, Sigmoid) and found.source == one:
+                return build.smooth(Silu, one)
+        return build.product(*self._widened(x, y))
+
+    def _gelu(self, x: int, bell: Bell) -> Value:
+        """c·x·factor·(erf(x/√2) + 1) is 2·c·factor times GELU."""
+        inner, factor = (x, 1.0) if x == bell.argument else self.build.factor(x)
+        if inner != bell.argument or bell.shift != 1.0 or bell.raw:
+            raise Refusal("erf is known as part of a GELU only, x·(1 + erf(x/√2))/2", "use GELU")
+        whole = exactly(np.multiply, np.array(2.0 * bell.factor, np.float32), np.array(factor, np.float32), "exact")
+        found = Row(self.build.smooth(Gelu, inner))
+        return found if whole == 1.0 else self.mul(found, Constant(whole))
+
     def _extreme(
         self, a: Value, b: Value, pick: Callable[[Array32, Array32], Array32], node: Callable[[int, int], int]
     ) -> Value:
@@ -177,11 +325,13 @@ class Operators:
         if isinstance(a, Constant):
             a, b = b, a
         x = self.row(a)
-        y = b.node if isinstance(b, Row) else self.build.constant(self._per_column(b, x))
+        y = self.build.constant(self._per_column(b, x)) if isinstance(b, Constant) else self.row(b)
         return Row(node(*self._widened(x, y)))
 
     def _any_row(self, value: Value) -> int:
-        return value.node if isinstance(value, Row) else self.build.constant(self.array(value).reshape(-1))
+        if isinstance(value, Constant):
+            return self.build.constant(self.array(value).reshape(-1))
+        return self.row(value)
 
     def _scaled(self, a: Value, factors: Array32) -> Value:
         return Row(self.build.scale(self.row(a), factors, np.zeros_like(factors)))
@@ -211,6 +361,11 @@ class Operators:
                 "give one number per column",
             )
         return np.broadcast_to(array, (width,)).astype(np.float32)
+
+
+def _number(value: float) -> Constant:
+    """The nearest binary32."""
+    return Constant(np.array(value, np.float32))
 
 
 def exactly(operator: Callable[[Array32, Array32], Array32], a: Array32, b: Array32, constants: Constants) -> Array32:

@@ -7,7 +7,10 @@ Let u = 2⁻²⁴ and M = max |exact| + error bound the deployed values.
 - A sum of n products and a bias is off by at most γ·(|W| M + |b|), γ = (n+2)u/(1−(n+2)u), plus UNDERFLOW·(1 + |w| + M)
   per term (a product, a weight or an operand below the normal range may be flushed); its operands' errors come through
   |W|.
-- relu, leaky relu, abs, min, max, clip are 1-Lipschitz and exact but for leaky relu's product.
+- relu, leaky relu, abs, min, max, clip are 1-Lipschitz and exact but for leaky relu's product, and for operands that
+  are flushed.
+- Smooth functions stretch an error by |f′| and are rounded once from a binary64 value (`elementary.py`); a product of
+  two values moves by |a|·eb + |b|·ea + ea·eb and is rounded once.
 - A patch whose gate reads `outside` in one arithmetic and `inside` in the other (possible only while the exact G is
   within its own error of the gate) differs by how far the ceiling there lies below the reward, at most.
 - All of this is computed in float64. Endpoints are widened by its own γ; sums of non-negative terms are multiplied by
@@ -26,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewarden.reward.artifact import Artifact
+from rewarden.reward.elementary import RELATIVE, Function, extent, stretch
 from rewarden.reward.graph import (
     Abs,
     Add,
@@ -38,17 +42,21 @@ from rewarden.reward.graph import (
     Minimum,
     Node,
     Patch,
+    Product,
     ReduceMax,
     ReduceMin,
     Relu,
     Scale,
+    Smooth,
     Sub,
 )
+from rewarden.reward.widen import widened
 from rewarden.reward.widths import node_order
 
 Array = NDArray[np.float64]
 U = 2.0**-24
 UNDERFLOW = 2.0**-125
+PICKS = (Relu, Abs, Minimum, Maximum, ReduceMin, ReduceMax, Clip)  # they round nothing, but may flush an operand
 LARGEST = float(np.finfo(np.float32).max)
 SLACK = 1.0 + 2.0**-34
 
@@ -81,18 +89,24 @@ def deployed_error(
         raise ValueError(f"deployed_error takes a box of {artifact.width} columns")
     if not (np.isfinite(lo).all() and np.isfinite(hi).all() and (lo <= hi).all()):
         raise ValueError("deployed_error takes a non-empty, bounded box")
-    tensors = {name: tensor.astype(np.float64) for name, tensor in artifact.tensors.items()}
+    tensors = {name: widened(tensor) for name, tensor in artifact.tensors.items()}
     x = Range(np.asarray(lo, dtype=np.float64), np.asarray(hi, dtype=np.float64), np.zeros(artifact.width))
     with np.errstate(all="ignore"):
         values: dict[int, Range] = {}
         for index in node_order(artifact.graph):
-            values[index] = _bounded(_node(artifact.graph.nodes[index], values, tensors, x))
+            node = artifact.graph.nodes[index]
+            found = _node(node, values, tensors, x)
+            values[index] = _bounded(_flushed(found) if isinstance(node, PICKS) else found)
         reward = values[artifact.graph.output]
         for number, patch in enumerate(artifact.patches):
             if number < len(exact_bounds):
                 reward = _within(reward, *exact_bounds[number])
             reward = _bounded(_patched(patch, reward, tensors, x))
     return float(reward.error[0])
+
+
+def _flushed(r: Range) -> Range:
+    return Range(r.lo, r.hi, r.error + UNDERFLOW)
 
 
 def _within(r: Range, lo: float, hi: float) -> Range:
@@ -140,13 +154,37 @@ def _node(node: Node, values: dict[int, Range], tensors: dict[str, Array], x: Ra
             return Range(np.clip(v.lo, low, high), np.clip(v.hi, low, high), v.error)
         case Concat(parts):
             return Range(*(np.concatenate([getattr(values[p], f) for p in parts]) for f in ("lo", "hi", "error")))
+        case Smooth(source):
+            return _smooth(node.function, values[source])
+        case Product(a, b):
+            return _times(values[a], values[b])
+
+
+def _smooth(function: Function, v: Range) -> Range:
+    """f stretches the error of its argument by |f′| at most, and is rounded from a binary64 that is off by RELATIVE of
+    itself (and by far less than UNDERFLOW and U, where it is 0 or nearly so)."""
+    lo, hi = extent(function, v.lo, v.hi)
+    middle = v.lo + (v.hi - v.lo) / 2.0
+    around = (np.maximum(v.hi - middle, middle - v.lo) + v.error) * SLACK
+    moved = np.where(v.error == 0.0, 0.0, stretch(function, middle, around) * v.error)
+    size = (np.maximum(np.abs(lo), np.abs(hi)) + moved) * SLACK
+    error = moved + (U + 2.0 * RELATIVE) * size + UNDERFLOW + np.where(v.lo < -8.0, 2.0**-52, 0.0)
+    return _outward(lo, hi, error, size)
+
+
+def _times(a: Range, b: Range) -> Range:
+    corners = [p * q for p in (a.lo, a.hi) for q in (b.lo, b.hi)]
+    size = a.size * b.size
+    moved = a.size * b.error + b.size * a.error + a.error * b.error
+    error = moved + U * size + UNDERFLOW * (1.0 + a.size + b.size)
+    return _outward(np.minimum.reduce(corners), np.maximum.reduce(corners), error, size)
 
 
 def _product(weight: Array, v: Range, bias: Array) -> Range:
     n = weight.shape[1]
     gamma = (n + 2) * U / (1.0 - (n + 2) * U)
     size = np.abs(weight) @ v.size + np.abs(bias)  # bounds every partial sum, but for rounding
-    flushed = UNDERFLOW * (np.abs(weight).sum(axis=1) + v.size.sum() + n + 2)
+    flushed = UNDERFLOW * (np.abs(weight).sum(axis=1) + v.size.sum() + 2 * n + 2) * (1.0 + gamma)
     error = np.abs(weight) @ v.error + gamma * size + flushed
     above, below = np.maximum(weight, 0.0), np.minimum(weight, 0.0)
     lo, hi = above @ v.lo + below @ v.hi + bias, above @ v.hi + below @ v.lo + bias
@@ -193,7 +231,7 @@ def _patched(patch: Patch, reward: Range, tensors: dict[str, Array], x: Range) -
     ceiling = patch.kind == "ceiling"
     sign = 1.0 if ceiling else -1.0
     level, slope, delta, gate = (tensors[name] for name in (patch.level, patch.slope, patch.delta, patch.gate))
-    g = _reduced(np.max, _product(tensors[patch.rows], x, -tensors[patch.offsets]))
+    g = _flushed(_reduced(np.max, _product(tensors[patch.rows], x, -tensors[patch.offsets])))
     over = _relu(_sum(g, Range(-delta, -delta, np.zeros(1))))
     inside = _extreme(np.minimum if ceiling else np.maximum, reward, _scale(over, sign * slope, level))
     # the comparisons below are with sums of two floats: SLACK times the error outweighs their rounding, as in enclosure
@@ -201,10 +239,10 @@ def _patched(patch: Patch, reward: Range, tensors: dict[str, Array], x: Range) -
     if (g.lo - gate >= margin).all():
         return reward
     if (g.hi - gate < -margin).all():
-        return inside
+        return _flushed(inside)
     edge = np.maximum(gate - margin - delta, 0.0)  # exact G − delta is at least this wherever the two gates disagree
     gap = reward.hi - (level + slope * edge) if ceiling else (level - slope * edge) - reward.lo
     terms = reward.size + np.abs(level) + slope * (np.abs(gate) + margin + delta)
     disagreement = np.maximum(gap + 16.0 * 2.0**-52 * terms, 0.0)
-    error = (np.maximum(reward.error, inside.error) + disagreement) * SLACK
+    error = (np.maximum(reward.error, inside.error) + disagreement + UNDERFLOW) * SLACK
     return Range(np.minimum(reward.lo, inside.lo), np.maximum(reward.hi, inside.hi), error)

@@ -1,44 +1,56 @@
-"""Preference data: which of two recorded segments was preferred.
+"""Tables as learners take them: demonstrations, pairs, rankings, judgements, an expert's statements.
 
-One row per pair and step, the better and the worse segment side by side: columns `pair` and `step` (whole numbers),
-and per feature `better.<feature>` and `worse.<feature>`. Rows may be in any order; all segments have the same number of
-steps. Demonstrations, plain tables, are here too, so that learners get both in the form of `learner.py`.
+- Demonstrations: a row is a record, columns by feature. Values may be missing, and so may whole columns.
+- Preferences: one row per pair and step, the better and the worse segment side by side: columns `pair` and `step`
+  (whole numbers), and per feature `better.<feature>` and `worse.<feature>`.
+- Rankings: one row per item and step: columns `ranking`, `place` (1 is the best), `step`, and the features.
+- Labels: a row is a record, with its judgement in `label`.
+- Statements: one row each, `better.<feature>` and `worse.<feature>`.
+
+Rows may be in any order; all segments have the same number of steps. Optional columns of answers and judgements:
+`tie` (a bool, of pairs), `weight` (a number of 0 or more), `annotator` (text); they are the same in all rows of one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewarden.reward.artifact import DataSource, RewardRecord
-from rewarden.reward.learner import Comparisons, Demonstrations
+from rewarden.reward.incomplete import read_incomplete
+from rewarden.reward.learners.interface import Array, Comparisons, Demonstrations, Judgements
 from rewarden.spec_lang.errors import DataError
 from rewarden.spec_lang.features import Feature, RecordType
+from rewarden.spec_lang.table_files import ColumnFile, open_columns
 from rewarden.spec_lang.tables import Table, read_table
 
 BETTER, WORSE = "better.", "worse."
-INDEX = RecordType(
-    "index",
-    (
-        Feature("pair", "int", Fraction(-(2**53)), Fraction(2**53)),
-        Feature("step", "int", Fraction(-(2**53)), Fraction(2**53)),
-    ),
+WHOLE = (Fraction(-(2**53)), Fraction(2**53))
+INDEX = RecordType("index", (Feature("pair", "int", *WHOLE), Feature("step", "int", *WHOLE)))
+PLACES = RecordType(
+    "index", (Feature("ranking", "int", *WHOLE), Feature("place", "int", *WHOLE), Feature("step", "int", *WHOLE))
 )
+WIDE = (Fraction(-(10**30)), Fraction(10**30))
+LABEL = RecordType("labels", (Feature("label", "real", *WIDE),))
+WEIGHT = RecordType("weights", (Feature("weight", "real", Fraction(0), WIDE[1]),))
+TIE = RecordType("ties", (Feature("tie", "bool", Fraction(0), Fraction(1)),))
 
 
 def demonstrations(table: Table, param: str = "s") -> Demonstrations:
     """A checked table as a learner takes it."""
-    return Demonstrations(
-        RewardRecord(param, table.record_type.unqualified()), table.values, (_source(table, table.name),)
-    )
+    return Demonstrations(_record(table.record_type, param), table.values, (_source(table, table.name),))
 
 
 def read_demonstrations(path: str | Path, record_type: RecordType, param: str = "s") -> Demonstrations:
-    """Raises DataError (D codes of `read_table`; D08 on an empty table)."""
-    return demonstrations(read_table(path, record_type).require_rows(), param)
+    """NaN where a value is missing. Raises DataError (D codes of `read_table`; D08 on an empty table, D03 where no
+    feature has a column)."""
+    return demonstrations(read_incomplete(path, record_type).require_rows(), param)
 
 
 def read_comparisons(path: str | Path, record_type: RecordType, param: str = "s") -> Comparisons:
@@ -46,39 +58,152 @@ def read_comparisons(path: str | Path, record_type: RecordType, param: str = "s"
 
     Raises DataError: D codes of `read_table`, and D21 where a pair does not have the steps that the first one has.
     """
+    path = Path(path)
     index = read_table(path, INDEX).require_rows().values
     better = read_table(path, record_type, prefix=BETTER)
     worse = read_table(path, record_type, prefix=WORSE)
     order = np.lexsort((index[:, 1], index[:, 0]))
     pairs, starts, counts = np.unique(index[order, 0], return_index=True, return_counts=True)
-    _require_even(Path(path), index[order], pairs, starts, counts)
+    _require_even(path, "pair", index[order], pairs, starts, counts)
     shape = (len(pairs), int(counts[0]), record_type.width)
-    sides = [table.values[order].reshape(shape) for table in (better, worse)]
-    name = Path(path).stem
-    return Comparisons(
-        RewardRecord(param, record_type.unqualified()),
-        np.stack(sides, axis=1),
-        (_source(better, f"{name}.better"), _source(worse, f"{name}.worse")),
-    )
+    segments = np.stack([table.values[order].reshape(shape) for table in (better, worse)], axis=1)
+    data = Comparisons(_record(record_type, param), segments, _both(better, worse, path))
+    return _answered(path, data, order, starts, counts)
+
+
+def read_statements(path: str | Path, record_type: RecordType, param: str = "s") -> Comparisons:
+    """Segments [statement, 2, 1, width] in the order of the file: each row says that its `better` record is worth more.
+    Raises DataError as `read_table`; D08 on an empty table."""
+    path = Path(path)
+    better = read_table(path, record_type, prefix=BETTER).require_rows()
+    worse = read_table(path, record_type, prefix=WORSE)
+    segments = np.stack([table.values[:, None, :] for table in (better, worse)], axis=1)
+    return Comparisons(_record(record_type, param), segments, _both(better, worse, path))
+
+
+def read_rankings(path: str | Path, record_type: RecordType, param: str = "s") -> Comparisons:
+    """Segments [ranking, place, step, width], the best first; rankings may differ in how many places they have.
+
+    Raises DataError: D codes of `read_table`; D21 for uneven steps, D24 where the places of a ranking are not 1, 2, 3 …
+    """
+    path = Path(path)
+    index = read_table(path, PLACES).require_rows().values
+    table = read_table(path, record_type)
+    order = np.lexsort((index[:, 2], index[:, 1], index[:, 0]))
+    index = index[order]
+    items, item_starts, steps = np.unique(index[:, :2], axis=0, return_index=True, return_counts=True)
+    named = np.array([f"{ranking:.0f}, place {place:.0f}" for ranking, place in items])
+    _require_even(path, "ranking", index[:, 1:], named, item_starts, steps)
+    rankings, starts, counts = np.unique(items[:, 0], return_index=True, return_counts=True)
+    for ranking, start, count in zip(rankings, starts, counts, strict=True):
+        if count < 2 or not np.array_equal(items[start : start + count, 1], np.arange(1, count + 1)):
+            raise DataError(
+                "D24",
+                f"{path.name}: ranking {ranking:.0f} has the places "
+                + ", ".join(f"{p:.0f}" for p in items[start : start + count, 1][:6]),
+                help="number the places of every ranking 1 (the best), 2, 3, …, each once; items of one place do not "
+                "tell which is better: compare them in pairs, as ties",
+            )
+    segments = np.zeros((len(rankings), int(counts.max()), int(steps[0]), record_type.width))
+    whole = table.values[order].reshape(len(items), int(steps[0]), record_type.width)
+    for k, (start, count) in enumerate(zip(starts, counts, strict=True)):
+        segments[k, :count] = whole[start : start + count]
+        segments[k, count:] = whole[start]  # never looked at, and no number out of range
+    places = None if (counts == counts[0]).all() else counts.astype(np.int64)
+    data = Comparisons(_record(record_type, param), segments, (_source(table, path.stem),), places=places)
+    return _answered(path, data, order, item_starts[starts], np.add.reduceat(steps, starts))
+
+
+def read_judgements(path: str | Path, record_type: RecordType, param: str = "s") -> Judgements:
+    """Raises DataError as `read_table`; D08 on an empty table."""
+    path = Path(path)
+    table = read_table(path, record_type).require_rows()
+    labels = read_table(path, LABEL).values[:, 0]
+    file = open_columns(path)
+    weights = read_table(path, WEIGHT).values[:, 0] if "weight" in file.names else None
+    return Judgements(_record(record_type, param), table.values, labels, (_source(table, path.stem),), weights)
+
+
+READERS: Mapping[str, Callable[[Path, RecordType, str], object]] = {
+    "demonstrations": read_demonstrations,
+    "preferences": read_comparisons,
+    "rankings": read_rankings,
+    "labels": read_judgements,
+    "statements": read_statements,
+}
+
+
+# ── what goes with an answer ───────────────────────────────────────────────────────────────────
+def _answered(
+    path: Path, data: Comparisons, order: NDArray[np.intp], starts: NDArray[np.intp], counts: NDArray[np.intp]
+) -> Comparisons:
+    """With the optional columns; each is one value per answer."""
+    file = open_columns(path)
+
+    def one(name: str, values: NDArray[Any]) -> NDArray[Any]:
+        ordered = values[order]
+        first = ordered[starts]
+        mixed = np.flatnonzero(np.repeat(first, counts) != ordered)
+        if len(mixed):
+            raise DataError(
+                "D24",
+                f"{path.name}, row {int(order[mixed[0]]) + 1}: {name} differs within one answer",
+                help=f"give all rows of an answer the same {name}",
+            )
+        return first
+
+    if "tie" in file.names and data.segments.shape[1] == 2:
+        data = replace(data, ties=one("tie", read_table(path, TIE).values[:, 0]).astype(np.bool_))
+    if "weight" in file.names:
+        weights = one("weight", read_table(path, WEIGHT).values[:, 0])
+        if not weights.any():
+            raise DataError("D24", f"{path.name}: every weight is 0", help="give at least one answer a weight")
+        data = replace(data, weights=weights)
+    if "annotator" in file.names:
+        names, index = np.unique(one("annotator", _texts(path, file, "annotator")), return_inverse=True)
+        data = replace(data, annotators=index.reshape(-1).astype(np.int64), names=tuple(str(n) for n in names))
+    return data
+
+
+def _texts(path: Path, file: ColumnFile, name: str) -> NDArray[Any]:
+    values = file.read(name)
+    for row, value in enumerate(values):
+        if value is None or value == "":
+            raise DataError("D05", f"{path.name}, row {row + 1}: {name} is missing", help="fill it in")
+    return np.array([str(value) for value in values])
 
 
 def _require_even(
     path: Path,
-    index: NDArray[np.float64],
-    pairs: NDArray[np.float64],
+    what: str,
+    index: Array,
+    pairs: NDArray[Any],
     starts: NDArray[np.intp],
     counts: NDArray[np.intp],
 ) -> None:
-    """Every pair has the same number of steps, each once; `index` is sorted."""
+    """Every pair has the same number of steps, each once; `index` is sorted, its last column is the step."""
+
+    def name(pair: object) -> str:
+        return f"{what} {pair:.0f}" if isinstance(pair, float) else f"{what} {pair}"
+
     for pair, start, count in zip(pairs, starts, counts, strict=True):
-        steps = index[start : start + count, 1]
+        steps = index[start : start + count, -1]
         if count != counts[0] or len(np.unique(steps)) != count:
-            what = f"{count} steps, pair {pairs[0]:.0f} has {counts[0]}" if count != counts[0] else "a step twice"
+            twice = "a step twice"
+            found = f"{count} steps, {name(pairs[0])} has {counts[0]}" if count != counts[0] else twice
             raise DataError(
                 "D21",
-                f"{path.name}: pair {pair:.0f} has {what}",
-                help="give every pair the same number of steps, one row per pair and step",
+                f"{path.name}: {name(pair)} has {found}",
+                help=f"give every {what} the same number of steps, one row per {what} and step",
             )
+
+
+def _record(record_type: RecordType, param: str) -> RewardRecord:
+    return RewardRecord(param, record_type.unqualified())
+
+
+def _both(better: Table, worse: Table, path: Path) -> tuple[DataSource, DataSource]:
+    return _source(better, f"{path.stem}.better"), _source(worse, f"{path.stem}.worse")
 
 
 def _source(table: Table, name: str) -> DataSource:

@@ -29,8 +29,7 @@ def statistic(
     domain here: whoever read the data has checked that. Raises DataError D08 for no rows, ValueError for a bad level.
     """
     n = len(rows)
-    if n == 0:
-        raise DataError("D08", f"the {kind} of a reward over no rows", help="the data set is empty: name one with rows")
+    require_rows(kind, rows)
     match kind:
         case "mean":
             return _mean(artifact, rows)
@@ -42,6 +41,12 @@ def statistic(
             if level is None or not 0 <= level <= 1:
                 raise ValueError(f"a quantile's level is in 0 .. 1, not {level}")
             return _order_statistic(artifact, rows, max(1, ceil(level * n)))
+
+
+def require_rows(kind: str, rows: Array) -> None:
+    """DataError D08 where there are none."""
+    if len(rows) == 0:
+        raise DataError("D08", f"the {kind} of a reward over no rows", help="the data set is empty: name one with rows")
 
 
 def _order_statistic(artifact: Artifact, rows: Array, rank: int) -> Fraction:

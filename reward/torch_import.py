@@ -13,19 +13,24 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import fx, nn
 
 from rewarden.reward.agreement import check_agreement
 from rewarden.reward.artifact import Artifact, Identified, RewardRecord
 from rewarden.reward.assembly import Assembly
-from rewarden.reward.operators import Constant, Constants, Operators, Refusal, Row, Value
+from rewarden.reward.graph import Exp, Sigmoid, Silu, Square, Tanh
+from rewarden.reward.operators import HEAD, Bell, Constant, Constants, Operators, Refusal, Row, Value
+from rewarden.reward.refusals import product_of_activations, refusal
+from rewarden.reward.torch_names import method_of
 from rewarden.spec_lang.errors import ArtifactError, Unsupported
 from rewarden.spec_lang.features import RecordType
 
 Records = RecordType | Sequence[tuple[str, RecordType]]
 Argument = Any  # what a traced call was given: Value, number, None, slices
+SMOOTH_LAYERS = {nn.Tanh: Tanh, nn.Sigmoid: Sigmoid, nn.SiLU: Silu}
+SMOOTH_CALLS = {"tanh": Tanh, "sigmoid": Sigmoid, "silu": Silu, "exp": Exp, "square": Square}
+STEEP = 15.0  # torch's softplus is x beyond its threshold: that far out, this is within the rounding of binary32
 
 
 def from_torch(
@@ -44,16 +49,18 @@ def from_torch(
             f"{type(module).__name__} is not a torch module",
             help="pass the nn.Module itself, with its weights loaded",
         )
-    _check_storage(module)
     try:
         traced = fx.symbolic_trace(module)
     except Exception as error:  # whatever the module's own code raises when it meets a proxy
+        _refuse_inside(module)
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise Unsupported(
             "X21",
             f"{type(module).__name__} cannot be traced: {reason}",
             help="write forward without branches on its input, or export the network to ONNX and import that",
         ) from None
+    _refuse_early(traced)
+    _check_storage(module)
     build = Assembly(sum(record_type.width for _, record_type in records))
     walk = _Walk(traced, Operators(build, constants))
     inputs = [node for node in traced.graph.nodes if node.op == "placeholder"]
@@ -69,6 +76,24 @@ def from_torch(
     widths = [record_type.width for _, record_type in records] if len(inputs) > 1 else [build.width(build.INPUT)]
     check_agreement(artifact, _source(module, widths), type(module).__name__)
     return artifact
+
+
+def _refuse_early(traced: fx.GraphModule) -> None:
+    """What the names of layers rule out, before any weight is read."""
+    for node in traced.graph.nodes:
+        if node.op == "call_module":
+            kind = type(traced.get_submodule(str(node.target))).__name__
+            why = refusal("torch", kind)
+            if why is not None:
+                raise Unsupported("X20", f"layer {node.target} ({kind}): {why.message}", help=why.help)
+
+
+def _refuse_inside(module: nn.Module) -> None:
+    """As `_refuse_early`, for a module that cannot be traced: it holds what may be why."""
+    for name, layer in module.named_modules():
+        why = refusal("torch", type(layer).__name__)
+        if why is not None:
+            raise Unsupported("X20", f"layer {name} ({type(layer).__name__}): {why.message}", help=why.help) from None
 
 
 def _check_storage(module: nn.Module) -> None:
@@ -141,6 +166,7 @@ class _Walk:
     traced: fx.GraphModule
     ops: Operators
     values: dict[fx.Node, Value] = field(default_factory=dict)
+    stacked: set[fx.Node] = field(default_factory=set)  # whose dim 0 has become that of the columns
 
     def argument(self, given: Argument) -> Argument:
         """An argument of a call, with traced nodes replaced by their values."""
@@ -162,9 +188,35 @@ class _Walk:
                 return _module(self.traced.get_submodule(str(node.target)), args[0], self.ops)
             case "call_function" if node.target in (getattr, operator.getitem):
                 return self._part(node, args)
+            case "call_function" if node.target is torch.stack and _given(args, kwargs, 1, "dim", 0) == 0:
+                self.stacked.add(node)
+                return _stacked(self.ops, [_value(part) for part in args[0]])
+            case "call_function" if node.target in (operator.mul, torch.mul, operator.truediv, torch.div):
+                return self._times(node, args, kwargs)
             case _:
-                name = str(node.target) if node.op == "call_method" else _names().get(node.target, "")
+                name = str(node.target) if node.op == "call_method" else method_of(node.target)
+                if node.args and node.args[0] in self.stacked:
+                    return self._over_members(name, args, kwargs)
                 return self._call(name, args, kwargs)
+
+    def _times(self, node: fx.Node, args: list[Argument], kwargs: dict[str, Argument]) -> Value:
+        """Where only an erf reads x/√2, it is known what is meant."""
+        name = method_of(node.target)
+        if not kwargs and all(user.target in (torch.erf, torch.special.erf) for user in node.users):
+            a, b = (_value(arg) for arg in args)
+            pairs = [(a, b)] if name == "div" else [(a, b), (b, a)]
+            for row, constant in pairs:
+                found = self.ops.root_of_two(row, constant, dividing=name == "div")
+                if found is not None:
+                    return found
+        return self._call(name, args, kwargs)
+
+    def _over_members(self, name: str, args: list[Argument], kwargs: dict[str, Argument]) -> Value:
+        """A reduction over the members of an ensemble that were stacked along dim 0, the usual one."""
+        reduces = name in ("mean", "sum", "min", "max", "amin", "amax")
+        if not reduces or _given(args, kwargs, 1, "dim", None) not in (0, [0], (0,)):
+            raise Refusal("it works on rows stacked along dim 0", "stack them along dim -1, or reduce over dim 0")
+        return self._call(name, [args[0]], {"dim": -1})
 
     def _part(self, node: fx.Node, args: list[Argument]) -> Value:
         """`.values` or `[0]` of a reduction, or columns of a row."""
@@ -201,6 +253,28 @@ class _Walk:
                 return ops.clip(_value(args[0]), *(None if b is None else float(b) for b in bounds))
             case "relu6":
                 return ops.clip(_value(args[0]), 0.0, 6.0)
+            case "erf":
+                return ops.erf(_value(args[0]))
+            case name if name in SMOOTH_CALLS:
+                return ops.smooth(SMOOTH_CALLS[name], _value(args[0]))
+            case "gelu":
+                return ops.gelu(_value(args[0]), str(_given(args, kwargs, 1, "approximate", "none")))
+            case "softplus":
+                beta, steep = _given(args, kwargs, 1, "beta", 1.0), _given(args, kwargs, 2, "threshold", 20.0)
+                return _softplus(ops, _value(args[0]), float(beta), float(steep))
+            case "elu":
+                return ops.elu(_value(args[0]), float(_given(args, kwargs, 1, "alpha", 1.0)))
+            case "mish":
+                return ops.mish(_value(args[0]))
+            case "pow":
+                return ops.power(_value(args[0]), _value(args[1]))
+            case "stack":
+                _last_axis(_given(args, kwargs, 1, "dim", 0))
+                return _stacked(ops, [_value(part) for part in args[0]])
+            case "matmul" if not isinstance(_value(args[1]), Constant):
+                raise product_of_activations()
+            case "matmul":
+                return ops.linear(_value(args[0]), np.ascontiguousarray(ops.array(_value(args[1])).T), None)
             case "cat":
                 _last_axis(_given(args, kwargs, 1, "dim", 0))
                 return ops.concat([_value(part) for part in args[0]])
@@ -216,8 +290,10 @@ class _Walk:
                     args[0]
                 )  # the same row in another shape; mixing rows is caught when the whole is compared
             case _:
-                raise Refusal(
-                    "this operator cannot be imported", "use linear layers, ReLU and its kin, min, max, abs, sums"
+                raise refusal("torch", name) or Refusal(
+                    "this operator cannot be imported",
+                    "use linear layers, ReLU and its kin, tanh, sigmoid, softplus, GELU, SiLU, exp, squares, products,"
+                    f" min, max, abs, sums; or {HEAD}",
                 )
 
 
@@ -244,13 +320,47 @@ def _module(layer: nn.Module, given: Argument, ops: Operators) -> Value:
         case nn.Dropout():
             raise Refusal("it is random while the module is in training mode", "pass module.eval()")
         case nn.BatchNorm1d():
-            raise Refusal("it divides by a spread", "fold it: torch.nn.utils.fusion.fuse_linear_bn_eval(linear, norm)")
-        case nn.Tanh() | nn.Sigmoid() | nn.Softplus() | nn.GELU() | nn.SiLU() | nn.ELU():
-            raise Refusal("it is smooth", "only piecewise linear networks can be imported: train one with ReLU")
+            return _batch_norm(ops, x, layer)
+        case nn.Tanh() | nn.Sigmoid() | nn.SiLU():
+            return ops.smooth(SMOOTH_LAYERS[type(layer)], x)
+        case nn.GELU():
+            return ops.gelu(x, layer.approximate)
+        case nn.Softplus():
+            return _softplus(ops, x, float(layer.beta), float(layer.threshold))
+        case nn.ELU():
+            return ops.elu(x, float(layer.alpha))
+        case nn.Mish():
+            return ops.mish(x)
         case _:
-            raise Refusal(
-                "this layer cannot be imported", "use Linear, ReLU, LeakyReLU, Hardtanh, ReLU6, Identity, Flatten"
+            raise refusal("torch", type(layer).__name__) or Refusal(
+                "this layer cannot be imported",
+                "use Linear, ReLU, LeakyReLU, Hardtanh, ReLU6, ELU, Tanh, Sigmoid, Softplus, GELU, SiLU, Mish,"
+                f" Identity, Flatten; or {HEAD}",
             )
+
+
+def _softplus(ops: Operators, x: Value, beta: float, threshold: float) -> Value:
+    if threshold < STEEP:
+        raise Refusal(f"it bends away from softplus at {threshold}", f"use a threshold of at least {STEEP:.0f}")
+    return ops.softplus(x, beta)
+
+
+def _batch_norm(ops: Operators, x: Value, layer: nn.BatchNorm1d) -> Value:
+    if layer.training:
+        raise Refusal("it depends on the batch while the module is in training mode", "pass module.eval()")
+    if layer.running_mean is None or layer.running_var is None:
+        raise Refusal("it depends on the batch", "track its statistics")
+    mean, variance = layer.running_mean.numpy(), layer.running_var.numpy()
+    scale = np.ones_like(mean) if layer.weight is None else layer.weight.detach().numpy()
+    shift = np.zeros_like(mean) if layer.bias is None else layer.bias.detach().numpy()
+    return ops.batch_norm(x, scale, shift, mean, variance, float(layer.eps))
+
+
+def _stacked(ops: Operators, parts: list[Value]) -> Value:
+    """Single columns side by side, as members of an ensemble are."""
+    if any(ops.build.width(ops.row(part)) != 1 for part in parts):
+        raise Refusal("it stacks rows of several columns", "join them: torch.cat(…, dim=-1)")
+    return ops.concat(parts)
 
 
 def _binary(name: str, ops: Operators) -> Callable[[Value, Value], Value]:
@@ -276,7 +386,7 @@ def _extreme(name: str, args: list[Argument], kwargs: dict[str, Argument], ops: 
 
 def _value(given: Argument) -> Value:
     """A traced value, or a Python number as the binary32 constant that torch makes of it."""
-    if isinstance(given, Row | Constant):
+    if isinstance(given, Row | Constant | Bell):
         return given
     if isinstance(given, int | float) and not isinstance(given, bool):
         return Constant(np.array(given, np.float32))
@@ -321,16 +431,3 @@ def _attribute(module: nn.Module, target: str) -> torch.Tensor:
     if not isinstance(found, torch.Tensor):
         raise Refusal(f"it reads {target}, which is not a tensor", "use parameters and buffers")
     return found
-
-
-def _names() -> dict[Any, str]:
-    """Functions by the method of the same meaning."""
-    return {
-        operator.add: "add", operator.sub: "sub", operator.mul: "mul", operator.truediv: "div", operator.neg: "neg",
-        operator.abs: "abs", torch.add: "add", torch.sub: "sub", torch.mul: "mul", torch.div: "div", torch.neg: "neg",
-        torch.abs: "abs", torch.relu: "relu", F.relu: "relu", F.leaky_relu: "leaky_relu", F.hardtanh: "hardtanh",
-        F.relu6: "relu6", F.linear: "linear", torch.clamp: "clamp", torch.clip: "clamp", torch.cat: "cat",
-        torch.concat: "cat", torch.minimum: "minimum", torch.maximum: "maximum", torch.min: "min", torch.max: "max",
-        torch.amin: "amin", torch.amax: "amax", torch.sum: "sum", torch.mean: "mean", torch.squeeze: "squeeze",
-        torch.flatten: "flatten", torch.unsqueeze: "unsqueeze",
-    }  # fmt: skip

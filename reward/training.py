@@ -19,6 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from rewarden.spec_lang.errors import DataError
+
 WEIGHT_BITS = 14
 
 
@@ -47,7 +49,8 @@ def _on_cpu() -> AbstractContextManager[object]:
 
 def tensor64(values: NDArray[np.float64] | NDArray[np.float32]) -> Tensor:
     """A binary64 copy in torch's own, aligned memory: vector kernels may round by alignment."""
-    return torch.from_numpy(np.ascontiguousarray(values, np.float64)).clone()
+    array = np.ascontiguousarray(values, np.float64)
+    return torch.from_numpy(array if array.flags.writeable else array.copy()).clone()
 
 
 def dyadic(values: Tensor | NDArray[np.float64] | float, bits: int = WEIGHT_BITS) -> NDArray[np.float32]:
@@ -79,6 +82,28 @@ def split(count: int, shares: tuple[float, ...], generator: torch.Generator) -> 
         parts.append(order[start : start + size])
         start += size
     return tuple(parts)
+
+
+def split_distinct(
+    key: NDArray[np.float64], shares: tuple[float, ...], generator: torch.Generator
+) -> tuple[Tensor, ...]:
+    """As `split`, of the rows of `key` [n, …], but equal rows stay together: what is held out was never seen.
+
+    Keys that are all different are split as `split` does. Raises DataError D20 where too few differ for all parts.
+    """
+    _, group = np.unique(key, axis=0, return_inverse=True)
+    group = group.reshape(-1)
+    distinct = int(group.max()) + 1
+    if distinct <= len(shares):
+        raise DataError(
+            "D20",
+            f"only {distinct} of {len(key)} are different: too few to learn from and to hold some out",
+            help="the data repeat themselves: give others",
+        )
+    if distinct == len(key):
+        return split(len(key), shares, generator)
+    parts = split(distinct, shares, generator)
+    return tuple(torch.from_numpy(np.flatnonzero(np.isin(group, part.numpy()))) for part in parts)
 
 
 def batches(items: Tensor, size: int, generator: torch.Generator) -> Iterator[Tensor]:

@@ -25,10 +25,12 @@ from rewarden.reward.graph import (
     Minimum,
     Node,
     Patch,
+    Product,
     ReduceMax,
     ReduceMin,
     Relu,
     Scale,
+    Smooth,
     Sub,
 )
 from rewarden.spec_lang.errors import ArtifactError
@@ -48,7 +50,7 @@ def sources(node: Node) -> tuple[int, ...]:
     match node:
         case Input():
             return ()
-        case Add(a, b) | Sub(a, b) | Minimum(a, b) | Maximum(a, b):
+        case Add(a, b) | Sub(a, b) | Minimum(a, b) | Maximum(a, b) | Product(a, b):
             return (a, b)
         case Concat(parts):
             return parts
@@ -162,7 +164,7 @@ def _node_width(index: int, node: Node, widths: list[int], tensors: Tensors, wid
             if not 0.0 <= scalar(slope, tensors) <= 1.0:
                 raise ArtifactError("A19", f"node {index}: slope {scalar(slope, tensors)} is not in 0 .. 1")
             return widths[source]
-        case Add(a, b) | Sub(a, b) | Minimum(a, b) | Maximum(a, b):
+        case Add(a, b) | Sub(a, b) | Minimum(a, b) | Maximum(a, b) | Product(a, b):
             if widths[a] != widths[b]:
                 raise ArtifactError(
                     "A15", f"node {index} combines node {a} of width {widths[a]} with node {b} of width {widths[b]}"
@@ -178,7 +180,7 @@ def _node_width(index: int, node: Node, widths: list[int], tensors: Tensors, wid
             return widths[source]
         case Concat(parts):
             return sum(widths[p] for p in parts)
-        case Relu(source) | Abs(source):
+        case Relu(source) | Abs(source) | Smooth(source):
             return widths[source]
 
 

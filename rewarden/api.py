@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from rewarden.nearby import did_you_mean
+from rewarden.resuming import resuming
 from rewarden.reward.artifact import Artifact, Identified
 from rewarden.reward.store import load_artifact, save_artifact
 from rewarden.spec_lang import Spec
@@ -20,9 +21,10 @@ from rewarden.spec_lang import load_spec as _load_spec
 from rewarden.spec_lang.errors import RewardenError as RewardenError
 from rewarden.spec_lang.errors import UsageError
 from rewarden.spec_lang.features import RecordType
+from rewarden.verdict_cache import VerdictCache
 from rewarden.verifier.bind import check_reward
-from rewarden.verifier.options import VerifyOptions
-from rewarden.verifier.progress import Report
+from rewarden.verifier.options import COVERAGE_BUDGET, VerifyOptions
+from rewarden.verifier.progress import Report, Stop
 from rewarden.verifier.verdict import RuleResult, Verdict, VerificationResult
 
 if TYPE_CHECKING:
@@ -107,18 +109,41 @@ def verify(
     *,
     rules: Iterable[str] | None = None,
     progress: Report | None = None,
+    stop: Stop | None = None,
+    coverage: bool = False,
+    cache: VerdictCache | str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | None = None,
     rewards: Mapping[str, Artifact] | None = None,
     **bound: Artifact,
 ) -> Verification:
     """A verdict per rule: `result["slow_near"].verdict`.
 
-    A rule that speaks of a reward which is not bound is `unknown`, and says so. Raises BindingError for rewards that do
-    not fit the spec, DataError for data that cannot be read, UsageError where no rule or no reward is given.
+    A rule that speaks of a reward which is not bound is `unknown`, and says so. `stop` is asked often: once it says
+    yes, what is open is `unknown`. `coverage`: how much of each rule's region is proved, violated and unsettled
+    (`.coverage_details`), for as many boxes as `coverage_budget` of the options says. `cache`: a folder in which
+    verdicts are kept, and from which they are taken if nothing has changed that they hang on. `resume`: a file in which
+    the state is saved every few seconds, and from which it goes on if it is there; then the cache has no say.
+
+    Raises BindingError for rewards that do not fit the spec, DataError for data that cannot be read, UsageError where
+    no rule or no reward is given.
     """
     from rewarden.verifier.portfolio import verify as decide
 
     given = _given(rewards, bound)
-    return _decided(spec, given, rules, lambda ready: decide(spec, given, options, rules=ready, progress=progress))
+    chosen = options or VerifyOptions()
+    if coverage and not chosen.coverage_budget:
+        chosen = replace(chosen, coverage_budget=COVERAGE_BUDGET)
+
+    def deciding(ready: Sequence[str]) -> VerificationResult:
+        keeper = cache if cache is None or isinstance(cache, VerdictCache) else VerdictCache(Path(cache))
+        if resume is None:
+            return decide(spec, given, chosen, rules=ready, progress=progress, stop=stop, keeper=keeper)
+        with resuming(Path(resume), spec, given, chosen, ready) as state:
+            result = decide(spec, given, chosen, rules=ready, progress=progress, stop=stop, saver=state.saver)
+            state.has(result)
+        return result
+
+    return _decided(spec, given, rules, deciding)
 
 
 def falsify(
@@ -127,12 +152,14 @@ def falsify(
     *,
     rules: Iterable[str] | None = None,
     progress: Report | None = None,
+    stop: Stop | None = None,
     rewards: Mapping[str, Artifact] | None = None,
     **bound: Artifact,
 ) -> Verification:
     """Search for violations only. A rule without one is `unknown`: a search proves nothing."""
-    chosen = replace(options or VerifyOptions(), engine="bounds", budget=0)
-    result = verify(spec, chosen, rules=rules, progress=progress, rewards=rewards, **bound)
+    chosen = replace(options or VerifyOptions(), engine="falsify")
+    given = _given(rewards, bound)
+    result = verify(spec, chosen, rules=rules, progress=progress, stop=stop, rewards=given)
     return replace(result, rules=tuple(_searched(rule) for rule in result.rules))
 
 
@@ -160,7 +187,10 @@ def patch(
 
     def verifying(now: Mapping[str, Artifact], names: Sequence[str] | None) -> VerificationResult:
         wanted = _selected(spec, names)
-        known = {} if before is None else _still_decided(spec, before, now, wanted)
+        semantics = "real" if verify_options is None else verify_options.semantics
+        known = {}
+        if before is not None and before.semantics == semantics:
+            known = _still_decided(spec, before, now, wanted)
         fresh = [name for name in wanted if name not in known]
         result = verify(spec, verify_options, rules=fresh or wanted, progress=progress, rewards=now)
         found = {**known, **{r.rule: r for r in result.rules}}
@@ -256,10 +286,11 @@ def _decided(
     check_names(spec, given)
     unbound = {name: missing for name in names if (missing := _missing(spec, name, given))}
     ready = [name for name in names if name not in unbound]
-    decided = {r.rule: r for r in decide(ready).rules} if ready else {}
+    answer = decide(ready) if ready else VerificationResult(())
+    decided = {r.rule: r for r in answer.rules}
     results = tuple(decided[name] if name in decided else _unbound(spec, name, unbound[name]) for name in names)
     digests = {name: artifact.digest for name, artifact in given.items()}
-    return Verification(results, spec=spec.digest, rewards=digests, of=spec, bound=given)
+    return Verification(results, spec=spec.digest, rewards=digests, semantics=answer.semantics, of=spec, bound=given)
 
 
 def _selected(spec: Spec, rules: Iterable[str] | None) -> list[str]:

@@ -17,7 +17,21 @@ from typing import Annotated, Any
 import typer
 
 from rewarden import __version__, exits
-from rewarden.commands import certificate, demo, fmt, learn, lineage, lsp, patch, project, spec, suggest, verify, vnnlib
+from rewarden.commands import (
+    certificate,
+    ci,
+    demo,
+    fmt,
+    learn,
+    lineage,
+    lsp,
+    patch,
+    project,
+    spec,
+    suggest,
+    verify,
+    vnnlib,
+)
 from rewarden.spec_lang.errors import CertificateError, RewardenError
 
 # click's base of "this command line makes no sense", wherever the installed typer keeps click
@@ -67,6 +81,7 @@ for _name, _command in (
     ("log", lineage.log),
     ("verify", verify.verify),
     ("falsify", verify.falsify),
+    ("ci", ci.ci),
     ("patch", patch.patch),
     ("vnnlib", vnnlib.vnnlib),
     ("vnnlib-export", vnnlib.vnnlib_export),

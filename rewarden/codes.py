@@ -15,6 +15,7 @@ EXPLANATIONS: dict[str, str] = {
     "C41": "There is nothing to certify: no rule has a claim.",
     "C42": "The certificate's claims cannot be read.",
     "C45": "A checker that was asked to be light found torch or z3 in its process.",
+    "C70": "A certificate that earlier violations should be read from is damaged, or is none.",
     "D18": "No column of the table can be a feature: a number, a bool, or one of a few words.",
     "D25": "No column of the table can be declared as it is. The help says which changes would let them be.",
     "D27": "The table has more columns than a draft for a person to review.",
@@ -23,6 +24,7 @@ EXPLANATIONS: dict[str, str] = {
     "G03": "A setting in rewarden.toml has a value of the wrong form.",
     "G05": "Something is in the way already, and is not overwritten.",
     "G06": "The file or folder cannot be written.",
+    "G18": "A learner's constraints name a rule that speaks of other rewards, or leave no rule at all.",
     "G30": "A reward is identified exactly, up to a shift, or up to an affine map: exact, shift or affine.",
     "G31": "The spec declares no reward, so that none can be learned or imported for it.",
     "G32": "It is unclear which record type of the spec is meant.",
@@ -51,6 +53,10 @@ EXPLANATIONS: dict[str, str] = {
     "G87": "Nothing in the space or the network that was named has a fixed number of columns.",
     "G88": "There is neither a reward nor data to suggest rules from.",
     "G89": "What is asked of `rewarden suggest` does not fit together, such as a place from which data cannot be read.",
+    "G91": "What fails in CI is named by one of three words: must, should or unknown.",
+    "G92": "The file of waivers cannot be read, or is not TOML.",
+    "G93": "A waiver names a fingerprint, an owner, a reason and a day on which it expires, and nothing else.",
+    "G94": "A baseline is JSON that Rewarden has written with fingerprints of rules, or a certificate.",
     "G98": "The language server was started without the package that speaks its protocol.",
 }
 

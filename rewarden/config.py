@@ -15,6 +15,18 @@
     [patch]                      # ring, in percent of each feature's range
     ring = 5
 
+    [ci]                         # what fails, and what does not, in `rewarden ci`
+    fail_on = "must"             # or should, or unknown
+    waivers = "waivers.toml"
+    against = "baseline.json"    # or a certificate: only new violations fail
+
+    [[run]]                      # `rewarden ci` only: specs with artifacts of their own, instead of those above
+    spec = "parking.rwd"
+    rules = ["slow_near"]        # all of them, if it is not said
+    rewards = { R = "parking/" }
+    params = { eps = 0.05 }
+    verify = { budget = 50000 }
+
 Paths are relative to the file. Unknown keys are errors: a typing error must not silently weaken a check.
 """
 
@@ -31,7 +43,8 @@ from rewarden.nearby import did_you_mean
 from rewarden.spec_lang.errors import UsageError
 
 FILE = "rewarden.toml"
-_SECTIONS = ("specs", "allow", "rewards", "params", "verify", "patch")
+_SECTIONS = ("specs", "allow", "rewards", "params", "verify", "patch", "ci", "run")
+_RUN = ("spec", "rules", "rewards", "params", "verify")
 _VERIFY: Mapping[str, tuple[type, ...]] = {
     "engine": (str,),
     "semantics": (str,),
@@ -40,6 +53,18 @@ _VERIFY: Mapping[str, tuple[type, ...]] = {
     "seed": (int,),
 }
 _PATCH: Mapping[str, tuple[type, ...]] = {"ring": (int, Fraction)}
+_CI: Mapping[str, tuple[type, ...]] = {"fail_on": (str,), "waivers": (str,), "against": (str,)}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One spec with its artifacts; no `rules` are all of them."""
+
+    spec: Path
+    rewards: Mapping[str, Path] = field(default_factory=dict)
+    params: Mapping[str, object] = field(default_factory=dict)
+    verify: Mapping[str, Any] = field(default_factory=dict)
+    rules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +77,19 @@ class Config:
     params: Mapping[str, object] = field(default_factory=dict)
     verify: Mapping[str, Any] = field(default_factory=dict)
     patch: Mapping[str, Any] = field(default_factory=dict)
+    ci: Mapping[str, Any] = field(default_factory=dict)
+    runs: tuple[Run, ...] = ()
     path: Path | None = None
+
+    def all_runs(self) -> tuple[Run, ...]:
+        """What `rewarden ci` runs: a run for each spec, and those that are written out. Params and artifacts of the
+        whole file are those of its `specs`."""
+        return (*(Run(spec, self.rewards, self.params) for spec in self.specs), *self.runs)
+
+    def place(self, name: str) -> Path | None:
+        """A file that [ci] names."""
+        given = self.ci.get(name)
+        return None if given is None or self.path is None else self.path.parent / given
 
 
 def find_config(start: Path | None = None) -> Config:
@@ -75,21 +112,46 @@ def load_config(path: str | Path) -> Config:
         table = table.get("tool", {}).get("rewarden", {})
     _known(table, _SECTIONS, file, "")
     specs, allow = _names(table, "specs", file), _names(table, "allow", file)
-    rewards = _section(table, "rewards", file)
-    for name, place in rewards.items():
-        _kind(place, (str,), file, f"rewards.{name}")
-    params = _section(table, "params", file)
-    for name, value in params.items():
-        _kind(value, (str, int, Fraction, bool), file, f"params.{name}")
     return Config(
         specs=tuple(file.parent / s for s in specs),
         allow=tuple(file.parent / s for s in allow),
-        rewards={name: file.parent / place for name, place in rewards.items()},
-        params=params,
+        rewards=_rewards(table, file, ""),
+        params=_params(table, file, ""),
         verify=_options(table, "verify", _VERIFY, file),
         patch=_options(table, "patch", _PATCH, file),
+        ci=_options(table, "ci", _CI, file),
+        runs=_runs(table, file),
         path=file,
     )
+
+
+def _runs(table: Mapping[str, Any], file: Path) -> tuple[Run, ...]:
+    listed = table.get("run", [])
+    if not (isinstance(listed, list) and all(isinstance(run, dict) for run in listed)):
+        raise UsageError("G03", f"{file}: run must be tables, [[run]]")
+    found = []
+    for number, run in enumerate(listed, start=1):
+        where = f"run {number}: "
+        _known(run, _RUN, file, where)
+        _kind(run.get("spec"), (str,), file, f"{where}spec")
+        rewards, params = _rewards(run, file, where), _params(run, file, where)
+        verify = _options(run, "verify", _VERIFY, file, where)
+        found.append(Run(file.parent / run["spec"], rewards, params, verify, tuple(_names(run, "rules", file))))
+    return tuple(found)
+
+
+def _rewards(table: Mapping[str, Any], file: Path, where: str) -> dict[str, Path]:
+    rewards = _section(table, "rewards", file, where)
+    for name, place in rewards.items():
+        _kind(place, (str,), file, f"{where}rewards.{name}")
+    return {name: file.parent / place for name, place in rewards.items()}
+
+
+def _params(table: Mapping[str, Any], file: Path, where: str) -> dict[str, Any]:
+    params = _section(table, "params", file, where)
+    for name, value in params.items():
+        _kind(value, (str, int, Fraction, bool), file, f"{where}params.{name}")
+    return params
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -103,22 +165,24 @@ def _read(path: Path) -> dict[str, Any]:
 def _names(table: Mapping[str, Any], key: str, file: Path) -> list[str]:
     names = table.get(key, [])
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-        raise UsageError("G03", f"{file}: {key} must be a list of file names")
+        raise UsageError("G03", f"{file}: {key} must be a list of names")
     return names
 
 
-def _section(table: Mapping[str, Any], name: str, file: Path) -> dict[str, Any]:
+def _section(table: Mapping[str, Any], name: str, file: Path, where: str = "") -> dict[str, Any]:
     section = table.get(name, {})
     if not isinstance(section, dict):
-        raise UsageError("G03", f"{file}: {name} must be a table, [{name}]")
+        raise UsageError("G03", f"{file}: {where}{name} must be a table, [{name}]")
     return section
 
 
-def _options(table: Mapping[str, Any], name: str, kinds: Mapping[str, tuple[type, ...]], file: Path) -> dict[str, Any]:
-    section = _section(table, name, file)
-    _known(section, kinds, file, f"{name}.")
+def _options(
+    table: Mapping[str, Any], name: str, kinds: Mapping[str, tuple[type, ...]], file: Path, where: str = ""
+) -> dict[str, Any]:
+    section = _section(table, name, file, where)
+    _known(section, kinds, file, f"{where}{name}.")
     for key, value in section.items():
-        _kind(value, kinds[key], file, f"{name}.{key}")
+        _kind(value, kinds[key], file, f"{where}{name}.{key}")
     return section
 
 

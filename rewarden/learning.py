@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal, cast
 
 from rewarden.nearby import did_you_mean
 from rewarden.progress import Progress, silent
 from rewarden.reward.artifact import Artifact, Identified
-from rewarden.reward.learn_config import learn, load_learn_config
+from rewarden.reward.learn_config import checked_seed, learn, load_learn_config
+from rewarden.reward.learners.checkpoints import Checkpoints
+from rewarden.reward.learners.interface import Run
 from rewarden.spec_lang import Spec, load_spec
 from rewarden.spec_lang.errors import UsageError
 from rewarden.spec_lang.features import RecordType
 
 
-def learn_from(config: Path, *, seed: int | None = None, progress: Progress = silent) -> Artifact:
-    """Learn what a config says; `seed` overrides its own. The spec is read for its record type only."""
+def learn_from(
+    config: Path, *, seed: int | None = None, progress: Progress = silent, checkpoints: Path | None = None
+) -> Artifact:
+    """Learn what a config says; `seed` overrides its own. The spec is read for its record type, and for its rules where
+    the config has constraints. A run that was killed goes on from what it left in the folder `checkpoints`."""
     read = load_learn_config(config)
-    record_type = _record_type(load_spec(read.spec), read.type_name, config)
-    return learn(read, record_type, seed=seed, progress=progress)
+    spec = load_spec(read.spec)
+    record_type = _record_type(spec, read.type_name, config)
+    chosen = read.seed if seed is None else checked_seed(seed)
+    rules = None
+    if read.constraints is not None:
+        from rewarden.constraints import SpecRules
+
+        rules = SpecRules(spec, record_type, read.constraints, chosen)
+    kept = None if checkpoints is None else Checkpoints(checkpoints)
+    return learn(read, record_type, Run(chosen, progress, rules, kept, certified_range))
+
+
+def certified_range(artifact: Artifact) -> tuple[Fraction, Fraction]:
+    """Two numbers between which the reward of every record in the declared ranges lies, exactly and as deployed."""
+    from rewarden.verifier.extremum import certified_extremum
+
+    box = tuple((column.lo, column.hi) for column in artifact.columns)
+    return -certified_extremum(artifact, box, -1), certified_extremum(artifact, box, 1)
 
 
 def import_onnx(file: Path, spec_path: Path, reward: str | None, identified: str, constants: str = "exact") -> Artifact:

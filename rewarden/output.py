@@ -17,6 +17,7 @@ from rewarden.atomic import write_text
 from rewarden.spec_lang.diagnostics import printable
 
 if TYPE_CHECKING:
+    from rewarden.verifier.nearest import Difference, NearestRow
     from rewarden.verifier.verdict import RuleResult, VerificationResult
     from rewarden.verifier.witness import Witness
 
@@ -93,6 +94,9 @@ def result_lines(result: VerificationResult, *, quiet: bool = False, witnesses: 
         lines += _rule_lines(rule, width, witnesses)
     if not quiet:
         lines += ["", summary(result.rules)]
+        kept = sum(r.cached for r in result.rules)
+        if kept:
+            lines.append(f"{kept} of these verdicts {'is' if kept == 1 else 'are'} from earlier runs (--no-cache)")
     return lines
 
 
@@ -113,6 +117,7 @@ def _rule_lines(rule: RuleResult, width: int, witnesses: bool) -> list[str]:
     pad = " " * 10
     if verdict == "unknown":
         lines.append(f"{pad}{rule.reason} Settled: {rule.coverage:.1%}." if rule.coverage else f"{pad}{rule.reason}")
+        lines += [f"{pad}open: {line}" for line in _open_lines(rule)]
     elif verdict == "vacuous":
         lines.append(pad + rule.reason)
     if verdict == "violated" and witnesses:
@@ -120,8 +125,18 @@ def _rule_lines(rule: RuleResult, width: int, witnesses: bool) -> list[str]:
             lines.append(f"{pad}{paint('at ' + rule.where, 'faint')}")
         if rule.witness is not None:
             lines += [pad + line for line in witness_lines(rule.witness)]
+        lines += [pad + line for row in rule.nearest for line in nearest_lines(row, len(rule.nearest) > 1)]
+    if rule.coverage_details is not None:
+        from rewarden.coverage_lines import coverage_lines
+
+        lines += [pad + line for line in coverage_lines(rule.coverage_details)]
     lines += [f"{pad}warning: {warning}" for warning in rule.warnings]
     return lines
+
+
+def _open_lines(rule: RuleResult) -> list[str]:
+    """Where a rule is open; its coverage, where there is one, says so too."""
+    return rule.unsettled.lines() if rule.unsettled is not None and rule.coverage_details is None else []
 
 
 def witness_lines(witness: Witness) -> list[str]:
@@ -137,12 +152,31 @@ def witness_lines(witness: Witness) -> list[str]:
         for name, feature, value, unit in rows
     ]
     for call in witness.calls:
-        lines.append(f"{call.text} = {number(float(call.exact))} exactly, {number(call.deployed)} as deployed")
+        how = "exactly" if call.radius == 0 else "enclosed"
+        lines.append(f"{call.text} = {number(float(call.exact))} {how}, {number(call.deployed)} as deployed")
     if witness.violation > 0:
         lines.append(f"the conclusion fails by {number(float(witness.violation))}")
     elif witness.goal is not None:
         lines.append("the conclusion fails by a tie: it asks for a strict inequality")
     return lines
+
+
+def nearest_lines(row: NearestRow, several: bool) -> list[str]:
+    """The data row that is nearest to a record of the witness, and what sets them apart."""
+    name = f"{row.data}, {row.member}" if row.member else row.data
+    what = f"nearest to {row.record}" if several else "nearest data row"
+    if row.distance == 0:
+        return [f"{what}: row {row.row} of {name}, which is the same"]
+    apart = f"{100 * float(row.distance):.2g} % of a range apart, on average"
+    differs = ", ".join(_difference(d) for d in row.differs)
+    return [f"{what}: row {row.row} of {name}, {apart}: {differs}"]
+
+
+def _difference(apart: Difference) -> str:
+    unit = f" {apart.unit}" if apart.unit else ""
+    if isinstance(apart.here, tuple):
+        return f"{apart.feature} {100 * float(apart.apart):.2g} %"
+    return f"{apart.feature} {value_text(apart.there)}{unit} there"
 
 
 def value_text(value: object) -> str:

@@ -35,7 +35,7 @@ def per_rule(report: Progress) -> Report:
         seconds = now - started.setdefault((progress.rule, progress.phase), now)
         speed = (
             f", {progress.work / seconds:.0f} boxes/s"
-            if progress.phase in ("bounds", "cells") and seconds > 0.5
+            if progress.phase in ("bounds", "cells", "neurons", "coverage") and seconds > 0.5
             else ""
         )
         report(progress.rule, round(1000 * progress.settled), 1000, progress.phase + speed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rewarden.atomic import write_text
 
@@ -14,7 +14,19 @@ if TYPE_CHECKING:
 
 def result_text(result: VerificationResult) -> str:
     """The same result gives the same bytes: keys in a fixed order, no times, no paths of this machine."""
-    return json.dumps(result.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(_with_fingerprints(result), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _with_fingerprints(result: VerificationResult) -> dict[str, Any]:
+    """A result that knows its spec can be the baseline of a later one."""
+    from rewarden.api import Verification
+
+    told = result.to_json()
+    if isinstance(result, Verification):
+        from rewarden.ci.fingerprint import fingerprint
+
+        told["rules"] = [{**rule, "fingerprint": fingerprint(result.of, rule["name"])} for rule in told["rules"]]
+    return told
 
 
 def write_result(result: VerificationResult, path: str | Path) -> None:

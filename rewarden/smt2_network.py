@@ -13,7 +13,7 @@ from fractions import Fraction
 import numpy as np
 
 from rewarden.reward.artifact import Artifact
-from rewarden.reward.exact import dyadic
+from rewarden.reward.exact import dyadic, require_rational
 from rewarden.reward.graph import (
     Abs,
     Add,
@@ -62,7 +62,8 @@ def _obligations(spec: Spec, rule: str) -> Sequence[Obligation]:
 
 
 def network_body(artifact: Artifact) -> str:
-    """The reward as one term over its columns `x0`, `x1`, …."""
+    """The reward as one term over its columns `x0`, `x1`, …. Unsupported X24 for a smooth one: SMT-LIB has no tanh."""
+    require_rational(artifact)
     writer = _Network(artifact)
     for index in node_order(artifact.graph):
         writer.node(index, artifact.graph.nodes[index])

@@ -98,11 +98,26 @@ class RowBoxes(Sequence[Box]):
         return None
 
     def check(self) -> None:
-        """DataError D15 for the first row without a record; boxes that are wide enough in floats are passed over."""
-        lo, hi = self.outward
-        slack = 2.0**-40 * (np.abs(lo) + np.abs(hi))
-        for row in np.flatnonzero((hi - lo <= slack).any(axis=1)).tolist():
-            self[row]
+        """DataError D15 for the first row without a record. Each column is looked at by its values, of which few can
+        be without: those of discrete variables, and those off the range by the rounding of its limit."""
+        anchors = self._instances.anchors
+        without: list[int] = []
+        for variable, column, radius in self._instances.centred:
+            centres = anchors[:, column].astype(np.float64)
+            lo, hi = self._ranges[variable]
+            if self._obligation.variables[variable].discrete:
+                doubtful = np.unique(centres)
+            else:
+                doubtful = np.unique(centres[(centres < _up(lo)) | (centres > _down(hi))])
+            for centre in doubtful.tolist():
+                least, most = _centred(self._obligation, self._ranges, variable, Fraction(centre), radius)
+                if least > most:
+                    without.append(int(np.argmax(centres == centre)))
+        for variable, column in self._instances.fixed:
+            if self._obligation.variables[variable].discrete:
+                without += np.flatnonzero(anchors[:, column] % 1 != 0)[:1].tolist()
+        if without:
+            self[min(without)]
 
     def __iter__(self) -> Iterator[Box]:
         return (self[row] for row in range(len(self)))

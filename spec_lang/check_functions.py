@@ -219,5 +219,5 @@ class FunctionChecks:
 
     def _fraction(self, expr: syntax.Expr, scope: Scope, what: str) -> None:
         found = self.checker.constant(expr, what)
-        if isinstance(found, NumberType) and found.dimension:
+        if not isinstance(found, UnknownType) and not (isinstance(found, NumberType) and not found.dimension):
             self.findings.add("T01", f"{what} is a plain number or a percentage, found {found}", expr.span)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeGuard
 
 from rewarden.spec_lang import syntax
 from rewarden.spec_lang.check import Checker
@@ -383,7 +384,7 @@ def _radius(checker: Checker, near: syntax.Near, record: RecordType) -> None:
             _feature_radius(checker, update.name, wanted, update.value)
         return
     found = checker.constant(near.radius, "a radius")
-    if is_percentage(near.radius) or not isinstance(found, NumberType):
+    if is_percentage(near.radius) or not _is_number(found, near.radius, checker):
         return
     reals = [f for f in record.features if f.kind == "real"]
     if not reals:
@@ -402,8 +403,10 @@ def _feature_radius(checker: Checker, name: str, wanted: Type, value: syntax.Exp
     found = checker.constant(value, "a radius")
     if isinstance(wanted, UnknownType) or isinstance(found, UnknownType) or is_percentage(value):
         return
-    if not isinstance(wanted, NumberType) or not isinstance(found, NumberType):
+    if not isinstance(wanted, NumberType):
         checker.findings.add("T10", f"{name} has no radius: it is {wanted}", value.span)
+        return
+    if not _is_number(found, value, checker):
         return
     # A radius is a difference: that of readings in °C is one in K, which has °C's factor and no offset.
     plain = NumberType(wanted.dimension, "K" if wanted.affine else wanted.unit)
@@ -411,6 +414,13 @@ def _feature_radius(checker: Checker, name: str, wanted: Type, value: syntax.Exp
         checker.units.affine(found, value.span, "radius")
     else:
         checker.units.assign(name, plain, NumberType(found.dimension, found.unit), value)
+
+
+def _is_number(found: Type, radius: syntax.Expr, checker: Checker) -> TypeGuard[NumberType]:
+    """T01 for what is something else, and known."""
+    if not isinstance(found, NumberType | UnknownType):
+        checker.findings.add("T01", f"a radius is a number, found {found}", radius.span)
+    return isinstance(found, NumberType)
 
 
 def is_percentage(expr: syntax.Expr) -> bool:

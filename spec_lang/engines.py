@@ -33,14 +33,14 @@ class Engines:
 def engines_of(kind: RuleKind, obligations: Sequence[Obligation]) -> Engines:
     """`obligations` may be some of those that the rule has, the largest last."""
     if kind == "cycle":
-        return Engines((), "a loop may have any length")
+        return Engines(("loops",))
     if kind in ("rows", "share"):
         return Engines(("rows",))
     try:
         for obligation in obligations:
             _require_claim(obligation)
     except Unsupported as error:
-        return Engines((), error.message)
+        return Engines(("loops",)) if kind == "trace" else Engines((), error.message)
     return Engines(("bounds", "z3"))
 
 

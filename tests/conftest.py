@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from itertools import count
 
+import pytest
 from hypothesis import settings
 
 # A test either passes for everyone or fails for everyone. New cases are looked for where somebody looks at them:
@@ -11,3 +13,18 @@ from hypothesis import settings
 settings.register_profile("the same cases", derandomize=True, database=None, deadline=None)
 if not os.environ.get("REWARDEN_NEW_CASES"):
     settings.load_profile("the same cases")
+
+_NUMBERS = count()
+
+
+@pytest.fixture(autouse=True)
+def _nobodys_runner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is printed does not depend on where the tests run."""
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _verdicts_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test is answered by what another one has decided. The folder is made by those that keep something."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "caches" / str(next(_NUMBERS))))

@@ -11,9 +11,13 @@ Read in this order.
 `rounding`, `fusion`, `relaxation`, `backsub`, `facts`   sound bounds: back-substitution with its rounding errors
 `frontier`, `splitting`, `leaves`, `proof_tree`, `branch`   branch and bound on inputs, and the proof that comes of it
 `extremum`        a certified bound of a reward over a region (what a patch is built from)
+`differences`     two calls as one and a difference; `wide`: many boxes of many variables, by signs of neurons
+`engines`         every way to settle a claim behind one interface, each of them alone or in `decision`'s order
 `z3_engine`       the complete engine for small rewards and leaves
 `identified`      does a rule survive what its reward is free to do (shift, scale)?
 `options`, `progress`, `verdict`  what goes in and what comes out
+`regions`, `region_words`, `coverage`   parts of a region: exact shares, boxes joined, in words; `nearest` data rows
+`kept`, `saved`, `saved_search`   verdicts from earlier runs, and what a killed run goes on from
 `decision`        which engine when: `verify_claim`; `portfolio`: `verify`, all rules of a spec
 
 What floating point computes is only ever a hint, or is bounded with its rounding errors. Nothing here may be imported

@@ -15,12 +15,22 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from rewarden.reward.elementary import Function, extent
 from rewarden.verifier.box_minimum import AffineRows, Boxes, box_minimum
+from rewarden.verifier.differences import (
+    TwinLines,
+    difference_extent,
+    difference_lines,
+    matters,
+    narrowed_difference,
+)
+from rewarden.verifier.executed_noise import Noise
 from rewarden.verifier.facts import Facts, strengthen
-from rewarden.verifier.fusion import Rows, block_term, fuse, layer_bias
+from rewarden.verifier.fusion import Rows, block_term, fuse, layer_bias, rounding_of
 from rewarden.verifier.program import INPUT, Program
 from rewarden.verifier.relaxation import Gate, relu_lines
 from rewarden.verifier.rounding import INFLATE, TINY, UNIT, gamma
+from rewarden.verifier.smooth_lines import product_extent, product_lines, smooth_lines
 
 CHUNK = 2**17  # elements of one row matrix: it stays in the cache
 NOTCH = 2.0**-30  # a checker's bounds l, u, and so its chords, differ from ours by rounding: slack for what that moves
@@ -38,11 +48,13 @@ class Map:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Functionals:
-    """Rows over basis sources, ready for bounding; [functional]."""
+    """Rows over basis sources, ready for bounding; [functional]. `rounded`: how much of what binary32 has added to each
+    layer (float32 semantics) enters, as bounds [functional, width]."""
 
     maps: tuple[Map, ...]
     bias: Tensor
     bias_error: Tensor
+    rounded: tuple[tuple[int, Tensor], ...] = ()
 
     @property
     def count(self) -> int:
@@ -50,8 +62,13 @@ class Functionals:
 
     @staticmethod
     def of(rows: Rows) -> Functionals:
-        maps = tuple(_map(s, t.weight, t.error) for s, t in sorted(rows.terms.items()))
-        return Functionals(maps, torch.tensor(rows.bias), torch.tensor(rows.bias_error))
+        maps = tuple(_map(s, t.weight, t.error) for s, t in sorted(rows.terms.items()) if s >= INPUT)
+        rounded = tuple(
+            (rounding_of(s), torch.tensor((abs(t.weight) + t.error) * INFLATE))
+            for s, t in sorted(rows.terms.items())
+            if s < INPUT
+        )
+        return Functionals(maps, torch.tensor(rows.bias), torch.tensor(rows.bias_error), rounded)
 
 
 def _map(source: int, weight: object, error: object) -> Map:
@@ -73,6 +90,14 @@ class _Layer:
     tight: bool
     gate_layer: int | None
     gate: float
+    executed: Noise | None  # float32 semantics: what execution may add
+    rows: int  # pre-activations: twice the width of a product
+    function: Function | None
+    pair: tuple[int, int] | None  # twins: the relu layers whose difference it is
+
+    @property
+    def curved(self) -> bool:
+        return self.kind in ("smooth", "product", "twin")
 
 
 @dataclass(slots=True, eq=False)
@@ -88,11 +113,14 @@ class Sweep:
     least: dict[int, Tensor] = field(default_factory=dict)
     most: dict[int, Tensor] = field(default_factory=dict)
     size: dict[int, Tensor] = field(default_factory=dict)
-    # [box, 4·width]: lower, upper, intercept, noise; where the width is 1, own error as a fifth
+    # [box, 4·width]: lower, upper, intercept, noise; where the width is 1, own error as a fifth. Of a curved layer:
+    # noise, lower, upper [rows] and the intercepts below and above [width]
     steps: dict[int, Tensor] = field(default_factory=dict)
     gap: dict[int, Tensor] = field(default_factory=dict)  # hi − lo of unstable neurons, else 0
     mass: Tensor = field(default_factory=lambda: torch.zeros(0))  # [box] magnitudes that may multiply an underflow
     tight: list[TightEntries] = field(default_factory=list)
+    twins: dict[int, TwinLines] = field(default_factory=dict)
+    rounded: dict[int, Tensor] = field(default_factory=dict)  # float32 semantics: what execution may add to z
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,7 +153,7 @@ class Engine:
         self.program = program
         self.layers = tuple(_compile(program, fused, k, k in gates) for k in range(len(program.layers)))
         self.basis = tuple(k for k, layer in enumerate(self.layers) if layer.kind != "linear")
-        self.widest = max([len(program.claim.variables), *(layer.width for layer in self.layers)])
+        self.widest = max([len(program.claim.variables), *(layer.rows for layer in self.layers)])
 
     def bound(
         self,
@@ -155,6 +183,8 @@ class Engine:
             if layer.kind == "linear":
                 sweep.least[k], sweep.most[k] = sweep.lo[k], sweep.hi[k]
                 sweep.size[k] = torch.maximum(sweep.lo[k].abs(), sweep.hi[k].abs())
+            elif layer.curved:
+                self._bend(sweep, k)
             else:
                 self._activate(sweep, k, slopes.get(k))
         return sweep
@@ -163,18 +193,24 @@ class Engine:
     def _pre_activation(self, sweep: Sweep, k: int, facts: Facts | None) -> None:
         layer = self.layers[k]
         lo, hi = _interval(sweep, layer)
+        if layer.executed is not None:
+            lo, hi = _executed(sweep, k, layer.executed, lo, hi)
         if layer.kind == "linear" and not layer.gates:
             sweep.lo[k], sweep.hi[k] = lo, hi
             return
         level = 0.0 if layer.kind != "linear" else self._gate_level(k)
         loose = _loose(layer, lo, hi, level)
+        if layer.pair is not None:
+            a, b = (_sides(sweep, copy) for copy in layer.pair)
+            lo, hi = narrowed_difference((lo, hi), a, b)
+            loose = (lo < hi) & matters(a, b)
         box, neuron = loose.nonzero(as_tuple=True)
         if box.numel():
             at = (box, neuron)
             lower, upper = self._two_sided(sweep, k, box, neuron)
             lo = lo.index_put(at, torch.maximum(lo[at], lower))
             hi = hi.index_put(at, torch.minimum(hi[at], upper))
-        if facts is not None and layer.input_only and facts.count:
+        if facts is not None and (layer.input_only or layer.pair is not None) and facts.count:
             lo, hi = self._with_facts(sweep, k, (lo, hi), facts)
         sweep.lo[k], sweep.hi[k] = lo, hi
 
@@ -243,19 +279,49 @@ class Engine:
         parts = (lines.lower, lines.upper, lines.intercept, noise)
         sweep.steps[k] = torch.cat((*parts, own) if layer.width == 1 else parts, dim=-1)
 
+    def _bend(self, sweep: Sweep, k: int) -> None:
+        """The outputs of a smooth layer or a product, and lines for them, with intercepts on both sides."""
+        layer = self.layers[k]
+        lo, hi = sweep.lo[k].numpy(), sweep.hi[k].numpy()
+        if layer.pair is not None:
+            self._differ(sweep, k, layer.pair)
+            return
+        if layer.function is None:
+            band, (least, most) = product_lines(lo, hi), product_extent(lo, hi)
+        else:
+            band, (least, most) = smooth_lines(layer.function, lo, hi), extent(layer.function, lo, hi)
+        sweep.least[k], sweep.most[k] = torch.from_numpy(least), torch.from_numpy(most)
+        sweep.size[k] = torch.maximum(sweep.least[k].abs(), sweep.most[k].abs())
+        noise, _ = self._noise(sweep, k)
+        parts = (torch.from_numpy(side) for side in (band.lower, band.upper, band.below, band.above))
+        sweep.steps[k] = torch.cat((noise, *parts), dim=-1)
+
+    def _differ(self, sweep: Sweep, k: int, pair: tuple[int, int]) -> None:
+        """A twin's outputs and its lines (`differences`)."""
+        d, a, b = (_sides(sweep, layer) for layer in (k, *pair))
+        sweep.least[k], sweep.most[k] = difference_extent(d, a, b)
+        sweep.size[k] = torch.maximum(sweep.least[k].abs(), sweep.most[k].abs())
+        noise, _ = self._noise(sweep, k)
+        sweep.twins[k] = lines = difference_lines(d, a, b)
+        sweep.gap[k] = lines.gap
+        sweep.steps[k] = torch.cat((noise, lines.lower, lines.upper, lines.below, lines.above), dim=-1)
+
     def _noise(self, sweep: Sweep, k: int) -> tuple[Tensor, Tensor]:
         """Steps 1 and 2: what one unit of |coefficient| on z_k costs, with and without the rounding of the product."""
         layer = self.layers[k]
-        reach = layer.fused.bias.abs().expand(sweep.mass.shape[0], layer.width)
+        reach = layer.fused.bias.abs().expand(sweep.mass.shape[0], layer.rows)
         own = layer.fused.bias_error.expand_as(reach)
         for m in layer.fused.maps:
             size = sweep.size[m.source]
             reach = reach + size @ m.size.T
             if m.error is not None:
                 own = own + size @ m.error.T
+        for rounded, share in layer.fused.rounded:
+            own = own + sweep.rounded[rounded] @ share.T
         here = torch.maximum(sweep.lo[k].abs(), sweep.hi[k].abs())
-        sweep.mass = sweep.mass + (reach + here + sweep.size[k]).sum(-1)
-        noise = (gamma(layer.width) * reach + own + 2.0 * UNIT * here) * INFLATE
+        size = sweep.size[k] if layer.rows == layer.width else torch.cat((sweep.size[k], sweep.size[k]), -1)
+        sweep.mass = sweep.mass + (reach + here + size).sum(-1)
+        noise = (gamma(layer.rows) * reach + own + 2.0 * UNIT * here) * INFLATE
         return noise, own * INFLATE
 
     # ── backwards ──────────────────────────────────────────────────────────────────────────────
@@ -301,6 +367,8 @@ def _start(sweep: Sweep, functionals: Functionals, box: Tensor, neuron: Tensor, 
         if m.error is not None:
             size = sweep.size[m.source].index_select(0, box)
             error = error + (m.error.index_select(0, row) * size).sum(-1)
+    for rounded, share in functionals.rounded:
+        error = error + (share.index_select(0, row) * sweep.rounded[rounded].index_select(0, box)).sum(-1)
     zero = torch.zeros_like(sign)
     touched = zero if final else torch.ones_like(zero)
     return _State(terms, functionals.bias.index_select(0, row) * sign, error, touched, zero, box, final)
@@ -308,6 +376,23 @@ def _start(sweep: Sweep, functionals: Functionals, box: Tensor, neuron: Tensor, 
 
 def _step(sweep: Sweep, layer: _Layer, k: int, state: _State) -> None:
     """Coefficients on the output of layer k become coefficients on its sources."""
+    on_z, drop = (_bent if layer.curved else _straight)(sweep, layer, k, state)
+    shifted = state.constant + drop
+    state.constant = shifted + on_z @ layer.fused.bias
+    state.error = state.error + 2.0 * UNIT * torch.where(drop == 0, 0.0, shifted.abs())
+    state.error = state.error + 2.0 * UNIT * state.constant.abs()  # step 3
+    for m in layer.fused.maps:
+        added = on_z @ m.weight
+        old = state.terms.get(m.source)
+        if old is not None:
+            added = old + added
+            size_below = sweep.size[m.source].index_select(0, state.box)
+            state.error = state.error + 2.0 * UNIT * (added.abs() * size_below).sum(-1)  # step 3
+        state.terms[m.source] = added
+
+
+def _straight(sweep: Sweep, layer: _Layer, k: int, state: _State) -> tuple[Tensor, Tensor]:
+    """Step 1 at a relu or gated layer: coefficients on its pre-activations, and what its intercepts add."""
     coefficients = state.terms.pop(k)
     width = layer.width
     steps = sweep.steps[k].index_select(0, state.box)
@@ -326,18 +411,27 @@ def _step(sweep: Sweep, layer: _Layer, k: int, state: _State) -> None:
     if state.final:
         state.touched = torch.maximum(state.touched, (formed & (size > 0).any(-1)).to(drop.dtype))
         state.slack = state.slack - NOTCH * (negative * sweep.gap[k].index_select(0, state.box)).sum(-1)
-    shifted = state.constant + drop
-    state.constant = shifted + on_z @ layer.fused.bias
-    state.error = state.error + 2.0 * UNIT * torch.where(drop == 0, 0.0, shifted.abs())
-    state.error = state.error + 2.0 * UNIT * state.constant.abs()  # step 3
-    for m in layer.fused.maps:
-        added = on_z @ m.weight
-        old = state.terms.get(m.source)
-        if old is not None:
-            added = old + added
-            size_below = sweep.size[m.source].index_select(0, state.box)
-            state.error = state.error + 2.0 * UNIT * (added.abs() * size_below).sum(-1)  # step 3
-        state.terms[m.source] = added
+    return on_z, drop
+
+
+def _bent(sweep: Sweep, layer: _Layer, k: int, state: _State) -> tuple[Tensor, Tensor]:
+    """Step 1 at a smooth layer or a product: lines with intercepts of either sign on both sides."""
+    coefficients = state.terms.pop(k)
+    width, rows = layer.width, layer.rows
+    steps = sweep.steps[k].index_select(0, state.box)
+    noise, lower, upper = steps[:, : 3 * rows].view(steps.shape[0], 3, rows).unbind(1)
+    below, above = steps[:, 3 * rows :].view(steps.shape[0], 2, width).unbind(1)
+    positive = coefficients.clamp(min=0.0)
+    negative = coefficients - positive
+    terms = torch.addcmul(negative * above, positive, below)  # disjoint supports
+    if rows > width:
+        positive, negative = torch.cat((positive, positive), -1), torch.cat((negative, negative), -1)
+    on_z = torch.addcmul(negative * upper, positive, lower)
+    state.error = state.error + (on_z.abs() * noise).sum(-1) + gamma(width) * terms.abs().sum(-1)
+    if state.final and k in sweep.twins:
+        state.slack = state.slack + NOTCH * (coefficients.abs() * sweep.gap[k].index_select(0, state.box)).sum(-1)
+    state.touched = torch.maximum(state.touched, (coefficients != 0).any(-1).to(terms.dtype))
+    return on_z, terms.sum(-1)
 
 
 def _compile(program: Program, fused: Sequence[Rows], k: int, gates: bool) -> _Layer:
@@ -348,24 +442,24 @@ def _compile(program: Program, fused: Sequence[Rows], k: int, gates: bool) -> _L
     entries = torch.stack([(m.weight != 0).sum(-1) for m in own.maps]).sum(0)
     units = torch.stack([((m.size == 0) | (m.size == 1)).all(-1) for m in own.maps]).all(0)
     known = torch.stack(
-        [
-            m.size.new_ones(layer.width, dtype=torch.bool) if m.error is None else (m.error == 0).all(-1)
-            for m in own.maps
-        ]
+        [m.size.new_ones(layer.rows, dtype=torch.bool) if m.error is None else (m.error == 0).all(-1) for m in own.maps]
     ).all(0)
     selects = (entries <= 1) & units & known & (own.bias == 0) & (own.bias_error == 0)
     inner = sum(m.weight.shape[1] for m in own.maps) + len(own.maps)
     noise = torch.where(selects, 0.0, gamma(2 * inner)).to(torch.float64)
+    rounding = None if program.executed is None else program.executed.roundings[k]
+    executed = None if rounding is None else Noise.of(rounding, [(m.source, m.size) for m in own.maps], own.bias)
     return _Layer(
         layer.kind, layer.width, own, noise, Functionals.of(fused[k]), fused[k].input_only, gates, layer.tight,
-        layer.gate_layer, 0.0 if layer.gate is None else float(layer.gate),
+        layer.gate_layer, 0.0 if layer.gate is None else float(layer.gate), executed, layer.rows, layer.function,
+        layer.pair,
     )  # fmt: skip
 
 
 def _interval(sweep: Sweep, layer: _Layer) -> tuple[Tensor, Tensor]:
     """Interval arithmetic over the layer's sources, rounded outwards; NaN becomes the whole line."""
     batch = sweep.mass.shape[0]
-    lo = layer.own.bias.expand(batch, layer.width)
+    lo = layer.own.bias.expand(batch, layer.rows)
     hi = lo
     reach, own = lo.abs(), layer.own.bias_error.expand_as(lo)
     for m in layer.own.maps:
@@ -384,8 +478,23 @@ def _interval(sweep: Sweep, layer: _Layer) -> tuple[Tensor, Tensor]:
     )
 
 
+def _sides(sweep: Sweep, k: int) -> tuple[Tensor, Tensor]:
+    return sweep.lo[k], sweep.hi[k]
+
+
+def _executed(sweep: Sweep, k: int, noise: Noise, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
+    """Bounds of an exact pre-activation, widened to those of the executed one."""
+    sweep.rounded[k] = added = noise.bound(sweep.size, lo, hi)
+    wider = added * INFLATE + 2.0 * UNIT * torch.maximum(lo.abs(), hi.abs())  # pays for the subtraction, too
+    below = torch.where(added > 0, lo - wider, lo)
+    above = torch.where(added > 0, hi + wider, hi)
+    return below.nan_to_num(-torch.inf, torch.inf, -torch.inf), above.nan_to_num(torch.inf, torch.inf, -torch.inf)
+
+
 def _loose(layer: _Layer, lo: Tensor, hi: Tensor, level: float) -> Tensor:
-    """What interval arithmetic does not settle: the sign of a pre-activation, the side of a gate."""
+    """What interval arithmetic does not settle: a relu's sign, the side of a gate; how a curve bends."""
     if layer.kind == "linear":
         return (lo < level) & (hi >= level)
+    if layer.curved:
+        return lo < hi
     return (lo < 0) & (hi > 0)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,6 +23,7 @@ from rewarden.verifier.backsub import Engine
 from rewarden.verifier.box_minimum import Boxes
 from rewarden.verifier.candidates import WORST, Candidates
 from rewarden.verifier.context import Context, fact_ids, hull_of, make_context, refuted
+from rewarden.verifier.engines.interface import Part
 from rewarden.verifier.exact_bounds import Leaf
 from rewarden.verifier.facts import FactId
 from rewarden.verifier.frontier import Batch, Frontier
@@ -31,21 +33,14 @@ from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.program import INPUT, Program
 from rewarden.verifier.progress import Progress
 from rewarden.verifier.proof_tree import ProofTree
+from rewarden.verifier.regions import OpenBoxes
 from rewarden.verifier.rounding import outward
 from rewarden.verifier.splitting import Axes, choose_cuts, cut_boxes
 
 REPORTED = 256  # open boxes in an outcome, at most
+PRODUCTS = 2**26  # multiplications in a batch: some tenths of a second, so that a time limit is kept
+LEAST = 32  # boxes in a batch however large the network: below, the work between products takes over
 EXACT_LEAVES = 64  # leaves per goal for which the slow exact bound of a network is asked
-
-
-@dataclass(frozen=True, slots=True)
-class OpenBox:
-    """What is left of goal `goal`: its points in `box` (part of instance `instance`) at which `facts` hold."""
-
-    goal: int
-    instance: int
-    box: Box
-    facts: tuple[FactId, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,7 +56,7 @@ class BranchOutcome:
     boxes: int
     points: tuple[tuple[Fraction, ...], ...] = ()
     proof: dict[str, Any] | None = field(default=None, repr=False)
-    frontier: tuple[OpenBox, ...] = ()
+    frontier: tuple[Part, ...] = ()
 
 
 def prove(
@@ -74,24 +69,97 @@ def prove(
     """Tries to prove `claim` (the one that `program` was compiled from) within `options.budget` boxes."""
     if claim is not program.claim and claim != program.claim:
         raise ValueError("the program was compiled from another claim")
-    engine = Engine(program)
-    searches: list[_Search] = []
-    settled, boxes, goals = 0.0, 0, len(claim.goals)
-    with torch.no_grad():
-        for goal in range(goals):
-            budget = (options.budget - boxes) // (goals - goal)
-            reporter = _reporter(claim, progress, settled / goals, boxes, goals)
-            search = _Search(engine, goal, budget, options.batch_size)
-            search.run(reporter, stop or (lambda: False))
-            searches.append(search)
-            settled, boxes = settled + search.settled, boxes + search.boxes
-            if search.violation is not None:
-                return BranchOutcome("violated", settled / goals, boxes, (search.violation,))
-    if all(search.tree.complete for search in searches):
-        trees = [[s.tree.preorder(root) for root in range(len(claim.boxes))] for s in searches]
-        return BranchOutcome("proved", 1.0, boxes, proof=_proof(claim, trees))
-    left = [part for search in searches for part in search.open_boxes()][:REPORTED]
-    return BranchOutcome("unknown", min(settled / goals, 1.0), boxes, frontier=tuple(left))
+    return BranchAndBound(program, options.batch_size).run(options.budget, progress, stop)
+
+
+@dataclass(slots=True)
+class Course:
+    """How far a run has come (mutable): from `start` boxes on, goals `waiting`, the first up to `end` boxes."""
+
+    start: int
+    waiting: tuple[int, ...]
+    end: int | None = None
+
+
+class BranchAndBound:
+    """All goals of a claim, one after the other (mutable): goes on where it stopped.
+
+    `bounded`: the program as it is bounded, where that is another form of the same (`differences`).
+    """
+
+    def __init__(self, program: Program, batch_size: int, bounded: Program | None = None) -> None:
+        engine = Engine(bounded or program)
+        self.claim, self.curved = program.claim, program.curved
+        batch = min(batch_size, max(LEAST, PRODUCTS // _products(engine)))
+        self.searches = [GoalSearch(engine, program, goal, batch) for goal in range(len(program.claim.goals))]
+        self.course: Course | None = None  # of a run that was stopped, or is under way
+
+    def run(
+        self,
+        budget: int,
+        progress: Callable[[Progress], None] | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> BranchOutcome:
+        """Up to `budget` more boxes, in equal parts for the goals that are open, and what one leaves for the next."""
+        goals, stopped = max(1, len(self.searches)), stop or (lambda: False)
+        now = self.course or self._course(budget)
+        with torch.no_grad():
+            while now.waiting:
+                search = self.searches[now.waiting[0]]
+                if now.end is None:
+                    now.end = search.boxes + (budget - self.boxes + now.start) // len(now.waiting)
+                settled = sum(s.settled for s in self.searches if s is not search)
+                reporter = _reporter(self.claim, progress, settled / goals, self.boxes - search.boxes, goals)
+                search.run(now.end, reporter, stopped)
+                if search.violation is not None:
+                    return BranchOutcome("violated", self.settled, self.boxes - now.start, (search.violation,))
+                if search.frontier.size and search.boxes < now.end:
+                    break  # stopped: the course stays, for somebody who goes on with it
+                now.waiting, now.end = now.waiting[1:], None
+        spent = self.boxes - now.start
+        if not now.waiting:
+            self.course = None
+        if all(search.tree.complete for search in self.searches):
+            if self.curved:  # no proof object speaks of smooth layers
+                return BranchOutcome("proved", 1.0, spent)
+            trees = [[s.tree.preorder(root) for root in range(len(self.claim.boxes))] for s in self.searches]
+            return BranchOutcome("proved", 1.0, spent, proof=_proof(self.claim, trees))
+        left = [part for search in self.searches for part in search.open_boxes()][:REPORTED]
+        return BranchOutcome("unknown", self.settled, spent, frontier=tuple(left))
+
+    def _course(self, budget: int) -> Course:
+        waiting = tuple(goal for goal, search in enumerate(self.searches) if search.frontier.size)
+        self.course = Course(self.boxes, waiting)
+        return self.course
+
+    def open_region(self) -> OpenBoxes:
+        """All that is open, of every goal; parts of one box at which different facts hold overlap."""
+        batches = [(s.tree, b) for s in self.searches for b in (*s.stuck, *s.frontier.batches())]
+        empty = np.zeros((0, len(self.claim.variables)))
+        return OpenBoxes(
+            np.concatenate([np.zeros(0, np.int64), *(tree.roots_of(b.node.numpy()) for tree, b in batches)]),
+            np.concatenate([empty, *(b.boxes.lo.numpy() for _, b in batches)]),
+            np.concatenate([empty, *(b.boxes.hi.numpy() for _, b in batches)]),
+        )
+
+    @property
+    def boxes(self) -> int:
+        return sum(search.boxes for search in self.searches)
+
+    @property
+    def settled(self) -> float:
+        """The share of all goals' domains."""
+        return min(sum(s.settled for s in self.searches) / max(1, len(self.searches)), 1.0)
+
+
+def _products(engine: Engine) -> int:
+    """Multiplications for one box, roughly: every neuron substituted back through all layers before it."""
+    weights = total = 1
+    for layer in engine.layers:
+        if layer.kind != "linear":
+            weights += sum(m.weight.numel() for m in layer.fused.maps)
+            total += layer.rows * weights
+    return total
 
 
 def _proof(claim: Claim, trees: list[list[list[list[object]]]]) -> dict[str, Any]:
@@ -117,19 +185,20 @@ def _reporter(
     return report
 
 
-class _Search:
+class GoalSearch:
     """One goal's search (mutable): its tree, its frontier, what is settled."""
 
-    def __init__(self, engine: Engine, goal: int, budget: int, batch_size: int) -> None:
-        self.engine, self.program, self.claim = engine, engine.program, engine.program.claim
+    def __init__(self, engine: Engine, program: Program, goal: int, batch_size: int) -> None:
+        self.engine, self.program, self.claim = engine, program, program.claim
         claim = self.claim
-        self.goal, self.budget, self.batch_size = goal, budget, batch_size
+        self.goal, self.batch_size = goal, batch_size
         self.boxes, self.settled = 0, 0.0
         self.violation: tuple[Fraction, ...] | None = None
-        self.candidates = Candidates(self.program, goal)
+        self.forms = tuple({id(p): p for p in (program, engine.program)}.values())
+        self.candidates = Candidates(program, goal)
         self.frontier = Frontier(len(claim.variables))
         self.stuck: list[Batch] = []  # open boxes that cannot be split any further
-        self.exact_budget = EXACT_LEAVES
+        self.exact_budget = EXACT_LEAVES if self.program.executed is None else 0  # they know no binary32
         self.tree = ProofTree(claim)
         self.contexts: dict[tuple[FactId, ...], Context] = {}
         self.several = [c for c, clause in enumerate(claim.clauses) if len(clause) != 1]
@@ -146,7 +215,7 @@ class _Search:
         boxes = _float_boxes([cell for _, cell in left], self.tree.discrete)
         nodes = torch.tensor([node for node, _ in left])
         shares = torch.full((len(left),), share, dtype=torch.float64)
-        context = self._context(())
+        context = self.context(())
         self.axes = self._axes(context, boxes)
         self.frontier.push(Batch(context, boxes, nodes, shares))
 
@@ -162,11 +231,11 @@ class _Search:
                 return None
         return box
 
-    def _context(self, chosen: tuple[FactId, ...]) -> Context:
+    def context(self, chosen: tuple[FactId, ...]) -> Context:
         if chosen not in self.contexts:
             facts = [self.claim.clauses[c][a] for c, a in chosen]
             hull = narrowed(self.hull, facts, self.tree.discrete) or self.hull
-            self.contexts[chosen] = make_context(self.program, self.goal, chosen, hull)
+            self.contexts[chosen] = make_context(self.forms, self.goal, chosen, hull)
         return self.contexts[chosen]
 
     def _axes(self, context: Context, boxes: Boxes) -> Axes:
@@ -182,9 +251,10 @@ class _Search:
         return Axes(torch.tensor(self.tree.discrete), matters, (boxes.hi - boxes.lo).amax(0))
 
     # ── the loop ───────────────────────────────────────────────────────────────────────────────
-    def run(self, report: Reporter, stop: Callable[[], bool]) -> None:
-        while self.frontier.size and self.boxes < self.budget and self.violation is None and not stop():
-            batch = self.frontier.pop(min(self.batch_size, self.budget - self.boxes))
+    def run(self, end: int, report: Reporter, stop: Callable[[], bool]) -> None:
+        """Until `end` boxes have been bounded in all."""
+        while self.frontier.size and self.boxes < end and self.violation is None and not stop():
+            batch = self.frontier.pop(min(self.batch_size, end - self.boxes))
             self.boxes += batch.size
             result = settle(self.engine, self.goal, batch, self.tree, self.exact_budget)
             self.exact_budget = result.exact_budget
@@ -282,20 +352,20 @@ class _Search:
                 continue
             self.frontier.push(
                 Batch(
-                    self._context((*chosen, (clause, a))),
+                    self.context((*chosen, (clause, a))),
                     _float_boxes([cell], self.tree.discrete),
                     torch.tensor([first + a]),
                     torch.tensor([part], dtype=torch.float64),
                 )
             )
 
-    def open_boxes(self) -> list[OpenBox]:
-        out: list[OpenBox] = []
+    def open_boxes(self) -> list[Part]:
+        out: list[Part] = []
         for batch in (*self.stuck, *self.frontier.batches()):
             for node in batch.node.tolist()[: REPORTED - len(out)]:
                 place = self.tree.place(node)
                 assert place.box is not None, "an open box has points"
-                out.append(OpenBox(self.goal, place.root, place.box, fact_ids(self.claim, place.chosen)))
+                out.append(Part(self.goal, place.root, place.box, fact_ids(self.claim, place.chosen)))
         return out
 
 

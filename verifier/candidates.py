@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rewarden.spec_lang.claim import Box, Claim
 from rewarden.verifier.box_minimum import Boxes
-from rewarden.verifier.exact_program import ExactProgram
+from rewarden.verifier.deployed_program import DeployedProgram, judge_of
 from rewarden.verifier.float_program import FloatProgram, atoms_of
 from rewarden.verifier.program import Program
 
@@ -23,7 +23,7 @@ class Candidates:
     def __init__(self, program: Program, goal: int) -> None:
         claim = program.claim
         self.program = FloatProgram(program)
-        self.exact = ExactProgram(program)
+        self.exact = judge_of(program)
         self.goal = goal
         self.clauses = atoms_of(claim, claim.clauses)
         self.goals = atoms_of(claim, (claim.goals[goal],))
@@ -54,7 +54,14 @@ class Candidates:
         exact = tuple(min(max(Fraction(x), lo), hi) for x, (lo, hi) in zip(point.tolist(), box, strict=True))
         if any(v.discrete and x.denominator != 1 for v, x in zip(claim.variables, exact, strict=True)):
             return None
+        if isinstance(self.exact, DeployedProgram):
+            record = self.exact.record(exact)
+            if record is None:
+                return None
+            exact = record
         evaluation = self.exact.evaluate(exact)
-        if evaluation.premise_holds(claim) and not evaluation.any_holds(claim.goals[self.goal]):
+        if evaluation is None:  # not finite: that ends the matter too
+            return exact
+        if evaluation.premise_holds(claim) and self.goal in evaluation.failing_goals(claim):
             return exact
         return None

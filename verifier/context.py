@@ -18,7 +18,7 @@ from rewarden.spec_lang.claim import Affine, AffineAtom, Box, Claim
 from rewarden.verifier.backsub import Functionals
 from rewarden.verifier.exact_bounds import Multipliers, combination
 from rewarden.verifier.facts import FactId, Facts
-from rewarden.verifier.fusion import functional_rows
+from rewarden.verifier.fusion import functional_rows, stacked
 from rewarden.verifier.program import Program
 
 CANDIDATES = 3  # multipliers tried for a fact that calls a reward, per goal atom
@@ -41,6 +41,11 @@ class Context:
     useful: Facts
     strict: Tensor  # [fact], of `facts`
     useful_strict: Tensor
+    forms: int = 1
+
+    def form(self, k: int) -> int:
+        """Which form of the program functional k is about."""
+        return k // (len(self.goal_atoms) // self.forms)
 
     @property
     def goal_rows(self) -> Tensor:
@@ -54,14 +59,17 @@ def fact_ids(claim: Claim, chosen: Sequence[FactId]) -> tuple[FactId, ...]:
     return (*((c, 0) for c, clause in enumerate(claim.clauses) if len(clause) == 1), *chosen)
 
 
-def make_context(program: Program, goal: int, chosen: tuple[FactId, ...], hull: Box) -> Context:
-    """`hull` contains every box on which the context will be used."""
-    claim = program.claim
+def make_context(forms: Sequence[Program], goal: int, chosen: tuple[FactId, ...], hull: Box) -> Context:
+    """`hull` contains every box on which the context will be used. `forms` of one program share their layers: each
+    functional is bounded in every form."""
+    claim = forms[0].claim
     ids = fact_ids(claim, chosen)
     plain = [f for f in ids if not _atom(claim, f).affine.calls]
     useful = [f for f in plain if not implied(_atom(claim, f), hull)]
     rows = _functionals(claim, goal, useful, [f for f in ids if _atom(claim, f).affine.calls])
     affines = [combination(claim, goal, atom, used) for atom, used in rows]
+    fused = stacked([functional_rows(form, affines) for form in forms])
+    rows = rows * len(forms)
     weak = [
         any(claim.clauses[c][a].strict for c, a, _ in used) or (atom >= 0 and not claim.goals[goal][atom].strict)
         for atom, used in rows
@@ -70,12 +78,13 @@ def make_context(program: Program, goal: int, chosen: tuple[FactId, ...], hull: 
         chosen,
         tuple(atom for atom, _ in rows),
         tuple(used for _, used in rows),
-        Functionals.of(functional_rows(program, affines)),
+        Functionals.of(fused),
         torch.tensor(weak, dtype=torch.bool),
         _facts(claim, plain),
         _facts(claim, useful),
         torch.tensor([_atom(claim, f).strict for f in plain], dtype=torch.bool),
         torch.tensor([_atom(claim, f).strict for f in useful], dtype=torch.bool),
+        len(forms),
     )
 
 

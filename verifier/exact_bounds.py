@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
 
+from rewarden.reward.elementary import extent
 from rewarden.spec_lang.claim import Affine, Box, Claim
 from rewarden.verifier.facts import FactId
 from rewarden.verifier.fusion import SparseRow, expand_linear
 from rewarden.verifier.program import INPUT, Layer, Program
+from rewarden.verifier.rounding import outward
+from rewarden.verifier.smooth_lines import Band, product_extent, product_lines, smooth_lines
 
 CHORD = 2**40  # chords have slopes that are multiples of 1/CHORD, rounded down: any line above relu will do
 GRID = 2**64  # bounds of pre-activations are rounded outward to multiples of 1/GRID, as the kernel may
@@ -30,6 +33,7 @@ class Leaf:
     multipliers: Multipliers = ()
     slopes: tuple[tuple[int, int, int], ...] = ()  # layer, neuron, k
     tight: tuple[tuple[int, int, int, Multipliers], ...] = ()  # layer, neuron, side, multipliers
+    form: int = 0  # 1: about the program with twins (`differences`)
 
 
 def combination(claim: Claim, goal: int, goal_atom: int, multipliers: Multipliers) -> Affine:
@@ -63,7 +67,12 @@ def leaf_holds(program: Program, goal: int, box: Box, leaf: Leaf, facts: frozens
     factors = [f for *_, f in leaf.multipliers] + [f for *_, ms in leaf.tight for *_, f in ms]
     if any(f not in facts for f in used) or any(f <= 0 for f in factors):
         return False
-    bound = leaf_bound(program, goal, box, leaf)
+    if any(layer.pair is not None for layer in program.layers):
+        return False  # twins have no exact bounds here
+    try:
+        bound = leaf_bound(program, goal, box, leaf)
+    except OverflowError:  # a line of a curved layer is not finite
+        return False
     strict_fact = any(claim.clauses[c][a].strict for c, a, _ in leaf.multipliers)
     if leaf.goal_atom < 0:
         return bound > 0 or (bound == 0 and strict_fact)
@@ -89,6 +98,7 @@ class ExactBounds:
         self.bounds: list[tuple[Bounds, ...]] = []  # of pre-activations
         self.outputs: list[tuple[Bounds, ...]] = []
         self.gates: dict[int, str] = {}
+        self.bands: dict[int, Band] = {}  # of curved layers
         gate_layers = {layer.gate_layer for layer in program.layers if layer.kind == "gated"}
         for k, layer in enumerate(program.layers):
             self._bound_layer(k, layer, k in gate_layers)
@@ -103,7 +113,7 @@ class ExactBounds:
 
     def _bound_layer(self, k: int, layer: Layer, read_by_gate: bool) -> None:
         bounds = []
-        for j in range(layer.width):
+        for j in range(layer.rows):
             lo, hi = self._interval(layer, j)
             if self._is_loose(layer, read_by_gate, lo, hi):
                 lo = max(lo, self._pre_activation(k, j, 1, ()))
@@ -118,11 +128,15 @@ class ExactBounds:
         self.outputs.append(tuple(bounds) if layer.kind == "linear" else self._activated(k, layer, bounds))
 
     def _is_loose(self, layer: Layer, read_by_gate: bool, lo: Fraction, hi: Fraction) -> bool:
+        if layer.curved:
+            return lo < hi
         if layer.kind != "linear":
             return lo < 0 < hi
         return read_by_gate
 
     def _activated(self, k: int, layer: Layer, bounds: Sequence[Bounds]) -> tuple[Bounds, ...]:
+        if layer.curved:
+            return self._bent(k, layer, bounds)
         zero = Fraction(0)
         outputs = [(max(lo, zero), max(hi, zero)) for lo, hi in bounds]
         if layer.gate_layer is None:
@@ -137,6 +151,28 @@ class ExactBounds:
             return tuple(outputs)
         self.gates[k] = "either"
         return tuple((zero, hi) for _, hi in outputs)
+
+    def _bent(self, k: int, layer: Layer, bounds: Sequence[Bounds]) -> tuple[Bounds, ...]:
+        """Curved layers have no exact arithmetic: their lines and ranges are the engine's own, over bounds rounded
+        outward. What matters here is that coefficients on them cancel exactly."""
+        lo, hi = (side[None, :] for side in outward(bounds))
+        if layer.function is None:
+            self.bands[k], (least, most) = product_lines(lo, hi), product_extent(lo, hi)
+        else:
+            self.bands[k], (least, most) = smooth_lines(layer.function, lo, hi), extent(layer.function, lo, hi)
+        ends = zip(least[0].tolist(), most[0].tolist(), strict=True)
+        return tuple((_rational(low), _rational(high)) for low, high in ends)
+
+    def _bent_lines(self, k: int, coefficients: Mapping[int, Fraction]) -> tuple[dict[int, Fraction], Fraction]:
+        """Coefficients on outputs of curved layer k as coefficients on its pre-activations, and what intercepts add."""
+        layer, band = self.program.layers[k], self.bands[k]
+        replaced, constant = dict[int, Fraction](), Fraction(0)
+        for j, a in coefficients.items():
+            slopes, intercepts = (band.lower, band.below) if a > 0 else (band.upper, band.above)
+            constant += a * _rational(float(intercepts[0, j]))
+            for row in range(j, layer.rows, layer.width):
+                replaced[row] = a * _rational(float(slopes[0, row]))
+        return replaced, constant
 
     def _interval(self, layer: Layer, j: int) -> Bounds:
         row: SparseRow = {}
@@ -169,7 +205,10 @@ class ExactBounds:
             if not coefficients:
                 continue
             layer = self.program.layers[k]
-            if layer.kind != "linear":
+            if layer.curved:
+                coefficients, more = self._bent_lines(k, coefficients)
+                constant += more
+            elif layer.kind != "linear":
                 replaced: dict[int, Fraction] = {}
                 for j, a in coefficients.items():
                     slope, intercept = self._line(k, j, a > 0)
@@ -196,6 +235,13 @@ class ExactBounds:
             return self.slopes.get((k, j), default), zero
         slope = Fraction(floor(hi / (hi - lo) * CHORD), CHORD)
         return slope, max(-slope * lo, (1 - slope) * hi)
+
+
+def _rational(value: float) -> Fraction:
+    """OverflowError where it is not a number, either."""
+    if value != value:
+        raise OverflowError
+    return Fraction(value)
 
 
 def _on_grid(bounds: Bounds) -> Bounds:

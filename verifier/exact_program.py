@@ -7,15 +7,21 @@ for call arguments, rational), so a layer is an integer matrix over a denominato
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from math import gcd, lcm
+from typing import TYPE_CHECKING
 
+from rewarden.spec_lang.boxes import RowBoxes
 from rewarden.spec_lang.claim import Affine, AffineAtom, Box, Claim, Clause
 from rewarden.verifier.program import INPUT, Layer, Program
 
+if TYPE_CHECKING:
+    from rewarden.verifier.ball_program import BallProgram
+
 Point = tuple[Fraction, ...]
+PRECISIONS = (128, 512, 2048)  # bits; what is open beyond stays open
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +43,16 @@ class Values:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A point with the exact value of each call of the claim there."""
+    """A point with the exact value of each call of the claim there; or, where rewards are smooth, with a value that is
+    off by at most its radius (None: by who knows what). Everything said of atoms is then certain or not said."""
 
     point: Point
     calls: Point
+    radii: tuple[Fraction | None, ...] = ()  # one per call; none where all values are exact
+    spread: Mapping[int, Fraction] = field(default_factory=dict)  # of variables that are known to so much
 
     def margin(self, affine: Affine) -> Fraction:
+        """Exact up to `doubt`."""
         total = affine.constant
         for index, coefficient in affine.variables:
             total += coefficient * self.point[index]
@@ -50,9 +60,32 @@ class Evaluation:
             total += coefficient * self.calls[index]
         return total
 
+    def doubt(self, affine: Affine) -> Fraction | None:
+        """How far the margin may be off; None if there is no saying."""
+        total = sum((abs(c) * self.spread[i] for i, c in affine.variables if i in self.spread), Fraction(0))
+        for index, coefficient in affine.calls if self.radii else ():
+            radius = self.radii[index]
+            if radius is None:
+                return None
+            total += abs(coefficient) * radius
+        return total
+
     def holds(self, atom: AffineAtom) -> bool:
-        margin = self.margin(atom.affine)
-        return margin > 0 or (margin == 0 and not atom.strict)
+        """Certainly true."""
+        margin, doubt = self.margin(atom.affine), self.doubt(atom.affine)
+        return doubt is not None and (margin > doubt or (margin >= doubt and not atom.strict))
+
+    def fails(self, atom: AffineAtom) -> bool:
+        """Certainly false."""
+        margin, doubt = self.margin(atom.affine), self.doubt(atom.affine)
+        return doubt is not None and (margin < -doubt or (margin <= -doubt and atom.strict))
+
+    def decided(self, claim: Claim) -> bool:
+        """Is every atom of the claim true or false for certain?"""
+        clauses = (*claim.clauses, *claim.goals)
+        return not (self.radii or self.spread) or all(
+            self.holds(atom) or self.fails(atom) for clause in clauses for atom in clause
+        )
 
     def any_holds(self, clause: Clause) -> bool:
         return any(self.holds(atom) for atom in clause)
@@ -62,7 +95,7 @@ class Evaluation:
 
     def failing_goals(self, claim: Claim) -> tuple[int, ...]:
         """The goals that are exactly false here."""
-        return tuple(i for i, goal in enumerate(claim.goals) if not self.any_holds(goal))
+        return tuple(i for i, goal in enumerate(claim.goals) if all(self.fails(atom) for atom in goal))
 
 
 Row = tuple[tuple[int, ...] | None, tuple[int, ...]]  # columns (None: all of them), integer weights
@@ -84,11 +117,15 @@ class ExactProgram:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self._layers = tuple(_integers(layer) for layer in program.layers)
+        self._enclosing = program.curved or bool(program.uncertain)
+        self._layers = () if self._enclosing else tuple(_integers(layer) for layer in program.layers)
+        self._balls: BallProgram | None = None
 
     def layers(self, point: Sequence[Fraction]) -> tuple[Values, ...]:
-        """The output of each layer (a relu's after its activation) at `point`, one rational per variable."""
+        """The output of each layer (a relu's after its activation) at `point`, one rational per variable. Not for
+        smooth rewards."""
         claim = self.program.claim
+        assert not self._enclosing, "smooth rewards have no rational values"
         if len(point) != len(claim.variables):
             raise ValueError(f"{len(point)} values for {len(claim.variables)} variables")
         inputs = common(point)
@@ -98,14 +135,37 @@ class ExactProgram:
         return tuple(outputs)
 
     def evaluate(self, point: Sequence[Fraction]) -> Evaluation:
+        if self._enclosing:
+            return self._enclosed(point)
         outputs = self.layers(point)
         return Evaluation(tuple(point), tuple(outputs[k][0] for k in self.program.outputs))
+
+    def _enclosed(self, point: Sequence[Fraction]) -> Evaluation:
+        """Calls in intervals, narrower and narrower until every atom of the claim is decided, or patience is out."""
+        if self._balls is None:
+            from rewarden.verifier.ball_program import BallProgram  # needs python-flint, which only smooth rewards do
+
+            self._balls = BallProgram(self.program)
+        claim, uncertain = self.program.claim, self.program.uncertain
+        known = {i: claim.boxes[0][i] for i in uncertain}  # the same in every box
+        point = tuple((known[i][0] + known[i][1]) / 2 if i in known else x for i, x in enumerate(point))
+        spread = {i: (hi - lo) / 2 for i, (lo, hi) in known.items()}
+        for bits in PRECISIONS:
+            intervals = self._balls.calls(point, bits, known)
+            calls = tuple(Fraction(0) if i is None else (i[0] + i[1]) / 2 for i in intervals)
+            radii = tuple(None if i is None else (i[1] - i[0]) / 2 for i in intervals)
+            evaluation = Evaluation(point, calls, radii, spread)
+            if evaluation.decided(claim):
+                break
+        return evaluation
 
 
 def box_of(claim: Claim, point: Sequence[Fraction]) -> int | None:
     """The first box of the claim that holds the point, with integers where discrete; None if none does."""
     if any(v.discrete and x.denominator != 1 for v, x in zip(claim.variables, point, strict=True)):
         return None
+    if isinstance(claim.boxes, RowBoxes):
+        return claim.boxes.holding(point)
     return next((i for i, box in enumerate(claim.boxes) if inside(box, point)), None)
 
 
@@ -172,8 +232,8 @@ def _apply(prepared: _IntegerLayer, inputs: Values, outputs: Sequence[Values]) -
             z = [max(v, 0) for v in z]
         case "gated":
             z = [0 if _is_open(prepared, outputs) else max(v, 0) for v in z]
-        case "linear":
-            pass
+        case _:
+            assert prepared.layer.kind == "linear", "smooth rewards are enclosed"
     return _reduced(z, prepared.scale * unit)
 
 

@@ -17,7 +17,9 @@ from torch import Tensor
 
 from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang.claim import Claim, Clause
-from rewarden.verifier.exact_program import ExactProgram, Point
+from rewarden.verifier.deployed_program import DeployedProgram, judge_of
+from rewarden.verifier.exact_program import Point
+from rewarden.verifier.falsify_deployed import DeployedSearch
 from rewarden.verifier.float_program import FLOAT, Atoms, FloatProgram, atoms_of
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.program import Program
@@ -52,7 +54,7 @@ def falsify(
     stop: Callable[[], bool] | None = None,
 ) -> SearchOutcome:
     """Look for a point where the premise is true and a goal false. `rows` are data to start from."""
-    exact = ExactProgram(program)
+    exact = judge_of(program)
 
     def judge(point: Point) -> Witness | None:
         return replay(program.claim, exact, artifacts, point)
@@ -68,7 +70,7 @@ def search_premise(
     stop: Callable[[], bool] | None = None,
 ) -> SearchOutcome:
     """Look for a point well inside the premise."""
-    exact = ExactProgram(program)
+    exact = judge_of(program)
 
     def judge(point: Point) -> Witness | None:
         return replay_premise(program.claim, exact, artifacts, point)
@@ -97,6 +99,10 @@ class _Search:
         self.over_variables = [not any(a.affine.calls for a in c) for c in claim.clauses]
         self.free = torch.from_numpy(~self.domain.discrete).to(FLOAT)
         self.rows, self.judge, self.stop = rows, judge, stop
+        deployed = judge_of(program)
+        self.deployed = None
+        if isinstance(deployed, DeployedProgram):
+            self.deployed = DeployedSearch(deployed, self.domain, self.premise, self.goals)
         self.rng = np.random.default_rng(options.seed)
         self.budget = options.falsify_budget
         self.points = 0
@@ -118,6 +124,10 @@ class _Search:
 
     def _round(self, allowance: int, first: bool) -> Witness | None:
         points, box = spread(self.domain, max(1, allowance // 3), self.rows, self.rng)
+        if self.deployed is not None:
+            witness = self._as_deployed(self.deployed, points, box, allowance // 3)
+            if witness is not None:
+                return witness
         x, lo, hi = torch.from_numpy(points), self._bound(self.domain.lo, box), self._bound(self.domain.hi, box)
         x = self._project(x, lo, hi)
         if first:
@@ -128,6 +138,14 @@ class _Search:
         x, box = self._polish(x, box, allowance // 3)
         score = self._scores(x)
         return self._judge_best(x, box, score)
+
+    def _as_deployed(
+        self, search: DeployedSearch, points: Array, box: NDArray[np.int64], allowance: int
+    ) -> Witness | None:
+        """float32 semantics: the same points as the deployed pass sees them, then what is near the best of them."""
+        x, box, score, spent = search.best(points, box, max(1, allowance), self.rng)
+        self.points += spent
+        return self._judge_best(torch.from_numpy(x), box, score)
 
     # ── what is sought ─────────────────────────────────────────────────────────────────────────
     def _objective(self, x: Tensor, outside: float = 0.0, leak: Tensor | None = None) -> Tensor:

@@ -5,18 +5,24 @@ Torch runs on however many threads its caller set; all numbers found here are re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from rewarden.reward.elementary import Function
 from rewarden.spec_lang.claim import AffineAtom, Claim, Clause
 from rewarden.verifier.inline import nearest
 from rewarden.verifier.program import INPUT, Layer, Program
 
 FLOAT = torch.float64
+SMOOTH: dict[Function, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh, "sigmoid": torch.sigmoid, "softplus": F.softplus, "gelu": F.gelu, "silu": F.silu,
+    "exp": torch.exp, "square": torch.square,
+}  # fmt: skip
 FALSE = -1e9  # the margin of a clause without atoms: beyond all others, yet not infinite, so that ranks survive
 
 
@@ -132,3 +138,11 @@ def _apply(prepared: _TorchLayer, x: Tensor, outputs: Sequence[Tensor], leak: Te
             assert prepared.layer.gate is not None
             shut = (outputs[prepared.layer.gate_layer] < prepared.layer.gate).all(dim=1, keepdim=True)
             return torch.where(shut, _relu(z, leak), torch.zeros_like(z))
+        case "smooth":
+            assert prepared.layer.function is not None
+            return SMOOTH[prepared.layer.function](z)
+        case "product":
+            left, right = z.chunk(2, dim=1)
+            return left * right
+        case "twin":
+            raise AssertionError("twins are bounded, never evaluated")

@@ -73,6 +73,15 @@ class Frontier:
             torch.cat([p.share for p in parts]),
         )
 
+    def queues(self) -> Iterator[tuple[int, list[Batch]]]:
+        """What waits, by id of context, in the order in which contexts are preferred."""
+        yield from ((key, list(queue)) for key, queue in self._queues.items())
+
+    def reserve(self, context: Context) -> None:
+        """A context's place in that order."""
+        self._queues.setdefault(id(context), deque())
+        self._sizes.setdefault(id(context), 0)
+
     def batches(self) -> Iterator[Batch]:
         for queue in self._queues.values():
             yield from queue

@@ -4,6 +4,9 @@ Back-substitution through a linear layer is exact composition, so it is done onc
 binary64 loses in it is bounded elementwise (`rounding.product`) and carried as `error` matrices. Functionals (a goal
 atom minus multiples of facts) are fused in rational arithmetic instead: they are few, and it matters that
 R'(x) − R(x) with R' = R − q becomes exactly −q.
+
+Under float32 semantics each layer that is executed brings its own rounding, an unknown number per neuron. Those are
+sources like any other here (`rounding_of`), so that they are summed with the signs and weights that they arrive with.
 """
 
 from __future__ import annotations
@@ -29,7 +32,8 @@ class Term:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Σ_s terms[s]·v_s + bias over basis sources: the variables (INPUT) and the outputs of relu and gated layers."""
+    """Σ_s terms[s]·v_s + bias over basis sources: the variables (INPUT) and the outputs of relu and gated layers; and
+    what layers were rounded by, where the program is executed."""
 
     terms: dict[int, Term]
     bias: Array
@@ -37,7 +41,12 @@ class Rows:
 
     @property
     def input_only(self) -> bool:
-        return set(self.terms) <= {INPUT}
+        return all(source <= INPUT for source in self.terms)
+
+
+def rounding_of(layer: int) -> int:
+    """The source that stands for what binary32 has added to the pre-activations of a layer; its own inverse."""
+    return INPUT - 1 - layer
 
 
 def block_term(block: Block) -> Term:
@@ -51,7 +60,7 @@ def block_term(block: Block) -> Term:
 
 def layer_bias(layer: Layer) -> tuple[Array, Array]:
     if layer.exact_bias is None:
-        return np.array(layer.bias, dtype=np.float64), np.zeros(layer.width)
+        return np.array(layer.bias, dtype=np.float64), np.zeros(layer.rows)
     pairs = [with_error(b) for b in layer.exact_bias]
     return np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs])
 
@@ -65,9 +74,15 @@ def fuse(program: Program) -> tuple[Rows, ...]:
     return tuple(fused)
 
 
+def _is_rounded(program: Program, layer: int) -> bool:
+    return program.executed is not None and program.executed.roundings[layer] is not None
+
+
 def _fuse_layer(program: Program, fused: Sequence[Rows], layer: Layer) -> Rows:
     bias, bias_error = layer_bias(layer)
     terms: dict[int, Term] = {}
+    if _is_rounded(program, len(fused)):
+        terms[rounding_of(len(fused))] = Term(np.eye(layer.rows), np.zeros((layer.rows, layer.rows)))
     for block in layer.blocks:
         own = block_term(block)
         if block.source == INPUT or program.layers[block.source].kind != "linear":
@@ -103,6 +118,8 @@ def functional_row(program: Program, affine: Affine) -> tuple[SparseRow, Fractio
         if layer.kind != "linear" or index not in row:
             continue
         coefficients = {j: a for j, a in row.pop(index).items() if a}
+        if _is_rounded(program, index):
+            row[rounding_of(index)] = dict(coefficients)
         constant += expand_linear(layer, coefficients, row)
     kept = {s: {j: a for j, a in columns.items() if a} for s, columns in row.items()}
     return {s: columns for s, columns in kept.items() if columns}, constant
@@ -126,6 +143,12 @@ def expand_linear(layer: Layer, coefficients: dict[int, Fraction], row: SparseRo
     return constant
 
 
+def _width(program: Program, source: int) -> int:
+    if source == INPUT:
+        return len(program.claim.variables)
+    return program.layers[source].width if source > INPUT else program.layers[rounding_of(source)].rows
+
+
 def functional_rows(program: Program, affines: Sequence[Affine]) -> Rows:
     """Several functionals as float64 rows with their conversion errors."""
     count = len(affines)
@@ -136,8 +159,25 @@ def functional_rows(program: Program, affines: Sequence[Affine]) -> Rows:
         bias[k], bias_error[k] = with_error(constant)
         for source, columns in row.items():
             if source not in terms:
-                width = len(program.claim.variables) if source == INPUT else program.layers[source].width
+                width = _width(program, source)
                 terms[source] = Term(np.zeros((count, width)), np.zeros((count, width)))
             for column, value in columns.items():
                 terms[source].weight[k, column], terms[source].error[k, column] = with_error(value)
     return Rows(terms, bias, bias_error)
+
+
+def stacked(rows: Sequence[Rows]) -> Rows:
+    """The rows of all of them, one below the other."""
+    if len(rows) == 1:
+        return rows[0]
+    counts = [len(one.bias) for one in rows]
+    terms: dict[int, Term] = {}
+    for number, one in enumerate(rows):
+        start = sum(counts[:number])
+        for source, term in one.terms.items():
+            width = term.weight.shape[1]
+            if source not in terms:
+                terms[source] = Term(np.zeros((sum(counts), width)), np.zeros((sum(counts), width)))
+            terms[source].weight[start : start + counts[number]] = term.weight
+            terms[source].error[start : start + counts[number]] = term.error
+    return Rows(terms, np.concatenate([one.bias for one in rows]), np.concatenate([one.bias_error for one in rows]))

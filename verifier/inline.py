@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from rewarden.reward import graph as g
 from rewarden.reward.artifact import Artifact
+from rewarden.reward.widen import widened
 from rewarden.spec_lang.claim import Affine, Claim
 from rewarden.spec_lang.errors import BindingError, Unsupported
 from rewarden.verifier.program import INPUT, Block, Layer, Program
@@ -33,7 +34,13 @@ def compile_program(claim: Claim, artifacts: Mapping[str, Artifact]) -> Program:
     Raises BindingError (B30) for a reward without an artifact, (B31) for one whose input width differs from the
     number of a call's arguments, and Unsupported (X10) for numbers beyond the range of binary64.
     """
-    emitter = _Emitter(len(claim.variables))
+    emitter = Emitter(len(claim.variables))
+    outputs = inline_calls(emitter, claim, artifacts)
+    return Program(claim, tuple(emitter.layers), outputs)
+
+
+def inline_calls(emitter: Emitter, claim: Claim, artifacts: Mapping[str, Artifact]) -> tuple[int, ...]:
+    """The layer of each call, all of them emitted. Raises as `compile_program`."""
     outputs = []
     for call in claim.calls:
         artifact = artifacts.get(call.reward)
@@ -48,10 +55,10 @@ def compile_program(claim: Claim, artifacts: Mapping[str, Artifact]) -> Program:
                 f"reward {call.reward} reads {artifact.width} columns, and the claim passes {len(call.arguments)}",
             )
         outputs.append(_inline_call(emitter, artifact, emitter.arguments(call.arguments)))
-    return Program(claim, tuple(emitter.layers), tuple(outputs))
+    return tuple(outputs)
 
 
-def _inline_call(emitter: _Emitter, artifact: Artifact, arguments: int) -> int:
+def _inline_call(emitter: Emitter, artifact: Artifact, arguments: int) -> int:
     """The layer that holds the (patched) reward at the columns in layer `arguments`."""
     reward = _inline_graph(emitter, artifact, arguments)
     for patch in artifact.patches:  # innermost first
@@ -59,7 +66,7 @@ def _inline_call(emitter: _Emitter, artifact: Artifact, arguments: int) -> int:
     return reward
 
 
-def _inline_graph(emitter: _Emitter, artifact: Artifact, arguments: int) -> int:
+def _inline_graph(emitter: Emitter, artifact: Artifact, arguments: int) -> int:
     """Depth first from the output, a node's inputs in their order; explicit stack, since graphs may be deep."""
     nodes = artifact.graph.nodes
     done: dict[int, int] = {}
@@ -88,14 +95,14 @@ def reads(node: g.Node) -> tuple[int, ...]:
             return ()
         case g.Concat(parts):
             return parts
-        case g.Add(a, b) | g.Sub(a, b) | g.Minimum(a, b) | g.Maximum(a, b):
+        case g.Add(a, b) | g.Sub(a, b) | g.Minimum(a, b) | g.Maximum(a, b) | g.Product(a, b):
             return (a, b)
         case _:
             return (node.source,)
 
 
 @dataclass(slots=True)
-class _Emitter:
+class Emitter:
     """Mutable: the layers so far, and what was already emitted, by content."""
 
     variables: int
@@ -193,6 +200,13 @@ class _Emitter:
                 return self._linear([(k, -one)], np.full(n, hi))
             case g.Concat():
                 return self._concat(sources)
+            case g.Smooth():
+                blocks = self._blocks([(x, one)])
+                return self._push(Layer("smooth", blocks, _frozen(np.zeros(n)), function=node.function))
+            case g.Product():
+                none = np.zeros((n, n))
+                factors: list[Term] = [(x, np.concatenate((one, none))), (sources[1], np.concatenate((none, one)))]
+                return self._push(Layer("product", self._blocks(factors), _frozen(np.zeros(2 * n))))
             case _:
                 raise Unsupported("X11", f"no layers for the op {type(node).__name__}")
 
@@ -290,7 +304,7 @@ def _pick(n: int, i: int) -> Matrix:
 
 def _float64(tensor: NDArray[np.float32]) -> Matrix:
     """Exact; −0 becomes 0, so that tensors equal in value are equal in bytes."""
-    wide: Matrix = tensor.astype(np.float64) + 0.0
+    wide: Matrix = widened(tensor) + 0.0
     return wide
 
 

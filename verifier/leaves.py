@@ -8,8 +8,10 @@ down. Where floats miss 0 only by rounding, the exact reference decides.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -23,6 +25,7 @@ from rewarden.verifier.frontier import Batch
 from rewarden.verifier.proof_tree import ProofTree
 from rewarden.verifier.sensitivity import steepness
 
+_Entry = TypeVar("_Entry", tuple[int, int, int], tuple[int, int, int, Multipliers])
 TIE = 1e-6  # u and −l closer than this share of u − l: the default slope is recorded
 DOUBT = 2.0**-44  # relative: what rounding may have moved the last sum by, generously
 NOISE = 2.0**-50  # narrower neurons are all rounding; their slopes are not worth a word
@@ -153,9 +156,10 @@ def _close(batch: Batch, tree: ProofTree, trial: _Trial, sweep: Sweep) -> Tensor
         node, used = int(batch.node[box]), context.used[k]
         if trial.multipliers is not None:
             used = _merged(used, context.useful, trial.multipliers[row, k].tolist())
-        slopes, entries = tuple(ties.get(box, ())), tuple(tight.get(box, ()))
-        if used or slopes or entries:
-            tree.close_with(node, Leaf(context.goal_atoms[k], used, slopes, entries))
+        slopes = _of_form(sweep, context.form(k), ties.get(box, ()))
+        entries = _of_form(sweep, context.form(k), tight.get(box, ()))
+        if used or slopes or entries or context.form(k):
+            tree.close_with(node, Leaf(context.goal_atoms[k], used, slopes, entries, context.form(k)))
         else:
             plain.append((node, context.goal_atoms[k]))
     if plain:
@@ -184,13 +188,24 @@ def _merged(used: Multipliers, facts: Facts, multipliers: list[float]) -> Multip
 def _ties(sweep: Sweep, boxes: Tensor) -> dict[int, list[tuple[int, int, int]]]:
     """Slopes to write down: neurons of these boxes whose default lower slope hangs on rounding."""
     found: dict[int, list[tuple[int, int, int]]] = {}
+    for k, lines in sweep.twins.items():
+        for row, neuron in lines.tie[boxes].nonzero().tolist():
+            which = int(lines.choice[boxes[row], neuron])
+            found.setdefault(int(boxes[row]), []).append((k, neuron, which))
     for k, gap in sweep.gap.items():
+        if k in sweep.twins:
+            continue
         lo, hi, width = sweep.lo[k][boxes], sweep.hi[k][boxes], gap[boxes]
         tie = ((lo + hi).abs() <= TIE * width) & (width > NOISE)
         for row, neuron in tie.nonzero().tolist():
             lower = float(sweep.steps[k][boxes[row], neuron])
             found.setdefault(int(boxes[row]), []).append((k, neuron, round(256 * lower)))
     return found
+
+
+def _of_form(sweep: Sweep, form: int, entries: Sequence[_Entry]) -> tuple[_Entry, ...]:
+    """Twins are known to leaves of the form that reads them alone."""
+    return tuple(entry for entry in entries if form or entry[0] not in sweep.twins)
 
 
 def _tight_entries(facts: Facts, sweep: Sweep, boxes: set[int]) -> dict[int, list[tuple[int, int, int, Multipliers]]]:
@@ -219,4 +234,5 @@ def _leaf(context: Context, trial: _Trial, sweep: Sweep, at: tuple[int, int]) ->
         used = _merged(used, context.useful, trial.multipliers[row, k].tolist())
     ties = _ties(sweep, trial.index[row : row + 1]).get(box, [])
     tight = _tight_entries(context.useful, sweep, {box}).get(box, [])
-    return Leaf(context.goal_atoms[k], used, tuple(ties), tuple(tight))
+    form = context.form(k)
+    return Leaf(context.goal_atoms[k], used, _of_form(sweep, form, ties), _of_form(sweep, form, tight), form)

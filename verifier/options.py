@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from rewarden.spec_lang.errors import UsageError
 
-Engine = Literal["auto", "bounds", "cells", "z3"]
+Engine = Literal["auto", "falsify", "bounds", "differences", "cells", "neurons", "lp", "z3"]
+COVERAGE_BUDGET = 10_000  # boxes, where coverage is asked for without saying how much: some seconds per rule
 Semantics = Literal["real", "float32"]
 
 
@@ -19,7 +20,7 @@ class VerifyOptions:
     Raises UsageError (G14) for values that make no sense.
     """
 
-    engine: Engine = "auto"  # auto: bounds, then cells, then z3 on what is small enough; else that one alone
+    engine: Engine = "auto"  # auto: as `decision` says; else that one alone, after premise and search
     budget: int = 200_000  # boxes that branch and bound may examine, per rule
     falsify_budget: int = 60_000  # points that the search for violations may evaluate, per rule
     z3_rlimit: int = 4_000_000  # z3 resource units, per query: some 5 to 40 seconds
@@ -27,14 +28,17 @@ class VerifyOptions:
     batch_size: int = 1024  # boxes bounded at once
     semantics: Semantics = "real"
     time_limit: float | None = None
+    coverage_budget: int = 0  # boxes that the coverage of a rule may take; 0: none is asked for
     threads: int = 1  # of torch; sums are reassociated with more, so that the search may find another witness
 
     def __post_init__(self) -> None:
-        if self.engine not in ("auto", "bounds", "cells", "z3"):
-            raise UsageError("G14", f"no engine is called {self.engine!r}", help="use auto, bounds, cells or z3")
+        if self.engine not in get_args(Engine):
+            known = ", ".join(get_args(Engine))
+            raise UsageError("G14", f"no engine is called {self.engine!r}", help=f"use one of {known}")
         if self.semantics not in ("real", "float32"):
             raise UsageError("G14", f"no semantics is called {self.semantics!r}", help="use real or float32")
-        for name, least in (("budget", 0), ("falsify_budget", 0), ("z3_rlimit", 1), ("batch_size", 1), ("threads", 1)):
+        for name in ("budget", "falsify_budget", "coverage_budget", "z3_rlimit", "batch_size", "threads"):
+            least = 0 if name.endswith("budget") else 1
             if getattr(self, name) < least:
                 raise UsageError("G14", f"{name} is {getattr(self, name)}: it must be at least {least}")
         if self.time_limit is not None and not self.time_limit > 0:

@@ -19,13 +19,18 @@ from rewarden.reward.deployed import forward
 from rewarden.reward.enclosure import enclose
 from rewarden.reward.exact import evaluate
 from rewarden.spec_lang.errors import Unsupported
-from rewarden.spec_lang.evaluate import Point, margin, truth, truth_of_rows, value
+from rewarden.spec_lang.evaluate import Enclosed, Point, margin, screen, truth, truth_of_rows, value
 from rewarden.spec_lang.features import RecordType
 from rewarden.spec_lang.obligation import And, Call, Formula, Obligation, Statistic
 from rewarden.verifier.bind import terms_of
+from rewarden.verifier.executed import neighbours
+from rewarden.verifier.executed_rows import ExecutedConstant, deployed_values, executed_between, executed_bounds
+from rewarden.verifier.executed_truth import Around, Interval, NonFiniteError, OpenError, settled
+from rewarden.verifier.inline import nearest
 from rewarden.verifier.witness import CallValue, RecordValue, Witness, decode
 
 Rows = NDArray[np.float64]
+SHOWN = 128  # bits of a smooth reward's value that is shown
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,13 +38,16 @@ class Bound:
     """Rewards and data constants with their values, by name."""
 
     artifacts: Mapping[str, Artifact]
-    statistics: Mapping[Statistic, Fraction]
+    statistics: Mapping[Statistic, Fraction | Enclosed]
     types: Mapping[str, RecordType]
 
-    def call(self, reward: str, arguments: tuple[Fraction, ...]) -> Fraction:
-        return evaluate(self.artifacts[reward], arguments)
+    def call(self, reward: str, arguments: tuple[Fraction, ...]) -> Fraction | Enclosed:
+        artifact = self.artifacts[reward]
+        if artifact.smooth:
+            return Enclosed(lambda bits: enclosed(artifact, arguments, bits))
+        return evaluate(artifact, arguments)
 
-    def statistic(self, statistic: Statistic) -> Fraction:
+    def statistic(self, statistic: Statistic) -> Fraction | Enclosed:
         return self.statistics[statistic]
 
     def enclosures(self, reward: str, rows: Rows) -> tuple[Rows, Rows]:
@@ -51,6 +59,54 @@ class Bound:
 
     def at(self, point: Sequence[Fraction]) -> Point:
         return Point(point, self.call, self.statistic)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExecutedBound(Bound):
+    """The same as deployed (float32 semantics): what holds in one legal execution. `constants` has what the data
+    constants may come to in others, and `statistics` their deployed values."""
+
+    constants: Mapping[Statistic, ExecutedConstant]
+
+    def call(self, reward: str, arguments: tuple[Fraction, ...]) -> Fraction:
+        return Fraction(float(self.enclosures(reward, np.array([[nearest(x) for x in arguments]]))[0][0]))
+
+    def enclosures(self, reward: str, rows: Rows) -> tuple[Rows, Rows]:
+        """The deployed values, twice. NonFiniteError where one is infinite or not a number."""
+        values = deployed_values(self.artifacts[reward], rows)
+        if not np.isfinite(values).all():
+            raise NonFiniteError
+        return values, values
+
+    def settled(self, formula: Formula, rows: Rows) -> NDArray[np.int8]:
+        """Per row 1 if the formula is true in every execution, −1 if it is false in each, 0 if neither is known."""
+
+        def bounds(reward: str, columns: Rows) -> tuple[Rows, Rows]:
+            return executed_bounds(self.artifacts[reward], columns)
+
+        def call(reward: str, arguments: tuple[Interval, ...]) -> Interval:
+            below = np.array([[float(neighbours(lo)[0]) for lo, _ in arguments]])
+            above = np.array([[float(neighbours(hi)[1]) for _, hi in arguments]])
+            lo, hi = executed_between(self.artifacts[reward], below, above)
+            if not (isfinite(lo[0]) and isfinite(hi[0])):
+                raise OpenError
+            return Fraction(float(lo[0])), Fraction(float(hi[0]))
+
+        def constant(statistic: Statistic) -> Interval:
+            return self.constants[statistic].lo, self.constants[statistic].hi
+
+        decided = screen(formula, rows, None, bounds)
+        for k in np.flatnonzero(decided == 0):
+            around = Around(tuple(Fraction(float(x)) for x in rows[k]), call, constant)
+            decided[k] = settled(formula, around)
+        return decided
+
+
+def enclosed(artifact: Artifact, arguments: Sequence[Fraction], bits: int) -> tuple[Fraction, Fraction]:
+    """A smooth reward at a record, to so many bits."""
+    from rewarden.reward.balls import interval  # needs python-flint, which only smooth rewards do
+
+    return interval(artifact, arguments, bits)
 
 
 def whole_premise(obligation: Obligation) -> Formula:
@@ -104,11 +160,18 @@ def _told(call: Call, obligation: Obligation, bound: Bound, point: Sequence[Frac
         columns = [value(t, point, bound.call, bound.statistic) for t in call.arguments]
     except Unsupported:  # applied to an irrational number: the truth was decided by enclosure, no value can be shown
         return CallValue(f"{call.reward}(…)", Fraction(0), 0.0, False)
-    exact = evaluate(bound.artifacts[call.reward], columns)
+    lo, hi = _ends(bound.artifacts[call.reward], columns)
     row = np.array([[float(c) for c in columns]], dtype=np.float32)
     deployed = float(forward(bound.artifacts[call.reward], row)[0])
     faithful = all(Fraction(float(x)) == c for x, c in zip(row[0], columns, strict=True))
-    return CallValue(_text(call, obligation, bound), exact, deployed, faithful)
+    return CallValue(_text(call, obligation, bound), (lo + hi) / 2, deployed, faithful, (hi - lo) / 2)
+
+
+def _ends(artifact: Artifact, columns: Sequence[Fraction]) -> tuple[Fraction, Fraction]:
+    if artifact.smooth:
+        return enclosed(artifact, columns, SHOWN)
+    exact = evaluate(artifact, columns)
+    return exact, exact
 
 
 def _text(call: Call, obligation: Obligation, bound: Bound) -> str:

@@ -4,27 +4,43 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang import Spec
+from rewarden.spec_lang.claim import Claim
 from rewarden.spec_lang.errors import Unsupported, UsageError
-from rewarden.spec_lang.obligation import Obligation
-from rewarden.verifier.bind import bind_obligation, check_reward, statistics_of, symbols
-from rewarden.verifier.decision import stopping, verify_claim
-from rewarden.verifier.falsify import Rows
+from rewarden.spec_lang.obligation import Obligation, Statistic
+from rewarden.verifier.bind import bind_obligation, check_reward, data_constants, symbols
+from rewarden.verifier.enclosed_constants import constants_of, enclosed_constants
+from rewarden.verifier.executed_constants import with_constants
+from rewarden.verifier.executed_truth import NonFiniteError
 from rewarden.verifier.identified import warnings_of
+from rewarden.verifier.inline import compile_program
+from rewarden.verifier.kept import Keeper, KeptError, key_of, of_kept, to_kept
+from rewarden.verifier.loops.local import UNROLLED
+from rewarden.verifier.nearest import nearest_rows
 from rewarden.verifier.options import VerifyOptions
-from rewarden.verifier.pointwise import Bound
-from rewarden.verifier.progress import Report, Stop
+from rewarden.verifier.pointwise import Bound, ExecutedBound
+from rewarden.verifier.progress import Progress, Report, Stop, stopping
+from rewarden.verifier.region_words import described
+from rewarden.verifier.regions import Frame, Region
 from rewarden.verifier.rows import verify_rows
+from rewarden.verifier.saved import Saver
 from rewarden.verifier.search import search
 from rewarden.verifier.starts import Array
-from rewarden.verifier.steps import search_loops, verify_lengths
+from rewarden.verifier.steps import verify_lengths
 from rewarden.verifier.verdict import Reason, RuleResult, Verdict, VerificationResult, Work
 from rewarden.verifier.witness import Witness, with_types
+
+if TYPE_CHECKING:
+    from rewarden.verifier.engines.interface import Rows
+    from rewarden.verifier.executed_rows import ExecutedConstant
 
 SEEDS = 4096  # data rows that a search starts from, at most
 
@@ -37,11 +53,15 @@ def verify(
     rules: Sequence[str] | None = None,
     progress: Report | None = None,
     stop: Stop | None = None,
+    keeper: Keeper | None = None,
+    saver: Saver | None = None,
 ) -> VerificationResult:
     """A verdict for each rule of `spec` (or of those named in `rules`), with `rewards` bound to its symbols.
 
     Raises BindingError for rewards that do not fit, DataError for data that cannot be read, and UsageError for
     a rule that does not exist (G21) or a selection that is empty (G15). A rule that no engine handles is `unknown`.
+    What `keeper` has kept is not decided again; torch is not even loaded where it has all. `saver` goes on from what
+    was saved, and saves.
     """
     chosen = options or VerifyOptions()
     names = _selected(spec, rules)
@@ -49,14 +69,32 @@ def verify(
         check_reward(spec, name, rewards)
     rows, stopped, started = _seed_rows(spec), stopping(chosen, stop), time.monotonic()
     results = []
-    for name in names:
-        run = _Run(spec, rewards, chosen, rows, progress, stopped, started)
-        try:
-            results.append(run.rule(name))
-        except Unsupported as error:
-            results.append(run.unsupported(name, error))
+    with ExitStack() as stack:
+        torch = _Torch(stack)
+        keepers = tuple(k for k in (saver, keeper) if k is not None)
+        for name in names:
+            run = _Run(spec, rewards, chosen, rows, progress, stopped, started, torch, keepers, saver)
+            try:
+                results.append(run.stopped(name) if stopped() else run.rule(name))
+            except Unsupported as error:
+                results.append(run.unsupported(name, error))
     digests = {name: artifact.digest for name, artifact in rewards.items()}
-    return VerificationResult(tuple(results), spec=spec.digest, rewards=digests)
+    return VerificationResult(tuple(results), spec=spec.digest, rewards=digests, semantics=chosen.semantics)
+
+
+class _Torch:
+    """torch, loaded and set once it is needed (mutable)."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.stack = stack
+        self.ready = False
+
+    def need(self) -> None:
+        if not self.ready:
+            from rewarden.verifier.torch_settings import plain_torch
+
+            self.stack.enter_context(plain_torch())
+            self.ready = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,63 +108,181 @@ class _Run:
     progress: Report | None
     stop: Stop
     started: float
+    torch: _Torch
+    keepers: Sequence[Keeper]
+    saver: Saver | None
 
     def rule(self, name: str) -> RuleResult:
         """Unsupported where nothing decides it."""
         match self.spec.rule(name).kind:
-            case "rows" | "share" if self.options.semantics == "real":
+            case "rows" | "share":
                 obligation = self.spec.obligation(name)
                 return self._told(verify_rows(obligation, self._bound(obligation)), obligation)
+            case "trace" if self.spec.lowered[name].lengths[-1] > UNROLLED:
+                return self._told(self._stepped(name), self.spec.obligations_of(name)[-1])
             case "trace" if len(self.spec.lowered[name].lengths) > 1:
                 obligations = self.spec.obligations_of(name)
                 return self._told(verify_lengths(obligations, self._claim), obligations[-1])
             case "cycle":
-                searching = replace(self, options=replace(self.options, engine="bounds", budget=0))
-                result = search_loops(lambda k: self.spec.unrolled(name, k), searching._claim)
-                return self._told(result, self.spec.unrolled(name, 2))
+                return self._told(self._stepped(name), self.spec.unrolled(name, 2))
         obligation = self.spec.obligation(name)
-        return self._told(self._claim(obligation), obligation)
+        return self._told(self._claim(obligation, whole=True), obligation)
 
-    def _claim(self, obligation: Obligation) -> RuleResult:
-        """The verdict on one obligation by way of its claim."""
+    def _stepped(self, name: str) -> RuleResult:
+        """Loops, and traces that are long."""
+        self.torch.need()
+        from rewarden.verifier.loops.engine import LoopRule  # torch takes a while to import
+        from rewarden.verifier.loops.traces import TraceRule
+
+        kind = LoopRule if self.spec.rule(name).kind == "cycle" else TraceRule
+        points = self.options.falsify_budget // 4
+        searching = replace(self, options=replace(self.options, engine="falsify", falsify_budget=points))
+        search, decide = searching._claim, self._claim
+        return kind(self.spec, name, self.rewards, self.options, search, decide, self.progress, self.stop).verdict()
+
+    def _claim(self, obligation: Obligation, *, whole: bool = False) -> RuleResult:
+        """The verdict on one obligation by way of its claim. `whole`: it is all of the rule."""
+        constants: dict[int, Fraction] = {}
+        if self.options.semantics == "float32":
+            obligation, constants = with_constants(obligation, self._executed_constants(obligation))
+        elif enclosed := enclosed_constants(self.spec, obligation, self.rewards):
+            obligation, constants = with_constants(obligation, enclosed)
         claim = bind_obligation(self.spec, obligation, self.rewards)
-        rest = _rest(self.options, self.started)
-        plain = verify_claim(claim, self.rewards, rest, rows=self.rows, progress=self.progress, stop=self.stop)
+        if constants:
+            return self._decided(claim, constants)
+        told = self._kept(claim)
+        return self._with_coverage(told, claim) if whole and self.options.coverage_budget else told
+
+    def _kept(self, claim: Claim) -> RuleResult:
+        """What was decided before, or is now and can be kept."""
+        if not self.keepers or self.options.semantics != "real":
+            return self._decided(claim, {})
+        for keeper in self.keepers:
+            key = key_of(claim, self.options, self.rows, keeper.code)
+            kept = keeper.get(key)
+            if kept is None:
+                continue
+            try:
+                found = of_kept(kept, key, claim, self.rewards, self.spec.features)
+            except KeptError as error:
+                keeper.damaged(key, str(error))
+            else:
+                return replace(found, cached=keeper.earlier)
+        found = self._decided(claim, {})
+        for keeper in self.keepers:
+            if keeper.wants(found, self.options) and not found.non_finite:
+                key = key_of(claim, self.options, self.rows, keeper.code)
+                keeper.put(key, to_kept(found, key))
+        return found
+
+    def _decided(self, claim: Claim, constants: Mapping[int, Fraction]) -> RuleResult:
+        """By the engines."""
+        self.torch.need()
+        from rewarden.verifier.decision import verify_claim
+
+        rest, stop = _rest(self.options, self.started), self.stop
+        if self.saver is not None:
+            self.saver.begin(key_of(claim, self.options, self.rows, self.saver.code))
+            stop = self.saver.stopping(self.stop)
+        plain = verify_claim(
+            claim,
+            self.rewards,
+            rest,
+            rows=self.rows,
+            progress=self.progress,
+            stop=stop,
+            constants=constants,
+            recorded=None if self.saver is None else self.saver.recorded,
+        )
+        if self.saver is not None:
+            if self.stop():
+                self.saver.save()
+            else:
+                self.saver.done()
         types = self.spec.features
         witness = None if plain.witness is None else with_types(plain.witness, types)
         premise = None if plain.premise_witness is None else with_types(plain.premise_witness, types)
-        return replace(plain, witness=witness, premise_witness=premise)
+        unsettled = None
+        if plain.left is not None and not constants and (frame := Frame.of(claim, types)).tellable:
+            unsettled = described(Region.of_floats(frame, plain.left))
+        return replace(plain, witness=witness, premise_witness=premise, left=None, unsettled=unsettled)
+
+    def _with_coverage(self, plain: RuleResult, claim: Claim) -> RuleResult:
+        """What is known of the whole region."""
+        if self.options.semantics != "real":
+            return plain
+        self.torch.need()
+        from rewarden.verifier.coverage.search import cover
+        from rewarden.verifier.torch_settings import plain_torch
+
+        def report(settled: float, boxes: int) -> None:
+            if self.progress is not None:
+                self.progress(Progress(claim.rule, "coverage", settled, boxes))
+
+        program, frame = compile_program(claim, self.rewards), Frame.of(claim, self.spec.features)
+        with plain_torch(self.options.threads):
+            coverage = cover(program, frame, self.options.coverage_budget, self.stop, report)
+        return replace(plain, coverage_details=coverage)
 
     def _bound(self, obligation: Obligation) -> Bound:
         """BindingError where a reward is missing or does not fit."""
         for symbol in symbols(obligation):
             check_reward(self.spec, symbol, self.rewards)
-        return Bound(self.rewards, statistics_of(self.spec, obligation, self.rewards), self.spec.features)
+        if self.options.semantics == "float32":
+            constants = self._executed_constants(obligation)
+            deployed = {statistic: constant.deployed for statistic, constant in constants.items()}
+            return ExecutedBound(self.rewards, deployed, self.spec.features, constants)
+        return Bound(self.rewards, constants_of(self.spec, obligation, self.rewards), self.spec.features)
+
+    def _executed_constants(self, obligation: Obligation) -> dict[Statistic, ExecutedConstant]:
+        for symbol in symbols(obligation):
+            check_reward(self.spec, symbol, self.rewards)
+        self.torch.need()
+        from rewarden.verifier.executed_rows import executed_constants
+
+        tables = {s: self.spec.rows(s.data).values for s in data_constants(obligation)}
+        return executed_constants(self.rewards, tables)
 
     def _told(self, plain: RuleResult, obligation: Obligation) -> RuleResult:
         rule = obligation.rule
         warnings = (*plain.warnings, *warnings_of(obligation, self.rewards))
-        return replace(plain, title=rule.title, where=str(rule.span), warnings=warnings)
+        nearest = nearest_rows(self.spec, plain.witness) if plain.witness and plain.engine != "rows" else ()
+        return replace(plain, title=rule.title, where=str(rule.span), warnings=warnings, nearest=nearest)
+
+    def stopped(self, name: str) -> RuleResult:
+        """A rule that nobody came to."""
+        rule = self.spec.rule(name)
+        return RuleResult(
+            rule=name,
+            severity=rule.severity,
+            verdict=Verdict.UNKNOWN,
+            reason=Reason.STOPPED,
+            title=rule.title,
+            where=str(rule.span),
+        )
 
     def unsupported(self, name: str, error: Unsupported) -> RuleResult:
         """Unknown, unless points at random are enough to violate it."""
         rule = self.spec.rule(name)
         reason = f"no engine for this rule: {error.message}"
-        points = 0
+        found_reason = Reason.WITNESS if self.options.semantics == "real" else Reason.FLOAT32_WITNESS
+        points, non_finite = 0, False
         witness: Witness | None = None
         try:
             for obligation in self.spec.obligations_of(name):
-                if witness is None and self.options.semantics == "real":
+                if witness is None:
                     bound = self._bound(obligation)
                     witness, found = search(obligation, bound, self.options.falsify_budget, self.options.seed)
                     points += found
         except Unsupported:
             pass
+        except NonFiniteError:
+            non_finite = True
         result = RuleResult(
             rule=name,
             severity=rule.severity,
             verdict=Verdict.UNKNOWN if witness is None else Verdict.VIOLATED,
-            reason=f"{reason}; {points} points were searched" if witness is None else Reason.WITNESS,
+            reason=f"{reason}; {points} points were searched" if witness is None else found_reason,
             witness=witness,
             coverage=0.0 if witness is None else 1.0,
             engine="search",
@@ -134,7 +290,7 @@ class _Run:
             title=rule.title,
             where=str(rule.span),
         )
-        if witness is not None and witness.deployed == "non-finite":
+        if non_finite or (witness is not None and witness.deployed == "non-finite"):
             return replace(result, verdict=Verdict.UNKNOWN, reason=Reason.NON_FINITE, non_finite=True, witness=None)
         return result
 

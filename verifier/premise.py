@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from rewarden.reward.artifact import Artifact
-from rewarden.verifier.exact_program import ExactProgram
+from rewarden.verifier.deployed_program import judge_of
 from rewarden.verifier.falsify import Rows, search_premise
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.program import Program
@@ -59,9 +59,11 @@ def _by_z3(
     work: Work,
     stop: Callable[[], bool] | None,
 ) -> Premise:
-    claim, exact = program.claim, ExactProgram(program)
-    calls = any(atom.affine.calls for clause in claim.clauses for atom in clause)
-    limits = Limits(options.z3_rlimit, options.time_limit, None if options.engine == "z3" else MAX_UNSTABLE)
+    claim, exact = program.claim, judge_of(program)
+    # What z3 knows of calls is exact: that decides nothing about executed ones.
+    calls = program.executed is None and any(atom.affine.calls for clause in claim.clauses for atom in clause)
+    unstable = None if options.engine == "z3" else MAX_UNSTABLE
+    limits = Limits(options.z3_rlimit, options.time_limit, unstable, stop)
     refuted = 0
     for box in claim.boxes:
         if stop is not None and stop():

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-Phase = Literal["premise", "search", "bounds", "cells", "z3", "done"]
+if TYPE_CHECKING:
+    from rewarden.verifier.options import VerifyOptions
+
+Phase = Literal["premise", "search", "bounds", "differences", "cells", "neurons", "lp", "z3", "coverage", "done"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +26,13 @@ class Progress:
 
 Report = Callable[[Progress], None]
 Stop = Callable[[], bool]
+
+
+def stopping(options: VerifyOptions, stop: Stop | None) -> Stop:
+    """The caller's stop, or the time limit from now on."""
+    deadline = None if options.time_limit is None else time.monotonic() + options.time_limit
+
+    def stopped() -> bool:
+        return (stop is not None and stop()) or (deadline is not None and time.monotonic() > deadline)
+
+    return stopped

@@ -70,7 +70,7 @@ class ProofTree:
 
     def close_with(self, node: int, leaf: Leaf) -> None:
         self.close(np.array([node]), np.array([leaf.goal_atom]))
-        if leaf.multipliers or leaf.slopes or leaf.tight:
+        if leaf.multipliers or leaf.slopes or leaf.tight or leaf.form:
             self._leaves[node] = leaf
 
     def _children(self, nodes: Ints, counts: Ints) -> Ints:
@@ -83,6 +83,14 @@ class ProofTree:
         self._nodes["parent"][self.size : self.size + total] = np.repeat(nodes, counts)
         self.size += total
         return first
+
+    # ── saving ─────────────────────────────────────────────────────────────────────────────────
+    def state(self) -> tuple[NDArray[np.void], dict[int, Leaf]]:
+        return self._nodes[: self.size].copy(), dict(self._leaves)
+
+    def put_state(self, nodes: NDArray[np.void], leaves: dict[int, Leaf]) -> None:
+        """Takes the place of what has grown so far."""
+        self._nodes, self.size, self._leaves = nodes, len(nodes), leaves
 
     # ── reading ────────────────────────────────────────────────────────────────────────────────
     @property
@@ -112,6 +120,15 @@ class ProofTree:
                 side = halves(box[what], self.cut_of(above), self.discrete[what])[which]
                 box = (*box[:what], side, *box[what + 1 :])
         return Place(path[0], box, tuple(chosen))
+
+    def roots_of(self, nodes: Ints) -> Ints:
+        """The tree that each node is in."""
+        found = nodes.copy()
+        while True:
+            above = self._nodes["parent"][found]
+            if (above < 0).all():
+                return found
+            found = np.where(above < 0, found, above)
 
     def cut_of(self, node: int) -> Fraction:
         return Fraction(float(self._nodes["cut"][node]))
@@ -150,7 +167,8 @@ def halves(
 
 def _leaf_out(leaf: Leaf) -> list[object]:
     tight = [[layer, neuron, side, _multipliers_out(ms)] for layer, neuron, side, ms in leaf.tight]
-    return ["leaf", leaf.goal_atom, _multipliers_out(leaf.multipliers), [list(s) for s in leaf.slopes], tight]
+    parts = [leaf.goal_atom, _multipliers_out(leaf.multipliers), [list(s) for s in leaf.slopes], tight]
+    return ["leaf", *parts, leaf.form] if leaf.form else ["leaf", *parts]
 
 
 def _multipliers_out(multipliers: Multipliers) -> list[list[object]]:

@@ -12,7 +12,7 @@ import numpy as np
 from rewarden.spec_lang.boxes import boxes_of
 from rewarden.spec_lang.obligation import Obligation
 from rewarden.spec_lang.sampling.points import sample_rows
-from rewarden.verifier.pointwise import Bound, Rows, whole_premise, witness_at
+from rewarden.verifier.pointwise import Bound, ExecutedBound, Rows, whole_premise, witness_at
 from rewarden.verifier.witness import Witness
 
 POINTS = 4096  # drawn at most: rows near data and narrow premises may give fewer
@@ -21,6 +21,8 @@ POINTS = 4096  # drawn at most: rows near data and narrow premises may give fewe
 def search(obligation: Obligation, bound: Bound, points: int, seed: int) -> tuple[Witness | None, int]:
     """A witness of a violation, or None, and how many points of the premise were judged."""
     rows = sample_rows(obligation, min(points, POINTS), seed)
+    if isinstance(bound, ExecutedBound):
+        rows = as_binary32(obligation, rows)
     if not len(rows):
         return None, 0
     rows = rows[bound.holds(whole_premise(obligation), rows)]
@@ -31,6 +33,15 @@ def search(obligation: Obligation, bound: Bound, points: int, seed: int) -> tupl
     if not in_domain(obligation, chosen):
         return None, len(rows)
     return witness_at(obligation, bound, chosen, premise_only=False), len(rows)
+
+
+def as_binary32(obligation: Obligation, rows: Rows) -> Rows:
+    """The nearest binary32 numbers; what is fixed to a row of the data stays (float32 semantics)."""
+    with np.errstate(over="ignore"):
+        near = rows.astype(np.float32).astype(np.float64)
+    fixed = [variable for variable, _ in obligation.instances.fixed] if obligation.instances is not None else []
+    near[:, fixed] = rows[:, fixed]
+    return near
 
 
 def in_domain(obligation: Obligation, row: Rows) -> bool:

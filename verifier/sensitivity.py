@@ -11,8 +11,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from rewarden.reward.elementary import Function
 from rewarden.verifier.backsub import Engine, Functionals, Sweep
 from rewarden.verifier.program import INPUT
+from rewarden.verifier.smooth_lines import slopes_between
 
 
 def steepness(engine: Engine, sweep: Sweep, functionals: Functionals, which: Tensor, index: Tensor) -> Tensor:
@@ -22,18 +24,56 @@ def steepness(engine: Engine, sweep: Sweep, functionals: Functionals, which: Ten
         if k not in gradients:
             continue
         layer = engine.layers[k]
+        if layer.curved:
+            if layer.pair is not None:
+                low, high = _twin(sweep, layer.pair, index, gradients.pop(k))
+            else:
+                low, high = _bent(sweep, layer.function, k, index, gradients.pop(k))
+            _pass_on(layer.fused, gradients, low, high)
+            continue
         upper = sweep.steps[k][index, layer.width : 2 * layer.width]
         unstable = sweep.gap[k][index] > 0
         alive = (unstable | (upper > 0)).to(upper.dtype)
         low, high = (g * alive for g in gradients.pop(k))
         low = torch.where(unstable, low.clamp(max=0.0), low)
         high = torch.where(unstable, high.clamp(min=0.0), high)
-        for m in layer.fused.maps:
-            positive, negative = m.weight.clamp(min=0.0), m.weight.clamp(max=0.0)
-            below, above = low @ positive + high @ negative, high @ positive + low @ negative
-            old = gradients.get(m.source)
-            gradients[m.source] = (below, above) if old is None else (old[0] + below, old[1] + above)
+        _pass_on(layer.fused, gradients, low, high)
     found = gradients.get(INPUT)
     if found is None:
         return torch.zeros(index.numel(), sweep.boxes.lo.shape[1], dtype=torch.float64)
     return torch.maximum(found[0].abs(), found[1].abs())
+
+
+def _pass_on(rows: Functionals, gradients: dict[int, tuple[Tensor, Tensor]], low: Tensor, high: Tensor) -> None:
+    """In place: what low <= ∂F/∂z <= high makes of the layers that z reads."""
+    for m in rows.maps:
+        positive, negative = m.weight.clamp(min=0.0), m.weight.clamp(max=0.0)
+        below, above = low @ positive + high @ negative, high @ positive + low @ negative
+        old = gradients.get(m.source)
+        gradients[m.source] = (below, above) if old is None else (old[0] + below, old[1] + above)
+
+
+def _twin(
+    sweep: Sweep, pair: tuple[int, int], index: Tensor, gradient: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """∂F/∂d at a twin, by what is known of its copies: 0 where both are off, 1 where both are on, else in between."""
+    a, b = pair
+    on = (sweep.lo[a][index] >= 0) & (sweep.lo[b][index] >= 0)
+    off = (sweep.hi[a][index] <= 0) & (sweep.hi[b][index] <= 0)
+    low, high = (torch.where(off, 0.0, g) for g in gradient)
+    return torch.where(on, low, low.clamp(max=0.0)), torch.where(on, high, high.clamp(min=0.0))
+
+
+def _bent(
+    sweep: Sweep, function: Function | None, k: int, index: Tensor, gradient: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """∂F/∂z at a smooth layer or (without a function) a product, whose derivative by one factor is the other."""
+    lo, hi = sweep.lo[k][index], sweep.hi[k][index]
+    if function is None:
+        (first, second), (up, down) = lo.chunk(2, -1), hi.chunk(2, -1)
+        least, most = torch.cat((second, first), -1), torch.cat((down, up), -1)
+        gradient = (torch.cat((gradient[0], gradient[0]), -1), torch.cat((gradient[1], gradient[1]), -1))
+    else:
+        least, most = (torch.from_numpy(side) for side in slopes_between(function, lo.numpy(), hi.numpy()))
+    corners = torch.stack([g * d for g in gradient for d in (least, most)])
+    return corners.amin(0), corners.amax(0)

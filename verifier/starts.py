@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rewarden.spec_lang.boxes import RowBoxes
 from rewarden.spec_lang.claim import AffineAtom, Claim
 from rewarden.verifier.inline import nearest
 from rewarden.verifier.snap import one_hot_groups
@@ -37,8 +38,11 @@ class Domain:
 
 def tightened(claim: Claim) -> Domain:
     """Each box cut down by the clauses of one atom over variables alone (interval propagation); empty ones dropped."""
-    lo = np.array([[nearest(a) for a, _ in box] for box in claim.boxes], dtype=np.float64)
-    hi = np.array([[nearest(b) for _, b in box] for box in claim.boxes], dtype=np.float64)
+    if isinstance(claim.boxes, RowBoxes):
+        lo, hi = (side.copy() for side in claim.boxes.outward)
+    else:
+        lo = np.array([[nearest(a) for a, _ in box] for box in claim.boxes], dtype=np.float64)
+        hi = np.array([[nearest(b) for _, b in box] for box in claim.boxes], dtype=np.float64)
     shape = (len(claim.boxes), len(claim.variables))
     lo, hi = lo.reshape(shape), hi.reshape(shape)
     discrete = np.array([v.discrete for v in claim.variables], dtype=np.bool_)

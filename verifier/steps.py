@@ -1,8 +1,7 @@
-"""Rules about traces and cycles, by unrolling: one claim for each number of steps.
+"""Rules about traces, by unrolling: one claim for each number of steps.
 
 A trace of up to n records is settled when every length is: proved if each is proved or has no trace that satisfies the
-premise (and not all have none), violated by the first length that is. Loops have every length, so unrolling can find
-one that pays but never prove that none does.
+premise (and not all have none), violated by the first length that is. Long traces and loops are for `verifier.loops`.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from dataclasses import replace
 from rewarden.spec_lang.obligation import Obligation
 from rewarden.verifier.verdict import RuleResult, Verdict, Work
 
-LOOPS = 3  # records of the longest loop that is searched
 Decide = Callable[[Obligation], RuleResult]
 
 
@@ -38,30 +36,6 @@ def verify_lengths(obligations: Sequence[Obligation], decide: Decide) -> RuleRes
         return replace(last, reason=f"No trace satisfies the premise. {last.reason}", claim=None, **told)  # type: ignore[arg-type]
     reason = f"Proved for each length, from {obligations[0].case} to {obligations[-1].case}."
     return replace(proved[-1], reason=reason, proof=None, claim=None, **told)  # type: ignore[arg-type]
-
-
-def search_loops(unrolled: Callable[[int], Obligation], decide: Decide) -> RuleResult:
-    """A loop of a few records that breaks the rule, or unknown: no engine decides loops of every length yet."""
-    results: list[RuleResult] = []
-    for length in range(1, LOOPS + 1):
-        obligation = unrolled(length)
-        result = decide(obligation)
-        results.append(result)
-        if result.verdict is Verdict.VIOLATED or result.non_finite:
-            reason = f"{result.reason} The loop has {obligation.case}."
-            return replace(result, reason=reason, work=_work(results), proof=None, claim=None)
-    reason = f"no engine for loops of every length: none of up to {LOOPS} records was found that breaks the rule."
-    return replace(
-        results[-1],
-        verdict=Verdict.UNKNOWN,
-        reason=reason,
-        witness=None,
-        coverage=0.0,
-        work=_work(results),
-        proof=None,
-        claim=None,
-        engine="search",
-    )
 
 
 def _work(results: Sequence[RuleResult]) -> Work:

@@ -8,6 +8,10 @@ from enum import StrEnum
 from typing import Any
 
 from rewarden.spec_lang.claim import Claim
+from rewarden.verifier.coverage.parts import Coverage
+from rewarden.verifier.nearest import NearestRow
+from rewarden.verifier.region_words import Described
+from rewarden.verifier.regions import OpenBoxes
 from rewarden.verifier.witness import Witness
 
 
@@ -29,14 +33,32 @@ class Reason(StrEnum):
     WITNESS = "A record was found for which the premise is exactly true and the conclusion exactly false."
     VACUOUS = "No record satisfies the premise: the rule says nothing. z3 refuted the premise exactly."
     BUDGET = "The budget was spent before everything was settled: a larger --budget may settle the rest."
+    SEARCHED = "No violation was found, and a search proves nothing: ask for the engine auto to have it settled."
     Z3_LIMIT = "z3 gave up within its resource limit: the bounds engine, or a larger limit, may settle it."
     NO_POINT = (
         "Bounds settle the conclusion, but no record was found that satisfies the premise, nor a proof that none "
         "exists: the rule may be vacuous."
     )
+    NEURONS = "Every box was settled by sound bounds and signs of neurons; there is no proof of it yet to certify."
+    NOT_NEURONS = "Gates, smooth layers and very many cases are not for the neurons engine: ask for another."
+    DIFFERENCES = "Every box was settled by sound bounds of a difference; the proof can be certified."
+    NOT_DIFFERENCES = "No two calls through equally wide relus are subtracted from each other: ask for another engine."
     NOT_CELLS = "Gates, very many inputs or very many cases are not for the cells engine: ask for another."
+    LP = "Proved by linear programs over the signs of neurons, each with a bound that holds despite rounding."
+    LP_LIMIT = "The linear programs were spent, or a part is too large for them, before everything was settled."
+    NOT_LP = "Very large rewards are not for the lp engine: ask for another."
     STOPPED = "Stopped before everything was settled."
-    FLOAT32 = "There is no engine for float32 semantics yet: ask for real semantics."
+    FLOAT32 = "This engine knows nothing of float32 semantics: bounds and the search for violations do."
+    FLOAT32_BOUNDS = (
+        "Every box was settled by sound bounds of every execution in binary32, in any order of sums; not certified."
+    )
+    FLOAT32_WITNESS = "A record of binary32 numbers was found at which the reward, as deployed, breaks the rule."
+    SMOOTH = (
+        "This engine knows piecewise linear rewards only: bounds and the search for violations know smooth ones, too."
+    )
+    SMOOTH_BOUNDS = (
+        "Every box was settled by sound bounds; not certified: no certificate speaks of smooth functions yet."
+    )
     NON_FINITE = "non-finite: the deployed reward returns infinity or NaN on a record of the rule's domain."
 
 
@@ -47,12 +69,14 @@ class Work:
     points: int = 0  # evaluated by the search for violations
     boxes: int = 0  # examined by branch and bound
     z3_rlimit: int = 0  # z3 resource units
+    lps: int = 0  # linear programs
 
     def __add__(self, other: Work) -> Work:
         return Work(
             points=self.points + other.points,
             boxes=self.boxes + other.boxes,
             z3_rlimit=self.z3_rlimit + other.z3_rlimit,
+            lps=self.lps + other.lps,
         )
 
 
@@ -79,6 +103,11 @@ class RuleResult:
     where: str | None = None  # "driving.rwd:33"
     warnings: tuple[str, ...] = ()
     non_finite: bool = False  # the deployed reward left the numbers: exit status 2
+    left: OpenBoxes | None = field(default=None, repr=False)  # what is open of an unknown rule, as the engine has it
+    unsettled: Described | None = None  # the same in problem units
+    coverage_details: Coverage | None = field(default=None, repr=False)  # where they were asked for
+    nearest: tuple[NearestRow, ...] = ()  # data rows, to the records of the witness
+    cached: bool = False  # decided before, by the same verifier about the same claim
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready; `witness` maps record → feature → value in problem units."""
@@ -90,14 +119,25 @@ class RuleResult:
             "reason": self.reason,
             "where": self.where,
             "witness": None if self.witness is None else self.witness.values(),
-            "witness_details": None if self.witness is None else self.witness.details(),
+            "witness_details": None if self.witness is None else self._witness_details(self.witness),
             "premise_witness": None if self.premise_witness is None else self.premise_witness.values(),
             "coverage": self.coverage,
+            "unsettled": None if self.unsettled is None else self.unsettled.to_json(),
+            "coverage_details": None if self.coverage_details is None else self.coverage_details.to_json(),
             "engine": self.engine,
             "certifiable": self.proof is not None,
-            "work": {"points": self.work.points, "boxes": self.work.boxes, "z3_rlimit": self.work.z3_rlimit},
+            "work": {
+                "points": self.work.points,
+                "boxes": self.work.boxes,
+                "z3_rlimit": self.work.z3_rlimit,
+                "lps": self.work.lps,
+            },
             "warnings": list(self.warnings),
+            "cached": self.cached,
         }
+
+    def _witness_details(self, witness: Witness) -> dict[str, Any]:
+        return {**witness.details(), "nearest": {row.record: row.to_json() for row in self.nearest}}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,6 +147,7 @@ class VerificationResult:
     rules: tuple[RuleResult, ...]
     spec: str | None = None  # its digest
     rewards: Mapping[str, str] = field(default_factory=dict)  # name → artifact digest
+    semantics: str = "real"  # or "float32": what the verdicts are about
 
     def __getitem__(self, rule: str) -> RuleResult:
         for result in self.rules:
@@ -133,6 +174,7 @@ class VerificationResult:
     def to_json(self) -> dict[str, Any]:
         return {
             "schema_version": 1,
+            "semantics": self.semantics,
             "spec": self.spec,
             "rewards": dict(sorted(self.rewards.items())),
             "rules": [r.to_json() for r in self.rules],

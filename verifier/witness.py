@@ -1,7 +1,8 @@
 """A witness: one exactly checked point of a claim's domain, told in the words and units of the domain.
 
 `replay` is the only way to make one. It judges in exact arithmetic, where truth is decided, and runs the deployed
-(float32) reward on the same record, so that both are shown side by side.
+(float32) reward on the same record, so that both are shown side by side. Under float32 semantics the deployed values
+decide, at the records of binary32 numbers that are nearest to the point.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import numpy as np
 from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang.claim import Affine, Claim, ClaimCall, ClaimRecord
 from rewarden.spec_lang.features import Feature, RecordType
-from rewarden.verifier.exact_program import Evaluation, ExactProgram, Point, box_of
+from rewarden.verifier.deployed_program import DeployedProgram, Judge, judge_of
+from rewarden.verifier.exact_program import Evaluation, Point, box_of
 from rewarden.verifier.program import Program
 
 Value = bool | int | float | str | tuple[float, ...] | tuple[int, ...]
@@ -49,6 +51,7 @@ class CallValue:
     exact: Fraction
     deployed: float
     exact_arguments: bool  # every argument is a float32, so that the deployed reward saw exactly this record
+    radius: Fraction | None = Fraction(0)  # of a smooth reward: how far `exact` may be off; None: there is no saying
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +101,7 @@ class Witness:
                     "value": _number(c.exact),
                     "deployed": c.deployed if isfinite(c.deployed) else str(c.deployed),
                     "exact_arguments": c.exact_arguments,
+                    **({} if c.radius == 0 else {"within": None if c.radius is None else str(c.radius)}),
                 }
                 for c in self.calls
             ],
@@ -110,30 +114,40 @@ class Witness:
         }
 
 
-def replay(
-    claim: Claim, program: Program | ExactProgram, artifacts: Mapping[str, Artifact], point: Point
-) -> Witness | None:
+def replay(claim: Claim, program: Program | Judge, artifacts: Mapping[str, Artifact], point: Point) -> Witness | None:
     """A witness that the claim is false at `point`: in a box, premise exactly true, some goal exactly false. Else None.
 
-    Where several goals are false, the one that fails by most is told.
+    Where several goals are false, the one that fails by most is told. Under float32 semantics a record at which a
+    reward is not finite is one too (`deployed` says so), since no rule is known to hold there.
     """
     checked = _premise(claim, program, point)
     if checked is None:
         return None
-    box, evaluation = checked
-    failing = evaluation.failing_goals(claim)
+    if checked.non_finite:
+        return _told(claim, artifacts, checked, None)
+    failing = checked.seen.failing_goals(claim)
     if not failing:
         return None
-    goal = min(failing, key=lambda g: (max(_margins(evaluation, claim, g), default=Fraction(0)), g))
-    return _told(claim, artifacts, box, evaluation, goal)
+    goal = min(failing, key=lambda g: (max(_margins(checked.seen, claim, g), default=Fraction(0)), g))
+    return _told(claim, artifacts, checked, goal)
 
 
 def replay_premise(
-    claim: Claim, program: Program | ExactProgram, artifacts: Mapping[str, Artifact], point: Point
+    claim: Claim, program: Program | Judge, artifacts: Mapping[str, Artifact], point: Point
 ) -> Witness | None:
     """A witness that the premise can hold: `point` is in a box and satisfies every clause exactly. Else None."""
     checked = _premise(claim, program, point)
-    return None if checked is None else _told(claim, artifacts, checked[0], checked[1], None)
+    return None if checked is None else _told(claim, artifacts, checked, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A point of box number `box`, as it is `seen` by the semantics that decides, and with the exact rewards."""
+
+    box: int
+    seen: Evaluation
+    exact: Evaluation
+    non_finite: bool = False
 
 
 def with_types(witness: Witness, types: Mapping[str, RecordType]) -> Witness:
@@ -160,30 +174,46 @@ def _retold(record: RecordValue, kind: RecordType) -> RecordValue:
     return RecordValue(record.name, record.type_name, tuple(features))
 
 
-def _premise(claim: Claim, program: Program | ExactProgram, point: Point) -> tuple[int, Evaluation] | None:
+def _premise(claim: Claim, program: Program | Judge, point: Point) -> _Checked | None:
+    judge = judge_of(program) if isinstance(program, Program) else program
+    if isinstance(judge, DeployedProgram):
+        return _deployed_premise(claim, judge, point)
     box = box_of(claim, point)
     if box is None:
         return None
-    exact = program if isinstance(program, ExactProgram) else ExactProgram(program)
-    evaluation = exact.evaluate(point)
-    return (box, evaluation) if evaluation.premise_holds(claim) else None
+    evaluation = judge.evaluate(point)
+    return _Checked(box, evaluation, evaluation) if evaluation.premise_holds(claim) else None
+
+
+def _deployed_premise(claim: Claim, judge: DeployedProgram, point: Point) -> _Checked | None:
+    record = judge.record(point)
+    box = None if record is None else box_of(claim, record)
+    if record is None or box is None:
+        return None
+    seen = judge.evaluate(record)
+    if seen is not None:
+        return _Checked(box, seen, judge.exact.evaluate(record)) if seen.premise_holds(claim) else None
+    exact = judge.exact.evaluate(record)
+    over_variables = (clause for clause in claim.clauses if not any(atom.affine.calls for atom in clause))
+    return _Checked(box, exact, exact, True) if all(exact.any_holds(clause) for clause in over_variables) else None
 
 
 def _margins(evaluation: Evaluation, claim: Claim, goal: int) -> tuple[Fraction, ...]:
     return tuple(evaluation.margin(atom.affine) for atom in claim.goals[goal])
 
 
-def _told(
-    claim: Claim, artifacts: Mapping[str, Artifact], box: int, evaluation: Evaluation, goal: int | None
-) -> Witness:
+def _told(claim: Claim, artifacts: Mapping[str, Artifact], checked: _Checked, goal: int | None) -> Witness:
     bound = [artifacts[name] for name, _ in claim.rewards if name in artifacts]
     types = tuple(r.type for artifact in bound for r in artifact.records)
-    records = tuple(_record(r, claim, _declared(r, claim, types), evaluation.point) for r in claim.records)
-    calls = tuple(_call(claim, artifacts, evaluation, k) for k in range(len(claim.calls)))
-    premise = tuple(max(evaluation.margin(a.affine) for a in clause) for clause in claim.clauses)
-    margins = () if goal is None else _margins(evaluation, claim, goal)
-    deployed = _deployed_verdict(claim, evaluation.point, [c.deployed for c in calls])
-    return Witness(claim.rule, box, evaluation.point, records, calls, premise, goal, margins, deployed)
+    point, seen = checked.seen.point, checked.seen
+    records = tuple(_record(r, claim, _declared(r, claim, types), point) for r in claim.records)
+    calls = tuple(_call(claim, artifacts, checked.exact, k) for k in range(len(claim.calls)))
+    if seen is not checked.exact:
+        calls = tuple(replace(c, deployed=float(value)) for c, value in zip(calls, seen.calls, strict=True))
+    premise = tuple(max(seen.margin(a.affine) for a in clause) for clause in claim.clauses)
+    margins = () if goal is None else _margins(seen, claim, goal)
+    deployed = "non-finite" if checked.non_finite else _deployed_verdict(claim, point, [c.deployed for c in calls])
+    return Witness(claim.rule, checked.box, point, records, calls, premise, goal, margins, deployed)
 
 
 def _deployed_verdict(claim: Claim, point: Point, calls: Sequence[float]) -> Deployed:
@@ -256,7 +286,8 @@ def _call(claim: Claim, artifacts: Mapping[str, Artifact], evaluation: Evaluatio
         row = np.array([[_number(c) for c in columns]], dtype=np.float32)
         deployed = float(forward(artifact, row)[0])
     faithful = all(Fraction(float(x)) == c for x, c in zip(row[0], columns, strict=True))
-    return CallValue(_call_text(claim, call, artifact, columns), evaluation.calls[k], deployed, faithful)
+    radius = evaluation.radii[k] if evaluation.radii else Fraction(0)
+    return CallValue(_call_text(claim, call, artifact, columns), evaluation.calls[k], deployed, faithful, radius)
 
 
 def _at(row: Affine, point: Point) -> Fraction:

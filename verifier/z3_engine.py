@@ -9,6 +9,7 @@ of its own and a budget in z3's resource units, so that its answer depends on no
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, TypeAlias
@@ -19,10 +20,12 @@ from rewarden.spec_lang.claim import Affine, AffineAtom, Box
 from rewarden.verifier.exact_program import Point, exact_bias
 from rewarden.verifier.narrowing import narrowed, single_atoms
 from rewarden.verifier.program import INPUT, Layer, Program
+from rewarden.verifier.progress import Stop
 
 Expression: TypeAlias = Any  # z3 ships no types
 Form = tuple[Fraction, dict[int, Fraction]]  # constant + Σ coefficient·unknown
 Interval = tuple[Fraction, Fraction]
+ASKED = 0.05  # seconds between two questions whether to stop
 ZERO: Form = (Fraction(0), {})
 
 
@@ -34,6 +37,7 @@ class Limits:
     rlimit: int
     timeout: float | None = None
     max_unstable: int | None = None
+    stop: Stop | None = None  # asked while z3 works
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,8 @@ def _decide(
     clauses = [*claim.clauses, *((claim.clauses[c][a],) for c, a in facts), *extra]
     if variables_only:
         clauses = [c for c in clauses if not any(atom.affine.calls for atom in c)]
+    if program.curved and any(atom.affine.calls for clause in clauses for atom in clause):
+        return Decision("unknown", None, 0, "a smooth reward")
     cell = narrowed(box, single_atoms(clauses), [v.discrete for v in claim.variables])
     if cell is None:
         return Decision("unsat", None, 0)
@@ -115,7 +121,7 @@ class _Encoding:
         self.solver.set("random_seed", 0)
         if limits.timeout is not None:
             self.solver.set("timeout", max(1, int(1000 * limits.timeout)))
-        answer = self.solver.check()
+        answer = _checked(self.solver, limits.stop)
         spent = _spent(self.solver)
         if answer == z3.unsat:
             return Decision("unsat", None, spent)
@@ -191,6 +197,8 @@ class _Encoding:
             case "gated":
                 gate = self._gate(layer)
                 return [ZERO if gate is True else self._relu(form, gate) for form in z]
+            case _:
+                raise AssertionError("claims that call smooth rewards are turned away before")
 
     def _gate(self, layer: Layer) -> Expression | Literal[True] | None:
         """Whether the gate is open (output 0): True everywhere, None nowhere, else a formula."""
@@ -268,6 +276,24 @@ def _negated(affine: Affine) -> Affine:
 def _rational(model: Expression, unknown: Expression) -> Fraction:
     value = model.eval(unknown, model_completion=True)
     return Fraction(value.numerator_as_long(), value.denominator_as_long())
+
+
+def _checked(solver: z3.Solver, stop: Stop | None) -> z3.CheckSatResult:
+    """The answer. Where somebody may ask to stop, z3 works in a thread of its own, so that asking goes on. Its own
+    handler of Ctrl-C stays away: it would swallow it."""
+    if stop is None:
+        return solver.check()
+    solver.set("ctrl_c", False)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(solver.check)
+        try:
+            while not wait([answer], ASKED).done:
+                if stop():
+                    solver.interrupt()
+        finally:
+            while not wait([answer], ASKED).done:
+                solver.interrupt()
+        return answer.result()
 
 
 def _spent(solver: Expression) -> int:

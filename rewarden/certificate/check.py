@@ -3,10 +3,10 @@
     python -m rewarden.certificate.check CERTIFICATE --reward [NAME=]ARTIFACT … [--workers N] [--allow-unchecked]
 
 Read it in this order: `kernel_json` (untrusted bytes), `kernel_artifact` (the reward), `kernel_program` (claim and
-reward become layers), `kernel_bounds` (what can be said about layers over a box), `kernel_proof` (claims, trees,
-leaves), `kernel_sentence` (a claim in words), and this file. Together they are the whole kernel; it uses Python's
-standard library and nothing else of Rewarden. docs/formats.md is its specification, docs/certificate.md the argument
-that it cannot accept a false claim.
+reward become layers), `kernel_twins` (two calls as one and a difference), `kernel_bounds` (what can be said about
+layers over a box), `kernel_proof` (claims, trees, leaves), `kernel_sentence` (a claim in words), and this file. That is
+the whole kernel, which uses Python's standard library and nothing else of Rewarden. docs/formats.md is its
+specification, docs/certificate.md the argument that it cannot accept a false claim.
 
 It does not check what the claims mean to the author of a spec (`text: not checked`) nor who issued the certificate
 (`signature: not checked`): `rewarden check-certificate` does both. Exit status: 0 accepted, 4 rejected, 2 usage.
@@ -33,7 +33,7 @@ from rewarden.certificate.kernel_proof import Claim, Leaf, check_leaf, leaves, r
 from rewarden.certificate.kernel_sentence import sentence
 
 TIER = "exact integer arithmetic"
-TRUSTED_BASE = "the seven files of the kernel, Python and its standard library, the operating system and the machine"
+TRUSTED_BASE = "the eight files of the kernel, Python and its standard library, the operating system and the machine"
 MAX_CLAIMS = 10_000
 CHUNK = 32  # leaves handed to a worker at a time
 

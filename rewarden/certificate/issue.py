@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 COMPRESS_ABOVE = 1 << 20
+UNCERTIFIED = "verify the spec first, over the reals: certificates say nothing of float32 semantics"
 README = """\
 A certificate about a learned reward, issued by Rewarden.
 
@@ -59,7 +60,7 @@ def issue(
     """
     found = list(results)
     if all(r.claim is None for r in found):
-        raise CertificateError("C41", "there is nothing to certify: no rule has a claim", help="verify the spec first")
+        raise CertificateError("C41", "there is nothing to certify: no rule has a claim", help=UNCERTIFIED)
     with new_folder(out) as scratch:
         claims_file, evidence = _write_evidence(found, scratch)
         report = _kernel(scratch, {r for f in found if f.claim for r, _ in f.claim.rewards}, rewards)

@@ -22,6 +22,7 @@ from operator import mul
 
 from rewarden.certificate.kernel_json import refuse
 from rewarden.certificate.kernel_program import INPUT, MAX_BITS, Affine, Layer, Program
+from rewarden.certificate.kernel_twins import choice, extent, is_open, line
 
 GRID = 64  # interval ends are integers over 2**GRID, rounded outward
 SLOPE = 40  # slopes of upper lines are integers over 2**SLOPE, rounded down
@@ -90,12 +91,14 @@ class Functional:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Per neuron: output ≥ lower·z and output ≤ upper·z + shift, over 2**SLOPE (shift also over 2**GRID)."""
+    """Per neuron: output ≥ lower·z − drop and output ≤ upper·z + shift, over 2**SLOPE (drop and shift also over
+    2**GRID). Only twins have drops."""
 
     lower: list[int]
     upper: list[int]
     shift: list[int]
-    plain: bool  # all slopes are 0 or 1, and stored as such, over 1
+    plain: bool  # all slopes are 0 or 1, and stored as such, over 1; no shifts, no drops
+    drop: list[int] | None = None
 
 
 class Bounds:
@@ -116,6 +119,7 @@ class Bounds:
         self.program, self.box, self.slopes, self.tight, self.thorough = program, box, slopes, tight, thorough
         self.lines: list[Lines | None] = []
         self.ranges: dict[int, tuple[list[int], list[int]]] = {INPUT: box.coarse}  # of outputs, on the grid
+        self.inner: dict[int, tuple[list[int], list[int]]] = {}  # of the pre-activations of relus
         self.helped = {(layer, neuron) for layer, neuron, _ in tight}
         for index, layer in enumerate(program.layers):
             self.add(index, layer)
@@ -124,16 +128,26 @@ class Bounds:
     def add(self, index: int, layer: Layer) -> None:
         low, high = self.intervals(layer)
         gated = index in self.program.gates
+        copies = None if layer.pair is None else self.copies(layer.pair)
         for k in range(len(low)):
-            open_question = low[k] < 0 < high[k] if layer.kind != "linear" else gated
+            if copies is not None:
+                (a, b) = copies[k]
+                low[k], high[k] = max(low[k], a[0] - b[1]), min(high[k], a[1] - b[0])
+                open_question = is_open(a, b)
+            else:
+                open_question = low[k] < 0 < high[k] if layer.kind != "linear" else gated
             if open_question or self.thorough or (index, k) in self.helped:
                 low[k] = max(low[k], self.side(index, k, 0))
-                if self.thorough or layer.kind == "linear" or low[k] < 0:
+                if self.thorough or layer.kind in ("linear", "twin") or low[k] < 0:
                     high[k] = min(high[k], -self.side(index, k, 1))
         if layer.kind == "linear":
             self.lines.append(None)
             self.ranges[index] = (low, high)
             return
+        if copies is not None:
+            self.twin(index, low, high, copies)
+            return
+        self.inner[index] = low, high
         gate = self.gate(layer) if layer.kind == "gated" else "closed"
         self.lines.append(self.relaxation(index, low, high, gate))
         zero = [0] * len(low)
@@ -141,6 +155,29 @@ class Bounds:
             [max(x, 0) for x in low] if gate == "closed" else zero,
             [max(x, 0) for x in high] if gate != "open" else zero,
         )
+
+    def copies(self, pair: tuple[int, int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+        """Per neuron, the bounds of z_A and of z_B."""
+        sides = [self.inner[pair[i]][end] for i in (0, 1) for end in (0, 1)]
+        return [((a, b), (c, d)) for a, b, c, d in zip(*sides, strict=True)]
+
+    def twin(
+        self, index: int, low: list[int], high: list[int], copies: Sequence[tuple[tuple[int, int], tuple[int, int]]]
+    ) -> None:
+        lower, upper, shift, drop, least, most = [], [], [], [], [], []
+        for k, (d, (a, b)) in enumerate(zip(zip(low, high, strict=True), copies, strict=True)):
+            below, above = divmod(self.slopes.get((index, k), choice(d, a, b)), 3)  # a proof's choice is 0 … 8
+            slope, intercept = line(d, a, above, SLOPE)
+            upper.append(slope)
+            shift.append(intercept)
+            slope, intercept = line((-d[1], -d[0]), b, below, SLOPE)
+            lower.append(slope)
+            drop.append(intercept)
+            ends = extent(d, a, b)
+            least.append(ends[0])
+            most.append(ends[1])
+        self.lines.append(Lines(lower, upper, shift, False, drop))
+        self.ranges[index] = least, most
 
     def intervals(self, layer: Layer) -> tuple[list[int], list[int]]:
         """Interval arithmetic over the sources, rounded outward to the grid.
@@ -226,6 +263,8 @@ class Bounds:
             if lines is not None:
                 if not lines.plain:
                     fall = sum(c * t for c, t in zip(row, lines.shift, strict=True) if c < 0)
+                    if lines.drop is not None:
+                        fall -= sum(c * t for c, t in zip(row, lines.drop, strict=True) if c > 0)
                     functional.add_constant(fall, bottom << (SLOPE + GRID))
                     bottom <<= SLOPE
                 row = [c * (a if c > 0 else b) for c, a, b in zip(row, lines.lower, lines.upper, strict=True)]

@@ -81,12 +81,13 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    kind: str  # linear, relu, gated
+    kind: str  # linear, relu, gated; twin, which `kernel_twins` adds
     blocks: tuple[Block, ...]
     bias: list[int]
     bottom: int
     gate_layer: int = INPUT  # gated only
     gate: tuple[int, int] = (0, 1)  # gated only: a threshold, over a denominator
+    pair: tuple[int, int] | None = None  # twin only: the relu layers whose difference it is
 
 
 @dataclass(slots=True)
@@ -97,6 +98,7 @@ class Program:
     layers: list[Layer] = field(default_factory=list)
     outputs: list[int] = field(default_factory=list)
     gates: set[int] = field(default_factory=set)  # layers that open or close a gate
+    twins: list[Program] = field(default_factory=list)  # the same with twins, once some leaf has asked for them
 
     def width(self, layer: int) -> int:
         return self.variables if layer == INPUT else len(self.layers[layer].bias)
@@ -104,13 +106,13 @@ class Program:
 
 def inline(variables: int, calls: Sequence[tuple[Reward, tuple[Affine, ...]]]) -> Program:
     """The program of a claim's calls."""
-    builder = _Builder(Program(variables))
+    builder = Builder(Program(variables))
     for reward, arguments in calls:
         builder.call(reward, arguments)
     return builder.program
 
 
-class _Builder:
+class Builder:
     """Emits layers; `pieces` holds what was emitted, by key, so that equal pieces are emitted once."""
 
     def __init__(self, program: Program) -> None:
@@ -260,6 +262,7 @@ class _Builder:
         bias_bottom: int = 1,
         gate_layer: int = INPUT,
         gate: tuple[int, int] = (0, 1),
+        pair: tuple[int, int] | None = None,
     ) -> int:
         """Add a layer; everything is brought over one denominator, and parts with the same source are summed."""
         bottom = math.lcm(bias_bottom, *(over for _, _, over in parts))
@@ -274,7 +277,7 @@ class _Builder:
                     row[j] = row.get(j, 0) + w * (bottom // over)
         blocks = tuple(self.block(source, rows) for source, rows in sums.items())
         constants = [b * (bottom // bias_bottom) for b in bias] if bias else [0] * width
-        self.program.layers.append(Layer(kind, blocks, constants, bottom, gate_layer, gate))
+        self.program.layers.append(Layer(kind, blocks, constants, bottom, gate_layer, gate, pair))
         if len(self.program.layers) > MAX_LAYERS or self.entries > MAX_ENTRIES:
             refuse("the program is too large for this kernel")
         return len(self.program.layers) - 1

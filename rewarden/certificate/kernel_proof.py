@@ -30,6 +30,7 @@ from rewarden.certificate.kernel_json import (
     text,
 )
 from rewarden.certificate.kernel_program import Affine, Program, affine_of, evaluate
+from rewarden.certificate.kernel_twins import with_twins
 
 MAX_OPEN = 10_000  # branches waiting, and cases above a leaf: far more than a search ever makes
 MAX_NODES = 1 << 23
@@ -244,7 +245,12 @@ def _narrowed(low: Bound, high: Bound, fact: Atom, discrete: Sequence[bool]) -> 
 
 def check_leaf(claim: Claim, program: Program, leaf: Leaf) -> None:
     """Refused unless the leaf's bound, computed here, settles its goal wherever in its box its facts hold."""
-    number, multipliers, slopes, tight = items(leaf.body, 4, "a leaf")
+    form = leaf.body[4] if len(leaf.body) == 5 else 0
+    number, multipliers, slopes, tight = items(leaf.body[:4], 4, "a leaf")
+    if len(leaf.body) > 5 or (len(leaf.body) == 5 and integer(form, 1, 1, "a leaf's form") != 1):
+        refuse("a leaf has four parts, or five")
+    if form:
+        program = _twins(claim, program)
     if any(low > high for low, high in zip(leaf.low, leaf.high, strict=True)):
         return  # the facts leave no point of the box
     goal = claim.goals[leaf.goal]
@@ -254,7 +260,8 @@ def check_leaf(claim: Claim, program: Program, leaf: Leaf) -> None:
     for entry in array(slopes, "slopes"):
         layer, neuron, slope = items(entry, 3, "a slope")
         at = _neuron(program, layer, neuron)
-        chosen[at] = integer(slope, 0, 1 << HALF_SLOPES, "a slope")
+        most = 1 << HALF_SLOPES if program.layers[at[0]].pair is None else 8
+        chosen[at] = integer(slope, 0, most, "a slope")
     helpers: dict[tuple[int, int, int], Terms] = {}
     for entry in array(tight, "tight"):
         layer, neuron, side, facts = items(entry, 4, "a tight bound")
@@ -275,6 +282,14 @@ def check_leaf(claim: Claim, program: Program, leaf: Leaf) -> None:
         if value > 0 or (value == 0 and (strict_fact or (which >= 0 and not goal[which].strict))):
             return
     refuse("a leaf's bound does not settle its goal")
+
+
+def _twins(claim: Claim, program: Program) -> Program:
+    """The program in its other form, made once."""
+    if not program.twins:
+        forms = [atom.form for clause in (*claim.goals, *claim.clauses) for atom in clause]
+        program.twins.append(with_twins(program, forms) or refuse("a leaf reads twins, and the claim has none"))
+    return program.twins[0]
 
 
 def _terms(claim: Claim, cases: Sequence[Fact], value: object) -> tuple[Terms, bool]:

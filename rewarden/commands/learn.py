@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,10 @@ def learn(
     seed: Annotated[int | None, typer.Option(help="Instead of the config's seed.")] = None,
     quiet: options.Quiet = False,
 ) -> int:
-    """Learn a reward from demonstrations or preferences, deterministically: one seed, one digest."""
+    """Learn a reward from data alone, deterministically: one seed, one digest.
+
+    A run that is stopped on the way goes on where it was when the same command is given again.
+    """
     from rewarden.atomic import require_free
     from rewarden.inspection import describe
     from rewarden.learning import learn_from
@@ -26,9 +30,11 @@ def learn(
     from rewarden.reward.store import save_artifact
 
     require_free(out)
+    checkpoints = out.parent / f".{out.name}.learning"
     with progress(quiet) as report:
-        artifact = learn_from(config, seed=seed, progress=report)
+        artifact = learn_from(config, seed=seed, progress=report, checkpoints=checkpoints)
     save_artifact(artifact, out)
+    shutil.rmtree(checkpoints, ignore_errors=True)
     if not quiet:
         emit(describe(out, artifact))
     return exits.PROVED

@@ -36,13 +36,26 @@ Allow = Annotated[
     list[Path] | None,
     typer.Option("--allow-path", metavar="DIR", help="A folder outside the spec's own that it may use files from."),
 ]
-Engine = Annotated[str | None, typer.Option(help="auto, bounds, cells or z3.", show_default="auto")]
+Engine = Annotated[
+    str | None,
+    typer.Option(help="auto, falsify, bounds, differences, cells, neurons, lp or z3.", show_default="auto"),
+]
 Semantics = Annotated[str | None, typer.Option(help="real or float32.", show_default="real")]
 Budget = Annotated[int | None, typer.Option(help="Boxes that may be examined per rule.")]
 Timeout = Annotated[float | None, typer.Option(help="Stop after so many seconds; what is left is unknown.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, and only what needs attention.")]
 JsonFile = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", callback=_a_file, help="Write the result as JSON.")
+]
+SarifFile = Annotated[
+    Path | None, typer.Option("--sarif", metavar="FILE", callback=_a_file, help="Write the result as SARIF 2.1.0.")
+]
+JunitFile = Annotated[
+    Path | None, typer.Option("--junit", metavar="FILE", callback=_a_file, help="Write the result as JUnit XML.")
+]
+Github = Annotated[
+    bool | None,
+    typer.Option("--github/--no-github", help="Annotations and a job summary.", show_default="in GitHub Actions"),
 ]
 JsonOrStdout = Annotated[
     Path | None,

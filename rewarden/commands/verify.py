@@ -12,6 +12,7 @@ from rewarden.commands import options
 
 if TYPE_CHECKING:
     from rewarden.binding import Bound
+    from rewarden.outputs.written import Forms
     from rewarden.verifier.verdict import VerificationResult
 
 
@@ -26,34 +27,71 @@ def verify(
     budget: options.Budget = None,
     timeout: options.Timeout = None,
     json: options.JsonFile = None,
+    sarif: options.SarifFile = None,
+    junit: options.JunitFile = None,
+    github: options.Github = None,
+    coverage: Annotated[
+        bool, typer.Option("--coverage", help="Say how much of each rule's region is proved, violated and unsettled.")
+    ] = False,
+    coverage_budget: Annotated[
+        int | None, typer.Option(help="Boxes that the coverage of a rule may take.", show_default="10000")
+    ] = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a report to read.")] = None,
     certificate: Annotated[
         Path | None, typer.Option("--certificate", metavar="DIR", help="Issue a certificate of what is proved.")
+    ] = None,
+    cache: Annotated[
+        bool, typer.Option("--cache/--no-cache", help="Take verdicts from earlier runs where nothing has changed.")
+    ] = True,
+    resume: Annotated[
+        Path | None,
+        typer.Option("--resume", metavar="FILE", help="Save the state there, and go on from it if it is there."),
     ] = None,
     quiet: options.Quiet = False,
 ) -> int:
     """Prove each rule, or show the exact record for which it fails."""
     from rewarden import api
     from rewarden.binding import Asked, bind, verify_options
+    from rewarden.interrupt import interruptible
+    from rewarden.output import note
+    from rewarden.outputs.written import Forms, errors_written, write_forms
     from rewarden.progress import per_rule, progress
+    from rewarden.verdict_cache import VerdictCache, default_folder
 
-    bound = bind(Asked(spec, reward or (), param or (), rule or (), allow or ()))
-    given = {"engine": engine, "semantics": semantics, "budget": budget, "timeout": timeout}
-    chosen = verify_options(bound.config, given)
+    forms = Forms(sarif, junit, github)
+    forms.require_folders()
+    with errors_written(forms, spec):
+        bound = bind(Asked(spec, reward or (), param or (), rule or (), allow or ()))
+        given = {"engine": engine, "semantics": semantics, "budget": budget, "timeout": timeout}
+        chosen = verify_options(bound.config, {**given, "coverage_budget": coverage_budget})
     _require_free(certificate)
-    with progress(quiet) as report:
+    with errors_written(forms, bound.spec_path), interruptible() as interrupt, progress(quiet) as report:
         told = per_rule(report)
-        result = api.verify(bound.spec, chosen, rules=bound.rules, progress=told, rewards=bound.rewards)
-    _show(bound, result, quiet)
+        result = api.verify(
+            bound.spec,
+            chosen,
+            rules=bound.rules,
+            progress=told,
+            stop=interrupt.stop,
+            coverage=coverage,
+            cache=VerdictCache(default_folder(), note) if cache else None,
+            resume=resume,
+            rewards=bound.rewards,
+        )
+    _show(bound, result, quiet, forms)
     _write(result, json)
+    if forms.any:
+        from rewarden.ci.run import outcome_of
+
+        write_forms(outcome_of(bound.spec, bound.spec_path, bound.places, result), forms)
     if html is not None:
         from rewarden.atomic import write_text
         from rewarden.report import Story, render
 
         write_text(html, render(Story(f"Verification of {bound.spec_path.name}", bound.spec, result, bound.rewards)))
-    if certificate is not None:
+    if certificate is not None and not interrupt.asked:
         api.certify(result, out=certificate)
-    return result.exit_status
+    return exits.INTERRUPTED if interrupt.asked else result.exit_status
 
 
 def falsify(
@@ -70,15 +108,18 @@ def falsify(
     """Search for violations only, fast. Finding none proves nothing: the rule is then unknown."""
     from rewarden import api
     from rewarden.binding import Asked, bind, verify_options
+    from rewarden.interrupt import interruptible
     from rewarden.progress import per_rule, progress
 
     bound = bind(Asked(spec, reward or (), param or (), rule or (), allow or ()))
     chosen = verify_options(bound.config, {"falsify_budget": budget, "timeout": timeout})
-    with progress(quiet) as report:
-        told = per_rule(report)
-        result = api.falsify(bound.spec, chosen, rules=bound.rules, progress=told, rewards=bound.rewards)
+    with interruptible() as interrupt, progress(quiet) as report:
+        told, stop = per_rule(report), interrupt.stop
+        result = api.falsify(bound.spec, chosen, rules=bound.rules, progress=told, stop=stop, rewards=bound.rewards)
     _show(bound, result, quiet)
     _write(result, json)
+    if interrupt.asked:
+        return exits.INTERRUPTED
     # Nothing found is nothing to object to; but a must rule in which nobody looked is.
     searched = all(rule.work.points > 0 for rule in result.rules if rule.severity == "must")
     return exits.PROVED if searched and result.exit_status == exits.INCONCLUSIVE else result.exit_status
@@ -91,13 +132,16 @@ def _require_free(folder: Path | None) -> None:
         require_free(folder)
 
 
-def _show(bound: Bound, result: VerificationResult, quiet: bool) -> None:
-    from rewarden.output import emit, header_lines, result_lines
+def _show(bound: Bound, result: VerificationResult, quiet: bool, forms: Forms | None = None) -> None:
+    from rewarden.output import header_lines, result_lines
+    from rewarden.outputs.written import Forms, say
 
+    lines = []
     if not quiet:
         rewards = {name: (place, bound.rewards[name].digest) for name, place in bound.places.items()}
-        emit([*header_lines(bound.spec_path, bound.spec.digest, rewards), ""])
-    emit(result_lines(result, quiet=quiet))
+        about = {"float32": ["semantics  float32: the rewards as binary32 executes them"]}.get(result.semantics, [])
+        lines = [*header_lines(bound.spec_path, bound.spec.digest, rewards), *about, ""]
+    say([*lines, *result_lines(result, quiet=quiet)], forms or Forms(github=False))
 
 
 def _write(result: VerificationResult, file: Path | None) -> None:

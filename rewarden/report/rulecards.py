@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rewarden.output import number, value_text
+from rewarden.output import nearest_lines, number, value_text
 from rewarden.report.markup import Html, join, table, tag, text
+from rewarden.report.shares import boxes_list, coverage_block
 from rewarden.report.slices import compares_records, line_of, plane_of
 from rewarden.report.story import Story
 from rewarden.reward.artifact import Artifact
@@ -32,6 +33,15 @@ def rule_card(story: Story, after: RuleResult) -> Html:
     shown = next((r for r in (after, before) if r is not None and r.witness is not None), None)
     if shown is not None and shown.witness is not None:
         parts.append(_witness(story, shown.witness, mended=shown is before and str(after.verdict) != "violated"))
+        parts += [
+            tag("p", line[0].upper() + line[1:] + ".", cls="fine")
+            for row in shown.nearest
+            for line in nearest_lines(row, len(shown.nearest) > 1)
+        ]
+    if after.coverage_details is not None:
+        parts.append(coverage_block(after.coverage_details))
+    elif after.unsettled is not None:
+        parts += [tag("h4", "Where it is open"), boxes_list(after.unsettled)]
     picture = _picture(story, before, after)
     if picture:
         parts.append(picture)
@@ -116,6 +126,7 @@ def _work(result: RuleResult) -> str:
         (result.work.points, "points tried"),
         (result.work.boxes, "box bounded" if result.work.boxes == 1 else "boxes bounded"),
     ]
+    words.append((result.work.lps, "linear program" if result.work.lps == 1 else "linear programs"))
     words.append((result.work.z3_rlimit, "z3 units"))
     told = [f"{count:,} {what}".replace(",", "\N{NARROW NO-BREAK SPACE}") for count, what in words if count]
     return ", ".join(told) or "none"

@@ -91,7 +91,7 @@ class _Counting:
     def exact_call(self, reward: str, arguments: tuple[Fraction, ...]) -> Fraction:
         key = (reward, arguments)
         if key not in self.known:
-            if len(self.known) >= EXACT:
+            if len(self.known) >= EXACT or self.rewards[reward].smooth:  # these have no rational values
                 raise _OutOfPatienceError
             self.known[key] = evaluate(self.rewards[reward], arguments)
         return self.known[key]

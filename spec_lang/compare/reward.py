@@ -12,6 +12,7 @@ from fractions import Fraction
 from math import ceil
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rewarden.spec_lang.compare.data import Matrix
 from rewarden.spec_lang.evaluate import value
@@ -58,12 +59,54 @@ class World:
         """The data constant of these rewards, exactly. KeyError for data that was not read."""
         rows = self.data[statistic.data]
         reward = self.rewards[statistic.reward]
-        values = sorted(_values(reward, rows))
         match statistic.kind:
             case "mean":
-                return sum(values, ZERO) / len(values)
+                return sum(_values(reward, rows), ZERO) / len(rows)
             case "min" | "max" | "quantile":
-                return values[rank(statistic, len(values)) - 1]
+                return _ranked(reward, rows, rank(statistic, len(rows)))
+
+
+def _ranked(reward: TableReward, rows: Matrix, place: int) -> Fraction:
+    """The `place`-th smallest value, from 1. Values that rise or fall with a column are in its order, so that few of
+    them are made exact: there may be 60,000."""
+    column = _column(reward.base)
+    if column is None or reward.slopes:
+        return sorted(_values(reward, rows))[place - 1]
+    index, falling = column
+    free = np.ones(len(rows), dtype=np.bool_)
+    known: list[Fraction] = []
+    for record, exact in reward.exceptions:
+        at = _rows_at(rows, record) & free
+        known += [exact] * int(at.sum())
+        free &= ~at
+    ordered = np.sort(rows[free, index])[:: -1 if falling else 1]
+    before = max(0, place - 1 - len(known))  # so many are not above the one asked for, whatever the known ones are
+    few = np.zeros((len(ordered[before:place]), rows.shape[1]))
+    few[:, index] = ordered[before:place]
+    return sorted([*known, *_values(TableReward(reward.constant, base=reward.base), few)])[place - 1 - before]
+
+
+def _column(base: Term | None) -> tuple[int, bool] | None:
+    """The column that the value never falls with, or (True) never rises with; of a constant any."""
+    match base:
+        case None:
+            return 0, False
+        case Var(k):
+            return k, False
+        case Product(Const(c), Var(k)):
+            return k, c < 0
+        case Min((inner, Const())) | Max((inner, Const())):
+            return _column(inner)
+        case _:
+            return None
+
+
+def _rows_at(rows: Matrix, record: Record) -> NDArray[np.bool_]:
+    """Which rows are that record, exactly."""
+    nearest = np.array([float(x) for x in record])
+    if any(Fraction(float(x)) != y for x, y in zip(nearest, record, strict=True)):
+        return np.zeros(len(rows), dtype=np.bool_)
+    return np.asarray((rows == nearest).all(axis=1), dtype=np.bool_)
 
 
 def _values(reward: TableReward, rows: Matrix) -> list[Fraction]:
@@ -81,10 +124,8 @@ def _values(reward: TableReward, rows: Matrix) -> list[Fraction]:
         case _:
             return [reward.at(tuple(Fraction(float(x)) for x in row)) for row in rows]
     for record, exact in reversed(reward.exceptions):
-        nearest = np.array([float(x) for x in record])
-        if all(Fraction(float(x)) == y for x, y in zip(nearest, record, strict=True)):
-            for row in np.flatnonzero((rows == nearest).all(axis=1)):
-                values[row] = exact
+        for row in np.flatnonzero(_rows_at(rows, record)):
+            values[row] = exact
     return values
 
 

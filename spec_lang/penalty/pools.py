@@ -172,5 +172,6 @@ def _looked(pool: Pool, at: Prepared, mode: Mode) -> Looked:
             rests=at.rests[:, good],
             features=tuple(None if truth is None else truth[good] for truth in at.features),
             known=at.known.at(good),
+            alike=None if at.alike is None else at.alike[:, good],
         )
     return Looked(pool, at, len(at.points))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -65,6 +66,7 @@ class Prepared:
     rests: Tensor  # float64 [atom, n]
     features: tuple[Tensor | None, ...]  # bool [n]; None where a data constant decides
     known: Known
+    alike: Tensor | None = None  # int64 [call, n]: the first call that is made on the same record; None: each is alone
 
 
 def compile_penalty(obligation: Obligation, device: torch.device | None = None) -> PenaltyProgram:
@@ -82,14 +84,42 @@ def prepare(program: PenaltyProgram, points: Tensor) -> Prepared:
         truths.append(torch.from_numpy(truth_of_rows(formula, rows)).to(points.device) if known else None)
     rests = [reading.term(rest) for rest in program.affine.rests]
     fixed = [(atom, torch.from_numpy(truth_of_rows(atom, rows)).to(points.device)) for atom in program.fixed]
+    arguments = tuple(reading.arguments(call) for call in program.calls)
     return Prepared(
         program=program,
         points=points,
-        arguments=tuple(reading.arguments(call) for call in program.calls),
+        arguments=arguments,
         rests=torch.stack(rests) if rests else points.new_zeros((0, len(points))),
         features=tuple(truths),
         known=Known({id(atom): (atom, truth) for atom, truth in fixed}, {id(atom): atom for atom in program.exempt}),
+        alike=_alike(program.calls, arguments) if len(program.needs) > 1 else None,
     )
+
+
+def _alike(calls: tuple[Call, ...], arguments: tuple[Tensor, ...]) -> Tensor | None:
+    """For every call at every point the first one of the same reward at the same record; None if that is always it."""
+    by_reward: dict[str, list[int]] = {}
+    for k, call in enumerate(calls):
+        by_reward.setdefault(call.reward, []).append(k)
+    several = [group for group in by_reward.values() if len(group) > 1 and len(arguments[group[0]])]
+    if not several:
+        return None
+    count = len(arguments[0])
+    first = np.repeat(np.arange(len(calls))[:, None], count, axis=1)
+    for group in several:
+        rows = np.stack([arguments[k].detach().cpu().numpy() for k in group]) + 0.0  # -0.0 is 0.0
+        records = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.itemsize * rows.shape[2])))[:, :, 0]
+        _, which = np.unique(records, return_inverse=True)
+        order = np.argsort(which.reshape(records.shape), axis=0, kind="stable")
+        ordered = np.take_along_axis(which.reshape(records.shape), order, axis=0)
+        starts = np.where(np.diff(ordered, axis=0, prepend=-1) != 0, np.arange(len(group))[:, None], 0)
+        leader = np.take_along_axis(order, np.maximum.accumulate(starts, axis=0), axis=0)
+        found = np.empty_like(order)
+        np.put_along_axis(found, order, np.asarray(group)[leader], axis=0)
+        first[group] = found
+    if (first == np.arange(len(calls))[:, None]).all():
+        return None
+    return torch.from_numpy(first).to(arguments[0].device)
 
 
 def _none(reward: str, rows: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ Why the gradient does not vanish at a violated point. An alternative whose featu
 by any reward, and is left out. The hinges of an alternative that are > 0 belong to atoms t₁ … tₖ that are not met; if
 the gradient of their sum with respect to the outputs is 0, then Σtᵢ is a constant, and atoms of which it is the sum
 cannot all be met: Farkas' proof that no outputs satisfy this alternative. It is left out too, unless nothing else is
-left. With a temperature the tᵢ have positive weights, and the same holds.
+left. With a temperature the tᵢ have positive weights, and the same holds. Calls on one record have one output, so that
+R(a) > R(b) is such an alternative at a = b.
 
 Conclusions that have no such form (`others`: products of rewards, more alternatives than are written out) take part
 with the gradient that they have. Where the whole has none, the way to mend it that `mending.py` finds is added, as a
@@ -179,7 +180,17 @@ def _contradictory(prepared: Prepared, outputs: Tensor, hinges: Tensor, totals: 
             scale[:, program.calls.index(call)] += size
         else:
             slope, scale = torch.cat([slope, pull[:, None]], 1), torch.cat([scale, size[:, None]], 1)
+    if prepared.alike is not None:
+        slope, scale = _by_record(slope, prepared.alike), _by_record(scale, prepared.alike)
     return (slope.abs() <= _FLAT * scale).all(1) & (totals > 0)
+
+
+def _by_record(pulls: Tensor, alike: Tensor) -> Tensor:
+    """[alternative, call, n] with the pulls at one record added up: those calls have one output."""
+    found = pulls.clone()
+    own = found[:, : len(alike)].zero_()
+    own.scatter_add_(1, alike.expand_as(own), pulls[:, : len(alike)])
+    return found
 
 
 def _slopes(prepared: Prepared, outputs: Tensor, mode: Mode) -> dict[Call, Tensor]:

@@ -134,6 +134,16 @@ def placements(case: Case, rule: str, obligation: Obligation) -> Iterator[Use]:
             yield Use(rule, at, values)
 
 
+def in_step(case: Case, rule: str, obligation: Obligation) -> Iterator[Use]:
+    """The other rule at the case's own records in their order, where it is about as many of the same types."""
+    own = case.rule.records
+    if obligation.instances is not None or [v.type_name for v in obligation.records] != [v.type_name for v in own]:
+        return
+    at = placed(obligation, [tuple(map(Var, view.variables)) for view in own])
+    if at is not None:
+        yield Use(rule, at, None)
+
+
 def _choices(case: Case, obligation: Obligation) -> list[list[Sequence[Term]]]:
     """For each record of the other rule those of the case that it can stand for; an anchor is the row itself."""
     choices: list[list[Sequence[Term]]] = []

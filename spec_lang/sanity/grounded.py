@@ -31,7 +31,7 @@ from rewarden.spec_lang.obligation import (
     Var,
     Variable,
 )
-from rewarden.spec_lang.sanity.cases import Case, Signature, Use, case_of, placements
+from rewarden.spec_lang.sanity.cases import Case, Signature, Use, case_of, in_step, placements
 from rewarden.spec_lang.sanity.clash import Asked, Clash
 from rewarden.spec_lang.sanity.demands import Literal, demands_of, parted, region_of
 from rewarden.spec_lang.sanity.ground import Instance, instance, order_of_constants
@@ -42,6 +42,8 @@ from rewarden.spec_lang.term_walk import mentions_rewards, nodes
 
 TOGETHER = 24
 """Placements of rules that are looked at together."""
+OWN = 9
+"""Of them, at most so many of the rule in question itself."""
 STARTS = 6
 """Of them, those which are tried first in turn."""
 FACTORS = 4
@@ -90,7 +92,7 @@ class _Search:
     def clash_of(self, subject: Obligation) -> Clash | None:
         """Of the rule alone, if there is one; else with others."""
         cases = list(_cases(subject, self.signature))
-        alone = [(case, list(placements(case, subject.rule.name, subject))) for case in cases]
+        alone = [(case, list(_own(subject, case))) for case in cases]
         together = ((case, list(islice(self._uses(subject, case), TOGETHER))) for case in cases)
         for case, uses in chain(alone, together):
             for point in self._points(case, uses):
@@ -100,15 +102,25 @@ class _Search:
         return None
 
     def _uses(self, subject: Obligation, case: Case) -> Iterator[Use]:
-        """The subject first, then rules about the same rewards, and about those that these are compared with."""
-        yield from placements(case, subject.rule.name, subject)
-        related = _rewards(subject)
+        """The subject first, then rules about the same rewards, and about those that these are compared with. Of many
+        records there are so many placements that the shortest come first, after those in step with the subject."""
+        related = self._related(subject)
+        yield from islice(_own(subject, case), OWN)
+        for rule in related:
+            if len(rule.records) == len(subject.records) > 2:
+                yield from in_step(case, rule.rule.name, rule)
+        for rule in sorted(related, key=lambda rule: len(rule.records)):
+            yield from placements(case, rule.rule.name, rule)
+
+    def _related(self, subject: Obligation) -> list[Obligation]:
+        found: list[Obligation] = []
+        rewards = _rewards(subject)
         left = [rule for rule in self.rules if rule is not subject]
-        while near := [rule for rule in left if _rewards(rule) & related]:
-            for rule in near:
-                related = related | _rewards(rule)
-                yield from placements(case, rule.rule.name, rule)
+        while near := [rule for rule in left if _rewards(rule) & rewards]:
+            rewards = rewards.union(*map(_rewards, near))
+            found += near
             left = [rule for rule in left if rule not in near]
+        return found
 
     # ── where as many rules apply as can be ────────────────────────────────────────────────────
     def _points(self, case: Case, uses: Sequence[Use]) -> Iterator[tuple[Fraction, ...]]:
@@ -173,6 +185,11 @@ def _cases(subject: Obligation, signature: Signature) -> Iterator[Case]:
         third = tuple(replace(subject.variables[index], record="third") for index in view.variables)
         columns = tuple(Var(len(case.joint) + k) for k in range(len(third)))
         yield replace(case, joint=(*case.joint, *third), records=(*case.records, (kinds[0], columns)))
+
+
+def _own(subject: Obligation, case: Case) -> Iterator[Use]:
+    yield from in_step(case, subject.rule.name, subject)
+    yield from placements(case, subject.rule.name, subject)
 
 
 def _speaks(at: Placed, case: Case) -> Formula:

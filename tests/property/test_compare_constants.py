@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from fractions import Fraction
 from itertools import product
 from math import ceil
 from pathlib import Path
 
+import numpy as np
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from rewarden.spec_lang import load_spec
+from rewarden.spec_lang.compare.reward import TableReward, World
 from rewarden.spec_lang.compare.specs import compare_specs
+from rewarden.spec_lang.obligation import Const, Max, Min, Product, Statistic, Term, Var
 
 HEADER = """spec small v1
 features S { x: int in 0 .. 2 }
@@ -76,3 +80,37 @@ def test_what_is_said_is_so(d: list[int], e: list[int], old: Rule, new: Rule) ->
         refusing, accepting = (old, new) if shown.refused_by == "old" else (new, old)
         assert accepts(accepting, r, data)
         assert not accepts(refusing, r, data)
+
+
+columns = st.sampled_from([0, 1]).map(Var)
+scaled = st.builds(lambda c, column: Product(Const(Fraction(c)), column), st.sampled_from([2, -1]), columns)
+cut = st.builds(
+    lambda kind, inner, c: kind((inner, Const(Fraction(c)))), st.sampled_from([Min, Max]), columns | scaled, st.just(1)
+)
+bases: st.SearchStrategy[Term | None] = st.none() | columns | scaled | cut
+pairs = st.tuples(*[st.sampled_from([Fraction(0), Fraction(1), Fraction(-1), Fraction(5, 2)])] * 2)
+others = pairs | st.just((Fraction(1, 3), Fraction(0)))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(pairs, min_size=1, max_size=8),
+    bases,
+    st.lists(st.tuples(others, st.integers(-3, 3).map(Fraction)), max_size=3).map(tuple),
+    st.sampled_from([(), ((0, Fraction(1)),)]),
+)
+def test_order_statistics_of_tables_are_exact(table, base, exceptions, slopes) -> None:
+    reward = TableReward(Fraction(1, 2), slopes, exceptions, base)
+    world = World({"R": reward}, {"d": np.array(table, dtype=np.float64)})
+    for place, expected in enumerate(sorted(reward.at(row) for row in table), start=1):
+        assert world.statistic(Statistic("quantile", "R", "d", Fraction(place, len(table)))) == expected
+
+
+def test_order_statistics_of_many_rows_take_no_time() -> None:
+    rows = np.random.default_rng(0).uniform(-1, 1, (60_000, 8))
+    reward = TableReward(Fraction(1), (), (((Fraction(0),) * 8, Fraction(2)),), Min((Var(3), Const(Fraction(1, 2)))))
+    world = World({"R": reward}, {"d": rows})
+    began = time.process_time()
+    for _ in range(20):
+        assert world.statistic(Statistic("quantile", "R", "d", Fraction(1, 2))) < 2
+    assert time.process_time() - began < 4

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.graph import (
+    SMOOTH,
     Abs,
     Add,
     AffineMap,
@@ -27,6 +28,7 @@ from rewarden.reward.graph import (
     Minimum,
     Node,
     Patch,
+    Product,
     ReduceMax,
     ReduceMin,
     Relu,
@@ -39,6 +41,8 @@ ALL_OPS = (
     "scale", "affine", "relu", "leaky_relu", "abs", "add", "sub", "minimum", "maximum", "min", "max", "clip", "concat",
 )  # fmt: skip
 MLP_OPS = ("affine", "relu")
+SMOOTH_KINDS = {kind.function: kind for kind in SMOOTH}
+SMOOTH_OPS = ("affine", "affine", "relu", "add", "concat", "min", "product", *SMOOTH_KINDS)
 
 MIXED = RecordType(
     "Step",
@@ -130,8 +134,9 @@ class _Builder:
                 return self.put(Relu(source) if op == "relu" else Abs(source), width)
             case "leaky_relu":
                 return self.put(LeakyRelu(source, self.constant([self.rng.random()])), width)
-            case "add" | "sub" | "minimum" | "maximum":
-                kind = {"add": Add, "sub": Sub, "minimum": Minimum, "maximum": Maximum}[op]
+            case "add" | "sub" | "minimum" | "maximum" | "product":
+                kinds = {"add": Add, "sub": Sub, "minimum": Minimum, "maximum": Maximum, "product": Product}
+                kind = kinds[op]
                 return self.put(kind(source, self.partner(source)), width)
             case "min" | "max":
                 return self.put(ReduceMin(source) if op == "min" else ReduceMax(source), 1)
@@ -144,7 +149,7 @@ class _Builder:
                     return self.affine(source, 3)
                 return self.put(Concat((source, other)), width + self.widths[other])
             case _:
-                raise ValueError(op)
+                return self.put(SMOOTH_KINDS[op](source), width)
 
 
 def random_artifact(

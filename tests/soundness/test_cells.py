@@ -10,8 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from rewarden.spec_lang.claim import Affine, AffineAtom, Claim
+from rewarden.verifier.alternatives import alternatives
 from rewarden.verifier.cells import bounds
-from rewarden.verifier.cells.engine import alternatives, decide
+from rewarden.verifier.cells.engine import decide
 from rewarden.verifier.cells.network import WIDTH, aim, layout
 from rewarden.verifier.cells.search import _excluded, _shrink
 from rewarden.verifier.cells.simplex import least_top

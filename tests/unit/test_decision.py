@@ -11,8 +11,8 @@ import pytest
 from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.graph import Abs, AffineMap, Graph, Input
 from rewarden.spec_lang.errors import BindingError
-from rewarden.verifier import decision
 from rewarden.verifier.decision import verify_claim
+from rewarden.verifier.engines import z3
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.verdict import Verdict
 from tests.reference.random_claims import atom, plain_claim
@@ -65,7 +65,7 @@ def test_z3_settles_what_bounds_leave():
 
 
 def test_large_rewards_are_not_given_to_z3_unasked(monkeypatch):
-    monkeypatch.setattr(decision, "AUTO_UNSTABLE", 1)  # |x| has two relus that may go either way
+    monkeypatch.setattr(z3, "AUTO_UNSTABLE", 1)  # |x| has two relus that may go either way
     goal = (atom(0, {0: -1, 1: -1}, {0: 1}),)
     result = decided(goals=[goal], options=replace(QUICK, budget=0))
     assert (result.verdict, result.engine, result.work.z3_rlimit) == (Verdict.UNKNOWN, "bounds", 0)

@@ -14,10 +14,11 @@ import torch
 
 from rewarden.reward.agreement import random_rows
 from rewarden.reward.artifact import RewardRecord
-from rewarden.reward.autoencoders import Autoencoders
-from rewarden.reward.learner import AutoencoderOptions, Comparisons, Demonstrations, PreferenceOptions
+from rewarden.reward.learners.autoencoders import Autoencoders
+from rewarden.reward.learners.interface import Comparisons, Demonstrations, Run
+from rewarden.reward.learners.options import AutoencoderOptions, PreferenceOptions
+from rewarden.reward.learners.preferences import Preferences
 from rewarden.reward.normaliser import fit_normaliser
-from rewarden.reward.preferences import Preferences
 from rewarden.reward.training import deterministic, dyadic, quantile, settle, split
 from rewarden.spec_lang.features import Feature, RecordType
 
@@ -44,8 +45,8 @@ def learn_both(seed: int) -> tuple[str, str]:
     one = AutoencoderOptions(experts=2, hidden=4, code=2, epochs=3, warm_up=1, batch=64)
     two = PreferenceOptions(hidden=6, epochs=3, batch=16)
     return (
-        Autoencoders().fit(Demonstrations(record, rows), one, seed=seed).digest,
-        Preferences().fit(Comparisons(record, segments), two, seed=seed).digest,
+        Autoencoders().fit(Demonstrations(record, rows), one, Run(seed)).digest,
+        Preferences().fit(Comparisons(record, segments), two, Run(seed)).digest,
     )
 
 

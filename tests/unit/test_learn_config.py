@@ -11,7 +11,8 @@ import pytest
 
 from rewarden.reward.artifact import RewardRecord
 from rewarden.reward.learn_config import learn, load_learn_config, parse_learn_config
-from rewarden.reward.learner import AutoencoderOptions, PreferenceOptions
+from rewarden.reward.learners.interface import Run
+from rewarden.reward.learners.options import AutoencoderOptions, PreferenceOptions
 from rewarden.reward.segments import read_comparisons, read_demonstrations
 from rewarden.spec_lang.errors import DataError, UsageError
 from rewarden.spec_lang.features import Feature, RecordType
@@ -83,7 +84,7 @@ def test_from_files_to_an_artifact(folder):
     assert source.bytes_digest.startswith("sha256:")
     assert artifact.records == (RewardRecord("s", STEP),)
     assert learn(config, STEP).digest == artifact.digest
-    assert learn(config, STEP, seed=8).learner.seed == 8
+    assert learn(config, STEP, Run(8)).learner.seed == 8
 
 
 def test_preferences_from_files(folder):

@@ -469,3 +469,36 @@ def test_training_mends_conclusions_that_are_flat_where_they_fail(rule, temperat
         found.backward()
         optimiser.step()
     raise AssertionError(f"still broken by {found.item()}")
+
+
+ALIKE = """spec s v1
+features S { x: int in 0 .. 3 }
+reward R(s: S)
+reward Q(s: S)
+must signed: forall a, b: S expect R(a) == R(b) implies R(b) >= 1
+must low: forall a, b: S given R(a) <= 5 expect R(a) == R(b) implies R(b) >= 1
+must chosen: forall a, b: S expect (if R(a) <= 1 then R(b) else Q(a)) < R(a)
+must last: trace t: S of 4 steps expect R(first(t)) > R(last(t)) or Q(last(t)) >= 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("rule", "records"),
+    [
+        ("signed", ("a", "b")),
+        ("low", ("a", "b")),
+        ("chosen", ("a", "b")),
+        ("last", [f"t[{k}]" for k in range(4)]),
+    ],
+)
+@pytest.mark.parametrize("temperature", [None, 0.1])
+def test_what_no_reward_can_do_at_one_record_is_not_tried(rule, records, temperature):
+    """R(a) > R(b) is nearly met at a = b, and never will be: its calls pull one output both ways."""
+    rewards = {"R": Level(-0.5), "Q": Level(-0.25)}
+    penalty = only(parse_spec(ALIKE), rewards, rule)
+    found = penalty({rule: {record: {"x": 2} for record in records}}, temperature=temperature)
+    assert found.item() > 0
+    found.backward()
+    assert any(
+        w.grad is not None and w.grad.abs().sum() > 0 for reward in rewards.values() for w in reward.parameters()
+    )

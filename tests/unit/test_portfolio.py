@@ -20,7 +20,7 @@ from rewarden.spec_lang.features import Feature, RecordType
 from rewarden.verifier.bind import bind, data_constants, symbols
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.portfolio import verify
-from rewarden.verifier.verdict import RuleResult, Verdict, VerificationResult
+from rewarden.verifier.verdict import Reason, RuleResult, Verdict, VerificationResult
 
 SPEC = """spec yard v1
 
@@ -193,10 +193,16 @@ def test_a_stop_leaves_unknown_and_says_so(spec):
     assert result.exit_status == 3
 
 
-def test_float32_semantics_has_no_engine_yet(spec):
-    result = verify(spec, {"R": R}, replace(OPTIONS, semantics="float32"), rules=["capped"])
-    assert result["capped"].verdict is Verdict.UNKNOWN
-    assert "float32" in result["capped"].reason
+def test_float32_semantics_is_decided_and_told(spec):
+    rules = ["slow_near", "capped", "never", "typical", "braking"]
+    executed = verify(spec, {"R": R}, replace(OPTIONS, semantics="float32"), rules=rules)
+    exact = verify(spec, {"R": R}, OPTIONS, rules=rules)
+    # Where a and b are equal, so are the rewards; but executed in two orders they need not be.
+    assert [r.verdict for r in executed] == ["unknown", *(r.verdict for r in exact.rules[1:])]
+    assert exact["slow_near"].verdict is Verdict.PROVED
+    assert executed["capped"].reason == Reason.FLOAT32_WITNESS
+    assert all(r.claim is None and r.proof is None for r in executed)
+    assert (executed.to_json()["semantics"], exact.to_json()["semantics"]) == ("float32", "real")
 
 
 def test_progress_is_told(spec):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -14,8 +15,11 @@ from rewarden.reward.agreement import evaluate, random_rows
 from rewarden.reward.artifact import RewardRecord
 from rewarden.reward.deployed import forward
 from rewarden.reward.figures import auc, share_text, wilson
-from rewarden.reward.learner import Comparisons, PreferenceOptions
-from rewarden.reward.preferences import Preferences, _Network, _pruned
+from rewarden.reward.learners.interface import Comparisons, Run
+from rewarden.reward.learners.networks import Network as _Network
+from rewarden.reward.learners.networks import pruned as _pruned
+from rewarden.reward.learners.options import PreferenceOptions
+from rewarden.reward.learners.preferences import Preferences
 from rewarden.spec_lang.errors import ArtifactError, DataError, UsageError
 from rewarden.spec_lang.features import Feature, RecordType
 
@@ -45,7 +49,7 @@ def comparisons(pairs: int = 500, slips: float = 0.0) -> Comparisons:
 
 @pytest.fixture(scope="module")
 def artifact():
-    return Preferences().fit(comparisons(), SMALL, seed=2)
+    return Preferences().fit(comparisons(), SMALL, Run(2))
 
 
 def accuracy(artifact, data: Comparisons) -> float:
@@ -59,7 +63,7 @@ def test_it_orders_segments_as_the_judge_does(artifact):
 
 
 def test_slips_of_the_hand_do_not_spoil_it():
-    artifact = Preferences().fit(comparisons(slips=0.1), SMALL, seed=2)
+    artifact = Preferences().fit(comparisons(slips=0.1), SMALL, Run(2))
     assert accuracy(artifact, comparisons(slips=0.0)) > 0.9
 
 
@@ -90,8 +94,8 @@ def test_the_stated_path_norm_bounds_the_slope(artifact):
 
 
 def test_smoothness_makes_it_gentler():
-    rough = Preferences().fit(comparisons(200), PreferenceOptions(hidden=12, epochs=15, smoothness=0.0), seed=2)
-    smooth = Preferences().fit(comparisons(200), PreferenceOptions(hidden=12, epochs=15, smoothness=0.02), seed=2)
+    rough = Preferences().fit(comparisons(200), PreferenceOptions(hidden=12, epochs=15, smoothness=0.0), Run(2))
+    smooth = Preferences().fit(comparisons(200), PreferenceOptions(hidden=12, epochs=15, smoothness=0.02), Run(2))
     assert float(smooth.learner.record["path norm"]) < float(rough.learner.record["path norm"])
 
 
@@ -120,8 +124,8 @@ def test_a_penalty_is_obeyed():
         return torch.relu(reward(fast) - reward(slow)).mean()
 
     options = PreferenceOptions(hidden=12, epochs=25, penalty_weight=10.0, batch=64)
-    plain = Preferences().fit(comparisons(), options, seed=2)
-    tamed = Preferences().fit(comparisons(), options, seed=2, penalty=penalty)
+    plain = Preferences().fit(comparisons(), options, Run(2))
+    tamed = Preferences().fit(comparisons(), options, Run(2, penalty=penalty))
 
     def pay(artifact):
         return float((forward(artifact, fast.numpy()) - forward(artifact, slow.numpy())).mean())
@@ -132,19 +136,19 @@ def test_a_penalty_is_obeyed():
 
 def test_early_stopping_ends_before_the_last_epoch():
     options = PreferenceOptions(hidden=8, epochs=500, patience=2, batch=64)
-    artifact = Preferences().fit(comparisons(100, slips=0.3), options, seed=0)
+    artifact = Preferences().fit(comparisons(100, slips=0.3), options, Run(0))
     assert int(artifact.learner.record["epochs"]) < 500
 
 
 def test_a_training_that_diverges_leaves_no_artifact():
     options = PreferenceOptions(hidden=4, epochs=4, learning_rate=1e200, label_noise=0.0, weight_decay=0.0)
     with pytest.raises(ArtifactError, match="diverged"):
-        Preferences().fit(comparisons(60), options, seed=0)
+        Preferences().fit(comparisons(60), options, Run(0))
 
 
 def test_too_few_pairs_are_refused():
     with pytest.raises(DataError) as caught:
-        Preferences().fit(comparisons(5), SMALL, seed=0)
+        Preferences().fit(comparisons(5), SMALL, Run(0))
     assert caught.value.code == "D20"
 
 
@@ -176,3 +180,12 @@ def test_auc_counts_pairs(above, below):
     a, b = np.array(above, float), np.array(below, float)
     slow = np.mean([(x > y) + 0.5 * (x == y) for x in a for y in b])
     assert auc(a, b) == pytest.approx(slow)
+
+
+def test_single_precision_learns_as_well_and_the_same_twice():
+    options = replace(SMALL, precision="single")
+    artifact = Preferences().fit(comparisons(), options, Run(2))
+    assert accuracy(artifact, comparisons()) > 0.93
+    assert Preferences().fit(comparisons(), options, Run(2)).digest == artifact.digest
+    with pytest.raises(UsageError, match="precision"):
+        PreferenceOptions(precision="half")

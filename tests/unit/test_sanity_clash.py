@@ -125,6 +125,11 @@ must b: forall s: Step given s.zone == dock expect R(s) > 0
 must a: forall s: Step expect R(s) * R(s) + Base(s) * Base(s) <= 1
 must b: forall s: Step given s.busy expect R(s) + Base(s) >= 1.5
 """,
+    "two rules about rings of four": """
+relation ring(a: Step, b: Step) = b.gap == a.gap + 1 [m] and a.gap <= 2 [m] or a.gap == 3 [m] and b.gap == 0 [m]
+must a: cycle t: Step via ring expect sum(R(t)) <= 0
+must b: cycle t: Step via ring given always t.busy expect sum(R(t)) > 0
+""",
     "a loop that has to pay": """
 must a: forall s: Step expect R(s) <= 0
 must b: cycle t: Step via move expect sum(R(t)) > 0

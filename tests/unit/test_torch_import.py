@@ -155,15 +155,15 @@ def test_random_networks(layers, seed):
 
 # ── refusals ───────────────────────────────────────────────────────────────────────────────────
 REFUSED = {
-    "smooth layer": (nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 1)), r"layer 1 \(Tanh\)"),
+    "strange layer": (nn.Sequential(nn.Linear(4, 3), nn.Softsign(), nn.Linear(3, 1)), r"layer 1 \(Softsign\)"),
     "unknown layer": (nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 1)), "LayerNorm"),
     "batch norm": (nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 1)).eval(), "BatchNorm1d"),
     "dropout in training": (nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.5), nn.Linear(3, 1)), "training mode"),
     "steep leak": (nn.Sequential(nn.Linear(4, 3), nn.LeakyReLU(1.5), nn.Linear(3, 1)), "slope"),
-    "product": (Plain(lambda m, x: m.second(m.first(x) * m.first(x))), "multiplies"),
+    "quotient": (Plain(lambda m, x: m.second(m.first(x) / m.first(x))), "divides"),
     "inexact division": (Plain(lambda m, x: m.second(m.first(x / 3.0))), "no exact binary32 form"),
     "unknown function": (Plain(lambda m, x: torch.sin(m.second(m.first(x)))), "sin"),
-    "unknown method": (Plain(lambda m, x: m.second(m.first(x)).exp()), "exp"),
+    "unknown method": (Plain(lambda m, x: m.second(m.first(x)).cos()), "cos"),
     "over rows": (Plain(lambda m, x: m.second(m.first(x - x.mean(dim=0)))), "dim 0"),
     "every other column": (Plain(lambda m, x: x[:, ::2].sum(-1)), "columns"),
     "missing column": (Plain(lambda m, x: x[:, 7]), "not there"),

@@ -1,4 +1,4 @@
-"""Traces and cycles by unrolling; products and roots by search alone."""
+"""Traces and cycles, by unrolling and by cells; products and roots by search alone."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ reward M(a: S, b: S)
 relation creep(a: S, b: S) = |a.x - b.x| <= 1 and a.y == b.y
 relation climb(a: S, b: S) = b.x >= a.x + 4
 relation never(a: S, b: S) = b.x >= a.x + 11
+let gain(a: S, b: S) = R(b) - R(a)
 """
 
 
@@ -50,8 +51,21 @@ def decide(rule: str, **options: int) -> RuleResult:
         ("trace t: S of 3 steps via creep given always t.x >= 9 expect not eventually t.x < 9", "proved", ""),
         ("cycle t: S via creep expect sum(R(t)) <= 0", "violated", "The loop has 1 step"),
         ("cycle t: S via creep expect sum(M(t)) < 0", "violated", "The loop has 1 step"),
-        ("cycle t: S via creep expect sum(M(t)) <= 0", "unknown", "no engine for loops of every length"),
-        ("cycle t: S via never expect sum(M(t)) <= 0", "unknown", "no engine for loops of every length"),
+        ("cycle t: S via creep expect sum(M(t)) <= 0", "proved", "loops of every length"),
+        ("cycle t: S via creep expect sum(M(t)) == 0", "proved", "loops of every length"),
+        ("cycle t: S via creep expect sum(gain(t)) <= 0", "proved", "loops of every length"),
+        ("cycle t: S via creep expect sum(max(M(t), 0) - 0.55) <= 0", "proved", "loops of every length"),
+        ("cycle t: S via creep given always t.x >= 9 expect sum(R(t) - 10.1) < 0", "proved", "loops of every length"),
+        ("cycle t: S via creep given always t.x * t.y >= 1 expect sum(R(t)) <= 0", "unknown", "no engine"),
+        ("cycle t: S via never expect sum(M(t)) <= 0", "vacuous", "never lead back"),
+        ("cycle t: S via climb expect sum(gain(t)) <= 0", "vacuous", "never lead back"),
+        ("trace t: S within 64 steps via creep expect sum(R(t) discount 0.9) <= 100", "proved", "from 1 to 64 steps"),
+        ("trace t: S of 8 steps via creep given first(t).x <= 1 expect last(t).x <= 8.1", "proved", "for 8 steps"),
+        ("trace t: S of 8 steps via creep given first(t).x <= 1 expect last(t).x <= 4", "violated", "8 steps"),
+        ("trace t: S of 6 steps via climb expect sum(R(t)) <= 0", "vacuous", "no way"),
+        ("trace t: S of 6 steps via climb expect sum(R(t)) <= 900", "vacuous", "no way"),
+        ("trace t: S of 8 steps via creep expect eventually R(t) <= 10.1", "proved", "for 8 steps"),
+        ("trace t: S within 9 steps via creep expect always R(t) <= 10.1", "proved", "from 1 to 9 steps"),
     ],
 )
 def test_verdicts(rule: str, verdict: str, reason: str) -> None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import product
 from typing import Literal
 
 import numpy as np
 
-from rewarden.spec_lang.claim import Affine, Box, Claim
+from rewarden.spec_lang.claim import Box, Claim
+from rewarden.verifier.alternatives import alternatives
 from rewarden.verifier.cells.bounds import Cell, new_cell, sum_error
 from rewarden.verifier.cells.network import LARGEST, Aim, Layout, Net, aim, layout
 from rewarden.verifier.cells.search import DONE, FOUND, PAUSED, Tally, Waiting, new_tally, new_waiting, walk
@@ -23,8 +23,6 @@ from rewarden.verifier.exact_program import Point
 from rewarden.verifier.program import Program
 from rewarden.verifier.rounding import outward
 
-ALTERNATIVES = 64
-ROWS = 32  # of one alternative
 SLICE = 512  # boxes between two looks at the clock
 ALARMS = 64  # points that turn out not to violate, after which none is looked at any more
 WHOLE = 2.0**-20  # how far the share of a box that is done may be from 1
@@ -41,18 +39,6 @@ class CellsOutcome:
     boxes: int
     settled: float
     point: Point | None = None
-
-
-def alternatives(claim: Claim) -> list[tuple[Affine, ...]] | None:
-    """The ways to violate the claim, each as expressions that are all at most 0; None if there are too many."""
-    cases = 1
-    for clause in claim.clauses:
-        cases *= max(1, len(clause))
-    if cases * len(claim.goals) > ALTERNATIVES:
-        return None
-    premises = [tuple(_negative(atom.affine) for atom in chosen) for chosen in product(*claim.clauses)]
-    found = [(*premise, *(atom.affine for atom in goal)) for goal in claim.goals for premise in premises]
-    return None if any(len(one) > ROWS for one in found) else found
 
 
 def decide(
@@ -192,11 +178,3 @@ class _Walker:
     @property
     def point(self) -> Point:
         return tuple(Fraction(x) for x in self.found.tolist())
-
-
-def _negative(affine: Affine) -> Affine:
-    return Affine(
-        -affine.constant,
-        tuple((j, -value) for j, value in affine.variables),
-        tuple((j, -value) for j, value in affine.calls),
-    )

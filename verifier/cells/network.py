@@ -62,8 +62,8 @@ class Layout:
 
 
 def layout(program: Program) -> Layout | None:
-    """None where this engine has nothing to say: gates, very many inputs or neurons, numbers out of all proportion."""
-    if any(layer.kind == "gated" for layer in program.layers) or len(program.claim.variables) > WIDEST:
+    """None where this engine has nothing to say: gates, curves, very many inputs or neurons, numbers of odd sizes."""
+    if any(layer.kind not in ("linear", "relu") for layer in program.layers) or len(program.claim.variables) > WIDEST:
         return None
     basis = [k for k, layer in enumerate(program.layers) if layer.kind == "relu"]
     if sum(program.layers[k].width for k in basis) > MOST or not program.claim.variables:

@@ -7,28 +7,29 @@ a solution, the formula as it was read, not the claim, is evaluated once more, w
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang.claim import Claim
+from rewarden.verifier import engines
 from rewarden.verifier.cells.engine import Cells, CellsOutcome
+from rewarden.verifier.engines.interface import Declined, Task
 from rewarden.verifier.exact_program import ExactProgram, Point, box_of
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.program import Program
 from rewarden.verifier.progress import Progress, Report
-from rewarden.verifier.verdict import Reason, RuleResult, Verdict, Work
+from rewarden.verifier.verdict import Reason, Work
 from rewarden.verifier.vnnlib.cases import branches_of
 from rewarden.verifier.vnnlib.claims import subject_of
 from rewarden.verifier.vnnlib.query import Query
 
-if TYPE_CHECKING:
-    from rewarden.verifier.falsify import SearchOutcome
-
 QUICK = 4_000  # boxes: about a second
+FIRST = ("falsify", "neurons")  # before the others, where cells have nothing to say
+LAST = ("bounds", "lp", "z3")
 Said = Literal["sat", "unsat", "unknown", "timeout"]
 
 
@@ -80,7 +81,7 @@ class _Found:
 class _Question:
     """One claim. Nobody certifies an answer, so the engine that is fast comes first: for a second, since most
     queries are easy and torch takes longer to import; then the search for violations; then cells for all of the
-    budget. What is open after that goes through the engines for rules."""
+    budget. What is open after that, or not for cells, goes through the other engines."""
 
     claim: Claim
     rewards: Mapping[str, Artifact]
@@ -89,24 +90,23 @@ class _Question:
     progress: Report
 
     def settle(self) -> _Found:
-        if self.options.engine not in ("auto", "cells"):
-            return self._by_rule_engines(Work())
         program = compile_program(self.claim, self.rewards)
+        if self.options.engine not in ("auto", "cells"):
+            return self._by_engines(program, (self.options.engine,), Work())
         cells = Cells.of(program)
         if cells is None:
-            return self._by_rule_engines(Work())
+            return self._by_engines(program, FIRST + LAST, Work())
         quick = self._by_cells(program, cells, min(QUICK, self.options.budget))
         if quick.status != "unknown" or self._stopped():
             return self._told(quick, Work(boxes=quick.boxes))
-        searched = self._searched(program)
-        work = Work(points=searched.points)
-        if searched.witness is not None and searched.witness.deployed != "non-finite":
-            return _Found(work + Work(boxes=quick.boxes), point=searched.witness.point)
+        found = self._by_engines(program, ("falsify",), Work(boxes=quick.boxes))
+        if found.point is not None:
+            return found
         whole = self._by_cells(program, cells, self.options.budget - quick.boxes)
-        work = work + Work(boxes=whole.boxes)
+        work = found.work + Work(boxes=whole.boxes)
         if whole.status != "unknown" or self.options.engine == "cells" or self._stopped():
             return self._told(whole, work)
-        return self._by_rule_engines(work)
+        return self._by_engines(program, LAST, work)
 
     def _by_cells(self, program: Program, cells: Cells, budget: int) -> CellsOutcome:
         exact = ExactProgram(program)
@@ -121,20 +121,22 @@ class _Question:
 
         return cells.run(budget, violates, report, self._stopped)
 
-    def _searched(self, program: Program) -> SearchOutcome:
-        from rewarden.verifier.falsify import falsify  # imports torch
-
-        self.progress(Progress(self.claim.rule, "search"))
-        return falsify(program, self.rewards, self.options, {}, self._stopped)
-
-    def _by_rule_engines(self, work: Work) -> _Found:
-        from rewarden.verifier.decision import verify_claim  # imports torch
-
-        result = verify_claim(self.claim, self.rewards, self._rest(), progress=self.progress)
-        work = work + result.work
-        if result.witness is not None and result.verdict is Verdict.VIOLATED:
-            return _Found(work, point=result.witness.point)
-        return _Found(work, refuted=_refuted(result), reason=result.reason)
+    def _by_engines(self, program: Program, names: Sequence[str], work: Work) -> _Found:
+        """One engine after the other, each with all of the budget."""
+        task = Task(self.claim, program, self.rewards, self._rest(), {}, self.progress, self._stopped, time.monotonic())
+        reason, left = Reason.BUDGET, None
+        for name in names:
+            run = Declined(Reason.STOPPED) if self._stopped() else engines.start(name, task, left)
+            if isinstance(run, Declined):
+                reason = run.reason if len(names) == 1 else reason
+                continue
+            outcome = run.go(self.options.falsify_budget if name == "falsify" else self.options.budget)
+            work, left, reason = work + outcome.work, outcome.left, outcome.reason
+            if outcome.witness is not None and outcome.witness.deployed != "non-finite":
+                return _Found(work, point=outcome.witness.point)
+            if outcome.status == "proved":
+                return _Found(work, refuted=True)
+        return _Found(work, reason=str(Reason.STOPPED if self._stopped() else reason))
 
     def _told(self, outcome: CellsOutcome, work: Work) -> _Found:
         reason = Reason.STOPPED if self._stopped() else Reason.BUDGET
@@ -149,9 +151,3 @@ class _Question:
         limit = self.options.time_limit
         left = None if limit is None else max(1e-3, limit - (time.monotonic() - self.started))
         return replace(self.options, time_limit=left)
-
-
-def _refuted(result: RuleResult) -> bool:
-    """No solution: the claim is proved, speaks of nothing, or holds whether it speaks of anything or not."""
-    settled = result.reason == Reason.NO_POINT and result.coverage == 1.0
-    return result.verdict in (Verdict.PROVED, Verdict.VACUOUS) or settled

@@ -27,6 +27,7 @@ from rewarden.verifier.vnnlib.query import Network, Query, atoms_in, holds, valu
 MAX_USED = 64  # outputs that a query's formula may read
 LARGEST = Fraction((2**24 - 1) * 2**104)  # of an input: binary32's
 COMPARED = Fraction(2**20)
+BITS = 128  # of a smooth network's outputs
 
 
 def subject_of(query: Query, files: Mapping[str, Path], branches: Sequence[Branch]) -> Subject:
@@ -155,19 +156,29 @@ class Subject:
     # ── solutions ──────────────────────────────────────────────────────────────────────────────
     def solution(self, found: Point, rows: Rows) -> tuple[Point, Point]:
         """The inputs and all outputs; rounded to numbers that a network can be fed, where that is a solution too."""
-        for free in (_rounded(found, np.float32), _rounded(found, np.float64), found):
+        smooth = any(self._artifact(output).smooth for output in range(self.query.outputs))
+        rounded = () if smooth else (_rounded(found, np.float32), _rounded(found, np.float64))
+        for free in (*rounded, found):
             point = tuple(value_of(rows[i], free, ()) if i in rows else x for i, x in enumerate(free))
             outputs: list[Fraction | None] = [None] * self.query.outputs
             for output in _outputs_in(self.query):
                 outputs[output] = self._value(output, point)
-            if holds(self.query.formula, point, outputs):
+            if smooth or holds(self.query.formula, point, outputs):  # of smooth ones, what was replayed is sure
                 values = (self._value(k, point) if value is None else value for k, value in enumerate(outputs))
                 return point, tuple(values)
         raise AssertionError("an exactly replayed violation of the claim is a solution of the query")
 
     def _value(self, output: int, point: Point) -> Fraction:
-        artifact = self.rewards.get(self._name(output)) or self.reward(output)[1]
-        return evaluate(artifact, [point[i] for i in self._columns(output)])
+        """Of a smooth network, to so many bits."""
+        artifact, columns = self._artifact(output), [point[i] for i in self._columns(output)]
+        if not artifact.smooth:
+            return evaluate(artifact, columns)
+        from rewarden.reward.balls import interval  # needs python-flint, which only smooth rewards do
+
+        return sum(interval(artifact, columns, BITS), Fraction(0)) / 2
+
+    def _artifact(self, output: int) -> Artifact:
+        return self.rewards.get(self._name(output)) or self.reward(output)[1]
 
 
 def _rounded(point: Point, kind: Callable[[float], np.floating]) -> Point:

@@ -1,0 +1,122 @@
+"""A verification that is killed, for good, and goes on from what it had saved."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+import rewarden as rw
+
+SPEC = """spec yard v1
+
+features Step {
+  x : real [m] in 0 .. 1
+  y : real in 0 .. 1
+  z : real in 0 .. 1
+  w : real in 0 .. 1
+  u : real in 0 .. 1
+  v : real in 0 .. 1
+}
+reward R(s: Step)
+
+must easy:
+  forall s: Step
+  expect R(s) <= 1000
+
+must hard:
+  forall a, b: Step varying x
+  given a.x <= b.x
+  expect R(a) <= R(b) + 0.5
+"""
+# As the command, but for saving at every chance.
+OFTEN = "from rewarden.verifier import saved; saved.EVERY, saved.REST = 0.0, 0"
+COMMAND = f"{OFTEN}; from rewarden.cli import main; main()"
+
+
+def _project(folder: Path) -> list[str]:
+    """One rule is proved at once, the other takes more boxes than anyone waits for."""
+    (folder / "yard.rwd").write_text(SPEC, encoding="utf-8")
+    torch.manual_seed(3)
+    layers = [torch.nn.Linear(6, 32), torch.nn.ReLU(), torch.nn.Linear(32, 32), torch.nn.ReLU()]
+    layers += [torch.nn.Linear(32, 32), torch.nn.ReLU(), torch.nn.Linear(32, 1)]
+    module = torch.nn.Sequential(*layers)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(1.8)
+    spec = rw.load_spec(folder / "yard.rwd")
+    rw.save_reward(rw.from_torch(module, spec.features["Step"]), folder / "reward")
+    options = ["--engine", "bounds", "--no-cache", "--quiet", "--budget", "3000"]
+    return ["verify", str(folder / "yard.rwd"), "--reward", str(folder / "reward"), *options]
+
+
+def _run(arguments: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", COMMAND, *arguments], stdout=subprocess.DEVNULL)
+
+
+def test_a_killed_run_goes_on_and_ends_the_same(tmp_path: Path) -> None:
+    arguments = _project(tmp_path)
+    plain, resumed, state = tmp_path / "plain.json", tmp_path / "resumed.json", tmp_path / "state.npz"
+    status = _run([*arguments, "--json", str(plain)]).wait()
+    killed = 0
+    for _ in range(3):
+        process = _run([*arguments, "--json", str(resumed), "--resume", str(state)])
+        before = state.stat().st_mtime_ns if state.exists() else 0
+        while process.poll() is None and (not state.exists() or state.stat().st_mtime_ns == before):
+            time.sleep(0.005)
+        time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        killed += process.wait() == -signal.SIGKILL
+    assert killed
+    assert state.exists()
+    assert not resumed.exists()
+    assert _run([*arguments, "--json", str(resumed), "--resume", str(state)]).wait() == status
+    assert resumed.read_bytes() == plain.read_bytes()
+    assert not state.exists(), "there is nothing left to go on from"
+
+
+def test_a_state_of_something_else_is_refused(tmp_path: Path) -> None:
+    arguments = _project(tmp_path)
+    state = tmp_path / "state.npz"
+    process = _run([*arguments, "--resume", str(state)])
+    while process.poll() is None and not state.exists():
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, *arguments[:-1], "5000", "--resume", str(state)],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "error[G16]: the saved state is about another budget" in done.stderr
+    assert state.exists()
+
+
+def test_ctrl_c_tells_what_is_known(tmp_path: Path) -> None:
+    """The signal is sent once the second rule is at work; the first one's verdict is told and written."""
+    arguments = [a if a != "3000" else "100000000" for a in _project(tmp_path)]
+    state, told = tmp_path / "state.npz", tmp_path / "told.json"
+    process = subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *arguments, "--json", str(told), "--resume", str(state)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.poll() is None and (not state.exists() or state.stat().st_size < 20_000):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert process.returncode == 130
+    rules = {rule["name"]: rule for rule in json.loads(told.read_text(encoding="utf-8"))["rules"]}
+    assert rules["easy"]["verdict"] == "proved"
+    assert rules["hard"]["verdict"] == "unknown"
+    assert rules["hard"]["unsettled"]["boxes"]
+    assert "of the region" in out
+    assert "stopping" in err
+    assert state.exists()

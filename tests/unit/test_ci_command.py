@@ -1,0 +1,297 @@
+"""`rewarden ci` on tiny projects: one answer, one exit status."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rewarden.cli import run
+from tests.reference.cart import LOCAL, PROVED, SHOULD, VACUOUS, VIOLATED, write_reward, write_spec
+from tests.reference.sarif import problems
+from tests.unit.test_ci_outputs import _validator
+
+CONFIG = 'specs = ["cart.rwd"]\n[rewards]\nR = "reward"\n[verify]\nbudget = 2000\n'
+CLASH = "\nmust high:\n  forall s: Step\n  expect R(s) >= 200\n"
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def _project(folder: Path, *rules: str, config: str = CONFIG) -> None:
+    write_reward(folder, write_spec(folder, *rules))
+    (folder / "rewarden.toml").write_text(config)
+
+
+@pytest.mark.parametrize(
+    "rules, fail_on, status",
+    [
+        ([PROVED], "must", 0),
+        ([PROVED, SHOULD], "must", 0),
+        ([PROVED, SHOULD], "should", 1),
+        ([PROVED, LOCAL], "must", 3),
+        ([PROVED, LOCAL], "unknown", 1),
+        ([PROVED, VIOLATED, LOCAL], "must", 1),
+        ([PROVED, VACUOUS], "must", 1),
+        ([PROVED, CLASH], "must", 1),
+        ([], "must", 2),
+    ],
+)
+def test_exit_statuses(tmp_path: Path, rules: list[str], fail_on: str, status: int) -> None:
+    _project(tmp_path, *rules)
+    assert run(["ci", "--fail-on", fail_on]) == status
+
+
+def test_a_broken_spec_does_not_hide_what_the_others_say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _project(tmp_path, VIOLATED, config=CONFIG.replace('["cart.rwd"]', '["cart.rwd", "broken.rwd", "none.rwd"]'))
+    (tmp_path / "broken.rwd").write_text("spec broken v1\n\nfeatures S {\n  x : real [kmm] in 0 .. 1\n}\n")
+    assert run(["ci", "--json", "o.json"]) == 2
+    out, err = capsys.readouterr()
+    assert "violated  must" in out
+    assert "broken.rwd:4:" in err
+    assert "error[G20]" in err
+    told = json.loads((tmp_path / "o.json").read_text())
+    assert [len(r["troubles"]) > 0 for r in told["runs"]] == [False, True, True]
+    _validator("ci.schema.json").validate(told)
+
+
+def test_an_internal_error_is_the_worst(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _project(tmp_path, VIOLATED, config=CONFIG.replace('["cart.rwd"]', '["none.rwd", "cart.rwd"]'))
+    assert run(["ci"]) == 2
+    monkeypatch.setattr("rewarden.ci.run.findings_of", lambda *a: 1 / 0)
+    assert run(["ci", "--sarif", "o.sarif"]) == 5
+    log = json.loads((tmp_path / "o.sarif").read_text())
+    assert problems(log) == []
+    said = [n["message"]["text"] for n in log["runs"][0]["invocations"][0]["toolExecutionNotifications"]]
+    assert any("ZeroDivisionError" in text for text in said)
+
+
+def test_a_rule_that_nothing_has_is_a_usage_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _project(tmp_path, PROVED, VIOLATED)
+    assert run(["ci", "--rule", "bounded"]) == 0
+    assert run(["ci", "--rule", "bounded", "--rule", "slwo"]) == 2
+    assert "no spec has a rule slwo" in capsys.readouterr().err
+    (tmp_path / "rewarden.toml").write_text(
+        '[[run]]\nspec = "cart.rwd"\nrules = ["gone"]\nrewards = { R = "reward" }\n'
+    )
+    assert run(["ci"]) == 2
+
+
+def test_runs_have_artifacts_params_and_budgets_of_their_own(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, VIOLATED)
+    write_reward(tmp_path, spec)
+    write_reward(tmp_path, spec, "low", bias=-100.0)
+    text = '[[run]]\nspec = "cart.rwd"\nrewards = { R = "reward" }\n[run.params]\ntop = "1 [m/s]"\n'
+    text += '[[run]]\nspec = "cart.rwd"\nrewards = { R = "low" }\nrules = ["slow"]\nverify = { budget = 500 }\n'
+    (tmp_path / "rewarden.toml").write_text(text)
+    assert run(["ci", "--json", "o.json"]) == 1
+    told = json.loads((tmp_path / "o.json").read_text())
+    assert [r["rules"][0]["verdict"] for r in told["runs"]] == ["violated", "proved"]
+    assert told["runs"][0]["rules"][0]["fingerprint"] != told["runs"][1]["rules"][0]["fingerprint"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[[run]]\nspce = 'a'",
+        "[[run]]\nrules = ['a']",
+        "[run]\nspec = 'a'",
+        "[[run]]\nspec = 'a'\nrewards = 3",
+        "[[run]]\nspec = 'a'\n[run.verify]\nbugdet = 3",
+        "[ci]\nfail_on = 3",
+        "[ci]\nfial_on = 'must'",
+        "[ci]\nfail_on = 'musst'",
+    ],
+)
+def test_mistakes_in_the_configuration_are_errors(tmp_path: Path, text: str) -> None:
+    _project(tmp_path, PROVED, config=CONFIG + text + "\n")
+    assert run(["ci"]) == 2
+
+
+def test_without_a_configuration_there_is_nothing_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["ci"]) == 2
+    assert "G71" in capsys.readouterr().err
+
+
+def test_no_form_changes_the_status_or_the_answer(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _project(tmp_path, PROVED, VIOLATED, SHOULD, LOCAL)
+    assert run(["ci"]) == 1
+    plain = capsys.readouterr().out
+    summary = tmp_path / "summary.md"
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    forms = ["--json", "a.json", "--sarif", "a.sarif", "--junit", "a.xml"]
+    assert run(["ci", *forms]) == 1
+    out = capsys.readouterr().out
+    assert plain in out
+    assert "::error file=cart.rwd,line=20,col=1,title=slow is violated::" in out
+    assert summary.read_text().startswith("## Rewarden")
+    assert run(["ci", "--no-github", *(form.replace("a.", "b.") for form in forms)]) == 1
+    assert capsys.readouterr().out == plain
+    for kind in ("json", "sarif", "xml"):
+        assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
+    _validator("ci.schema.json").validate(json.loads((tmp_path / "a.json").read_text()))
+    assert problems(json.loads((tmp_path / "a.sarif").read_text())) == []
+    assert run(["ci", "--sarif", "no/folder.sarif"]) == 2
+
+
+def test_verify_writes_the_same_forms_and_errors_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _project(tmp_path, PROVED, VIOLATED)
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    assert run(["verify", "--sarif", "v.sarif", "--junit", "v.xml", "--json", "v.json"]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("::stop-commands::")
+    assert "::error file=cart.rwd,line=20" in out
+    log = json.loads((tmp_path / "v.sarif").read_text())
+    assert problems(log) == []
+    assert [r["ruleId"] for r in log["runs"][0]["results"]] == ["cart/slow"]
+    _validator("result.schema.json").validate(json.loads((tmp_path / "v.json").read_text()))
+    assert "<failure" in (tmp_path / "v.xml").read_text()
+    (tmp_path / "cart.rwd").write_text("spec cart v1\n\nreward R(s: Stpe)\n")
+    assert run(["verify", "--sarif", "v.sarif", "--junit", "v.xml"]) == 2
+    log = json.loads((tmp_path / "v.sarif").read_text())
+    assert problems(log) == []
+    (told,) = log["runs"][0]["invocations"][0]["toolExecutionNotifications"]
+    assert told["locations"][0]["physicalLocation"]["region"]["startLine"] == 3
+    assert "<error" in (tmp_path / "v.xml").read_text()
+
+
+def test_waivers_and_what_is_said_of_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _project(tmp_path, PROVED, VIOLATED, config=CONFIG + '[ci]\nwaivers = "waivers.toml"\n')
+    (tmp_path / "waivers.toml").write_text("")
+    assert run(["ci", "--json", "o.json"]) == 1
+    prints = [r["fingerprint"] for r in json.loads((tmp_path / "o.json").read_text())["runs"][0]["rules"]]
+    assert prints[1] in capsys.readouterr().out
+    text = '[[waiver]]\nfingerprint = "{}"\nowner = "ada"\nreason = "known"\nexpires = {}\n'
+    (tmp_path / "waivers.toml").write_text(text.format(prints[1], "9999-01-01"))
+    assert run(["ci", "--junit", "o.xml"]) == 0
+    assert "waived by ada until 9999-01-01: known" in capsys.readouterr().out
+    assert "<skipped" in (tmp_path / "o.xml").read_text()
+    both = text.format(prints[1], "2001-01-01") + text.format("rwf1:" + "0" * 32, "9999-01-01")
+    (tmp_path / "waivers.toml").write_text(both)
+    assert run(["ci"]) == 1
+    out = capsys.readouterr().out
+    assert "expired on 2001-01-01: slow fails again" in out
+    assert "matches no rule" in out
+    (tmp_path / "waivers.toml").write_text("[[waiver]]\n")
+    assert run(["ci"]) == 2
+
+
+def test_places_are_named_from_the_root_of_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = tmp_path / "a b"
+    inner.mkdir()
+    _project(inner, VIOLATED, config=CONFIG.replace('["cart.rwd"]', '["cart.rwd", "none.rwd"]'))
+    deep = inner / "deep"
+    deep.mkdir()
+    for folder in (inner, deep):
+        monkeypatch.chdir(folder)
+        monkeypatch.setenv("GITHUB_WORKSPACE", str(tmp_path))
+        assert run(["ci", "--sarif", "o.sarif"]) == 2
+        text = (folder / "o.sarif").read_text()
+        assert problems(json.loads(text)) == []
+        assert '"uri": "a%20b/cart.rwd"' in text
+        assert '"uri": "a%20b/none.rwd"' in text
+
+
+def test_a_baseline_does_not_outlive_a_waiver(tmp_path: Path) -> None:
+    _project(tmp_path, VIOLATED)
+    assert run(["ci", "--json", "a.json"]) == 1
+    mark = json.loads((tmp_path / "a.json").read_text())["runs"][0]["rules"][0]["fingerprint"]
+    text = f'[[waiver]]\nfingerprint = "{mark}"\nowner = "ada"\nreason = "known"\nexpires = '
+    (tmp_path / "w.toml").write_text(text + "9999-01-01\n")
+    assert run(["ci", "--waivers", "w.toml", "--json", "b.json"]) == 0
+    (tmp_path / "w.toml").write_text(text + "2001-01-01\n")
+    assert run(["ci", "--waivers", "w.toml", "--against", "b.json"]) == 1
+    assert run(["ci", "--against", "a.json"]) == 0
+
+
+def test_the_page_shows_files_that_are_read(tmp_path: Path) -> None:
+    import re
+
+    from rewarden.ci.waivers import load_waivers
+    from rewarden.config import load_config
+
+    page = (Path(__file__).resolve().parents[2] / "docs" / "ci.md").read_text()
+    config, waivers = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "rewarden.toml").write_text(config)
+    (tmp_path / "waivers.toml").write_text(waivers)
+    found = load_config(tmp_path / "rewarden.toml")
+    assert [r.rules for r in found.all_runs()] == [(), ("slow_near",)]
+    assert found.place("waivers") == tmp_path / "waivers.toml"
+    assert len(load_waivers(tmp_path / "waivers.toml")) == 1
+
+
+def test_only_new_violations_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _project(tmp_path, PROVED, VIOLATED)
+    assert run(["ci", "--json", "ci.json"]) == 1
+    assert run(["verify", "--json", "verify.json", "--certificate", "cert"]) == 1
+    capsys.readouterr()
+    for baseline in ("ci.json", "verify.json", "cert"):
+        assert run(["ci", "--against", baseline]) == 0
+        assert "known from the baseline" in capsys.readouterr().out
+    # The next reward breaks the same rule: known. Another claim, or another rule: new.
+    write_reward(tmp_path, tmp_path / "cart.rwd", "next", bias=1.0)
+    (tmp_path / "rewarden.toml").write_text(CONFIG.replace('"reward"', '"next"'))
+    for baseline in ("ci.json", "cert"):
+        assert run(["ci", "--against", baseline]) == 0
+    write_spec(tmp_path, PROVED, VIOLATED.replace("<= 3", "<= 2"))
+    for baseline in ("ci.json", "verify.json", "cert"):
+        assert run(["ci", "--against", baseline]) == 1
+    write_spec(tmp_path, PROVED.replace("100", "1"), VIOLATED)
+    for baseline in ("ci.json", "cert"):
+        assert run(["ci", "--against", baseline]) == 1
+
+
+def test_what_is_no_baseline(tmp_path: Path) -> None:
+    _project(tmp_path, PROVED, VIOLATED)
+    for name, text in {"a": "{", "b": "[]", "c": '{"rules": [{"verdict": "violated"}]}', "d": "[" * 100_000}.items():
+        (tmp_path / name).write_text(text)
+        assert run(["ci", "--against", name]) == 2
+    assert run(["ci", "--against", "none"]) == 2
+    assert run(["verify", "--certificate", "cert"]) == 1
+    claims = tmp_path / "cert" / "claims.json"
+    claims.write_bytes(claims.read_bytes().replace(b"slow", b"slew"))
+    assert run(["ci", "--against", "cert"]) == 4
+    (tmp_path / "empty").mkdir()
+    assert run(["ci", "--against", "empty"]) == 4
+
+
+def test_a_run_in_which_nothing_has_changed_is_light_and_says_the_same(tmp_path: Path) -> None:
+    _project(tmp_path, PROVED, VIOLATED, SHOULD)
+    code = "import sys, rewarden.verdict_cache as kept; kept.code_digest = lambda: 'one and the same'\n"
+    code += "from rewarden.cli import run; status = run(['ci', '--json', sys.argv[1]]); "
+    code += "print([m for m in ('torch', 'z3', 'matplotlib', 'onnx') if m in sys.modules], status)"
+    said = []
+    for name in ("a.json", "b.json"):
+        done = subprocess.run([sys.executable, "-c", code, name], capture_output=True, text=True, check=True)
+        said.append(done.stdout)
+    assert said[1].splitlines()[-1] == "[] 1"
+    assert said[0].splitlines()[:-1] == said[1].splitlines()[:-1]
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+
+
+def test_checks_are_kept_for_the_text_that_they_are_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import os
+
+    _project(tmp_path, PROVED)
+    assert run(["ci"]) == 0
+    assert "cart.rwd:11:6: warning[S07]" in capsys.readouterr().out
+    text = (tmp_path / "cart.rwd").read_text()
+    (tmp_path / "cart.rwd").write_text("# one more line\n" + text)
+    assert run(["ci"]) == 0
+    assert "cart.rwd:12:6: warning[S07]" in capsys.readouterr().out
+    for path in (Path(os.environ["XDG_CACHE_HOME"]) / "rewarden" / "checks").glob("*.json"):
+        path.write_text(path.read_text().replace("nothing uses", "all is well with"))
+    assert run(["ci"]) == 0
+    out, err = capsys.readouterr()
+    assert "nothing uses" in out
+    assert "ignored" in err

@@ -1,0 +1,272 @@
+"""Saved states: going on from any of them ends as a run without a break does; what is not a state is refused."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from dataclasses import fields, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from rewarden.reward.artifact import Artifact
+from rewarden.reward.torch_import import from_torch
+from rewarden.spec_lang import Spec, parse_spec
+from rewarden.spec_lang.canonical import canonical_json
+from rewarden.spec_lang.errors import UsageError
+from rewarden.spec_lang.features import RecordType
+from rewarden.verifier import saved, saved_search
+from rewarden.verifier.exact_bounds import Leaf
+from rewarden.verifier.options import VerifyOptions
+from rewarden.verifier.portfolio import verify
+from rewarden.verifier.proof_tree import CUT, LEAF, OPEN
+from rewarden.verifier.saved import Saver
+from rewarden.verifier.verdict import VerificationResult
+
+ABOUT = {"spec": "s", "code": "c"}
+OPTIONS = VerifyOptions(budget=60, falsify_budget=300, batch_size=4, engine="bounds")
+SPEC = """spec yard v1
+
+features Step {
+  x : real in 0 .. 1
+  y : real in 0 .. 1
+  k : int in 0 .. 3
+  z : enum {a, b, c}
+}
+reward R(s: Step)
+
+must low:
+  forall s: Step
+  given s.x + s.y >= 0.3 or s.k == 2
+  expect R(s) <= HIGH
+
+must near_high:
+  forall s: Step
+  given s.x <= 0.5
+  expect R(s) <= TIGHT
+
+must pair:
+  forall a, b: Step varying x
+  given a.x <= b.x or a.z == c
+  expect R(a) <= R(b) + PAIR and R(a) >= R(b) - PAIR
+"""
+
+
+def _wavy(kind: RecordType) -> Artifact:
+    """A network that takes some hundred boxes."""
+    torch.manual_seed(5)
+    layers = [torch.nn.Linear(kind.width, 20), torch.nn.ReLU(), torch.nn.Linear(20, 20), torch.nn.ReLU()]
+    module = torch.nn.Sequential(*layers, torch.nn.Linear(20, 1))
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(2.5)
+    return from_torch(module, (("s", kind),))
+
+
+def _case() -> tuple[Spec, dict[str, Artifact]]:
+    """Thresholds from sampled values, so that some rules are proved and some stay open."""
+    bare = parse_spec(SPEC.replace("HIGH", "0").replace("TIGHT", "0").replace("PAIR", "1"))
+    kind = bare.features["Step"]
+    artifact = _wavy(kind)
+    rng = np.random.default_rng(0)
+    rows = np.zeros((20_000, kind.width), np.float32)
+    rows[:, :2], rows[:, 2] = rng.random((20_000, 2)), rng.integers(0, 4, 20_000)
+    rows[np.arange(20_000), 3 + rng.integers(0, 3, 20_000)] = 1
+    from rewarden.reward.deployed import forward
+
+    values = forward(artifact, rows)
+    near = float(values[rows[:, 0] <= 0.5].max())
+    top, spread = float(values.max()), float(np.ptp(values))
+    text = SPEC.replace("HIGH", f"{top + 0.03 * spread:.4f}").replace("TIGHT", f"{near + 0.02 * spread:.4f}")
+    return parse_spec(text.replace("PAIR", f"{0.6 * spread:.4f}")), {"R": artifact}
+
+
+def _bytes(result: VerificationResult) -> bytes:
+    """All that there is to compare, proofs too."""
+    text = json.dumps(result.to_json(), sort_keys=True).encode()
+    return text + b"".join(canonical_json(dict(r.proof)) for r in result.rules if r.proof is not None)
+
+
+def _states(options: VerifyOptions) -> tuple[list[bytes], VerificationResult]:
+    """Every state that a run saves, if it saves whenever it can."""
+    spec, rewards = _case()
+    states: list[bytes] = []
+    result = verify(spec, rewards, options, saver=Saver(ABOUT, states.append))
+    return states, result
+
+
+@pytest.fixture
+def _often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saved, "EVERY", 0.0)
+    monkeypatch.setattr(saved, "REST", 0)
+
+
+@pytest.mark.parametrize("engine", ["bounds", "auto"])
+@pytest.mark.usefixtures("_often")
+def test_any_saved_state_leads_to_the_same_end(engine: str) -> None:
+    spec, rewards = _case()
+    options = replace(OPTIONS, engine=engine)
+    plain = verify(spec, rewards, options)
+    wanted = {"proved", "unknown"} if engine == "bounds" else {"proved"}
+    assert {r.verdict.value for r in plain.rules} >= wanted
+    states, result = _states(options)
+    assert _bytes(result) == _bytes(plain)
+    picked = sorted({0, 1, len(states) - 1, *np.linspace(0, len(states) - 1, 5).astype(int).tolist()})
+    for k in picked:
+        again = verify(spec, rewards, options, saver=Saver(ABOUT, lambda data: None, states[k]))
+        assert _bytes(again) == _bytes(plain), f"state {k} of {len(states)}"
+
+
+@pytest.mark.usefixtures("_often")
+def test_killed_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each process comes some batches further before it is killed."""
+    spec, rewards = _case()
+    plain = verify(spec, rewards, OPTIONS)
+    state: list[bytes] = []
+
+    class Killed(BaseException):
+        """No `except Exception` hears of it."""
+
+    def dying(after: int) -> Callable[[bytes], None]:
+        left = [after]
+
+        def write(data: bytes) -> None:
+            state[:] = [data]
+            left[0] -= 1
+            if left[0] <= 0:
+                raise Killed
+
+        return write
+
+    for lives in range(200):
+        try:
+            saver = Saver(ABOUT, dying(12 + lives), state[0] if state else None)
+            result = verify(spec, rewards, OPTIONS, saver=saver)
+            break
+        except Killed:
+            continue
+    assert lives > 3
+    assert _bytes(result) == _bytes(plain)
+
+
+@pytest.mark.usefixtures("_often")
+def test_a_stop_is_gone_on_from(tmp_path: Path) -> None:
+    spec, rewards = _case()
+    plain = verify(spec, rewards, OPTIONS)
+    state: list[bytes] = []
+    asked = [0]
+
+    def stop() -> bool:
+        asked[0] += 1
+        return asked[0] > 60
+
+    stopped = verify(spec, rewards, OPTIONS, stop=stop, saver=Saver(ABOUT, lambda data: state.append(data)))
+    assert any("Stopped" in r.reason for r in stopped.rules)
+    result = verify(spec, rewards, OPTIONS, saver=Saver(ABOUT, lambda data: None, state[-1]))
+    assert _bytes(result) == _bytes(plain)
+
+
+# ── what is refused ────────────────────────────────────────────────────────────────────────────
+@pytest.fixture(scope="module")
+def a_state() -> bytes:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(saved, "EVERY", 0.0)
+        patch.setattr(saved, "REST", 0)
+        states, _ = _states(OPTIONS)
+    return next(s for s in states if _kinds(s) >= {OPEN, CUT, LEAF})
+
+
+def _kinds(data: bytes) -> set[int]:
+    return {int(k) for name, a in _arrays(data).items() if name.endswith(".nodes") for k in a["kind"]}
+
+
+def _arrays(data: bytes) -> dict[str, np.ndarray]:
+    with np.load(io.BytesIO(data), allow_pickle=False) as found:
+        return {name: found[name] for name in found.files}
+
+
+def _packed(arrays: dict[str, np.ndarray]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _resumed(data: bytes) -> None:
+    spec, rewards = _case()
+    verify(spec, rewards, OPTIONS, saver=Saver(ABOUT, lambda written: None, data))
+
+
+@pytest.mark.parametrize("name", ["spec", "code"])
+def test_a_state_about_something_else_is_refused(a_state: bytes, name: str) -> None:
+    with pytest.raises(UsageError, match=f"about another {name}") as error:
+        Saver({**ABOUT, name: "other"}, lambda data: None, a_state)
+    assert error.value.code == "G16"
+
+
+def _damage_nodes(arrays: dict[str, np.ndarray], kind: int, field: str, value: int) -> None:
+    """Changes the first node of a kind."""
+    name, at = next(
+        (n, int(np.flatnonzero(a["kind"] == kind)[0]))
+        for n, a in arrays.items()
+        if n.endswith(".nodes") and (a["kind"] == kind).any()
+    )
+    nodes = arrays[name].copy()
+    nodes[field][at] = value
+    arrays[name] = nodes
+
+
+DAMAGES: dict[str, Callable[[dict[str, np.ndarray]], None]] = {
+    "a kind": lambda a: _damage_nodes(a, CUT, "kind", 7),
+    "an open node that nobody has": lambda a: _damage_nodes(a, LEAF, "kind", OPEN),
+    "a parent": lambda a: _damage_nodes(a, OPEN, "parent", 77),
+    "a child": lambda a: _damage_nodes(a, CUT, "child", 10**9),
+    "a box upside down": lambda a: a.update({n: v + 9 for n, v in a.items() if n.endswith("g0.lo")}),
+    "a box that is lost": lambda a: a.update({n: v[1:] for n, v in a.items() if n.split(".")[-1] in ("lo", "hi")}),
+    "shares": lambda a: a.update({n: v * 0.5 for n, v in a.items() if n.endswith("g0.share")}),
+    "numbers that are none": lambda a: a.update({n: v * np.nan for n, v in a.items() if n.endswith("g0.hi")}),
+    "another type": lambda a: a.update({n: v.astype(np.float32) for n, v in a.items() if n.endswith("g0.lo")}),
+    "arrays that are missing": lambda a: [a.pop(n) for n in list(a) if n.endswith("g0.node")] and None,
+    "text that is none": lambda a: a.update(state=np.frombuffer(b"{]", np.uint8)),
+    "another form": lambda a: a.update(state=np.frombuffer(b"[1]", np.uint8)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_state_is_refused(a_state: bytes, damage: str) -> None:
+    arrays = _arrays(a_state)
+    DAMAGES[damage](arrays)
+    with pytest.raises(UsageError) as error:
+        _resumed(_packed(arrays))
+    assert error.value.code == "G17"
+
+
+@pytest.mark.parametrize("data", [b"", b"PK", b"nonsense" * 100])
+def test_no_state_at_all_is_refused(data: bytes) -> None:
+    with pytest.raises(UsageError) as error:
+        _resumed(data)
+    assert error.value.code == "G17"
+
+
+def test_objects_and_packed_arrays_are_refused(a_state: bytes) -> None:
+    pickled = io.BytesIO()
+    np.savez(pickled, allow_pickle=True, state=np.array([{}], dtype=object))
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("state.npy", b"\0" * 10**6)
+    for data in (pickled.getvalue(), packed.getvalue(), a_state[: len(a_state) // 2]):
+        with pytest.raises(UsageError) as error:
+            _resumed(data)
+        assert error.value.code == "G17"
+
+
+def test_leaves_are_saved_with_all_that_they_hold() -> None:
+    """A leaf that gains a field has to be saved with it, or a proof that was gone on with is another one."""
+    multipliers = ((0, 1, Fraction(3, 4)),)
+    leaf = Leaf(1, multipliers, ((2, 3, 128),), ((1, 0, 1, multipliers),), 1)
+    assert [f.name for f in fields(Leaf)] == ["goal_atom", "multipliers", "slopes", "tight", "form"]
+    assert saved_search._leaf_in(json.loads(json.dumps([7, *saved_search._leaf_out(leaf)]))) == leaf

@@ -1,0 +1,272 @@
+"""Which box is judged next, and where it is cut: the largest first, at the edges of the premise first.
+
+A larger budget goes on where a smaller one stops, so no share that is settled ever shrinks with it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from rewarden.spec_lang.claim import AffineAtom, Box, Claim
+from rewarden.verifier.box_minimum import Boxes
+from rewarden.verifier.coverage.judge import FALSE, OPEN, TRUE, Judge, Judged, Marks
+from rewarden.verifier.coverage.parts import Coverage, Status, coverage_of
+from rewarden.verifier.program import INPUT, Program
+from rewarden.verifier.progress import Stop
+from rewarden.verifier.regions import Frame, Side, ratio
+from rewarden.verifier.rounding import outward
+from rewarden.verifier.sensitivity import steepness
+from rewarden.verifier.splitting import Axes, Cuts, choose_cuts
+
+BATCH = 256
+
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Open:
+    """A box that is not settled, exact and as floats that enclose it; what is known of its atoms, its sides, its share
+    of the region. `holds`: the goals are known to hold in it wherever the premise does."""
+
+    instance: int
+    box: Box
+    lo: Floats
+    hi: Floats
+    marks: Marks
+    sides: tuple[Side | int, ...]
+    share: Fraction
+    holds: bool = False
+
+
+def cover(
+    program: Program, frame: Frame, budget: int, stop: Stop, report: Callable[[float, int], None] | None = None
+) -> Coverage | None:
+    """What `budget` boxes settle of the claim's region, over the reals. A stop leaves the rest unsettled. None for
+    what cannot be measured: enums of very many cases, boxes that hold no case, an execution in binary32."""
+    sized = all(frame.share(sides, i) for i, sides in enumerate(frame.bases))
+    if program.executed is not None or not frame.tellable or not sized:
+        return None
+    search = _Search(program, frame)
+    with torch.no_grad():
+        while search.heap and search.boxes < budget and not stop():
+            search.step(min(BATCH, budget - search.boxes))
+            if report is not None:
+                report(search.settled, search.boxes)
+    return search.result()
+
+
+class _Search:
+    """The parts so far, and a heap of open boxes (mutable)."""
+
+    def __init__(self, program: Program, frame: Frame) -> None:
+        self.claim: Claim = program.claim
+        self.frame = frame
+        self.judge = Judge(program)
+        self.boxes, self.within, self.pushed = 0, Fraction(0), 0
+        self.settled = 0.0
+        self.found: dict[Status, list[tuple[int, tuple[Side | int, ...]]]] = {
+            "proved": [], "violated": [], "outside": [], "unsettled": []
+        }  # fmt: skip
+        self.heap: list[tuple[float, int, _Open]] = []
+        groups = tuple(d.variables for d in frame.dimensions if d.kind == "enum")
+        self.dimension_of = {v: d for d, dimension in enumerate(frame.dimensions) for v in dimension.variables}
+        self.discrete = np.array([v.discrete for v in self.claim.variables])
+        self.structure = {k for k, clause in enumerate(self.claim.clauses) if _is_one_hot(clause, groups)}
+        lo, hi = self._roots()
+        self.axes = Axes(torch.from_numpy(self.discrete), self._matters(), torch.from_numpy((hi - lo).max(axis=0)))
+
+    def _roots(self) -> tuple[Floats, Floats]:
+        """Pushes the claim's boxes; their bounds in floats [box, variable]."""
+        nothing = np.zeros(len(self.judge.atoms), np.int8)
+        pairs = []
+        for instance, box in enumerate(self.claim.boxes):
+            sides = self.frame.bases[instance]
+            tidy = list(box)
+            for d, dimension in enumerate(self.frame.dimensions):
+                if dimension.kind == "enum":
+                    _choose(tidy, dimension.variables, sides[d])
+            lo, hi = outward(tidy)
+            lo, hi = np.where(self.discrete, np.ceil(lo), lo), np.where(self.discrete, np.floor(hi), hi)
+            pairs.append((lo, hi))
+            share = self.frame.share(sides, instance)
+            self._push(_Open(instance, tuple(tidy), lo, hi, nothing, sides, share))
+        return np.stack([lo for lo, _ in pairs]), np.stack([hi for _, hi in pairs])
+
+    def _matters(self) -> Tensor:
+        matters = torch.zeros(len(self.claim.variables), dtype=torch.bool)
+        maps = [m for layer in self.judge.engine.layers for m in layer.fused.maps]
+        for m in (*maps, *self.judge.functionals.maps):
+            if m.source == INPUT:
+                matters |= (m.weight != 0).any(0)
+        matters |= torch.from_numpy((self.judge.slopes != 0).any(axis=0))
+        return matters
+
+    def _push(self, one: _Open) -> None:
+        if one.share:
+            self.pushed += 1
+            heapq.heappush(self.heap, (-float(one.share), self.pushed, one))
+
+    def _child(self, one: _Open, variable: int, side: tuple[Fraction, Fraction], marks: Marks, holds: bool) -> None:
+        """Pushes the part of a box in which a variable is in `side`."""
+        d = self.dimension_of[variable]
+        dimension = self.frame.dimensions[d]
+        box = [*one.box[:variable], side, *one.box[variable + 1 :]]
+        now = self.frame.side(dimension, tuple(box))
+        if now == 0:
+            return
+        if dimension.kind == "enum":
+            _choose(box, dimension.variables, now)
+        lo, hi = one.lo.copy(), one.hi.copy()
+        for v in dimension.variables:
+            least, most = outward([box[v]])
+            lo[v], hi[v] = least[0], most[0]
+        sides = (*one.sides[:d], now, *one.sides[d + 1 :])
+        share = one.share * ratio(now, one.sides[d])
+        self._push(_Open(one.instance, tuple(box), lo, hi, marks, sides, share, holds))
+
+    # ── a batch ────────────────────────────────────────────────────────────────────────────────
+    def step(self, count: int) -> None:
+        batch = [heapq.heappop(self.heap)[2] for _ in range(min(count, len(self.heap)))]
+        self.boxes += len(batch)
+        lo, hi = np.stack([one.lo for one in batch]), np.stack([one.hi for one in batch])
+        boxes = Boxes(torch.from_numpy(lo), torch.from_numpy(hi))
+        judged = self.judge.judge(boxes, [one.box for one in batch], np.stack([one.marks for one in batch]))
+        left: list[int] = []
+        for i, one in enumerate(batch):
+            status, within = self._status(judged, i, one.holds)
+            if status == "proved" and not within and self._cut_at_edge(one, judged, i):
+                continue
+            if status == "unsettled":
+                left.append(i)
+                continue
+            self.found[status].append((one.instance, one.sides))
+            self.settled += float(one.share)
+            self.within += one.share * within
+        if left:
+            self._cut([batch[i] for i in left], left, boxes, judged)
+
+    def _cut_at_edge(self, one: _Open, judged: Judged, i: int) -> bool:
+        """A box in which the rule holds is cut no further than the edges of its premise go."""
+        for k in self._undecided_premise(judged.atoms[i]):
+            edge = self.judge.edge(self.judge.atoms[k], one.box)
+            if edge is not None:
+                self._halve(one, edge, judged, i, holds=True)
+                return True
+        return False
+
+    def _status(self, judged: Judged, i: int, holds: bool) -> tuple[Status, bool]:
+        """What is known of a box, and whether the premise holds everywhere inside it."""
+        marks = judged.atoms[i]
+        within = True
+        for number, clause in enumerate(self.judge.clauses):
+            if number in self.structure:
+                continue
+            if all(marks[k] == FALSE for k in clause):
+                return "outside", False
+            within &= any(marks[k] == TRUE for k in clause)
+        if holds or judged.goals[i].all():
+            return "proved", within
+        if within and any(all(marks[k] == FALSE for k in goal) for goal in self.judge.goals):
+            return "violated", True
+        return "unsettled", within
+
+    def _cut(self, batch: Sequence[_Open], rows: Sequence[int], boxes: Boxes, judged: Judged) -> None:
+        wanted = [self._undecided(judged, i) for i in rows]
+        index = torch.tensor(list(rows))
+        cuts = choose_cuts(boxes.take(index), self._steepness(index, wanted, boxes, judged), self.axes)
+        for n, (one, i) in enumerate(zip(batch, rows, strict=True)):
+            variable, at = self._where(one, wanted[n], cuts, n)
+            if variable < 0:
+                self.found["unsettled"].append((one.instance, one.sides))
+                continue
+            self._halve(one, (variable, at), judged, i, holds=False)
+
+    def _halve(self, one: _Open, cut: tuple[int, Fraction], judged: Judged, i: int, *, holds: bool) -> None:
+        variable, at = cut
+        # Marks of atoms that call rewards hold where the facts do; that is not all of a box on which they are open.
+        marks = judged.atoms[i].copy()
+        marks[list(self.judge.calling)] = OPEN
+        for side in _sides(one.box[variable], at, bool(self.discrete[variable])):
+            self._child(one, variable, side, marks, holds)
+
+    def _undecided(self, judged: Judged, i: int) -> list[int]:
+        """Atoms on which the status of a box hangs: of clauses that are open, then of goals that are."""
+        goals = [goal for g, goal in enumerate(self.judge.goals) if not judged.goals[i, g]]
+        marks = judged.atoms[i]
+        return self._undecided_premise(marks) + [k for goal in goals for k in goal if marks[k] == OPEN]
+
+    def _undecided_premise(self, marks: Marks) -> list[int]:
+        clauses = [c for number, c in enumerate(self.judge.clauses) if number not in self.structure]
+        return [k for c in clauses if not any(marks[k] == TRUE for k in c) for k in c if marks[k] == OPEN]
+
+    def _where(self, one: _Open, wanted: Sequence[int], cuts: Cuts, n: int) -> tuple[int, Fraction]:
+        """The edge of an atom that is open, else the cut that was chosen."""
+        for k in wanted:
+            edge = self.judge.edge(self.judge.atoms[k], one.box)
+            if edge is not None:
+                return edge
+        variable, at = int(cuts.variable[n]), Fraction(float(cuts.cut[n]))
+        lo, hi = one.box[variable]
+        return (variable, at) if variable >= 0 and lo < at < hi else (-1, at)
+
+    def _steepness(self, index: Tensor, wanted: Sequence[Sequence[int]], boxes: Boxes, judged: Judged) -> Tensor:
+        """How much each open atom may change along each variable, every atom given the same weight."""
+        calling = {k: column for column, k in enumerate(self.judge.calling)}
+        total = torch.zeros((len(wanted), len(self.claim.variables)), dtype=torch.float64)
+        width = (boxes.hi - boxes.lo).index_select(0, index)
+        first = [next((calling[k] for k in atoms if k in calling), -1) for atoms in wanted]
+        rows = torch.tensor([n for n, column in enumerate(first) if column >= 0], dtype=torch.int64)
+        if judged.sweep is not None and rows.numel():
+            which = torch.tensor([column for column in first if column >= 0])
+            steep = steepness(self.judge.engine, judged.sweep, self.judge.functionals, which, index[rows])
+            total[rows] += _scaled(steep, width[rows])
+        for n, atoms in enumerate(wanted):
+            for k in atoms:
+                if k not in calling:
+                    total[n] += _scaled(self.judge.slope_of(k)[None], width[n : n + 1])[0]
+        return total
+
+    def result(self) -> Coverage:
+        for _, _, one in self.heap:
+            self.found["proved" if one.holds else "unsettled"].append((one.instance, one.sides))
+        self.heap = []
+        return coverage_of(self.frame, self.found, self.within, self.boxes)
+
+
+def _scaled(steep: Tensor, width: Tensor) -> Tensor:
+    moved = (steep * width).nan_to_num(nan=0.0, posinf=1e300).sum(-1, keepdim=True)
+    return torch.where(moved > 0, steep / moved, torch.zeros_like(steep)).nan_to_num(nan=0.0, posinf=0.0)
+
+
+def _sides(side: tuple[Fraction, Fraction], at: Fraction, discrete: bool) -> list[tuple[Fraction, Fraction]]:
+    if not discrete:
+        return [(side[0], at), (at, side[1])]
+    whole = Fraction(at.numerator // at.denominator)
+    return [(side[0], whole), (whole + 1, side[1])]
+
+
+def _choose(box: list[tuple[Fraction, Fraction]], group: Sequence[int], cases: Side | int) -> None:
+    """In place: one-hot columns that leave just these cases."""
+    assert isinstance(cases, int)
+    for k, v in enumerate(group):
+        box[v] = (Fraction(int(cases == 1 << k)), Fraction(cases >> k & 1))
+
+
+def _is_one_hot(clause: Sequence[AffineAtom], groups: Sequence[tuple[int, ...]]) -> bool:
+    """Is it `sum of the cases − 1 >= 0`, or `<= 0`? Boxes hold nothing else."""
+    if len(clause) != 1 or clause[0].strict or clause[0].affine.calls:
+        return False
+    affine = clause[0].affine
+    slopes = {slope for _, slope in affine.variables}
+    return (
+        tuple(v for v, _ in affine.variables) in groups and slopes == {-affine.constant} and abs(affine.constant) == 1
+    )

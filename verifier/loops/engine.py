@@ -1,0 +1,148 @@
+"""A rule about loops of every length to a verdict: short loops first, then the graph of cells.
+
+The short ones are searched by unrolling, which finds the plainest witness there is. The graph of cells then proves that
+no loop pays, or comes back with a longer one; either is replayed exactly in the unrolled claim of its length before
+anyone is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from rewarden.spec_lang.errors import Unsupported
+from rewarden.verifier.loops.abstraction import Abstraction, LoopOutcome, Search
+from rewarden.verifier.loops.bounds import Binding, MoveBounds
+from rewarden.verifier.loops.local import LOOP, loop_step
+from rewarden.verifier.loops.partition import Array, Cells, first_cells
+from rewarden.verifier.loops.unrolled import Unrolled, columns_of, exact_point, total_work
+from rewarden.verifier.verdict import Reason, RuleResult, Verdict, Work
+from rewarden.verifier.witness import Witness, replay_premise
+
+SHORT = 3  # records of the longest loop that is searched by unrolling
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoopRule(Unrolled):
+    """A rule about cycles, and how it goes about them."""
+
+    def verdict(self) -> RuleResult:
+        """Unsupported where the rule has no form that can be bounded, or too wide a range of whole numbers."""
+        results: list[RuleResult] = []
+        for length in range(1, SHORT + 1):
+            result = self.search(self.spec.unrolled(self.name, length))
+            results.append(result)
+            if result.verdict is Verdict.VIOLATED or result.non_finite:
+                return replace(_paying(result, length), work=total_work(results))
+        if self.options.semantics != "real" or self.options.engine not in ("auto", "bounds"):
+            reason = f"Loops of up to {SHORT} records were searched; ask for the engine auto, in real semantics."
+            plain = replace(results[-1], verdict=Verdict.UNKNOWN, reason=reason, coverage=0.0, engine="search")
+            return replace(plain, witness=None, proof=None, claim=None, work=total_work(results))
+        examples = [r.premise_witness for r in results if r.premise_witness is not None]
+        outcomes, found = self._by_cells(examples[0] if examples else None)
+        return self._told(outcomes, found, replace(results[-1], work=total_work(results)))
+
+    # ── the graph of cells ─────────────────────────────────────────────────────────────────────
+    def _by_cells(self, example: Witness | None) -> tuple[list[LoopOutcome], _Examples]:
+        """An outcome for each conjunct of the conclusion, up to the first that is not proved; a loop of the premise."""
+        found = _Examples(self, example)
+        outcomes: list[LoopOutcome] = []
+        left = self.options.budget
+        for bounds, weak in self.bounds():  # at least one
+            cells = first_cells(bounds.box, self.kind())
+            if cells is None:
+                raise Unsupported("X14", f"{self.name}: whole numbers beyond 2^52 cannot be told apart in cells")
+            search = Search(self.judge, self.climb, self.seek, found.look, self.told, self.stop)
+            outcome = Abstraction(bounds, cells, weak, search, self.options.seed).run(left)
+            outcomes.append(outcome)
+            left -= outcome.moves
+            if outcome.status != "proved":
+                break
+            if len(outcomes) == 1 and found.example is None:
+                found.none = self._none(bounds, cells, found)
+        return outcomes, found
+
+    def _none(self, bounds: MoveBounds, cells: Cells, found: _Examples) -> bool:
+        """Is there no loop at all? Every move counts as paying, and a loop of the premise as a witness."""
+
+        def judge(loop: Array) -> Witness | None:
+            found.look(loop)
+            return found.example
+
+        search = Search(judge, _nothing, _nothing, lambda loop: False, self.told, self.stop)
+        found_out = Abstraction(bounds, cells, False, search, self.options.seed, bare=True)
+        return found_out.run(self.options.budget // 4).status == "empty"
+
+    def bounds(self) -> list[tuple[MoveBounds, bool]]:
+        """Each conjunct of the conclusion, bound to its rewards; and whether a sum of 0 breaks it."""
+        loop = self.spec.unrolled(self.name, LOOP)
+        statistics = self.statistics(loop)
+        return [
+            (MoveBounds(step, step.record, Binding(self.rewards, statistics, *columns_of(loop))), weak)
+            for step, weak in loop_step(loop)
+        ]
+
+    # ── words ──────────────────────────────────────────────────────────────────────────────────
+    def _told(self, outcomes: Sequence[LoopOutcome], found: _Examples, plain: RuleResult) -> RuleResult:
+        last, example = outcomes[-1], found.example
+        cells = sum(len(part.cells) for outcome in outcomes for part in outcome.parts)
+        plain = replace(
+            plain,
+            verdict=Verdict.UNKNOWN,
+            witness=None,
+            premise_witness=example,
+            coverage=last.settled,
+            proof=None,
+            claim=None,
+            engine="loops",
+            work=plain.work + Work(boxes=sum(outcome.moves for outcome in outcomes)),
+        )
+        match last.status:
+            case "violated":
+                witness = last.witness
+                assert isinstance(witness, Witness)
+                if witness.deployed == "non-finite":
+                    return replace(plain, reason=Reason.NON_FINITE, non_finite=True)
+                paid = replace(plain, verdict=Verdict.VIOLATED, reason=Reason.WITNESS, witness=witness)
+                return _paying(replace(paid, premise_witness=None, coverage=1.0), len(witness.records))
+            case "empty" | "proved" if last.status == "empty" or found.none:
+                reason = "No loop satisfies the premise: its moves never lead back to where they started."
+                return replace(plain, verdict=Verdict.VACUOUS, reason=reason, coverage=1.0, premise_witness=None)
+            case "proved" if example is None:
+                return replace(plain, reason=Reason.NO_POINT, coverage=1.0)
+            case "proved":
+                told = f"{_potentials(cells)} that every move raises by at least what it adds"
+                reason = f"Proved for loops of every length: {told}."
+                return replace(plain, verdict=Verdict.PROVED, reason=reason)
+        reason = Reason.STOPPED.value if self.stop() else Reason.BUDGET.value
+        return replace(plain, reason=f"{reason} {last.settled:.1%} of the cells lie on no loop that could pay.")
+
+
+@dataclass(slots=True, eq=False)
+class _Examples:
+    """A loop that satisfies the premise (mutable: looked for until there is one)."""
+
+    rule: LoopRule
+    example: Witness | None
+    none: bool = False  # proved that there is none
+
+    def look(self, loop: Array | None) -> bool:
+        """Is one still wanted? Takes `loop`, if it is one."""
+        if self.example is None and loop is not None:
+            claim = self.rule.claim(len(loop))
+            found = replay_premise(claim, self.rule.exact(claim), self.rule.rewards, exact_point(loop))
+            self.example = self.rule.typed(found)
+        return self.example is None
+
+
+def _nothing(*where: object) -> None:
+    """No witness."""
+
+
+def _potentials(cells: int) -> str:
+    return f"{cells} cells have potentials" if cells != 1 else "all records have a potential"
+
+
+def _paying(result: RuleResult, length: int) -> RuleResult:
+    reason = f"{result.reason} The loop has {length} step{'s' if length > 1 else ''}."
+    return replace(result, reason=reason, proof=None, claim=None)

@@ -1,0 +1,121 @@
+"""The claims of single lengths behind a rule about loops or traces: how concrete records become a witness.
+
+A loop or trace that is found anywhere is replayed exactly in the unrolled claim of its length before anyone is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from rewarden.reward.artifact import Artifact
+from rewarden.spec_lang import Spec
+from rewarden.spec_lang.boxes import boxes_of
+from rewarden.spec_lang.claim import Box, Claim, ClaimVariable
+from rewarden.spec_lang.errors import Unsupported
+from rewarden.spec_lang.features import RecordType
+from rewarden.spec_lang.obligation import Obligation, Statistic
+from rewarden.verifier.bind import bind_obligation, data_constants, statistics_of
+from rewarden.verifier.exact_program import ExactProgram
+from rewarden.verifier.falsify import falsify
+from rewarden.verifier.inline import compile_program
+from rewarden.verifier.loops.partition import Array
+from rewarden.verifier.options import VerifyOptions
+from rewarden.verifier.progress import Progress, Report, Stop
+from rewarden.verifier.verdict import RuleResult, Work
+from rewarden.verifier.witness import Witness, replay, with_types
+
+CLIMB = 2_000  # points that one ascent in a cycle of cells may evaluate
+SEEK = 8_000  # and one among all loops of a number of records
+
+Decide = Callable[[Obligation], RuleResult]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unrolled:
+    """A rule about loops or traces and its rewards. `search` looks for a violation in the obligation of one length and
+    proves nothing; `decide` does all that there is to do."""
+
+    spec: Spec
+    name: str
+    rewards: Mapping[str, Artifact]
+    options: VerifyOptions
+    search: Decide
+    decide: Decide
+    report: Report | None
+    stop: Stop
+
+    def kind(self) -> RecordType:
+        return self.spec.features[self.spec.unrolled(self.name, 1).records[0].type_name]
+
+    def told(self, settled: float, moves: int) -> None:
+        if self.report is not None:
+            self.report(Progress(self.name, "bounds", settled, moves))
+
+    def statistics(self, obligation: Obligation) -> dict[Statistic, Fraction]:
+        """The data constants. Unsupported X14 where one is of a smooth reward, and so no rational number."""
+        for constant in data_constants(obligation):
+            if self.rewards[constant.reward].smooth:
+                raise Unsupported("X14", f"{self.name}: a data constant of a smooth reward, in a rule about steps")
+        return statistics_of(self.spec, obligation, self.rewards)
+
+    def claim(self, length: int) -> Claim:
+        return bind_obligation(self.spec, self.spec.unrolled(self.name, length), self.rewards)
+
+    def judge(self, loop: Array) -> Witness | None:
+        claim = self.claim(len(loop))
+        return self.typed(replay(claim, self.exact(claim), self.rewards, exact_point(loop)))
+
+    def climb(self, lo: Array, hi: Array) -> Witness | None:
+        """By ascent, within a cycle of cells."""
+        claim = self.claim(len(lo))
+        box = within(claim.boxes[0], lo.reshape(-1), hi.reshape(-1))
+        if box is None:
+            return None
+        return self._ascend(claim, replace(claim, boxes=(box,)), CLIMB, None)
+
+    def seek(self, length: int, points: Array | None) -> Witness | None:
+        """By ascent, among all loops or traces of that many records; `points` are records to start from."""
+        claim = self.claim(length)
+        return self._ascend(claim, claim, SEEK, None if points is None else {claim.records[0].type_name: points})
+
+    def _ascend(self, claim: Claim, where: Claim, budget: int, rows: Mapping[str, Array] | None) -> Witness | None:
+        options = replace(self.options, falsify_budget=min(budget, self.options.falsify_budget))
+        found = falsify(compile_program(where, self.rewards), self.rewards, options, rows, self.stop).witness
+        return None if found is None else self.typed(replay(claim, self.exact(claim), self.rewards, found.point))
+
+    def exact(self, claim: Claim) -> ExactProgram:
+        return ExactProgram(compile_program(claim, self.rewards))
+
+    def typed(self, witness: Witness | None) -> Witness | None:
+        return None if witness is None else with_types(witness, self.spec.features)
+
+
+def columns_of(obligation: Obligation) -> tuple[tuple[ClaimVariable, ...], Box]:
+    """The columns of the first record, and its box."""
+    view = obligation.records[0]
+    variables = [obligation.variables[i] for i in view.variables]
+    box = boxes_of(obligation)[0]
+    columns = tuple(ClaimVariable(v.column, v.unit, v.discrete) for v in variables)
+    return columns, tuple(box[i] for i in view.variables)
+
+
+def exact_point(records: Array) -> tuple[Fraction, ...]:
+    return tuple(Fraction(float(x)) for x in records.reshape(-1))
+
+
+def within(box: Box, lo: Array, hi: Array) -> Box | None:
+    """The part of the box between lo and hi; None if there is none."""
+    bounds = [
+        (max(a, Fraction(float(low))), min(b, Fraction(float(high))))
+        for (a, b), low, high in zip(box, lo.tolist(), hi.tolist(), strict=True)
+    ]
+    return tuple(bounds) if all(a <= b for a, b in bounds) else None
+
+
+def total_work(results: Sequence[RuleResult]) -> Work:
+    total = Work()
+    for result in results:
+        total = total + result.work
+    return total

@@ -1,0 +1,144 @@
+"""A region in the words of the domain: a short list of boxes, the largest first, in problem units.
+
+Numbers are rounded to six digits outward, so that a box in words contains the box it tells of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from rewarden.verifier.regions import Dimension, Frame, Region, Side
+
+TOLD = 8  # boxes in words
+FEATURES = 6  # of a box in words
+DIGITS = 6
+EXACT = 256  # boxes whose share is computed exactly to find the largest
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One box of a region: `words`, and per feature that it narrows its `sides`, JSON-ready. `share` of the declared
+    region."""
+
+    words: str
+    sides: dict[str, Any]
+    share: Fraction
+    instance: int
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """The largest parts of a region that has `boxes` in all, once joined; `share` of the declared region that the parts
+    not told make up, where that is known."""
+
+    parts: tuple[Part, ...]
+    boxes: int
+
+    @property
+    def more(self) -> int:
+        return self.boxes - len(self.parts)
+
+    def lines(self) -> list[str]:
+        """`speed 1.2 .. 1.4 [m/s], zone dock: 0.3 % of the region`, and how many are not told."""
+        told = [f"{part.words}: {percent(part.share)} of the region" for part in self.parts]
+        return [*told, f"and {self.more} more"] if self.more else told
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "boxes": [
+                {"text": p.words, "sides": p.sides, "share": float(p.share), "share_exact": str(p.share),
+                 "instance": p.instance}
+                for p in self.parts
+            ],
+            "more": self.more,
+        }  # fmt: skip
+
+
+def described(region: Region) -> Described:
+    """The region in as few boxes as joining them gives, the largest told."""
+    joined = region.merged()
+    order = np.argsort(-_sizes(joined), kind="stable")[:EXACT]
+    ranked = sorted(
+        ((joined.frame.share(sides := joined.sides(k), int(joined.instance[k])), k, sides) for k in order.tolist()),
+        key=lambda found: (-found[0], found[1]),
+    )
+    parts = [_part(joined.frame, int(joined.instance[k]), sides, share) for share, k, sides in ranked[:TOLD]]
+    return Described(tuple(parts), len(joined))
+
+
+def percent(share: Fraction) -> str:
+    """`0.3 %`; never 0 or 100 where it is not."""
+    if share in (0, 1):
+        return f"{int(share) * 100} %"
+    value = float(100 * share)
+    if value < 1e-4:
+        return "under 0.0001 %"
+    if value > 99.99:
+        return "over 99.99 %"
+    return f"{value:.2g} %" if value < 1 else f"{min(value, 99.99):.4g} %"
+
+
+def _sizes(region: Region) -> np.ndarray:
+    """Shares in floats, to find the largest."""
+    sizes = np.ones(len(region))
+    for d, dimension in enumerate(region.frame.dimensions):
+        if not dimension.is_number:
+            sizes *= [float(int(bits).bit_count()) for bits in region.lo[:, d]]
+            continue
+        ends = np.array([float(x) for x in region.ends[d]])
+        width = ends[-1] - ends[0] if len(ends) else 0.0
+        if width > 0:
+            sizes *= (ends[region.hi[:, d]] - ends[region.lo[:, d]]) / width
+    return sizes
+
+
+def _part(frame: Frame, instance: int, sides: Sequence[Side | int], share: Fraction) -> Part:
+    words: list[str] = []
+    told: dict[str, Any] = {}
+    for dimension, side, base in zip(frame.dimensions, sides, frame.bases[instance], strict=True):
+        if side != base:
+            label = frame.label(dimension)
+            words.append(f"{label} {side_words(dimension, side)}")
+            told[label] = side_json(dimension, side)
+    if len(words) > FEATURES:
+        words = [*words[:FEATURES], f"and {len(words) - FEATURES} more features"]
+    if not words:
+        words = ["all of it"]
+    if frame.claim.instances is not None and len(frame.claim.boxes) > 1:
+        words.insert(0, f"box {instance + 1} of {len(frame.claim.boxes)} around {frame.claim.instances}")
+    return Part(", ".join(words), told, share, instance)
+
+
+def side_words(dimension: Dimension, side: Side | int) -> str:
+    """`1.2 .. 1.4 [m/s]`, `3`, `dock or charger`."""
+    if isinstance(side, int):
+        return " or ".join(cases_of(dimension, side)) or "nowhere"
+    unit = f" [{dimension.unit}]" if dimension.unit else ""
+    lo, hi = side if dimension.kind == "real" else (side[0], side[1] - 1)
+    low, high = rounded(lo, ROUND_FLOOR), rounded(hi, ROUND_CEILING)
+    return f"{low}{unit}" if low == high else f"{low} .. {high}{unit}"
+
+
+def side_json(dimension: Dimension, side: Side | int) -> Any:  # noqa: ANN401 - JSON
+    """A list of cases, or lo and hi (of integers: the first and the last) with their exact values."""
+    if isinstance(side, int):
+        return cases_of(dimension, side)
+    lo, hi = side if dimension.kind == "real" else (side[0], side[1] - 1)
+    return {"lo": float(lo), "hi": float(hi), "exact": [str(lo), str(hi)], "unit": dimension.unit}
+
+
+def cases_of(dimension: Dimension, side: int) -> list[str]:
+    return [case for k, case in enumerate(dimension.cases) if side >> k & 1]
+
+
+def rounded(value: Fraction, direction: str) -> str:
+    """Six digits, rounded in one direction, without an exponent for everyday sizes."""
+    context = Context(prec=DIGITS, rounding=direction)
+    found = context.divide(Decimal(value.numerator), Decimal(value.denominator))
+    return f"{float(found):.{DIGITS}g}"

@@ -1,0 +1,102 @@
+"""A claim as dense layers over its variables: what every relu reads, and the rows that a violation needs at most 0.
+
+Source 0 are the variables, source i the outputs of node i. Linear layers are fused away (`fusion`), with their rounding
+errors as matrices.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rewarden.spec_lang.claim import Affine
+from rewarden.verifier.fusion import Rows, functional_rows, fuse
+from rewarden.verifier.program import INPUT, Program
+from rewarden.verifier.rounding import Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Map:
+    """v ↦ weight·v, [row, source width]; the true weights are within `error` of these, elementwise."""
+
+    source: int
+    weight: Tensor
+    size: Tensor
+    error: Tensor | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """Affine rows over sources: what the relus of a node read, or what is to be bounded. bias, bias_error [row]."""
+
+    maps: tuple[Map, ...]
+    bias: Tensor
+    bias_error: Tensor
+
+    @property
+    def width(self) -> int:
+        return int(self.bias.shape[0])
+
+    @property
+    def terms(self) -> int:
+        """The most that one row sums."""
+        return sum(m.weight.shape[1] for m in self.maps) + len(self.maps) + 1
+
+    def signed(self, rows: Tensor, sign: Tensor) -> Node:
+        """±1 times the chosen rows."""
+
+        def scaled(m: Map) -> Map:
+            weight = m.weight[rows] * sign[:, None]
+            return _map(m.source, weight, None if m.error is None else m.error[rows])
+
+        return Node(tuple(scaled(m) for m in self.maps), self.bias[rows] * sign, self.bias_error[rows])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """`nodes[i - 1]` is source i; its layer in the program is `layers[i - 1]`."""
+
+    inputs: int
+    nodes: tuple[Node, ...]
+    layers: tuple[int, ...]
+
+    @property
+    def widest(self) -> int:
+        return max([self.inputs, *(node.width for node in self.nodes)])
+
+
+def network_of(program: Program) -> Network | None:
+    """None where some layer is neither linear nor a plain relu."""
+    if any(layer.kind not in ("linear", "relu") for layer in program.layers):
+        return None
+    at = {INPUT: 0}
+    nodes, layers = [], []
+    for k, rows in enumerate(fuse(program)):
+        if program.layers[k].kind == "relu":
+            nodes.append(_node(rows, at))
+            layers.append(k)
+            at[k] = len(nodes)
+    return Network(len(program.claim.variables), tuple(nodes), tuple(layers))
+
+
+def rows_of(program: Program, network: Network, affines: list[Affine]) -> Node:
+    """Expressions over variables and calls as rows over the network's sources."""
+    at = {INPUT: 0, **{layer: i + 1 for i, layer in enumerate(network.layers)}}
+    return _node(functional_rows(program, affines), at)
+
+
+def _node(rows: Rows, at: dict[int, int]) -> Node:
+    terms = sorted((at[s], term) for s, term in rows.terms.items())
+    maps = tuple(_map(s, _tensor(t.weight), _tensor(t.error) if t.error.any() else None) for s, t in terms)
+    return Node(maps, _tensor(rows.bias), _tensor(rows.bias_error))
+
+
+def _map(source: int, weight: Tensor, error: Tensor | None) -> Map:
+    return Map(source, weight, weight.abs(), error)
+
+
+def _tensor(values: Array) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float64))
