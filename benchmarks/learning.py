@@ -94,7 +94,7 @@ def _plain(data: Comparisons, hidden: int) -> float:
         for items in torch.split(torch.randperm(len(kept)), BATCH):
             optimiser.zero_grad()
             loss = loss_of(kept[items])
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
         with torch.no_grad():
             loss_of(held)

@@ -132,6 +132,8 @@ def test_the_kernel_is_the_standard_library_and_itself() -> None:
         "import rewarden.certificate.match",
         "import rewarden.api",
         "import rewarden.binding, rewarden.output, rewarden.config",
+        "import rewarden.ci.run, rewarden.outputs.written, rewarden.outputs.sarif, rewarden.outputs.github",
+        "import rewarden.pytest_plugin",
     ],
 )
 def test_importing_loads_neither_torch_nor_z3(what: str) -> None:

@@ -69,6 +69,7 @@ PUBLIC = {
         "verify_claim",
     ],
     "rewarden.editor": ["Drift", "EditReport", "PatchOptions", "PatchResult", "drift", "mend"],
+    "rewarden.ci": ["CiOptions", "Outcome", "fingerprint", "run_ci"],
     "rewarden.report": ["CertificateFacts", "Story", "render"],
 }
 

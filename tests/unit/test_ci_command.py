@@ -202,6 +202,19 @@ def test_places_are_named_from_the_root_of_the_repository(tmp_path: Path, monkey
         assert '"uri": "a%20b/none.rwd"' in text
 
 
+@pytest.mark.parametrize("name", ["a\n::error::b,c:%.rwd", "]]><b>|`x`.rwd"])
+def test_files_whose_names_mean_harm(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    from xml.etree import ElementTree
+
+    _project(tmp_path, VIOLATED)
+    (tmp_path / "cart.rwd").rename(tmp_path / name)
+    (tmp_path / "rewarden.toml").write_text(CONFIG.replace('"cart.rwd"', json.dumps(name)))
+    assert run(["ci", "--github", "--json", "o.json", "--sarif", "o.sarif", "--junit", "o.xml"]) == 1
+    assert all(not line.lstrip().startswith("::error::") for line in capsys.readouterr().out.splitlines())
+    assert problems(json.loads((tmp_path / "o.sarif").read_text())) == []
+    ElementTree.fromstring((tmp_path / "o.xml").read_bytes())
+
+
 def test_a_baseline_does_not_outlive_a_waiver(tmp_path: Path) -> None:
     _project(tmp_path, VIOLATED)
     assert run(["ci", "--json", "a.json"]) == 1

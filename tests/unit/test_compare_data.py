@@ -221,8 +221,8 @@ def test_shares_of_many_rows(tmp_path: Path) -> None:
     assert change.change == "stronger"
     counted = change.situations[0].counted
     assert counted is not None
-    assert (counted.satisfied, len(counted.rows)) == (600, 1200)
-    assert sum(row.rewards[0].value > 1 for row in counted.rows) == 600
+    assert (counted.satisfied, counted.total, len(counted.rows)) == (600, 1200, 32)
+    assert sum(row.rewards[0].value > 1 for row in counted.rows) == 16
     cap = rule(40, "{}").replace("> 1", "<= quantile(R(logs), 0.9)").format
     assert compared(cap(">= 0.99"), cap(">= 0.95"), place, head=head).rules[0].change == "weaker"
     same = rule(40, "{}").replace("R(s) > 1", "R(s) > R(s) - s.gap / 1 [m]").format

@@ -183,3 +183,24 @@ def test_the_command_goes_on_and_leaves_nothing_behind(tmp_path: Path, monkeypat
     assert rw.load_reward(out).digest == whole.digest
     assert not (tmp_path / ".out.learning").exists()
     shutil.rmtree(out)
+
+
+def test_an_artifact_is_corrected_from_files(tmp_path: Path) -> None:
+    """`rewarden learn` with an artifact and statements: a child that makes them true, with its bound in the history."""
+    config = folder_with(tmp_path, "labels", epochs=3)
+    config.write_text(config.read_text().split("[constraints]")[0])
+    assert command(["learn", str(config), "-o", str(tmp_path / "base"), "--quiet"]) == 0
+    side = {"speed": ([5.0], [38.0]), "offset": ([1.5], [0.0]), "lead": ([True], [True])}
+    columns = {f"{name}.{f}": values[k] for k, name in enumerate(("better", "worse")) for f, values in side.items()}
+    pq.write_table(pa.table(columns), tmp_path / "said.parquet")
+    (tmp_path / "correct.toml").write_text(
+        '[data]\nartifact = "base"\nstatements = "said.parquet"\n[features]\nspec = "small.rwd"\n'
+        '[learner]\nname = "corrections"\n[learner.options]\nmost = 6.0\n'
+    )
+    assert command(["learn", str(tmp_path / "correct.toml"), "-o", str(tmp_path / "child"), "--quiet"]) == 0
+    base, child = rw.load_reward(tmp_path / "base"), rw.load_reward(tmp_path / "child")
+    assert child.parent == base.digest
+    assert child.edit is not None
+    assert float(child.edit.statement["moved at most, anywhere in the domain"].split()[0]) <= 6.0
+    better, worse = child.score({f: np.array([*a, *b]) for f, (a, b) in side.items()})
+    assert better >= worse + 0.01

@@ -1,0 +1,120 @@
+"""An expert's corrections: a few statements "this is worth less than that", made true by a small change.
+
+    least  anchor · E[a²]   such that   R(better) + a(better) >= R(worse) + a(worse) + margin   for every statement
+
+with a the change alone (`change`), E over the declared domain and the statements' records. The constraints are hinges;
+from round to round the anchor is halved until all statements hold for the artifact as it is deployed, patches and
+rounding included. Statements that contradict each other are refused before anything is learned, by name.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from rewarden.reward.artifact import Artifact, Edit, Learner
+from rewarden.reward.deployed import forward
+from rewarden.reward.learners.change import Change, require_one_record, scores
+from rewarden.reward.learners.interface import Array, Comparisons, Revision, Run
+from rewarden.reward.learners.networks import Network, rounded
+from rewarden.reward.learners.options import CorrectionOptions, options_text
+from rewarden.reward.training import deterministic, settle, tensor64
+from rewarden.spec_lang.errors import DataError
+
+ROOM = 1.25  # what is asked for while learning, in margins: rounding takes a little of it
+PUSH = 20.0  # weight of the hinges
+
+
+class Corrections:
+    """The learner `corrections`."""
+
+    name = "corrections"
+
+    def fit(self, data: Revision, options: CorrectionOptions, run: Run = Run()) -> Artifact:  # noqa: B008 (frozen)
+        """The corrected artifact, a child of the one given. Raises DataError D22 (a statement about one record), D26
+        (statements that contradict each other, or that no allowed change makes true), ArtifactError A13, BindingError
+        B02."""
+        require_one_record(data.artifact, data.answers.record)
+        _require_consistent(data.answers)
+        with deterministic(run.seed) as generator:
+            change = Change.begin(data.artifact, options.hidden, options.most, generator)
+            found, rounds = _search(change, data, options, run)
+        record = _record(change, found, data, options, rounds)
+        learner = Learner(self.name, options_text(options), run.seed, record)
+        edit = Edit("corrections", f"{len(data.answers.segments)} statements", {"learner": self.name, **record})
+        return change.child(found, run, edit, learner, data.answers.sources)
+
+
+def _search(change: Change, data: Revision, options: CorrectionOptions, run: Run) -> tuple[Network, int]:
+    segments = data.answers.segments
+    z = change.normalised(tensor64(segments))
+    before = scores(data.artifact, segments).sum(dim=2)
+    parameters = [*change.network.weights, *change.network.biases]
+    anchor = options.anchor
+    for turn in range(options.rounds):
+        optimiser = torch.optim.AdamW(parameters, lr=options.learning_rate, weight_decay=0.0)
+        for _ in range(options.epochs):
+            sums = before + change(z).sum(dim=2)
+            short = torch.relu(ROOM * options.margin - (sums[:, 0] - sums[:, 1]))
+            loss = PUSH * short.sum() + anchor * change.anchor(z)
+            optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+        settle(optimiser)
+        with torch.no_grad():
+            found = rounded(change.network)
+            missed = _missed(change, found, segments, options.margin)
+        run.progress("corrections", turn + 1, options.rounds, f"{len(segments) - len(missed)} of {len(segments)} hold")
+        if not len(missed):
+            return found, turn + 1
+        anchor /= 2
+    patched = "; a patch of the artifact may forbid them" if data.artifact.patches else ""
+    raise DataError(
+        "D26",
+        f"statement {missed[0] + 1} and {len(missed) - 1} more of {len(segments)} do not hold after {options.rounds} "
+        f"rounds{patched}" if len(missed) > 1 else
+        f"statement {missed[0] + 1} does not hold after {options.rounds} rounds{patched}",
+        help=f"raise most ({options.most:g}), hidden or epochs, or state less",
+    )  # fmt: skip
+
+
+def _missed(change: Change, network: Network, segments: Array, margin: float) -> np.ndarray:
+    """The statements that the artifact, as deployed, does not make true by the margin."""
+    assembled, _ = change.applied(network)
+    child = change.artifact.child(Edit("corrections", "", {}), graph=assembled.graph, tensors=assembled.tensors)
+    flat = np.ascontiguousarray(segments.reshape(-1, segments.shape[-1]), np.float32)
+    sums = forward(child, flat).astype(np.float64).reshape(segments.shape[:3]).sum(axis=2)
+    return np.flatnonzero(~(sums[:, 0] >= sums[:, 1] + margin))
+
+
+def _require_consistent(answers: Comparisons) -> None:
+    import networkx as nx
+
+    flat = answers.segments.reshape(len(answers.segments), 2, -1)
+    graph = nx.DiGraph()
+    for row, (better, worse) in enumerate(flat):
+        if np.array_equal(better, worse):
+            raise DataError("D22", f"statement {row + 1} compares a record with itself", help="drop it or correct it")
+        graph.add_edge(worse.tobytes(), better.tobytes(), row=row + 1)
+    try:
+        cycle = nx.find_cycle(graph)
+    except nx.NetworkXNoCycle:
+        return
+    rows = sorted(graph.edges[edge[:2]]["row"] for edge in cycle)
+    raise DataError(
+        "D26",
+        "statements " + ", ".join(str(row) for row in rows) + " contradict each other",
+        help="each says that its worse record is worth less than its better one: together they go in a circle",
+    )
+
+
+def _record(
+    change: Change, network: Network, data: Revision, options: CorrectionOptions, rounds: int
+) -> dict[str, str]:
+    before = scores(data.artifact, data.answers.segments).sum(dim=2)
+    held = int((before[:, 0] >= before[:, 1] + options.margin).sum())
+    return {
+        "statements": f"{len(before)}, of which {held} held before, and all hold now by {options.margin:g}",
+        "rounds": str(rounds),
+        "change over the domain": change.typical(network),
+    }

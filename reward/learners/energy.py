@@ -1,0 +1,174 @@
+"""A reward from demonstrations by contrast: high where they are, low where made-up records are.
+
+A ReLU network r tells each demonstration x from K made-up records y_k (InfoNCE: van den Oord et al. 2018, after Gutmann
+& Hyvärinen 2010):
+
+    loss = −log( e^{r(x)} / (e^{r(x)} + Σ_k e^{r(y_k)}) )
+
+whose optimum is r = log(p / q) + a constant, p the density of the demonstrations and q that of the made-up records:
+half of them uniform over the declared domain, half with features that come from different demonstrations. So r is an
+energy with its sign turned, identified up to a shift; demonstrations have mean 0. Unlike the mixture of autoencoders it
+ranks situations beyond all demonstrations too; but there it extrapolates, as any network does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rewarden.reward.artifact import Artifact, Learner
+from rewarden.reward.figures import auc
+from rewarden.reward.learners.interface import Demonstrations, Rules, Run
+from rewarden.reward.learners.loop import Function, Group, Schedule, Trained, identity_of, train
+from rewarden.reward.learners.networks import (
+    Network,
+    Signs,
+    centred,
+    column_signs,
+    graph,
+    in_units,
+    initial,
+    monotone_signs,
+    pruned,
+    units_text,
+)
+from rewarden.reward.learners.options import EnergyOptions, options_text
+from rewarden.reward.learners.sampling import shuffled, uniform
+from rewarden.reward.normaliser import Normaliser, fit_normaliser
+from rewarden.reward.training import deterministic, split_distinct, tensor64
+from rewarden.spec_lang.errors import DataError
+
+FEWEST_ROWS = 20
+
+
+class Energy:
+    """The learner `energy`."""
+
+    name = "energy"
+
+    def fit(self, data: Demonstrations, options: EnergyOptions, run: Run = Run()) -> Artifact:  # noqa: B008 (frozen)
+        """Learn from encoded rows [row, width]. Raises DataError D20 (too few), D05 (missing values), UsageError G12
+        (`monotone`), ArtifactError A18, A24."""
+        require_whole(data)
+        kind = data.record.type
+        signs = monotone_signs(column_signs(options.monotone, kind), options.hidden, options.layers)
+        identity = identity_of(self.name, options, data, run)
+        with deterministic(run.seed) as generator:
+            parts = split_distinct(data.rows, (options.validation, options.held_out), generator)
+            kept, validated, tested = parts
+            normaliser = fit_normaliser(data.rows[kept.numpy()], kind)
+            rows = tensor64(data.rows)
+            z = tensor64(normaliser(data.rows))
+            contrast = _Contrast(rows[kept], normaliser, data, options.contrasts, generator)
+            network = initial(kind.width, options.hidden, options.layers, generator, signs)
+            held = z[validated], contrast.draw(len(validated))
+            model = _Model(network, signs, z[kept], held, contrast, options)
+            trained = train(model, Schedule.of(self.name, len(kept), options), run, generator, identity)
+            with torch.no_grad():
+                final = model.final()
+                record = _record(final, model, z[tested], parts, trained)
+        if isinstance(run.penalty, Rules):
+            record |= run.penalty.record()
+        return _artifact(final, contrast, Learner(self.name, options_text(options), run.seed, record))
+
+
+def require_whole(data: Demonstrations) -> None:
+    """Enough rows, and no value missing. Raises DataError D20, D05."""
+    if len(data.rows) < FEWEST_ROWS:
+        raise DataError(
+            "D20",
+            f"{len(data.rows)} demonstrations are too few to learn from",
+            help=f"give at least {FEWEST_ROWS} rows; a few thousand make a useful reward",
+        )
+    broken = np.flatnonzero(~np.isfinite(data.rows).all(axis=1))
+    if len(broken):
+        raise DataError(
+            "D05",
+            f"row {broken[0] + 1} of the demonstrations misses a value ({len(broken)} rows do)",
+            help='fill it in, drop the rows, or learn with "autoencoders", which takes incomplete rows',
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Contrast:
+    """Made-up records, normalised; `rows` are demonstrations in problem units."""
+
+    rows: Tensor
+    normaliser: Normaliser
+    data: Demonstrations
+    count: int
+    generator: torch.Generator
+
+    def draw(self, rows: int) -> Tensor:
+        """[row, contrast, width]."""
+        kind, wanted = self.data.record.type, rows * self.count
+        half = wanted // 2
+        picked = self.rows[torch.randint(len(self.rows), (wanted - half,), generator=self.generator)]
+        made = torch.cat([uniform(kind, half, self.generator), shuffled(picked, kind, self.generator)])
+        scale, shift = tensor64(self.normaliser.scale), tensor64(self.normaliser.shift)
+        order = torch.randperm(wanted, generator=self.generator)
+        return (made * scale + shift)[order].reshape(rows, self.count, kind.width)
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    network: Network
+    signs: Signs | None
+    z: Tensor
+    held: tuple[Tensor, Tensor]
+    contrast: _Contrast
+    options: EnergyOptions
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        return self.network.groups(self.options.weight_decay)
+
+    def loss(self, items: Tensor, epoch: int) -> Tensor:
+        told = _told(self.network, self.z[items], self.contrast.draw(len(items)))
+        return told + self.options.smoothness * self.network.path_norm()
+
+    def validation(self) -> float:
+        return float(_told(self.network, *self.held))
+
+    def project(self) -> None:
+        if self.signs is not None:
+            self.signs.project(self.network)
+
+    def reward(self, epoch: int) -> Function:
+        return in_units(self.network, self.contrast.normaliser, self.z)
+
+    def final(self) -> Network:
+        return centred(pruned(self.network, self.z, self.options.prune), self.z)
+
+    def snapshot(self) -> Artifact:
+        with torch.no_grad():
+            return _artifact(self.final(), self.contrast, None)
+
+
+def _told(network: Network, z: Tensor, made: Tensor) -> Tensor:
+    """The contrastive loss of demonstrations [n, width] against [n, contrast, width]."""
+    good = network(z)
+    return (torch.logsumexp(torch.cat([good.unsqueeze(1), network(made)], dim=1), dim=1) - good).mean()
+
+
+def _artifact(network: Network, contrast: _Contrast, learner: Learner | None) -> Artifact:
+    assembled = graph(network, contrast.normaliser)
+    data = contrast.data
+    return Artifact((data.record,), assembled.graph, assembled.tensors, "shift", learner=learner, data=data.sources)
+
+
+def _record(network: Network, model: _Model, z: Tensor, parts: tuple[Tensor, ...], trained: Trained) -> dict[str, str]:
+    kept, validated, held = (len(part) for part in parts)
+    made = model.contrast.draw(len(z))[:, 0]
+    return {
+        "epochs": str(trained.epochs),
+        "rows": f"{kept} training, {validated} validation, {held} held out",
+        "validation loss": f"{trained.loss:.4f}",
+        "AUC, held out against made-up records": f"{auc(network(z).numpy(), network(made).numpy()):.4f}",
+        "path norm": f"{float(network.path_norm()):.3f}",
+        "hidden units": units_text(network),
+        **({"monotone by construction": options_text(model.options)["monotone"]} if model.options.monotone else {}),
+    }

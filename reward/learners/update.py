@@ -1,0 +1,128 @@
+"""A fine-grained step: new preferences change an existing artifact, as little as they need to.
+
+What is learned is the change a alone (`change`). With Δ the difference of the sums over the preferred segment and the
+other, R the artifact and E the mean over the declared domain and the answers' records:
+
+    loss = −log σ( Δ_R + Δ_a ) + anchor · E[a²]
+
+This is DPO (Rafailov et al. 2023) with the artifact in the place of the reference policy: there the reward that a
+policy stands for is β·log π/π_ref, and a KL term holds the policy; here the reward is R + a, and a square holds the
+change. Answers that the artifact gives already hardly push. The change has a bound by construction and a certified one
+(`Reach`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rewarden.reward.artifact import Artifact, Edit, Learner
+from rewarden.reward.figures import share_text
+from rewarden.reward.learners import answers as said
+from rewarden.reward.learners.answers import Answers
+from rewarden.reward.learners.change import Change, require_one_record, scores
+from rewarden.reward.learners.interface import Revision, Rules, Run
+from rewarden.reward.learners.loop import Function, Group, Schedule, Trained, identity_of, train
+from rewarden.reward.learners.networks import Network, pruned, rounded, units_text
+from rewarden.reward.learners.options import UpdateOptions, options_text
+from rewarden.reward.training import deterministic, split_distinct, tensor64
+
+
+class Update:
+    """The learner `update`."""
+
+    name = "update"
+
+    def fit(self, data: Revision, options: UpdateOptions, run: Run = Run()) -> Artifact:  # noqa: B008 (frozen)
+        """The changed artifact, a child of the one given. Raises DataError (D05, D20, D22), ArtifactError A13 (several
+        records), A18, A24, BindingError B02."""
+        require_one_record(data.artifact, data.answers.record)
+        key, notes = said.checked(data.answers)
+        identity = identity_of(self.name, options, data, run)
+        with deterministic(run.seed) as generator:
+            parts = split_distinct(key, (options.validation, options.held_out), generator)
+            kept, validated, tested = parts
+            change = Change.begin(data.artifact, options.hidden, options.most, generator)
+            segments = data.answers.segments
+            answers = said.answers_of(data.answers, change.normalised(tensor64(segments)))
+            before = scores(data.artifact, segments).sum(dim=2)
+            model = _Model(change, answers[kept], before[kept], answers[validated], before[validated], options)
+            trained = train(model, Schedule.of(self.name, len(kept), options), run, generator, identity)
+            with torch.no_grad():
+                final = model.final()
+                record = _record(final, model, (answers[tested], before[tested]), parts, trained) | notes
+        if isinstance(run.penalty, Rules):
+            record |= run.penalty.record()
+        learner = Learner(self.name, options_text(options), run.seed, record)
+        edit = Edit("update", "new preferences", {"learner": self.name, **record})
+        return change.child(final, run, edit, learner, data.answers.sources)
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    change: Change
+    answers: Answers
+    before: Tensor  # the artifact's own sums [answer, place]
+    held: Answers
+    held_before: Tensor
+    options: UpdateOptions
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        return self.change.network.groups(self.options.weight_decay)
+
+    def loss(self, items: Tensor, epoch: int) -> Tensor:
+        o, answers = self.options, self.answers[items]
+        told = _told(self.change, answers, self.before[items], o)
+        anchor = self.change.anchor(answers.z)
+        return told + o.anchor * anchor + o.smoothness * self.change.network.path_norm()
+
+    def validation(self) -> float:
+        anchor = self.change.anchor(self.held.z)
+        return float(_told(self.change, self.held, self.held_before, self.options) + self.options.anchor * anchor)
+
+    def project(self) -> None:
+        """Nothing to hold: the change is clipped."""
+
+    def reward(self, epoch: int) -> Function:
+        def reward(rows: Tensor) -> Tensor:
+            flat = rows.detach().to(torch.float64)
+            moved = self.change(self.change.normalised(rows.to(torch.float64)))
+            return (scores(self.change.artifact, flat.numpy()) + moved).to(rows.dtype)
+
+        return reward
+
+    def final(self) -> Network:
+        return rounded(pruned(self.change.network, self.answers.z, self.options.prune))
+
+    def snapshot(self) -> Artifact:
+        with torch.no_grad():
+            assembled, _ = self.change.applied(self.final())
+            edit = Edit("update", "new preferences", {})
+            return self.change.artifact.child(edit, graph=assembled.graph, tensors=assembled.tensors)
+
+
+def _told(change: Change, answers: Answers, before: Tensor, options: UpdateOptions) -> Tensor:
+    sums = before + change(answers.z).sum(dim=2)
+    return said.loss(sums, answers, said.noise_of(answers, options.label_noise, 0))
+
+
+def _record(
+    network: Network, model: _Model, tested: tuple[Answers, Tensor], parts: tuple[Tensor, ...], trained: Trained
+) -> dict[str, str]:
+    kept, validated, held = (len(part) for part in parts)
+    answers, before = tested
+    old, count = said.right(before, answers)
+    new, _ = said.right(before + model.change.of(network, answers.z).sum(dim=2), answers)
+    return {
+        "epochs": str(trained.epochs),
+        "answers": f"{kept} training, {validated} validation, {held} held out",
+        "validation loss": f"{trained.loss:.4f}",
+        **({"accuracy, held out, before": share_text(old, count)} if count else {}),
+        **({"accuracy, held out": share_text(new, count)} if count else {}),
+        "change over the domain": model.change.typical(network),
+        "hidden units": units_text(network),
+        **({"patches kept on top": str(len(model.change.artifact.patches))} if model.change.artifact.patches else {}),
+    }
