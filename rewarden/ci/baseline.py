@@ -1,0 +1,114 @@
+"""What was broken before: only what is new fails.
+
+A baseline is JSON that `rewarden ci --json` or `rewarden verify --json` has written, or a certificate. A violation is
+known where the baseline has a rule of the same fingerprint that was violated or vacuous. A certificate has no
+fingerprints of rules: there it is the claim that has to be the same, but for the digests of the rewards. A baseline
+excuses violations and proves nothing; it is trusted like the rest of the repository, and no signature is checked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rewarden.ci.outcome import RuleOutcome, RunOutcome
+from rewarden.spec_lang.canonical import canonical_json, digest_of
+from rewarden.spec_lang.claim import Claim
+from rewarden.spec_lang.claim_json import claim_object
+from rewarden.spec_lang.errors import CertificateError, UsageError
+
+LARGEST = 2**28  # bytes
+BROKEN = ("violated", "vacuous")
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What was broken: fingerprints, and digests of claims whatever their rewards."""
+
+    fingerprints: frozenset[str] = frozenset()
+    claims: frozenset[str] = frozenset()
+
+    def knows(self, rule: RuleOutcome) -> bool:
+        if not rule.broken:
+            return False
+        claim = rule.result.claim
+        return rule.fingerprint in self.fingerprints or (claim is not None and _of_claim(claim) in self.claims)
+
+
+def load_baseline(path: Path) -> Baseline:
+    """UsageError G94 for what is no baseline; CertificateError C70 for a certificate that is damaged."""
+    return _of_certificate(path) if path.is_dir() else _of_json(path)
+
+
+def held_against(runs: Iterable[RunOutcome], baseline: Baseline) -> tuple[RunOutcome, ...]:
+    """The runs, with what is known."""
+    return tuple(replace(run, rules=tuple(replace(r, known=baseline.knows(r)) for r in run.rules)) for run in runs)
+
+
+# ── JSON ───────────────────────────────────────────────────────────────────────────────────────
+def _of_json(path: Path) -> Baseline:
+    try:
+        document = _read(path)
+        results = document.get("runs", [document])
+        rules = [rule for result in results for rule in result["rules"]]
+        # What was waived is the waiver's business: it comes back when the waiver ends.
+        broken = [r["fingerprint"] for r in rules if r["verdict"] in BROKEN and r.get("waiver") is None]
+        if not all(isinstance(found, str) for found in broken):
+            raise TypeError("a fingerprint is text")
+    except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
+        why = f"nothing is called {error}" if isinstance(error, KeyError) else str(error)
+        help = "give JSON of rewarden ci or rewarden verify, of this version or later, or a certificate"
+        raise UsageError("G94", f"{path} is no baseline: {why}", help=help) from error
+    return Baseline(frozenset(broken))
+
+
+def _read(path: Path) -> Any:  # noqa: ANN401 - JSON from a file
+    if path.stat().st_size > LARGEST:
+        raise ValueError("it is too large")
+    return json.loads(path.read_bytes())
+
+
+# ── certificates ───────────────────────────────────────────────────────────────────────────────
+def _of_certificate(folder: Path) -> Baseline:
+    try:
+        predicate = json.loads(_statement(folder))["predicate"]
+        data = (folder / "claims.json").read_bytes()
+        if digest_of(data) != predicate["claims"]["digest"]:
+            raise ValueError("claims.json is not the one that was signed")
+        broken = {rule["name"] for rule in predicate["rules"] if rule["verdict"] in BROKEN}
+        claims = frozenset(_digest(claim) for claim in json.loads(data)["claims"] if claim["rule"] in broken)
+    except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError) as error:
+        raise CertificateError("C70", f"the certificate {folder} cannot serve as a baseline: {error}") from error
+    return Baseline(claims=claims)
+
+
+def _statement(folder: Path) -> bytes:
+    """As signed; a signature that does not fit is CertificateError C33, one that is missing is no matter."""
+    from rewarden.certificate.envelope import check_signature
+
+    if (folder / "envelope.dsse.json").exists():
+        return check_signature(folder)[0]
+    return (folder / "statement.json").read_bytes()
+
+
+def _of_claim(claim: Claim) -> str:
+    return _digest(claim_object(claim))
+
+
+def _digest(claim: Mapping[str, Any]) -> str:
+    return digest_of(canonical_json(dict(_without_rewards(claim))))
+
+
+def _without_rewards(claim: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The claim of any reward; statistics of the data by the reward differ with it."""
+    for key, value in claim.items():
+        match key:
+            case "rewards":
+                yield key, sorted(value)
+            case "constants":
+                yield key, [{"text": c["text"], "data": c["data"]} for c in value]
+            case _:
+                yield key, value

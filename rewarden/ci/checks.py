@@ -1,0 +1,90 @@
+"""The check of a spec itself, decided once and kept: what is kept is named by all that decides it.
+
+A key covers the texts of the spec's files (findings name lines), its meaning, its data, and the code that checks.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from rewarden.ci.outcome import Finding, Place
+from rewarden.spec_lang.canonical import canonical_json, digest_of
+from rewarden.spec_lang.errors import Diagnostic
+from rewarden.spec_lang.spec import Spec
+
+if TYPE_CHECKING:
+    from rewarden.verdict_cache import VerdictCache
+
+FORMAT, VERSION = "rewarden-check", 1
+
+
+def findings_of(spec: Spec, file: str, kept: VerdictCache | None) -> tuple[Finding, ...]:
+    """What `rewarden check` finds. Reads all data (SpecError where rows do not fit)."""
+    from rewarden.checking import row_counts
+
+    row_counts(spec)
+    if kept is None:
+        return _found(spec, file)
+    key = _key(spec, file, kept.code)
+    told = kept.get(key)
+    if told is not None:
+        try:
+            return _of_kept(told, key)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            kept.damaged(key, f"{type(error).__name__}: {error}")
+    found = _found(spec, file)
+    kept.put(key, _to_kept(found, key))
+    return found
+
+
+def finding(diagnostic: Diagnostic, file: str, own: str) -> Finding:
+    """`own`: the name that the spec's own file has in places; it is called `file`."""
+    place = None
+    if diagnostic.labels:
+        span = diagnostic.labels[0].span
+        place = Place(file if span.source.name == own else span.source.name, span.line, span.column)
+    return Finding(diagnostic.code, diagnostic.severity, diagnostic.message, place, diagnostic.help)
+
+
+def _found(spec: Spec, file: str) -> tuple[Finding, ...]:
+    from rewarden.spec_lang.sanity.checks import check_spec
+
+    return tuple(finding(diagnostic, file, spec.source.name) for diagnostic in check_spec(spec).diagnostics)
+
+
+def _key(spec: Spec, file: str, code: str) -> str:
+    texts = {item.span.source for item in spec.expanded.items} | {spec.source}
+    said = {
+        "format": FORMAT,
+        "version": VERSION,
+        "code": code,
+        "file": file,
+        "spec": spec.digest,
+        "texts": sorted([text.name, sha256(text.text.encode()).hexdigest()] for text in texts),
+        "data": {f"{name}.{member}": spec.table(name, member).table_digest for name, member in sorted(spec.tables)},
+    }
+    return digest_of(canonical_json(said))
+
+
+def _to_kept(found: tuple[Finding, ...], key: str) -> dict[str, Any]:
+    content = [
+        {
+            "code": f.code,
+            "severity": f.severity,
+            "message": f.message,
+            "place": None if f.place is None else [f.place.file, f.place.line, f.place.column],
+            "help": f.help,
+        }
+        for f in found
+    ]
+    return {"format": FORMAT, "key": key, "content": content, "digest": digest_of(canonical_json(content))}
+
+
+def _of_kept(told: Any, key: str) -> tuple[Finding, ...]:  # noqa: ANN401 - JSON from a file
+    if (told["format"], told["key"]) != (FORMAT, key) or digest_of(canonical_json(told["content"])) != told["digest"]:
+        raise ValueError("it is about something else")
+    return tuple(
+        Finding(f["code"], f["severity"], f["message"], None if f["place"] is None else Place(*f["place"]), f["help"])
+        for f in told["content"]
+    )
