@@ -7,6 +7,7 @@ Results go to stdout; errors, notes and progress to stderr. Exit statuses: `rewa
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -95,6 +96,9 @@ for _name, _command in (
 def main() -> None:
     """The console script."""
     signal.signal(signal.SIGTERM, _terminated)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a file's name need not be text: what is not is shown escaped
+            stream.reconfigure(errors="backslashreplace")
     status = run(sys.argv[1:])
     try:
         sys.stdout.flush()

@@ -96,6 +96,7 @@ def _counted(found: Counted) -> Json:
     return {
         "data": found.data,
         "satisfied": found.satisfied,
+        "total": found.total,
         "left_open": found.left_open,
         "accepted": found.accepted,
         "of": found.of,

@@ -75,12 +75,13 @@ class RowAt:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """Of the `rows` that satisfy the premise, `satisfied` satisfy what a share counts, whereby the refusing rule is
-    violated, or (with a confidence) left open. The accepting one has enough: `accepted` of `of`, where it counts
-    otherwise."""
+    """Of the `total` rows that satisfy the premise, `satisfied` satisfy what a share counts, whereby the refusing rule
+    is violated, or (with a confidence) left open. `rows` are the first few of those that do, and that do not. The
+    accepting rule has enough: `accepted` of `of`, where it counts otherwise."""
 
     data: str
     satisfied: int
+    total: int
     rows: tuple[RowAt, ...]
     left_open: bool
     accepted: int

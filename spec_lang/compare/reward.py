@@ -6,7 +6,7 @@ their own. It is a reward like any other: rules speak of all functions of the fe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import ceil
@@ -14,7 +14,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from rewarden.spec_lang.compare.data import Matrix
+from rewarden.spec_lang.compare.data import Matrix, rows_of
 from rewarden.spec_lang.evaluate import value
 from rewarden.spec_lang.forms import ZERO
 from rewarden.spec_lang.obligation import Const, Max, Min, Product, Statistic, Term, Var
@@ -24,12 +24,15 @@ Record = tuple[Fraction, ...]  # encoded, in frame columns; several records side
 
 @dataclass(frozen=True, slots=True)
 class TableReward:
-    """`base` (a term over the columns) + `constant` + Σ slope·column, but `exceptions` where they are listed."""
+    """`base` (a term over the columns) + `constant` + Σ slope·column, but `exceptions` where they are listed. Of
+    many records no fractions are made: `listed` are binary64 numbers, by the bytes of the record (`rows_of`), of a
+    reward that is 0 elsewhere."""
 
     constant: Fraction
     slopes: tuple[tuple[int, Fraction], ...] = ()
     exceptions: tuple[tuple[Record, Fraction], ...] = ()
     base: Term | None = None
+    listed: Mapping[bytes, float] = field(default_factory=dict, hash=False, repr=False)
     _known: dict[Record, Fraction] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -37,7 +40,25 @@ class TableReward:
 
     def at(self, record: Record) -> Fraction:
         known = self._known.get(record)
+        if known is None and self.listed:
+            known = self._number(record)
         return self.elsewhere(record) if known is None else known
+
+    def _number(self, record: Record) -> Fraction | None:
+        """What is listed there: nothing for numbers that binary64 does not hold."""
+        try:
+            nearest = [float(x) for x in record]
+        except OverflowError:
+            return None
+        found = self.listed.get(np.array(nearest).tobytes())
+        if found is None or any(Fraction(x) != y for x, y in zip(nearest, record, strict=True)):
+            return None
+        return Fraction(found)
+
+    def others(self, shown: Set[Record]) -> int:
+        """How many records have a value of their own, but for those."""
+        listed = sum(self._number(record) is not None for record in shown) if self.listed else 0
+        return len(self.listed) - listed + sum(record not in shown for record, _ in self.exceptions)
 
     def elsewhere(self, record: Record) -> Fraction:
         slope = sum((c * record[k] for k, c in self.slopes), ZERO)
@@ -59,11 +80,31 @@ class World:
         """The data constant of these rewards, exactly. KeyError for data that was not read."""
         rows = self.data[statistic.data]
         reward = self.rewards[statistic.reward]
+        if reward.listed:
+            return of_numbers(statistic, np.array([reward.listed.get(row, 0.0) for row in rows_of(rows)]))
         match statistic.kind:
             case "mean":
                 return sum(_values(reward, rows), ZERO) / len(rows)
             case "min" | "max" | "quantile":
                 return _ranked(reward, rows, rank(statistic, len(rows)))
+
+
+def of_numbers(statistic: Statistic, numbers: NDArray[np.float64]) -> Fraction:
+    """The data constant of rewards that are these at the rows, exactly."""
+    if statistic.kind == "mean":
+        return _sum(numbers) / len(numbers)
+    place = rank(statistic, len(numbers)) - 1
+    return Fraction(float(np.partition(numbers, place)[place]))
+
+
+def _sum(numbers: NDArray[np.float64]) -> Fraction:
+    """Exactly: whole numbers of 53 bits, halved so that their sums by exponent (of up to 2²⁶) are exact in binary64."""
+    parts, exponents = np.frexp(numbers)
+    whole = (parts * 2.0**53).astype(np.int64)
+    different, group = np.unique(exponents, return_inverse=True)
+    high, low = (np.bincount(group, half.astype(np.float64)) for half in (whole >> 27, whole & (2**27 - 1)))
+    sums = zip(high.tolist(), low.tolist(), different.tolist(), strict=True)
+    return sum(((int(h) * 2**27 + int(x)) * Fraction(2) ** (e - 53) for h, x, e in sums), ZERO)
 
 
 def _ranked(reward: TableReward, rows: Matrix, place: int) -> Fraction:

@@ -8,13 +8,14 @@ exact evaluator, row by row, as each spec wrote the rule.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from math import ceil, floor
 
 import numpy as np
 import z3
+from numpy.typing import NDArray
 
 from rewarden.spec_lang.compare.align import Aligned
 from rewarden.spec_lang.compare.data import Matrix, rows_of
@@ -23,6 +24,7 @@ from rewarden.spec_lang.compare.rebuild import common_constant
 from rewarden.spec_lang.compare.reward import Record, TableReward, World
 from rewarden.spec_lang.compare.room import Room, order_constants
 from rewarden.spec_lang.compare.share_rows import (
+    SHOWN,
     CountedRow,
     Counting,
     Question,
@@ -35,16 +37,14 @@ from rewarden.spec_lang.compare.share_rows import (
     values_at_row,
 )
 from rewarden.spec_lang.compare.share_tables import (
-    Counted,
     Patterns,
     Table,
     Uses,
     Worths,
     as_world,
-    points_of,
+    counted,
     searched,
     tables,
-    uses_of,
 )
 from rewarden.spec_lang.compare.terms import subterms
 from rewarden.spec_lang.errors import Unsupported
@@ -115,21 +115,20 @@ def _terms(part: Aligned) -> list[Term]:
 
 def _by_tables(question: Question) -> World | None:
     """Rewards from tables of numbers, which many rows take no longer to count for."""
-    strong, weak = (Counted(part, points_of(part), question.data) for part in (question.accepting, question.refusing))
-    uses = uses_of(weak.part, weak.points)
-    more = uses_of(strong.part, strong.points)
-    if uses is None or more is None or len(weak.points) == 0:
+    alike = same_count(question.accepting, question.refusing)
+    weak = counted(question.refusing, question.data)
+    strong = weak if alike else counted(question.accepting, question.data)
+    if strong is None or weak is None or len(weak.read) == 0:
         return None
-    further: dict[str, list[Matrix]] = {use.reward: [use.columns] for use in more}
+    further: dict[str, list[Matrix]] = {use.reward: [use.columns] for use in strong.uses}
     for constant in {*constants_in(strong.part), *constants_in(weak.part)}:
         further.setdefault(constant.reward, []).append(question.data[constant.data])
-    alike = same_count(strong.part, weak.part)
 
     def judge(table: Table) -> tuple[bool, bool]:
         tally = weak.tally(table)
         return question.parts_them((tally if alike else strong.tally(table), tally))
 
-    found = searched(tables(uses, further, _patterns(question, uses)), judge)
+    found = searched(tables(weak.uses, further, _patterns(question, weak.uses)), judge)
     return None if found is None else as_world(found, question.data, _names(question))
 
 
@@ -143,11 +142,12 @@ def _patterns(question: Question, uses: Sequence[Uses]) -> Patterns:
     """What rewards are worth at a row that satisfies what the rules count, or does not: for some rows."""
     strong, weak = question.accepting, question.refusing
     free = not (moves_with_rewards(weak) or moves_with_rewards(strong))
-    every = range(len(points_of(weak)))
-    counted = [counted_rows(part) if free else list(every) for part in (strong, weak)]
+    assert weak.rows is not None
+    every = range(len(weak.rows.values))
+    numbers = [counted_rows(part) if free else list(every) for part in (strong, weak)]
     found: list[Worths] = []
     without: Worths | None = None
-    rows = counted[1]
+    rows = numbers[1]
     for row in dict.fromkeys([*rows[:1], *rows[len(rows) // 2 :][:1], *rows[-1:]]):
         room = _Table(question.budget.rlimit)
         here, there = (room.satisfied(part, values_at_row(part, row)) for part in (strong, weak))
@@ -161,7 +161,7 @@ def _patterns(question: Question, uses: Sequence[Uses]) -> Patterns:
                 found += _rounded([ZERO if x is None else x for x in exact])
         if without is None and found:
             without = found[-1]
-    masks = [np.isin(every, rows) for rows in counted]
+    masks = [np.isin(every, rows) for rows in numbers]
     apart = [] if (masks[0] == masks[1]).all() else [*masks, masks[0] & ~masks[1], masks[1] & ~masks[0]]
     return Patterns(list(dict.fromkeys(found)), without, apart)
 
@@ -181,9 +181,13 @@ def _by_z3(question: Question, room: _Table) -> Shares:
     looked = "no rewards were found that the one accepts and the other does not"
     if moves_with_rewards(strong) or moves_with_rewards(weak):
         return Shares("unknown", reason=f"the rows that are counted depend on the reward, and {looked}")
-    often = [Counter(values_at_row(part, row) for row in counted_rows(part)) for part in (strong, weak)]
-    if max(map(len, often)) > CHOSEN:
-        return Shares("unknown", reason=f"of {sum(often[1].values())} rows {looked}")
+    different = [_different(part) for part in (strong, weak)]
+    if max(map(len, different)) > CHOSEN:
+        return Shares("unknown", reason=f"of {sum(different[1].values())} rows {looked}")
+    often = [
+        {values_at_row(part, row): n for row, n in found.items()}
+        for part, found in zip((strong, weak), different, strict=True)
+    ]
     facts = []
     for part, rows in zip((strong, weak), often, strict=True):
         assert part.share is not None
@@ -200,6 +204,16 @@ def _by_z3(question: Question, room: _Table) -> Shares:
     world = _world(question, room, solver.model()) if answer == "sat" else None
     counting = None if world is None else _judged(question, world)
     return Shares("refuted", counting) if counting is not None else Shares("unknown", reason=looked)
+
+
+def _different(part: Aligned) -> dict[int, int]:
+    """Of rows with the same variables the first that is counted, and how often they are."""
+    rows = counted_rows(part)
+    assert part.rows is not None
+    keys = [part.rows.keys.index(key) for key in dict.fromkeys(key for _, key in part.rows.fixed)]
+    first: dict[bytes, int] = {}
+    numbers = [first.setdefault(row, k) for row, k in zip(rows_of(part.rows.own[rows][:, keys]), rows, strict=True)]
+    return dict(Counter(numbers))
 
 
 def _define(question: Question, room: _Table) -> None:
@@ -228,27 +242,22 @@ def _judged(question: Question, world: World) -> Counting | None:
     """The rows under these rewards, judged exactly as both specs wrote the rule: None unless one accepts them and the
     other does not."""
     truths = [_truths(question, part, world) for part in (question.accepting, question.refusing)]
-    (tally, other) = ((sum(found.values()), len(found)) for found in truths)
-    if question.parts_them((tally, other)) != (True, False):
+    (accepted, tally) = ((int(holds.sum()), len(rows)) for rows, holds in truths)
+    if question.parts_them((accepted, tally)) != (True, False):
         return None
     part = question.refusing
     assert part.share is not None
-    rows = tuple(CountedRow(row, values_at_row(part, row), so) for row, so in truths[1].items())
-    return Counting(part, world, rows, judged(part.share, *other), tally)
+    rows, holds = truths[1]
+    few = np.sort(np.concatenate([np.flatnonzero(holds)[:SHOWN], np.flatnonzero(~holds)[:SHOWN]]))
+    shown = [CountedRow(int(rows[k]), values_at_row(part, int(rows[k])), bool(holds[k])) for k in few]
+    return Counting(part, world, tuple(shown), judged(part.share, *tally), tally, accepted)
 
 
-def _truths(question: Question, part: Aligned, world: World) -> dict[int, bool]:
-    """By the numbers of the rows that are counted, whether they satisfy what is counted."""
+def _truths(question: Question, part: Aligned, world: World) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """The numbers of the rows that are counted, and whether they satisfy what is counted."""
     own, frame = part.own, question.frame
     constants: dict[Statistic, Fraction] = {}
-    worth = {
-        name: {
-            np.array(list(map(float, record))).tobytes(): x
-            for record, x in reward.exceptions
-            if all(Fraction(float(column)) == column for column in record)
-        }
-        for name, reward in world.rewards.items()
-    }
+    worth = {name: _numbers(reward) for name, reward in world.rewards.items()}
 
     def call(reward: str, arguments: tuple[Fraction, ...]) -> Fraction:
         return world.call(frame.rewards[part.side, reward], to_frame(part, frame, reward, arguments))
@@ -262,16 +271,31 @@ def _truths(question: Question, part: Aligned, world: World) -> dict[int, bool]:
         """Numbers that binary64 holds are read off a table; of the others nothing is said."""
         places = columns_in_frame(part, frame, reward)
         name = frame.rewards[part.side, reward]
-        if places is None or any(Fraction(float(x)) != x for x in worth[name].values()):
+        known = worth[name]
+        if places is None or known is None:
             return np.full(len(columns), -np.inf), np.full(len(columns), np.inf)
         width, order = places
         whole = np.zeros((len(columns), width))
         whole[:, order] = columns
-        values = np.array([float(worth[name].get(row, ZERO)) for row in rows_of(whole)])
+        values = np.array([known.get(row, 0.0) for row in rows_of(whole)])
         return values, values
 
     points = own_points(part)
     speaks = And((own.structure, own.assume, own.premise))
     rows = np.flatnonzero(truth_of_rows(speaks, points, call, statistic, bounds))
     holds = truth_of_rows(own.conclusion, points[rows], call, statistic, bounds)
-    return {int(row): bool(so) for row, so in zip(rows, holds, strict=True)}
+    return rows, holds
+
+
+def _numbers(reward: TableReward) -> Mapping[bytes, float] | None:
+    """What it is worth at records that binary64 holds, by their bytes; None where it does not hold what they are worth.
+    0 elsewhere."""
+    if reward.listed:
+        return reward.listed
+    found = {
+        np.array(list(map(float, record))).tobytes(): x
+        for record, x in reward.exceptions
+        if all(Fraction(float(column)) == column for column in record)
+    }
+    numbers = {record: float(x) for record, x in found.items()}
+    return numbers if all(Fraction(numbers[record]) == x for record, x in found.items()) else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
@@ -23,13 +23,16 @@ from rewarden.spec_lang.evaluate import truth_of_rows
 from rewarden.spec_lang.forms import ZERO
 from rewarden.spec_lang.obligation import And, Call, Statistic
 from rewarden.spec_lang.share_counts import CountVerdict, judged
+from rewarden.spec_lang.term_walk import variables_of
 
 Values = tuple[Fraction, ...]  # of a rule's variables, in the frame's columns
+
+SHOWN = 16  # rows that satisfy what is counted, and that do not, which a situation lists
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CountedRow:
-    """A row of the data, from 0, the variables there, and whether it satisfies q under the rewards found."""
+    """A row of the data, from 0, the variables there, exactly, and whether it satisfies q under the rewards found."""
 
     row: int
     values: Values
@@ -38,18 +41,15 @@ class CountedRow:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Counting:
-    """Rewards under which `satisfied` of the rows that are counted satisfy q, which is refused as `verdict`, while the
-    other rule accepts them: it counts `accepted`."""
+    """Rewards under which of the rows that are counted so many satisfy q (`tally`), which is refused as `verdict`,
+    while the other rule accepts them: it counts `accepted`. `rows` are the first few that do, and that do not."""
 
     refusing: Aligned
     world: World
     rows: tuple[CountedRow, ...]
     verdict: CountVerdict
+    tally: Tally
     accepted: Tally
-
-    @property
-    def satisfied(self) -> int:
-        return sum(row.satisfied for row in self.rows)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,17 +92,18 @@ def moves_with_rewards(part: Aligned) -> bool:
 def counted_rows(part: Aligned) -> list[int]:
     """The rows that satisfy the premise, by their numbers."""
     own = part.own
-    holds = truth_of_rows(And((own.structure, own.assume, own.premise)), own_points(part))
+    speaks = And((own.structure, own.assume, own.premise))
+    holds = truth_of_rows(speaks, own_points(part, variables_of(speaks)))
     return [int(row) for row in np.flatnonzero(holds)]
 
 
-def own_points(part: Aligned) -> Matrix:
-    """The own variables at every row: float64 [row, variable]."""
+def own_points(part: Aligned, read: Set[int] | None = None) -> Matrix:
+    """The own variables at every row: float64 [row, variable]; of some only, where no others are read."""
     own = part.own
     assert own.instances is not None
     points = np.zeros((len(own.instances.anchors), len(own.variables)))
-    for variable, column in own.instances.fixed:
-        points[:, variable] = own.instances.anchors[:, column]
+    fixed = [(v, column) for v, column in own.instances.fixed if read is None or v in read]
+    points[:, [v for v, _ in fixed]] = own.instances.anchors[:, [column for _, column in fixed]]
     return points
 
 

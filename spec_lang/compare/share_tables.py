@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 
 from rewarden.spec_lang.compare.align import Aligned
 from rewarden.spec_lang.compare.data import Matrix, rows_of
-from rewarden.spec_lang.compare.instances import constants_in
+from rewarden.spec_lang.compare.instances import calls_in, constants_in
 from rewarden.spec_lang.compare.reward import TableReward, World
-from rewarden.spec_lang.evaluate import truth_of_rows
+from rewarden.spec_lang.compare.terms import as_columns, read_beside_rewards
+from rewarden.spec_lang.evaluate import screen, truth_of_rows
 from rewarden.spec_lang.forms import ZERO
-from rewarden.spec_lang.obligation import And, Formula, Statistic
+from rewarden.spec_lang.obligation import And, Atom, Call, Formula, Statistic, Term, Var
 
 LARGE = 2.0**20
 STRETCHED = 2.0**10
@@ -39,69 +40,96 @@ Tally = tuple[int, int]  # rows that satisfy what is counted, of how many
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Uses:
-    """One application of a reward at every row that is counted: the records, in frame columns."""
+    """One application of a reward at every row: the records, in frame columns, and as keys of tables."""
 
-    reward: str
+    call: Call
     columns: Matrix
+    records: Sequence[Record]
 
-    def records(self) -> list[Record]:
-        return [(self.reward, row) for row in rows_of(self.columns)]
+    @property
+    def reward(self) -> str:
+        return self.call.reward
 
 
 def points_of(part: Aligned) -> Matrix:
     """The variables at every row of the data: float64 [row, variable]."""
     assert part.rows is not None
     points = np.zeros((len(part.rows.values), len(part.variables)))
-    for variable, key in part.rows.fixed:
-        points[:, variable] = part.rows.values[:, part.rows.keys.index(key)]
+    places = {key: k for k, key in enumerate(part.rows.keys)}
+    variables = [variable for variable, _ in part.rows.fixed]
+    points[:, variables] = part.rows.values[:, [places[key] for _, key in part.rows.fixed]]
     return points
 
 
 def uses_of(part: Aligned, points: Matrix) -> list[Uses] | None:
     """What the rule applies rewards to; None where binary64 cannot hold it."""
     found: list[Uses] = []
+    for call in calls_in(part):
+        columns = _arguments(call, points)
+        if len(columns) < len(points):
+            return None
+        found.append(Uses(call, columns, [(call.reward, row) for row in rows_of(columns)]))
+    return found
+
+
+def _arguments(call: Call, points: Matrix) -> Matrix:
+    """At every row where binary64 holds them."""
+    if all(isinstance(t, Var) for t in call.arguments):
+        return np.asarray(points[:, [t.index for t in call.arguments if isinstance(t, Var)]] + 0.0)
+    found = [np.zeros((0, len(call.arguments)))]
 
     def bounds(reward: str, columns: Matrix) -> tuple[Matrix, Matrix]:
-        found.append(Uses(reward, columns + 0.0))
+        found.append(columns + 0.0)
         return np.zeros(len(columns)), np.zeros(len(columns))
 
-    def nothing(reward: str, arguments: tuple[Fraction, ...]) -> Fraction:
-        return ZERO
-
-    truth_of_rows(And((part.premise, part.conclusion)), points, nothing, lambda _: ZERO, bounds)
-    return found if all(len(use.columns) == len(points) for use in found) else None
+    screen(Atom(call, strict=False), points, lambda _: ZERO, bounds)
+    return found[-1]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Counted:
-    """A rule about a share of rows, for counting under tables."""
+    """A rule about a share of rows, for counting under tables: its formulas over the few columns that they read, the
+    first of which are variables at every row and the others what rewards are worth there."""
 
     part: Aligned
-    points: Matrix
+    uses: Sequence[Uses]
+    read: Matrix
+    speaks: Formula
+    conclusion: Formula
     data: Mapping[str, Matrix]
 
     def rows(self, table: Table) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Which rows are counted, and which of all rows satisfy what is counted; KeyError for data not read."""
         constants = {c: constant_of(c, table, self.data) for c in constants_in(self.part)}
-        speaks = And((self.part.structure, self.part.assume, self.part.premise))
-        return self._true(speaks, table, constants), self._true(self.part.conclusion, table, constants)
+        worths = [np.array([table.get(record, 0.0) for record in use.records]) for use in self.uses]
+        columns = np.column_stack([self.read, *worths])
+
+        def true(formula: Formula) -> NDArray[np.bool_]:
+            return truth_of_rows(formula, columns, statistic=constants.__getitem__, call_bounds=_none)
+
+        return true(self.speaks), true(self.conclusion)
 
     def tally(self, table: Table) -> Tally:
         counted, satisfied = self.rows(table)
         return int((counted & satisfied).sum()), int(counted.sum())
 
-    def _true(self, formula: Formula, table: Table, constants: Mapping[Statistic, Fraction]) -> NDArray[np.bool_]:
-        def bounds(reward: str, columns: Matrix) -> tuple[Matrix, Matrix]:
-            values = np.array([table.get((reward, row), 0.0) for row in rows_of(columns)])
-            return values, values
 
-        def call(reward: str, arguments: tuple[Fraction, ...]) -> Fraction:
-            nearest = np.array([float(x) for x in arguments])
-            if any(Fraction(x) != y for x, y in zip(nearest.tolist(), arguments, strict=True)):
-                return ZERO
-            return Fraction(table.get((reward, (nearest + 0.0).tobytes()), 0.0))
+def counted(part: Aligned, data: Mapping[str, Matrix]) -> Counted | None:
+    """None where rewards are applied to what binary64 cannot hold."""
+    points = points_of(part)
+    uses = uses_of(part, points)
+    if uses is None:
+        return None
+    speaks = And((part.structure, part.assume, part.premise))
+    read = sorted(read_beside_rewards(speaks) | read_beside_rewards(part.conclusion))
+    columns: dict[Term, int] = {Var(variable): k for k, variable in enumerate(read)}
+    columns |= {use.call: len(read) + k for k, use in enumerate(uses)}
+    formulas = as_columns(speaks, columns), as_columns(part.conclusion, columns)
+    return Counted(part, uses, points[:, read], *formulas, data)
 
-        return truth_of_rows(formula, self.points, call, lambda c: constants[c], bounds)
+
+def _none(reward: str, columns: Matrix) -> tuple[Matrix, Matrix]:
+    raise AssertionError(f"{reward} is a column")
 
 
 def constant_of(constant: Statistic, table: Table, data: Mapping[str, Matrix]) -> Fraction:
@@ -113,13 +141,12 @@ def constant_of(constant: Statistic, table: Table, data: Mapping[str, Matrix]) -
 
 def as_world(table: Table, data: Mapping[str, Matrix], names: Sequence[str] = ()) -> World:
     """The same as rewards: 0 but at the records that are worth something else."""
-    found: dict[str, list[tuple[tuple[Fraction, ...], Fraction]]] = {name: [] for name in names}
+    found: dict[str, dict[bytes, float]] = {name: {} for name in names}
     for (reward, row), worth in table.items():
-        record = tuple(map(Fraction, np.frombuffer(row).tolist()))
-        found.setdefault(reward, [])
+        known = found.setdefault(reward, {})
         if worth:
-            found[reward].append((record, Fraction(worth)))
-    return World({name: TableReward(ZERO, (), tuple(known)) for name, known in found.items()}, data)
+            known[row] = worth
+    return World({name: TableReward(ZERO, listed=known) for name, known in found.items()}, data)
 
 
 # ── tables ─────────────────────────────────────────────────────────────────────────────────────
@@ -146,7 +173,7 @@ def tables(
     for reward, more in further.items():
         matrices.setdefault(reward, []).extend(more)
     zero = {(reward, row): 0.0 for reward, several in matrices.items() for m in several for row in rows_of(m)}
-    lists = [use.records() for use in uses]
+    lists = [use.records for use in uses]
     yield chain([zero], (_patterned(lists, [(None, pattern, 1.0)]) for pattern in patterns.worths))
     yield (
         _patterned(lists, [(rows, pattern, 1.0), (~rows, patterns.without or pattern, 1.0)])

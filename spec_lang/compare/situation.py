@@ -56,7 +56,7 @@ def situation(
 
 
 def count_situation(frame: Frame, found: Counting) -> Situation:
-    """A share that one rule accepts and the other does not: the rewards at every row that is counted."""
+    """A share that one rule accepts and the other does not: the rewards at a few rows that are counted."""
     part = found.refusing
     types = {view.name: kind for view, kind in zip(part.own.records, part.types, strict=True)}
     assert part.own.instances is not None
@@ -71,13 +71,16 @@ def count_situation(frame: Frame, found: Counting) -> Situation:
         units={},
         rewards=(),
         elsewhere=tuple(
-            Elsewhere(name, reward.constant, others=sum((name, record) not in shown for record, _ in reward.exceptions))
+            Elsewhere(
+                name, reward.constant, others=reward.others({record for called, record in shown if called == name})
+            )
             for name, reward in sorted(found.world.rewards.items())
         ),
         constants=tuple((statistic_text(c), found.world.statistic(c)) for c in constants_in(part)),
         counted=Counted(
             part.own.instances.data,
-            found.satisfied,
+            found.tally[0],
+            found.tally[1],
             tuple(
                 RowAt(row.row, row.satisfied, _rewards(part, row.values, found.world, types, frame))
                 for row in found.rows
@@ -162,7 +165,7 @@ def _elsewhere(name: str, part: Aligned, values: Sequence[Fraction], world: Worl
     reward = world.rewards[name]
     columns = [column.name for kind in frame.signature(name) for column in kind.columns()]
     shown = {tuple(value(a, values) for a in call.arguments) for call in calls_in(part) if call.reward == name}
-    others = sum(record not in shown for record, _ in reward.exceptions)
+    others = reward.others(shown)
     slopes = [(columns[k], slope) for k, slope in reward.slopes]
     if reward.base is not None:
         slopes += _of_column(reward.base, columns)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rewarden.spec_lang.obligation import (
     And,
@@ -47,6 +47,30 @@ def _children(what: Term | Formula) -> tuple[Term | Formula, ...]:
             return (inner,)
         case Ite(condition, then, otherwise):
             return condition, then, otherwise
+
+
+def as_columns(what: Formula, columns: Mapping[Term, int]) -> Formula:
+    """With these variables and applications of rewards as variables by their new numbers."""
+
+    def term(t: Term) -> Term:
+        if t in columns:
+            return Var(columns[t])
+        match t:
+            case Sum(parts) | Min(parts) | Max(parts):
+                return type(t)(tuple(map(term, parts)))
+            case Product(left, right) | Quotient(left, right):
+                return type(t)(term(left), term(right))
+            case Sqrt(inner):
+                return Sqrt(term(inner))
+            case Ite(condition, then, otherwise):
+                return Ite(as_columns(condition, columns), term(then), term(otherwise))
+        return t
+
+    match what:
+        case And(parts) | Or(parts):
+            return type(what)(tuple(as_columns(part, columns) for part in parts))
+        case Atom(inner, strict, origin):
+            return Atom(term(inner), strict, origin)
 
 
 def read_beside_rewards(what: Term | Formula) -> frozenset[int]:

@@ -106,8 +106,8 @@ def _count(shown: Situation, counted: Counted) -> Iterator[str]:
     """How many rows satisfy it, and the rewards in the first of those that do and that do not."""
     accepting, refusing = other(shown.refused_by).upper(), shown.refused_by.upper()
     refuses = "leaves it open" if counted.left_open else "refuses"
-    of = f"{counted.satisfied} of {len(counted.rows)} rows of {counted.data}"
-    alike = (counted.accepted, counted.of) == (counted.satisfied, len(counted.rows))
+    of = f"{counted.satisfied} of {counted.total} rows of {counted.data}"
+    alike = (counted.accepted, counted.of) == (counted.satisfied, counted.total)
     there = "" if alike else f", and {counted.accepted} of {counted.of} what {accepting} counts"
     yield f"    {refusing} {refuses}, {accepting} accepts, where {of} satisfy it{there}:"
     for so, words in ((True, "satisfied"), (False, "not satisfied")):
@@ -115,8 +115,9 @@ def _count(shown: Situation, counted: Counted) -> Iterator[str]:
         for row in rows[:ROWS]:
             values = ", ".join(f"{r.call} = {number_text(r.value)}" for r in row.rewards)
             yield from _wrapped(f"row {row.row + 1}: {values}: {words}")
-        if len(rows) > ROWS:
-            yield f"      and {len(rows) - ROWS} more rows: {words}"
+        more = (counted.satisfied if so else counted.total - counted.satisfied) - len(rows[:ROWS])
+        if more > 0:
+            yield f"      and {more} more rows: {words}"
     constants = [f"{text} = {number_text(x)}" for text, x in shown.constants]
     yield from _wrapped(", ".join([*constants, *(f"elsewhere {_elsewhere(e)}" for e in shown.elsewhere)]))
 

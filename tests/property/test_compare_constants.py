@@ -106,6 +106,29 @@ def test_order_statistics_of_tables_are_exact(table, base, exceptions, slopes) -
         assert world.statistic(Statistic("quantile", "R", "d", Fraction(place, len(table)))) == expected
 
 
+numbers = st.sampled_from([0.0, 1.0, 0.1, -0.3, 2.0**-40, -(2.0**52 + 1), 5e-324, 1e200])
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(pairs, min_size=1, max_size=8),
+    st.dictionaries(pairs, numbers.filter(bool), min_size=1, max_size=5),
+    st.sets(others, max_size=4),
+)
+def test_listed_numbers_are_exceptions(table, worth, shown) -> None:
+    exceptions = tuple((record, Fraction(x)) for record, x in worth.items())
+    written = TableReward(Fraction(0), exceptions=exceptions)
+    listed = TableReward(Fraction(0), listed={np.array(r, dtype=np.float64).tobytes(): x for r, x in worth.items()})
+    data = {"d": np.array(table, dtype=np.float64)}
+    both = [World({"R": reward}, data) for reward in (written, listed)]
+    for record in [*table, *worth, (Fraction(1, 3), Fraction(0)), (Fraction(10) ** 400, Fraction(0))]:
+        assert written.at(record) == listed.at(record)
+    assert written.others(shown) == listed.others(shown)
+    asked = [Statistic("quantile", "R", "d", Fraction(k + 1, len(table))) for k in range(len(table))]
+    for constant in [*(Statistic(kind, "R", "d", None) for kind in ("mean", "min", "max")), *asked]:
+        assert both[0].statistic(constant) == both[1].statistic(constant)
+
+
 def test_order_statistics_of_many_rows_take_no_time() -> None:
     rows = np.random.default_rng(0).uniform(-1, 1, (60_000, 8))
     reward = TableReward(Fraction(1), (), (((Fraction(0),) * 8, Fraction(2)),), Min((Var(3), Const(Fraction(1, 2)))))

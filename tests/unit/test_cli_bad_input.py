@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -191,3 +194,14 @@ def test_an_interrupt_has_its_own_status(project: Path, monkeypatch: pytest.Monk
 
 def _listing(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_file_whose_name_is_not_text_is_told_escaped(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"\xff.rwd")
+    path.write_text(
+        "spec s v1\nfeatures S { x: real in 0 .. 1 }\nreward R(s: S)\nmust m:\n  forall s: S\n  expect R(s) <= 1\n"
+    )
+    command = [sys.executable, "-m", "rewarden", "check", os.fspath(path)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert rb"\udcff.rwd" in done.stdout

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rewarden.spec_lang import load_spec
+from rewarden.spec_lang.compare.align import Key, Rows
 from rewarden.spec_lang.compare.model import Comparison, RuleChange
 from rewarden.spec_lang.compare.specs import compare_specs
 
@@ -227,6 +228,32 @@ def test_shares_of_many_rows(tmp_path: Path) -> None:
     assert compared(cap(">= 0.99"), cap(">= 0.95"), place, head=head).rules[0].change == "weaker"
     same = rule(40, "{}").replace("R(s) > 1", "R(s) > R(s) - s.gap / 1 [m]").format
     assert compared(same(">= 0.5"), same(">= 0.9"), place, head=head).rules[0].change == "equal"  # all but one row
+
+
+@pytest.mark.parametrize("counts", ["R(p.a) >= R(p.b) + 1", "min(R(p.a), 2) > 3 * R(p.b)", "R(p.a) > mean(R(d.b))"])
+def test_few_of_many_rows_are_made_exact(counts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    n, width = 3_000, 4
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "p.npz", **{f"{m}.e": rng.uniform(-1, 1, (n, width)) for m in "ab"})
+    head = f"spec big v1\nfeatures E {{ e: real ^ {width} in -1 .. 1 }}\nreward R(s: E)\n"
+    head += 'data d: (a: E, b: E) from "p.npz"\n'
+    made: list[int] = []
+    plain = Rows.row
+
+    def row(self: Rows, number: int) -> dict[Key, Fraction]:
+        made.append(number)
+        return plain(self, number)
+
+    monkeypatch.setattr(Rows, "row", row)
+    old = "must r: forall p in d expect share(R(p.a) > R(p.b)) >= 0.6"
+    (change,) = compared(old, f"must r: forall p in d expect share({counts}) >= 0.5", tmp_path, head=head).rules
+    assert change.change == "disjoint"
+    assert len(made) < 200
+    for shown in change.situations:
+        assert shown.counted is not None
+        assert shown.counted.total == n
+        assert [row.satisfied for row in shown.counted.rows].count(True) == min(16, shown.counted.satisfied)
+        assert [row.satisfied for row in shown.counted.rows].count(False) == min(16, n - shown.counted.satisfied)
 
 
 # ── data constants ─────────────────────────────────────────────────────────────────────────────
