@@ -53,9 +53,7 @@ def _pass_on(rows: Functionals, gradients: dict[int, tuple[Tensor, Tensor]], low
         gradients[m.source] = (below, above) if old is None else (old[0] + below, old[1] + above)
 
 
-def _twin(
-    sweep: Sweep, pair: tuple[int, int], index: Tensor, gradient: tuple[Tensor, Tensor]
-) -> tuple[Tensor, Tensor]:
+def _twin(sweep: Sweep, pair: tuple[int, int], index: Tensor, gradient: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     """∂F/∂d at a twin, by what is known of its copies: 0 where both are off, 1 where both are on, else in between."""
     a, b = pair
     on = (sweep.lo[a][index] >= 0) & (sweep.lo[b][index] >= 0)

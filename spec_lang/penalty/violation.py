@@ -75,7 +75,7 @@ def _with_a_way(prepared: Prepared, outputs: Tensor, reading: Reading, total: Te
     calls = [*prepared.program.calls, *(call for call in reading.outputs if call not in prepared.program.calls)]
     inner = [reading.outputs[call] for call in calls[len(outputs) :]]  # called with what a reward says
     moving = [part for part in (outputs, *inner) if part.requires_grad]
-    if not moving:
+    if not moving or not len(total):
         return total
     steep = torch.zeros_like(total, dtype=torch.bool)
     if total.requires_grad:

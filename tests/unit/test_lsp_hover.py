@@ -178,7 +178,7 @@ def test_the_expression_that_makes_a_rule_hard_is_named() -> None:
         (
             "must pa¦id",
             "class: trace, linear",
-            "violations only; no engine proves it: a loop may have any",
+            "decided by: loops",
         ),
         ("must wa¦lk", "class: trace, linear", "decided by: bounds and Z3"),
         ("must peo¦ple", "class: data\n", "decided by: evaluating every row"),

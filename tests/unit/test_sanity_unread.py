@@ -112,7 +112,7 @@ def test_a_place_in_another_file_is_named(tmp_path: Path) -> None:
             ("rows",),
             "forall p in pairs",
         ),
-        ("must a: cycle t: Step via move expect sum(R(t)) <= 0", "trace", (), "cycle t: Step via move"),
+        ("must a: cycle t: Step via move expect sum(R(t)) <= 0", "trace", ("loops",), "cycle t: Step via move"),
         (
             "must a: trace t: Step of 2 steps expect sum(R(t)) <= 0",
             "trace",
