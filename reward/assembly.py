@@ -55,6 +55,12 @@ class Assembly:
         self._nodes: list[Node] = [Input()]
         self._widths: list[int] = [width]
         self._tensors: dict[str, Array32] = {}
+        self._weights = 0
+
+    @property
+    def weights(self) -> int:
+        """Numbers stored so far, also those that the finished graph may not need."""
+        return self._weights
 
     def width(self, node: int) -> int:
         return self._widths[node]
@@ -102,7 +108,7 @@ class Assembly:
         width = self._widths[source]
         if (start, stop) == (0, width):
             return source
-        pick = np.eye(width, dtype=np.float32)[start:stop]
+        pick = np.eye(stop - start, width, start, dtype=np.float32)
         return self.affine(source, pick, np.zeros(stop - start, np.float32))
 
     def constant(self, values: Array32) -> int:
@@ -159,6 +165,27 @@ class Assembly:
     def product(self, source: int, other: int) -> int:
         return self._push(Product(source, other), self._same_width(source, other))
 
+    def copied(self, node: Node, places: Sequence[int], tensors: Mapping[str, Array32]) -> int:
+        """A node of another graph, whose nodes have the places `places` here."""
+        match node:
+            case Scale(source, scale, shift):
+                return self.scale(places[source], tensors[scale], tensors[shift])
+            case AffineMap(source, weight, bias):
+                return self.affine(places[source], tensors[weight], tensors[bias])
+            case LeakyRelu(source, slope):
+                return self.leaky_relu(places[source], float(tensors[slope][0]))
+            case Clip(source, lo, hi):
+                return self.clip(places[source], float(tensors[lo][0]), float(tensors[hi][0]))
+            case Concat(parts):
+                return self.concat([places[part] for part in parts])
+            case ReduceMin(source):
+                return self.reduce_min(places[source])
+            case ReduceMax(source):
+                return self.reduce_max(places[source])
+            case _:
+                moved = _moved(node, dict(enumerate(places)))
+                return self._push(moved, self._widths[sources(moved)[0]])
+
     def finish(self, output: int) -> Assembled:
         """The graph that ends in `output` (width 1), without the nodes and tensors that it does not need."""
         assert self._widths[output] == 1, "a reward is one number"
@@ -182,6 +209,7 @@ class Assembly:
     def _store(self, name: str, value: Array32) -> str:
         assert value.dtype == np.float32, "tensors are binary32"
         self._tensors[name] = np.ascontiguousarray(value)
+        self._weights += value.size
         return name
 
     def _same_width(self, source: int, other: int) -> int:

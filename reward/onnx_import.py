@@ -19,10 +19,21 @@ from numpy.typing import NDArray
 from rewarden.reward.agreement import check_agreement
 from rewarden.reward.artifact import Artifact, Identified, RewardRecord
 from rewarden.reward.assembly import Assembly
-from rewarden.reward.graph import Exp, Sigmoid, Silu, Softplus, Tanh
+from rewarden.reward.graph import Exp, Sigmoid, Silu, Softplus, Square, Tanh
 from rewarden.reward.onnx_file import NetworkInput, load, network_inputs, reference, shapes
 from rewarden.reward.onnx_scan import operators
-from rewarden.reward.operators import HEAD, Constant, Constants, Operators, Refusal, Row, Value, as_float32, exactly
+from rewarden.reward.operators import (
+    HEAD,
+    NEAREST,
+    Constant,
+    Constants,
+    Operators,
+    Refusal,
+    Row,
+    Value,
+    as_float32,
+    exactly,
+)
 from rewarden.reward.refusals import product_of_activations, refusal
 from rewarden.spec_lang.errors import ArtifactError, Unsupported
 from rewarden.spec_lang.features import RecordType
@@ -169,6 +180,22 @@ class _Walk:
                 return reduce(ops.smaller, present)
             case "Max":
                 return reduce(ops.larger, present)
+            case "Mean":
+                total = reduce(ops.add, present)
+                return ops.div(total, Constant(np.array(len(present), np.float32)))
+            case "PRelu":
+                return self._prelu(first, present[1])
+            case "HardSigmoid" | "HardSwish":
+                return self._hard(node.op_type, first, attributes)
+            case "ReduceL1" | "ReduceSumSquare":
+                row = ops.row(first)
+                inner = ops.build.absolute(row) if node.op_type == "ReduceL1" else ops.build.smooth(Square, row)
+                self._check_reduction(node, present, attributes)
+                return Row(ops.build.total(inner))
+            case "Slice":
+                return self._slice(node, present)
+            case "Transpose" if isinstance(first, Constant):
+                return Constant(np.transpose(first.array, attributes.get("perm")))
             case "Relu":
                 return Row(ops.build.relu(ops.row(first)))
             case "Abs":
@@ -244,14 +271,51 @@ class _Walk:
         assert inputs[0] is not None, "a clip has an input: the checker has seen to it"
         return self.ops.clip(inputs[0], bounds[0], bounds[1])
 
-    def _reduce(self, node: onnx.NodeProto, present: list[Value], attributes: dict[str, Any]) -> Value:
-        ops, row = self.ops, self.ops.row(present[0])
+    def _prelu(self, first: Value, slopes: Value) -> Value:
+        """max(x, 0) + slope·min(x, 0), with one slope or one per column."""
+        ops = self.ops
+        below = ops.smaller(first, Constant(np.array(0.0, np.float32)))
+        return ops.add(Row(ops.build.relu(ops.row(first))), ops.mul(below, Constant(ops.array(slopes))))
+
+    def _hard(self, kind: str, first: Value, attributes: dict[str, Any]) -> Value:
+        """clip(α·x + β, 0, 1), or x times that with α = 1/6 and β = 1/2."""
+        ops, swish = self.ops, kind == "HardSwish"
+        alpha = np.float32(1.0 / 6.0 if swish else attributes.get("alpha", 0.2))
+        beta = np.float32(0.5 if swish else attributes.get("beta", 0.5))
+        if swish and ops.constants == "exact":
+            raise Refusal("it multiplies by 1/6, which has no exact binary32 form", NEAREST)
+        inner = ops.add(ops.mul(first, Constant(np.asarray(alpha))), Constant(np.asarray(beta)))
+        bent = ops.clip(inner, 0.0, 1.0)
+        return ops.mul(first, bent) if swish else bent
+
+    def _slice(self, node: onnx.NodeProto, present: list[Value]) -> Value:
+        """Columns start, start + step, … of the last axis."""
+        if len(present) < 3:
+            raise Refusal("its places are attributes, as in opset 9", "export with opset 13 or later")
+        starts, ends, *others = (as_axes(value) for value in present[1:])
+        axes, steps = others[0] if others else [], others[1] if len(others) > 1 else [1]
+        if not (len(starts) == len(ends) == len(axes) == len(steps) == 1):
+            raise Refusal("it slices along several axes", "slice the columns alone")
+        self._last_axis(node, axes[0])
+        width = self.ops.build.width(self.ops.row(present[0]))
+        if steps[0] == 0:
+            raise Refusal("its step is 0", "repair the network")
+        chosen = range(width)[slice(starts[0], ends[0], steps[0])]
+        if steps[0] < 0:
+            raise Refusal("it turns columns over", "pick them with Gather")
+        return self.ops.pick(present[0], np.array(list(chosen), np.int64))
+
+    def _check_reduction(self, node: onnx.NodeProto, present: list[Value], attributes: dict[str, Any]) -> None:
         axes = attributes.get("axes")
         if axes is None and len(present) > 1:
             axes = as_axes(present[1])
         if axes is None or len(axes) != 1:
             raise Refusal("it reduces over more than the columns", "reduce over the last axis only")
         self._last_axis(node, axes[0])
+
+    def _reduce(self, node: onnx.NodeProto, present: list[Value], attributes: dict[str, Any]) -> Value:
+        ops, row = self.ops, self.ops.row(present[0])
+        self._check_reduction(node, present, attributes)
         match node.op_type:
             case "ReduceMin":
                 return Row(ops.build.reduce_min(row))

@@ -19,6 +19,7 @@ from rewarden.reward.assembly import Assembly
 from rewarden.reward.graph import Exp, Gelu, Sigmoid, Silu, Smooth, Softplus, Square, Tanh
 
 Constants = Literal["exact", "nearest"]
+MOST_WEIGHTS = 1 << 26  # of a matrix that only picks columns
 Array32 = NDArray[np.float32]
 ROOTS = (np.float32(np.sqrt(2.0)), np.float32(np.sqrt(0.5)))  # what a network writes for √2 and 1/√2
 HEAD = (
@@ -187,21 +188,21 @@ class Operators:
             )
         x = self.row(a)
         cube = self.build.product(x, self.build.smooth(Square, x))
-        inner = self.add(a, self.mul(Row(cube), _number(0.044715)))
-        bent = self.smooth(Tanh, self.mul(inner, _number(np.sqrt(2.0 / np.pi))))
-        return self.mul(self.mul(a, _number(0.5)), self.add(bent, _number(1.0)))
+        inner = self.add(a, self.mul(Row(cube), nearest(0.044715)))
+        bent = self.smooth(Tanh, self.mul(inner, nearest(np.sqrt(2.0 / np.pi))))
+        return self.mul(self.mul(a, nearest(0.5)), self.add(bent, nearest(1.0)))
 
     def softplus(self, a: Value, beta: float) -> Value:
         """ln(1 + e^(βx))/β."""
         if beta == 1.0:
             return self.smooth(Softplus, a)
-        return self.div(self.smooth(Softplus, self.mul(a, _number(beta))), _number(beta))
+        return self.div(self.smooth(Softplus, self.mul(a, nearest(beta))), nearest(beta))
 
     def elu(self, a: Value, alpha: float) -> Value:
         """x where x >= 0, else α·(e^x − 1): relu(x) + α·(exp(min(x, 0)) − 1)."""
-        below = self.smaller(a, _number(0.0))
-        bent = self.add(self.smooth(Exp, below), _number(-1.0))
-        return self.add(Row(self.build.relu(self.row(a))), self.mul(bent, _number(alpha)))
+        below = self.smaller(a, nearest(0.0))
+        bent = self.add(self.smooth(Exp, below), nearest(-1.0))
+        return self.add(Row(self.build.relu(self.row(a))), self.mul(bent, nearest(alpha)))
 
     def mish(self, a: Value) -> Value:
         """x·tanh(softplus(x))."""
@@ -268,7 +269,10 @@ class Operators:
         numbers = [int(i) for i in np.asarray(indices).reshape(-1)]
         if not numbers or not all(-width <= i < width for i in numbers):
             raise Refusal("it picks columns that are not there", "check the features")
-        chosen = np.eye(width, dtype=np.float32)[numbers]
+        if len(numbers) * width > MOST_WEIGHTS:
+            raise Refusal(f"it picks {len(numbers)} columns of {width}", "such a network is too wide to be verified")
+        chosen = np.zeros((len(numbers), width), np.float32)
+        chosen[np.arange(len(numbers)), numbers] = 1.0
         return Row(self.build.affine(x, chosen, np.zeros(len(numbers), np.float32)))
 
     def linear(self, a: Value, weight: Array32, bias: Array32 | None) -> Value:
@@ -325,13 +329,19 @@ class Operators:
         if isinstance(a, Constant):
             a, b = b, a
         x = self.row(a)
-        y = self.build.constant(self._per_column(b, x)) if isinstance(b, Constant) else self.row(b)
+        y = self._held(self._per_column(b, x)) if isinstance(b, Constant) else self.row(b)
         return Row(node(*self._widened(x, y)))
 
     def _any_row(self, value: Value) -> int:
         if isinstance(value, Constant):
-            return self.build.constant(self.array(value).reshape(-1))
+            return self._held(self.array(value).reshape(-1))
         return self.row(value)
+
+    def _held(self, numbers: Array32) -> int:
+        """Numbers that are the same for every row, as a node."""
+        if numbers.size * self.build.width(self.build.INPUT) > MOST_WEIGHTS:
+            raise Refusal(f"it holds {numbers.size} constant columns", "such a network is too wide to be verified")
+        return self.build.constant(numbers)
 
     def _scaled(self, a: Value, factors: Array32) -> Value:
         return Row(self.build.scale(self.row(a), factors, np.zeros_like(factors)))
@@ -363,7 +373,7 @@ class Operators:
         return np.broadcast_to(array, (width,)).astype(np.float32)
 
 
-def _number(value: float) -> Constant:
+def nearest(value: float) -> Constant:
     """The nearest binary32."""
     return Constant(np.array(value, np.float32))
 

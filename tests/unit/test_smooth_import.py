@@ -6,6 +6,7 @@ import math
 import time
 import tracemalloc
 from fractions import Fraction
+from typing import get_args
 
 import numpy as np
 import onnx
@@ -18,7 +19,7 @@ from torch import nn
 from rewarden.reward.agreement import random_rows
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.deployed import forward
-from rewarden.reward.graph import SMOOTH
+from rewarden.reward.graph import SMOOTH, Node
 from rewarden.reward.onnx_export import to_onnx
 from rewarden.reward.onnx_import import from_onnx
 from rewarden.reward.onnx_scan import operators
@@ -189,6 +190,14 @@ HEADS = {
         [op("Gather", "x picks", "p", axis=1), op("Exp", "p", "q"), op("Concat", "q q", "h", axis=1)],
         "Exp",
     ),
+    "PRelu": ([op("PRelu", "x slopes", "h")], "Relu"),
+    "HardSigmoid": ([op("HardSigmoid", "x", "h", alpha=0.25, beta=0.5)], "Clip"),
+    "Mean of several": ([op("Tanh", "x", "t"), op("Mean", "x t", "h")], "Add"),
+    "ReduceL1": ([op("ReduceL1", "x last", "r"), op("Mul", "x r", "h")], "Abs"),
+    "ReduceSumSquare": ([op("ReduceSumSquare", "x last", "r"), op("Add", "x r", "h")], "Square"),
+    "Slice": ([op("Slice", "x from to last twice", "s"), op("Concat", "s s", "h", axis=1)], "Concat"),
+    "Transpose of a constant": (
+        [op("Transpose", "square", "t"), op("MatMul", "x t", "m"), op("Tanh", "m", "h")], "Tanh"),
     "members of an ensemble": (
         [op("Unsqueeze", "x last", "u"), op("Tanh", "u", "t"), op("ReduceMin", "t places", "r", keepdims=0),
          op("Concat", "r r r r", "h", axis=1)],
@@ -197,7 +206,9 @@ HEADS = {
 }  # fmt: skip
 SIDE = {
     "root": np.float32(np.sqrt(2.0)), "one": np.float32(1), "half": np.float32(0.5), "two": np.float32(2),
-    "last": np.array([-1]), "picks": np.array([1, -1]), "places": np.array([1]),
+    "slopes": np.array([0.5, -1.0, 2.0, 0.0], np.float32), "square": np.eye(4, k=1, dtype=np.float32),
+    "from": np.array([0]), "to": np.array([4]), "twice": np.array([2]), "last": np.array([-1]),
+    "picks": np.array([1, -1]), "places": np.array([1]),
 }  # fmt: skip
 
 
@@ -209,6 +220,36 @@ def test_onnx_operators(tmp_path, name):
     names = {i for node in nodes for i in node.input}
     artifact = imported(tmp_path, model(nodes, {k: v for k, v in constants.items() if k in names}))
     assert wanted in ops(artifact)
+
+
+FAMILY = {
+    "Gemm": "AffineMap", "Relu": "Relu", "LeakyRelu": "LeakyRelu", "Abs": "Abs", "Add": "Add", "Sub": "Sub",
+    "Min": "Minimum", "Max": "Maximum", "ReduceMin": "ReduceMin", "ReduceMax": "ReduceMax", "Clip": "Clip",
+    "Concat": "Concat", "Tanh": "Tanh", "Sigmoid": "Sigmoid", "Softplus": "Softplus", "Gelu": "Gelu", "Swish": "Silu",
+    "Exp": "Exp", "Pow": "Square", "Mul": "Product", "Neg": "Scale",
+}  # fmt: skip
+SECOND = {"Pow": " two", "ReduceMin": " last", "ReduceMax": " last"} | dict.fromkeys(("Add", "Sub", "Min", "Max"), " g")
+SECOND |= {"Mul": " g", "Clip": " half one", "Concat": " g"}
+
+
+def test_every_op_of_our_graphs_has_an_onnx_operator(tmp_path):
+    found = set()
+    for kind in FAMILY:
+        inner = [
+            op("Gemm", "x square", "g"),
+            op(kind, "g square" if kind == "Gemm" else f"x{SECOND.get(kind, '')}", "h"),
+        ]
+        if kind == "Concat":
+            inner[-1].attribute.append(helper.make_attribute("axis", 1))
+        nodes = [*inner, op("ReduceSum", "h last", keepdims=1)]
+        names = {i for node in nodes for i in node.input}
+        opset = 24 if kind == "Swish" else 20
+        proto = model(nodes, {k: v for k, v in SIDE.items() if k in names}, opset=opset)
+        artifact = imported(tmp_path, proto)
+        assert FAMILY[kind] in ops(artifact), kind
+        found.add(FAMILY[kind])
+    everything = {kind.__name__ for kind in (*get_args(Node), *SMOOTH)}
+    assert found == everything - {"Input", "Smooth"}
 
 
 def test_inference_batch_normalization_with_rounded_constants(tmp_path):
@@ -390,7 +431,7 @@ MODULES = {
     "layer 0 (GRU)": lambda: nn.Sequential(nn.GRU(4, 4), nn.Linear(4, 1)),
     "layer 0 (Embedding)": lambda: nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 1)),
     "layer encoder (LSTM)": Branching,
-    "matmul": lambda: Plain(lambda m, x: m.second(m.first(x) @ m.first(x))),
+    "matmul": lambda: Plain(lambda m, x: m.second((m.first(x) @ m.first(x).T) @ m.first(x))),
     "softmax": lambda: Plain(lambda m, x: m.second(torch.softmax(m.first(x), -1))),
     "scaled_dot_product_attention": lambda: Plain(lambda m, x: F.scaled_dot_product_attention(x, x, m.first(x))),
 }  # fmt: skip

