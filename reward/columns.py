@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,29 @@ from rewarden.spec_lang.errors import DataError
 from rewarden.spec_lang.features import Feature
 from rewarden.spec_lang.tables import Table
 
-Block = tuple[NDArray[np.float64], type[np.floating[Any]]]  # [n or 1, feature width]; the type it was stored in
+
+class Block(NamedTuple):
+    """Values [n, feature width], the type that they were stored in, and whether they are one value for all rows."""
+
+    values: NDArray[np.float64]
+    stored: type[np.floating[Any]]
+    for_all: bool = False
+
+
+class RowsError(DataError):
+    """About rows, counted from 0; they are shown counted from 1, as everywhere."""
+
+    def __init__(self, code: str, name: str, rows: NDArray[np.intp], what: str, help: str) -> None:
+        listed = ", ".join(str(int(r) + 1) for r in rows[:5]) + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
+        super().__init__(code, f"{name}, row{'s' * (len(rows) > 1)} {listed}: {what}", help=help)
+        self.parts = (code, name, rows, what, help)
+
+    def after(self, rows: int) -> RowsError:
+        """The same, where so many rows came before: a batch of a longer table."""
+        code, name, own, what, help = self.parts
+        return RowsError(code, name, own + rows, what, help)
+
+
 _BOOLS = {"true": 1.0, "True": 1.0, "TRUE": 1.0, "1": 1.0, "false": 0.0, "False": 0.0, "FALSE": 0.0, "0": 0.0}
 
 
@@ -132,16 +154,18 @@ def _split(records: tuple[RewardRecord, ...], rows: NDArray[Any]) -> list[Block]
             refuse(
                 "D04", full_name(records, record, feature), bad, "not one-hot", "exactly one case is 1, the others 0"
             )
-        blocks.append((block, stored))
+        blocks.append(Block(block, stored))
     return blocks
 
 
 def _block(columns: _Columns, feature: Feature, name: str) -> Block:
     if name not in columns.names and feature.is_vector and all(e in columns.names for e in _elements(feature, name)):
-        parts = [_numbers(np.atleast_1d(np.asarray(columns.read(e))), feature, name) for e in _elements(feature, name)]
-        if len({len(p) for p, _ in parts}) != 1:
+        raws = [np.asarray(columns.read(e)) for e in _elements(feature, name)]
+        parts = [_numbers(np.atleast_1d(raw), feature, name) for raw in raws]
+        if len({len(part.values) for part in parts}) != 1:
             raise DataError("D13", f"the elements of {name} differ in their number of rows", help="one value per row")
-        return np.stack([p for p, _ in parts], axis=1), parts[0][1]
+        for_all = all(raw.ndim == 0 for raw in raws)
+        return Block(np.stack([part.values for part in parts], axis=1), parts[0].stored, for_all)
     if name not in columns.names:
         raise DataError("D03", f"there is no column {name!r}", help=_suggestion(name, columns.names))
     try:
@@ -153,21 +177,22 @@ def _block(columns: _Columns, feature: Feature, name: str) -> Block:
     if feature.kind == "enum":
         if raw.ndim > 1:
             raise DataError("D09", f"{name} has shape {list(raw.shape)}, but is one case a row", help="pass texts")
-        return _one_hot(np.atleast_1d(raw), feature, name), np.float64
+        return Block(_one_hot(np.atleast_1d(raw), feature, name), np.float64, raw.ndim == 0)
     if not feature.is_vector:
         if raw.ndim > 1:
             raise DataError("D09", f"{name} has shape {list(raw.shape)}, but is one number a row", help="flatten it")
-        values, stored = _numbers(np.atleast_1d(raw), feature, name)
-        return values[:, None], stored
+        found = _numbers(np.atleast_1d(raw), feature, name)
+        return Block(found.values[:, None], found.stored, raw.ndim == 0)
     if raw.dtype == object and raw.ndim == 1 and not all(_is_scalar(v) for v in raw):
         raw = _stacked(raw, feature, name)
+    for_all = raw.ndim == 1
     raw = np.atleast_2d(raw)
     if raw.ndim != 2 or raw.shape[1] != feature.size:
         raise DataError(
             "D09", f"{name} has shape {list(raw.shape)}, not [n, {feature.size}]", help="one vector per row"
         )
-    values, stored = _numbers(raw.reshape(-1), feature, name)
-    return values.reshape(raw.shape), stored
+    found = _numbers(raw.reshape(-1), feature, name)
+    return Block(found.values.reshape(raw.shape), found.stored, for_all)
 
 
 def _is_scalar(value: object) -> bool:
@@ -186,14 +211,14 @@ def _numbers(raw: NDArray[Any], feature: Feature, name: str) -> Block:
     if raw.dtype.kind == "b" and feature.kind != "bool":
         raise DataError("D04", f"{name} holds true or false, but is declared {feature.kind}", help="pass numbers")
     if raw.dtype.kind in "fiub":
-        return raw.astype(np.float64), _stored(raw)
+        return Block(raw.astype(np.float64), _stored(raw))
     values = np.empty(len(raw))
     for row, item in enumerate(raw.tolist()):
         try:
             values[row] = _number(item, feature)
         except (TypeError, ValueError, OverflowError):
             refuse("D04", name, np.array([row]), f"{item!r} is not a {feature.kind}", "correct the value")
-    return values, np.float64
+    return Block(values, np.float64)
 
 
 def _number(item: Any, feature: Feature) -> float:  # noqa: ANN401 (anything may stand in an object array)
@@ -224,5 +249,4 @@ def _stored(raw: NDArray[Any]) -> type[np.floating[Any]]:
 def refuse(code: str, name: str, rows: NDArray[np.intp], what: str, help: str) -> None:
     """Nothing, if there are no such rows. Rows are shown counted from 1, as everywhere."""
     if len(rows):
-        listed = ", ".join(str(int(r) + 1) for r in rows[:5]) + (f" and {len(rows) - 5} more" if len(rows) > 5 else "")
-        raise DataError(code, f"{name}, row{'s' * (len(rows) > 1)} {listed}: {what}", help=help)
+        raise RowsError(code, name, rows, what, help)

@@ -45,16 +45,22 @@ def encode(records: tuple[RewardRecord, ...], rows: object, policy: Policy = "re
     if policy not in ("refuse", "flag", "clip"):
         raise ValueError(f"out_of_domain is 'refuse', 'flag' or 'clip', not {policy!r}")
     blocks = read_blocks(records, rows)
-    length = max((len(b) for b, _ in blocks), default=0) if all(len(b) for b, _ in blocks) else 0
-    for (block, _), (record, feature) in zip(blocks, features_of(records), strict=True):
-        if len(block) not in (1, length):
+    lengths = [len(block.values) for block in blocks if not block.for_all]
+    length = max(lengths, default=1) if all(lengths) else 0
+    for block, (record, feature) in zip(blocks, features_of(records), strict=True):
+        if len(block.values) != length and not block.for_all:
             where = full_name(records, record, feature)
-            raise DataError("D13", f"{where} has {len(block)} rows, another column {length}", help="one value per row")
+            raise DataError(
+                "D13",
+                f"{where} has {len(block.values)} rows, another column {max(lengths)}",
+                help="one value per row; a value for all rows alike is given as a number, not as an array of one",
+            )
     values = np.empty((length, sum(f.width for _, f in features_of(records))), dtype=np.float32)
     flagged = np.zeros(length, dtype=np.bool_)
     start = 0
-    for (block, stored), (record, feature) in zip(blocks, features_of(records), strict=True):
-        columns, outside = _in_domain(feature, block, stored, policy, full_name(records, record, feature))
+    for block, (record, feature) in zip(blocks, features_of(records), strict=True):
+        name = full_name(records, record, feature)
+        columns, outside = _in_domain(feature, block.values, block.stored, policy, name)
         values[:, start : start + feature.width] = columns
         flagged |= outside
         start += feature.width

@@ -16,22 +16,30 @@ from numpy.typing import NDArray
 
 from rewarden.spec_lang.errors import DataError
 from rewarden.spec_lang.features import Feature, RecordType
-from rewarden.spec_lang.table_files import MAX_CELLS, ColumnFile, open_columns, oversize
-from rewarden.spec_lang.tables import Table, _each_encoded, _FeatureColumn, canonical_table_digest, read_table
+from rewarden.spec_lang.table_files import MAX_CELLS, ColumnFile, oversize
+from rewarden.spec_lang.tables import (
+    Source,
+    Table,
+    _each_encoded,
+    _FeatureColumn,
+    canonical_table_digest,
+    open_source,
+    read_table,
+)
 
 
-def read_incomplete(path: str | Path, record_type: RecordType) -> Table:
+def read_incomplete(path: str | Path | Source, record_type: RecordType) -> Table:
     """As `read_table`, with NaN where a value is missing. Raises DataError as it does; D03 only where no feature has a
     column, or where a column has nearly the name of one that is missing."""
-    path = Path(path)
-    file = open_columns(path)
+    source = open_source(path)
+    path, file = source.path, source.file
     if file.rows * record_type.width > MAX_CELLS:
         raise oversize(path)
     if not file.rows:
-        return read_table(path, record_type)
+        return read_table(source, record_type)
     holes = {feature.name: _holes(file, feature) for feature in record_type.features}
     if not any(hole is not None and hole.any() for hole in holes.values()):
-        return read_table(path, record_type)
+        return read_table(source, record_type)
     filled = _Filled(file, record_type, holes).opened()
     columns = [_FeatureColumn(path, filled, feature, "") for feature in record_type.features]
     for column, feature in zip(columns, record_type.features, strict=True):
@@ -53,7 +61,7 @@ def read_incomplete(path: str | Path, record_type: RecordType) -> Table:
     values.flags.writeable = False
     plain = RecordType("none", ())
     return replace(
-        read_table(path, plain),
+        read_table(source, plain),
         record_type=record_type,
         values=values,
         table_digest=canonical_table_digest(record_type, values),
@@ -87,7 +95,7 @@ class _Filled:
 
     def opened(self) -> ColumnFile:
         absent = tuple(n for n, hole in self.holes.items() if hole is not None and n not in self.file.names)
-        return ColumnFile((*self.file.names, *absent), self.file.rows, self.read)
+        return ColumnFile((*self.file.names, *absent), self.file.rows, self.read, self.file.place, self.file.start)
 
     def read(self, name: str) -> NDArray[Any]:
         hole = self.holes.get(name)
@@ -95,7 +103,7 @@ class _Filled:
             return self.file.read(name)
         fill = _value(self.features[name])
         raw = self.file.read(name) if name in self.file.names else np.full(self.file.rows, None, object)
-        raw = raw.copy()
+        raw = raw.astype(object) if isinstance(fill, str) else raw.copy()  # numbers where a case is text: told later
         if raw.dtype != object:
             raw[hole] = fill  # in the precision that it is stored in, by which ranges are compared
             return raw

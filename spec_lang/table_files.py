@@ -1,5 +1,7 @@
 """Columns out of files: Parquet, CSV, NPZ and JSON lines, chosen by suffix. Nothing here is ever unpickled.
 
+CSV and JSON lines may be packed (`.csv.gz`, `.jsonl.gz`).
+
 A column comes back as it is stored: a numeric or boolean numpy array where the format has types, else an object array
 of text, numbers, lists or None. What the values mean is for tables.py to say.
 """
@@ -7,6 +9,7 @@ of text, numbers, lists or None. What the values mean is for tables.py to say.
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import math
@@ -29,24 +32,31 @@ from rewarden.spec_lang.errors import DataError
 
 MAX_BYTES = 2**31  # of a file, and of what an archive unpacks to
 MAX_CELLS = 2**28
+PACKED = ".gz"
 
 Column = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnFile:
-    """An opened table: its column names, its number of rows, and a reader of one column."""
+    """An opened table: its column names, its number of rows, and a reader of one column.
+
+    `place` says more of a row (counted from 0) where its number alone says little: the episode and the step. `start` is
+    the number of the first row, where these are a part of a table.
+    """
 
     names: tuple[str, ...]
     rows: int
     read: Callable[[str], Column]
+    place: Callable[[int], str] | None = None
+    start: int = 0
 
 
 def open_columns(path: Path) -> ColumnFile:
     """Raises DataError D01 (no file), D02 (unknown or malformed format), D10 (pickled), D11 (oversize), D12, D13."""
     if not path.is_file():
         raise DataError("D01", f"there is no data file {path.name}", help=f"looked for it in {path.parent}")
-    opener = _OPENERS.get(path.suffix.lower())
+    opener = _OPENERS.get(format_of(path))
     if opener is None:
         raise DataError(
             "D02", f"the data file {path.name} has no known format", help=f"use one of {', '.join(sorted(_OPENERS))}"
@@ -62,6 +72,12 @@ def open_columns(path: Path) -> ColumnFile:
     if opened.rows * max(len(opened.names), 1) > MAX_CELLS:
         raise oversize(path)
     return opened
+
+
+def format_of(path: Path) -> str:
+    """The suffix that says how a file is read: of `pairs.jsonl.gz` it is `.jsonl.gz`."""
+    last = path.suffix.lower()
+    return Path(path.stem).suffix.lower() + last if last == PACKED else last
 
 
 def oversize(path: Path) -> DataError:
@@ -88,7 +104,7 @@ def _open_parquet(path: Path) -> ColumnFile:
     def read(name: str) -> Column:
         try:
             with pq.ParquetFile(path) as file:
-                return _from_arrow(file.read(columns=[name]).column(name))
+                return from_arrow(file.read(columns=[name]).column(name))
         except (
             pa.ArrowException,
             OSError,
@@ -100,7 +116,8 @@ def _open_parquet(path: Path) -> ColumnFile:
     return ColumnFile(names, rows, read)
 
 
-def _from_arrow(column: Any) -> Column:  # noqa: ANN401 (pyarrow is untyped)
+def from_arrow(column: Any) -> Column:  # noqa: ANN401 (pyarrow is untyped)
+    """An arrow column as it is stored."""
     import pyarrow as pa
 
     kind = column.type
@@ -130,12 +147,27 @@ def _from_arrow_lists(column: Any) -> Column:  # noqa: ANN401
     return _objects(column.to_pylist())
 
 
+# ── text, packed or not ─────────────────────────────────────────────────────────────────────────
+_GZIP_ERRORS = (gzip.BadGzipFile, zlib.error, EOFError)
+
+
+def _text(path: Path, encoding: str) -> io.TextIOWrapper:
+    """A file's text; of a packed one no more than `MAX_BYTES` are unpacked (D11)."""
+    if path.suffix.lower() != PACKED:
+        return path.open(newline="" if encoding == "utf-8-sig" else None, encoding=encoding)
+    with gzip.open(path) as file:
+        raw = file.read(MAX_BYTES + 1)
+    if len(raw) > MAX_BYTES:
+        raise oversize(path)
+    return io.TextIOWrapper(io.BytesIO(raw), encoding=encoding, newline="" if encoding == "utf-8-sig" else None)
+
+
 # ── CSV ────────────────────────────────────────────────────────────────────────────────────────
 def _open_csv(path: Path) -> ColumnFile:
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with _text(path, "utf-8-sig") as file:
             lines = list(csv.reader(file, strict=True))
-    except (csv.Error, UnicodeDecodeError) as error:
+    except (csv.Error, UnicodeDecodeError, *_GZIP_ERRORS) as error:
         raise _malformed(path, _first_line(error)) from error
     if not lines:
         raise _malformed(path, "it is empty, without even a header")
@@ -178,6 +210,29 @@ def _open_npz(path: Path) -> ColumnFile:
         raise _malformed(path, f"the array {name} holds {array.dtype}, neither numbers nor text")
 
     return ColumnFile(tuple(members), next(iter(rows))[0] if rows else 0, read)
+
+
+def npz_arrays(path: Path) -> dict[str, Callable[[], Column]]:
+    """A reader for each array of an NPZ file, whatever its shape. One that is pickled raises D10 when it is read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except _ZIP_ERRORS as error:
+        raise _malformed(path, _first_line(error)) from error
+    if path.stat().st_size > MAX_BYTES or sum(item.file_size for item in members) > MAX_BYTES:
+        raise oversize(path)
+
+    def reader(item: zipfile.ZipInfo) -> Callable[[], Column]:
+        def read() -> Column:
+            try:
+                with zipfile.ZipFile(path) as archive:
+                    return _npz_array(path, archive, item.filename.removesuffix(".npy"), item)
+            except _ZIP_ERRORS as error:
+                raise _malformed(path, _first_line(error)) from error
+
+        return read
+
+    return {item.filename.removesuffix(".npy"): reader(item) for item in members}
 
 
 _HEADER_ERRORS = (
@@ -224,11 +279,11 @@ def _bounded(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> b
 def _open_json_lines(path: Path) -> ColumnFile:
     records: list[dict[str, object]] = []
     try:
-        with path.open(encoding="utf-8") as file:
+        with _text(path, "utf-8") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     records.append(_json_record(path, number, line))
-    except (UnicodeDecodeError, RecursionError) as error:
+    except (UnicodeDecodeError, RecursionError, *_GZIP_ERRORS) as error:
         raise _malformed(path, _first_line(error)) from error
     names = tuple(dict.fromkeys(name for record in records for name in record))
     # A key that one line lacks is a missing value of that row.
@@ -281,4 +336,7 @@ _OPENERS: dict[str, Callable[[Path], ColumnFile]] = {
     ".npz": _open_npz,
     ".jsonl": _open_json_lines,
     ".ndjson": _open_json_lines,
+    ".csv.gz": _open_csv,
+    ".jsonl.gz": _open_json_lines,
+    ".ndjson.gz": _open_json_lines,
 }

@@ -40,6 +40,22 @@ _TRUE, _FALSE = frozenset({"true", "True", "TRUE", "1"}), frozenset({"false", "F
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """Columns, where they come from, and the digest of that: a data file, or anything that reads as one."""
+
+    path: Path
+    file: ColumnFile
+    bytes_digest: str
+
+
+def open_source(path: str | Path | Source) -> Source:
+    """A data file, opened; a source is itself."""
+    if isinstance(path, Source):
+        return path
+    return Source(Path(path), open_columns(Path(path)), file_digest(Path(path)))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Table:
     """`values` is float64 [row, encoded column], read-only, finite, with no negative zeros."""
 
@@ -63,7 +79,7 @@ class Table:
 
 
 def read_table(
-    path: str | Path,
+    path: str | Path | Source,
     record_type: RecordType,
     *,
     prefix: str = "",
@@ -75,8 +91,8 @@ def read_table(
     A vector is one list column or the columns `e[0]`, `e[1]`, …; a bool is a bool, 0/1 or true/false; an enum is text.
     Columns that the record type does not mention are ignored. `bounds="keep"` lets values out of range pass.
     """
-    path = Path(path)
-    file = open_columns(path)
+    source = open_source(path)
+    path, file = source.path, source.file
     if file.rows * record_type.width > MAX_CELLS:
         raise oversize(path)
     parts = _each_encoded([_FeatureColumn(path, file, feature, prefix) for feature in record_type.features], bounds)
@@ -87,7 +103,7 @@ def read_table(
         name=name if name is not None else path.stem,
         record_type=record_type,
         values=values,
-        bytes_digest=_file_digest(path),
+        bytes_digest=source.bytes_digest,
         table_digest=canonical_table_digest(record_type, values),
     )
 
@@ -111,7 +127,8 @@ def require_assumption(table: Table, assumption: Formula) -> None:
         )
 
 
-def _file_digest(path: Path) -> str:
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -141,8 +158,9 @@ class _FeatureColumn:
 
     def error(self, code: str, row: int | NDArray[np.intp], what: str, help: str) -> DataError:
         """About 0-based rows."""
-        rows = np.atleast_1d(np.asarray(row))
-        return DataError(code, f"column {self.name}, {_rows_text(rows)} of {self.path.name}: {what}", help=help)
+        rows = np.atleast_1d(np.asarray(row)) + self.file.start
+        at = "" if self.file.place is None else f" ({self.file.place(int(rows[0]))})"
+        return DataError(code, f"column {self.name}, {_rows_text(rows)}{at} of {self.path.name}: {what}", help=help)
 
 
 def _each_encoded(columns: Sequence[_FeatureColumn], bounds: Literal["refuse", "keep"]) -> list[NDArray[np.float64]]:
