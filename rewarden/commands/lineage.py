@@ -1,4 +1,4 @@
-"""`rewarden inspect` and `rewarden log`: what an artifact is, and what became of it."""
+"""`rewarden log`: what became of an artifact."""
 
 from __future__ import annotations
 
@@ -8,24 +8,8 @@ from typing import Annotated
 import typer
 
 from rewarden import exits
-from rewarden.commands import options
 
 ArtifactPath = Annotated[Path, typer.Argument(metavar="ARTIFACT", help="An artifact's folder or .rwz.")]
-
-
-def inspect(artifact: ArtifactPath, json: options.JsonFile = None) -> int:
-    """Say what an artifact is: its features, its network, how it was learned, its edits."""
-    from rewarden.atomic import write_bytes
-    from rewarden.inspection import describe
-    from rewarden.output import emit
-    from rewarden.reward.store import load_artifact
-
-    loaded = load_artifact(artifact)
-    emit(describe(artifact, loaded))
-    if json is not None:
-        # The manifest is canonical JSON already, and holds all there is to say.
-        write_bytes(json, loaded.manifest_bytes)
-    return exits.PROVED
 
 
 def log(

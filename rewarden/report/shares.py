@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from rewarden.coverage_lines import NAMES, premise_line, varying
+from rewarden.coverage_lines import NAMES, anchor_lines, premise_line, varying, word
 from rewarden.report.markup import Html, join, table, tag
 from rewarden.verifier.coverage.parts import Coverage, Shares, Slice, Status
 from rewarden.verifier.region_words import Described, percent
@@ -17,9 +17,15 @@ def coverage_block(coverage: Coverage) -> Html:
     parts: list[object] = [
         tag("h4", "How much of the region"),
         tag("div", _bar(coverage.shares), cls="whole"),
-        tag("p", join((_legend(status, share) for status, share in coverage.shares.items()), " "), cls="fine legend"),
+        tag("p", join((_legend(s, word(s, coverage), share) for s, share in coverage.shares.items()), " "),
+            cls="fine legend"),
         tag("p", f"{line[0].upper()}{line[1:]}. Shares are exact, by volume.", cls="fine"),
-    ]
+    ]  # fmt: skip
+    if coverage.cases:
+        rows = [(f"traces of {case}", _bar(one.shares)) for case, one in coverage.cases.items()]
+        parts.append(table((), rows, "slices"))
+    if coverage.anchors is not None:
+        parts += [tag("p", told, cls="fine") for told in anchor_lines(coverage.anchors)]
     slices = varying(coverage)
     if slices:
         parts.append(tag("div", *(_feature(feature, found) for feature, found in slices), cls="grid"))
@@ -43,8 +49,8 @@ def _words(shares: Shares) -> str:
     return ", ".join(f"{NAMES[status]} {percent(share)}" for status, share in shares.items())
 
 
-def _legend(status: Status, share: Fraction) -> Html:
-    return tag("span", tag("i", "", cls=status), f"{NAMES[status]} {percent(share)}", cls="entry")
+def _legend(status: Status, name: str, share: Fraction) -> Html:
+    return tag("span", tag("i", "", cls=status), f"{name} {percent(share)}", cls="entry")
 
 
 def _feature(feature: str, slices: Sequence[Slice]) -> Html:

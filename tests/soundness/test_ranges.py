@@ -1,0 +1,282 @@
+"""Certified ends, slopes and differences over regions: no record crosses them, and some record comes close."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import rewarden as rw
+from rewarden.judging.effects import effects
+from rewarden.reward.agreement import random_rows
+from rewarden.reward.artifact import Artifact
+from rewarden.reward.enclosure import enclose
+from rewarden.reward.exact import evaluate_row
+from rewarden.spec_lang.errors import UsageError
+from rewarden.spec_lang.features import Feature, RecordType
+from rewarden.verifier.ranges.domain import Region, domain_of, region_of
+from rewarden.verifier.ranges.ends import Functional, ranges
+from rewarden.verifier.ranges.plain import plain
+from rewarden.verifier.ranges.sensitivity import sensitivities
+
+MIXED = RecordType(
+    "Mixed",
+    (
+        Feature("x", "real", Fraction(-1), Fraction(1, 3), "m"),
+        Feature("n", "int", Fraction(-2), Fraction(9)),
+        Feature("on", "bool", Fraction(0), Fraction(1)),
+        Feature("site", "enum", Fraction(0), Fraction(1), cases=("north", "south", "west")),
+        Feature("v", "real", Fraction(0), Fraction(2), size=2),
+    ),
+)
+SEEDS = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 6))]
+SPEC = """spec s v1
+features Step {
+  x : real in -1 .. 1
+  y : real in -1 .. 1
+}
+reward R(s: Step)
+must low:
+  forall s: Step
+  given s.x >= 0.25 and s.y >= 0.25
+  expect R(s) <= -0.5
+"""
+
+
+def net(seed: int, activation: type[torch.nn.Module] = torch.nn.ReLU, width: int = 8) -> Artifact:
+    torch.manual_seed(seed)
+    made = torch.nn.Sequential(torch.nn.Linear(width, 10), activation(), torch.nn.Linear(10, 1))
+    return rw.from_torch(made, MIXED)
+
+
+def drawn(region: Region, artifact: Artifact, count: int, seed: int) -> np.ndarray:
+    """Records of the region, at random, many of them on its faces."""
+    rows = random_rows([r.type for r in artifact.records], count, seed).astype(np.float64)
+    lo, hi = region.inward()
+    rng = np.random.default_rng(seed)
+    at = lo + rng.random(rows.shape) * (hi - lo)
+    at = np.where(rng.random(rows.shape) < 0.3, np.where(rng.random(rows.shape) < 0.5, lo, hi), at)
+    tiled = (np.repeat(end[None, :], count, axis=0) for end in (lo, hi))
+    return domain_of(artifact).inside(*tiled, at)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("activation", [torch.nn.ReLU, torch.nn.Tanh])
+def test_no_record_is_beyond_the_certified_ends(seed: int, activation: type[torch.nn.Module]) -> None:
+    artifact = net(seed, activation)
+    regions = [
+        region_of(artifact),
+        region_of(artifact, ["x=-0.5..0.1", "n=2..5", "on=true"]),
+        region_of(artifact, ["site=west", "v=0.5..1.5"]),
+    ]
+    for region, found in zip(regions, ranges(artifact, regions, budget=100), strict=True):
+        low, high = enclose(artifact, drawn(region, artifact, 1000, seed))
+        assert found.least <= high.min()
+        assert found.most >= low.max()
+        assert found.least_taken is not None
+        assert found.most_taken is not None
+        assert found.least <= found.least_taken <= found.most_taken <= found.most
+        assert found.most_at is not None
+        exact = evaluate_row(artifact, found.most_at) if activation is torch.nn.ReLU else None
+        assert exact is None or Fraction(found.most_taken) <= exact <= Fraction(found.most)
+        lo, hi = region.inward()
+        assert ((found.most_at >= lo) & (found.most_at <= hi)).all()
+        assert found.most_at[3:6].sum() == 1  # one case
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_ends_are_close_to_what_is_taken(seed: int) -> None:
+    artifact = net(seed)
+    (found,) = ranges(artifact, [region_of(artifact)], budget=4000)
+    assert found.least_taken is not None
+    assert found.most_taken is not None
+    spread = found.most - found.least
+    assert found.most - found.most_taken <= 0.02 * spread
+    assert found.least_taken - found.least <= 0.02 * spread
+
+
+def test_the_ends_of_an_affine_reward_are_exact_up_to_rounding() -> None:
+    linear = torch.nn.Linear(8, 1)
+    with torch.no_grad():
+        linear.weight[:] = torch.tensor([[3.0, -1.0, 2.0, 0.5, -0.25, 1.0, 1.0, -1.0]])
+        linear.bias.fill_(0.5)
+    artifact = rw.from_torch(linear, MIXED)
+    (found,) = ranges(artifact, [region_of(artifact)], budget=400)
+    most = 3 / 3 + 2 + 2 + 1.0 + 2 - 0 + 0.5
+    least = -3 - 9 + 0 - 0.25 + 0 - 2 + 0.5
+    assert found.most == pytest.approx(most, abs=0.2)
+    assert found.least == pytest.approx(least, abs=0.2)
+    assert found.most >= most
+    assert found.least <= least
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_no_two_records_differ_by_more_than_the_certified_sensitivity(seed: int) -> None:
+    artifact = net(seed)
+    region = region_of(artifact, ["x=-0.5..0.25", "v=0..1"])
+    found, missing = sensitivities(artifact, region, budget=32)
+    assert missing is None
+    rows = drawn(region, artifact, 400, seed + 100)
+    rng = np.random.default_rng(seed)
+    lo, hi = region.inward()
+    columns = {"x": 0, "n": 1, "v[0]": 6, "v[1]": 7}
+    for one in found:
+        assert one.range.least <= (one.range.least_taken or 0.0) <= (one.range.most_taken or 0.0) <= one.range.most
+        if one.what != "per unit":
+            continue
+        column, other = columns[one.feature], rows.copy()
+        span = (lo[column], hi[column])
+        other[:, column] = rng.integers(*map(int, span), 400) if one.feature == "n" else rng.uniform(*span, 400)
+        step = other[:, column] - rows[:, column]
+        moved = np.abs(step) > 1e-3
+        before, after = enclose(artifact, rows), enclose(artifact, other)
+        quotient = ((after[0] - before[0]) / np.where(moved, step, 1.0))[moved]
+        assert quotient.max() <= one.range.most + 1e-9
+        assert quotient.min() >= one.range.least - 1e-9
+    named = {(one.feature, one.what): one for one in found}
+    switch = named["on", "true − false"]
+    on, off = rows.copy(), rows.copy()
+    on[:, 2], off[:, 2] = 1.0, 0.0
+    change = enclose(artifact, on)[0] - enclose(artifact, off)[0]
+    assert switch.range.least - 1e-9 <= change.min()
+    assert change.max() <= switch.range.most + 1e-9
+    north, west = rows.copy(), rows.copy()
+    north[:, 3:6], west[:, 3:6] = (1, 0, 0), (0, 0, 1)
+    change = enclose(artifact, north)[0] - enclose(artifact, west)[0]
+    one = named["site", "north − west"]
+    assert one.range.least - 1e-9 <= change.min()
+    assert change.max() <= one.range.most + 1e-9
+
+
+def test_a_reward_that_is_monotone_is_seen_to_be_and_a_smooth_one_is_not_spoken_of() -> None:
+    class Rising(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden, self.out = torch.nn.Linear(8, 4), torch.nn.Linear(4, 1)
+            with torch.no_grad():
+                self.hidden.weight.abs_()
+                self.out.weight.abs_()
+                self.hidden.weight[:, 6] = 0.0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.out(torch.relu(self.hidden(x)))
+
+    torch.manual_seed(6)
+    artifact = rw.from_torch(Rising(), MIXED)
+    found = {one.feature: one for one in sensitivities(artifact, region_of(artifact, ["n=0..4"]), budget=32)[0]}
+    assert found["x"].direction == "never falls"
+    assert found["v[0]"].direction == "no effect"
+    told, missing = sensitivities(net(0, torch.nn.Tanh), region_of(artifact), budget=16)
+    assert missing is not None
+    assert {one.what for one in told} == {"true − false", "north − south", "north − west", "south − west"}
+
+
+# ── patches ────────────────────────────────────────────────────────────────────────────────────
+def patched(tmp_path: Path) -> tuple[Artifact, Artifact]:
+    torch.manual_seed(2)
+    made = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.ReLU(), torch.nn.Linear(8, 1))
+    (tmp_path / "s.rwd").write_text(SPEC, encoding="utf-8")
+    spec = rw.load_spec(tmp_path / "s.rwd")
+    reward = rw.from_torch(made, spec.features["Step"])
+    return reward, rw.patch(spec, R=reward).artifact
+
+
+def test_a_patched_reward_as_a_plain_network_is_the_same_function(tmp_path: Path) -> None:
+    reward, mended = patched(tmp_path)
+    assert mended.patches
+    network = plain(mended)
+    assert network is not None
+    assert not network.patches
+    rows = random_rows([r.type for r in reward.records], 300, 1).astype(np.float64)
+    rows[:100] = 0.2 + 0.1 * rows[:100]  # near the rim
+    for row in rows[::3]:
+        assert evaluate_row(network, row) == evaluate_row(mended, row)
+    (found,) = ranges(mended, [region_of(mended, ["x=0.25..1", "y=0.25..1"])], budget=300)
+    assert found.most <= -0.49
+    low, high = enclose(mended, rows)
+    (whole,) = ranges(mended, [region_of(mended)], budget=300)
+    assert whole.least <= high.min()
+    assert low.max() <= whole.most
+
+
+def test_a_patch_that_jumps_has_no_slope_and_still_has_ends(tmp_path: Path) -> None:
+    _, mended = patched(tmp_path)
+    (patch,) = mended.patches
+    lowered = {**mended.tensors, patch.level: np.array([-40.0], np.float32)}  # the cap does not rise far enough now
+    jumping = replace(mended, tensors=lowered)
+    assert plain(jumping) is None
+    told, missing = sensitivities(jumping, region_of(jumping), budget=8)
+    assert told == ()
+    assert "jump" in (missing or "")
+    rows = random_rows([r.type for r in jumping.records], 2000, 3).astype(np.float64)
+    low, high = enclose(jumping, rows)
+    (found,) = ranges(jumping, [region_of(jumping)], budget=100)
+    assert found.least <= high.min()
+    assert low.max() <= found.most
+
+
+# ── effects and regions ────────────────────────────────────────────────────────────────────────
+def test_slices_cover_the_region_and_bound_every_record_in_them() -> None:
+    artifact = net(5)
+    region = region_of(artifact, ["x=-0.5..0.3"])
+    data = drawn(region, artifact, 500, 9)
+    whole, found = effects(artifact, region, data, budget=60)
+    assert [e.feature for e in found] == ["x", "n", "on", "site", "v[0]", "v[1]"]
+    rows = drawn(region, artifact, 2000, 8)
+    low, high = enclose(artifact, rows)
+    for effect in found:
+        column = {"x": 0, "n": 1, "on": 2, "v[0]": 6, "v[1]": 7}.get(effect.feature)
+        assert sum(s.rows for s in effect.slices) >= len(data)  # a row on an edge lies in both
+        covered = np.zeros(len(rows), np.bool_)
+        for k, one in enumerate(effect.slices):
+            at = rows[:, column] if column is not None else None
+            mine = rows[:, 3 + k] == 1 if at is None else (at >= one.lo) & (at <= one.hi)
+            covered |= mine
+            assert one.range.least <= high[mine].min(initial=np.inf)
+            assert one.range.most >= low[mine].max(initial=-np.inf)
+            assert whole.least <= one.range.least
+            assert one.range.most <= whole.most
+            assert one.mean is not None
+            assert one.range.least - 1e-6 <= one.mean <= one.range.most + 1e-6
+        assert covered.all()
+
+
+def test_differences_of_a_reward_with_itself_are_nothing() -> None:
+    artifact = net(1)
+    one, zero = Fraction(1), Fraction(0)
+    same = Functional((1, -1), (((2, one),), ((2, one),)))
+    (found,) = ranges(artifact, [region_of(artifact)], same, budget=50)
+    assert found.least <= 0 <= found.most
+    assert found.most - found.least < 1e-6
+    assert zero < one
+
+
+@pytest.mark.parametrize(
+    "text", ["speed=1..2", "x", "x=2..3", "x=0.2..0.1", "x=a..b", "site=east", "n=2.2..2.8", "on=maybe"]
+)
+def test_parts_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        region_of(net(0), [text])
+    assert caught.value.code == "G44"
+
+
+def test_cuts_lose_no_record() -> None:
+    domain = domain_of(net(0))
+    rng = np.random.default_rng(0)
+    lo, hi = (np.repeat(end[None, :], 200, axis=0) for end in region_of(net(0)).outward())
+    rows = random_rows([MIXED], 200, 4).astype(np.float64)
+    for _ in range(30):
+        wide = hi > lo
+        axis = np.array([rng.choice(np.flatnonzero(w)) if w.any() else 0 for w in wide])
+        (left_lo, left_hi), (right_lo, right_hi) = domain.cut(lo, hi, axis)
+        cuttable = wide.any(axis=1)
+        in_left = ((rows >= left_lo) & (rows <= left_hi)).all(axis=1)
+        in_right = ((rows >= right_lo) & (rows <= right_hi)).all(axis=1)
+        assert (in_left | in_right)[cuttable].all()
+        keep = in_left & cuttable
+        lo = np.where(keep[:, None], left_lo, np.where(cuttable[:, None], right_lo, lo))
+        hi = np.where(keep[:, None], left_hi, np.where(cuttable[:, None], right_hi, hi))

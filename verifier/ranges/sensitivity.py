@@ -1,0 +1,196 @@
+"""How much the reward hangs on each feature, certified over a region.
+
+- Numbers: the change of the reward per unit of the feature, between any two records of the region that differ in this
+  feature alone. For a piecewise linear reward that is the range of ∂R/∂x (`slopes`). If the least is 0 or more the
+  reward never falls as the feature grows, anywhere in the region; if the greatest is 0 or less it never rises.
+- Bools and cases: the reward with one value less the reward with another, all else equal (`ranges` of the difference).
+
+Both ends are told twice: what is certified, and what some pair of records really does, rigorously enclosed. Smooth
+rewards, and patches that may jump, have no certified slope here, and nothing is said of their numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from rewarden.reward.artifact import Artifact
+from rewarden.reward.enclosure import enclose
+from rewarden.reward.learners.interface import Array
+from rewarden.spec_lang.claim import Affine
+from rewarden.spec_lang.features import Feature
+from rewarden.verifier.backsub import Engine, Functionals
+from rewarden.verifier.box_minimum import Boxes
+from rewarden.verifier.float_program import FloatProgram
+from rewarden.verifier.fusion import functional_rows
+from rewarden.verifier.inline import compile_program
+from rewarden.verifier.ranges.domain import Domain, Region, domain_of
+from rewarden.verifier.ranges.ends import BUDGET, REWARD, Functional, Range, ranges, reward_claim
+from rewarden.verifier.ranges.plain import plain
+from rewarden.verifier.ranges.search import Bounded, maxima
+from rewarden.verifier.ranges.slopes import slopes
+from rewarden.verifier.torch_settings import plain_torch
+
+STEP = 2.0**-12  # of the region's width: how far apart two records are of which a quotient is taken
+MOST_CASES = 6
+MOST_COLUMNS = 24
+SLOPE_BUDGET = 256  # boxes per column and end
+
+
+_Value = tuple[str, tuple[tuple[int, Fraction], ...]]  # in words, and as columns
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sensitivity:
+    """`what`: `per unit`, or the two values whose rewards are subtracted (`left − right`)."""
+
+    feature: str
+    unit: str | None
+    what: str
+    range: Range
+
+    @property
+    def direction(self) -> str:
+        """What is certain: `never falls`, `never rises`, `no effect`, or nothing."""
+        least, most = self.range.least, self.range.most
+        if least == 0.0 == most:
+            return "no effect"
+        return "never falls" if least >= 0 else "never rises" if most <= 0 else ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "feature": self.feature,
+            "unit": self.unit,
+            "what": self.what,
+            "certified": self.range.to_json(),
+            "direction": self.direction or None,
+        }
+
+
+def sensitivities(
+    artifact: Artifact, region: Region, *, budget: int = SLOPE_BUDGET
+) -> tuple[tuple[Sensitivity, ...], str | None]:
+    """Of every feature that varies in the region; and why slopes are missing, where they are."""
+    if artifact.width > MOST_COLUMNS:
+        return (), f"the reward reads more than {MOST_COLUMNS} columns"
+    domain = domain_of(artifact)
+    numbers = [
+        (f"{name}[{k}]" if feature.is_vector else name, feature, start + k)
+        for name, feature, start in domain.features
+        if feature.kind in ("real", "int")
+        for k in range(feature.size)
+        if region.bounds[start + k][0] < region.bounds[start + k][1]
+    ]
+    network, missing = plain(artifact), None
+    if artifact.smooth:
+        missing = "the reward is smooth: its slopes are not certified"
+    elif network is None:
+        missing = "a patch may jump at its rim: there is no bound of slopes"
+    found: dict[str, list[Sensitivity]] = {}
+    if missing is None and numbers:
+        assert network is not None
+        steep = _steepness(artifact, network, region, [column for _, _, column in numbers], budget)
+        for (name, feature, _), one in zip(numbers, steep, strict=True):
+            found[name] = [Sensitivity(name, feature.unit, "per unit", one)]
+    for name, feature, start in domain.features:
+        if feature.kind in ("bool", "enum"):
+            found[name] = _differences(artifact, region, (name, feature, start))
+    order = [name for name, _, _ in domain.features]
+    told = sorted(found, key=lambda name: order.index(name.partition("[")[0]))
+    return tuple(one for name in told for one in found[name]), missing
+
+
+def _differences(artifact: Artifact, region: Region, named: tuple[str, Feature, int]) -> list[Sensitivity]:
+    name, feature, start = named
+    one, zero = Fraction(1), Fraction(0)
+    if feature.kind == "bool":
+        if feature.is_vector or region.bounds[start] != (zero, one):
+            return []
+        values: list[_Value] = [("true", ((start, one),)), ("false", ((start, zero),))]
+    else:
+        columns = range(start, start + feature.width)
+        possible = [j for j in columns if region.bounds[j][1] > 0 and region.bounds[j][0] == 0]
+        values = [(feature.cases[j - start], tuple((k, one if k == j else zero) for k in columns)) for j in possible][
+            :MOST_CASES
+        ]
+    found = []
+    for (left, left_at), (right, right_at) in combinations(values, 2):
+        # the columns themselves are not read any more: any one value of them stands for all
+        narrowed = region
+        for column, value in left_at:
+            narrowed = narrowed.within(column, value, value)
+        (one_range,) = ranges(
+            artifact, [narrowed], Functional((1, -1), (tuple(left_at), tuple(right_at))), budget=BUDGET // 6
+        )
+        found.append(Sensitivity(name, feature.unit, f"{left} − {right}", one_range))
+    return found
+
+
+# ── slopes ─────────────────────────────────────────────────────────────────────────────────────
+def _steepness(artifact: Artifact, network: Artifact, region: Region, columns: list[int], budget: int) -> list[Range]:
+    with torch.no_grad(), plain_torch(1):
+        program = compile_program(reward_claim(network, REWARD), {"r": network})
+        engine, floats = Engine(program), FloatProgram(program)
+        target = Functionals.of(functional_rows(program, [Affine(Fraction(0), (), ((0, Fraction(1)),))]))
+        domain = domain_of(artifact)
+        lo, hi = (np.repeat(side[None, :], len(columns), axis=0) for side in region.outward())
+        wanted = np.array(columns)
+        ends = []
+        for sign in (1, -1):
+
+            def look(lo: Array, hi: Array, which: NDArray[np.intp], sign: int = sign) -> Bounded:
+                sweep = engine.intermediate(Boxes(torch.from_numpy(lo), torch.from_numpy(hi)), None, {})
+                low, high = slopes(engine, sweep, target)
+                rows, column = np.arange(len(lo)), wanted[which]
+                bound = (high if sign > 0 else -low).numpy()[rows, column]
+                middle = domain.inside(lo, hi, lo + (hi - lo) / 2)
+                x = torch.from_numpy(middle.copy()).requires_grad_()
+                with torch.enable_grad():
+                    (gradient,) = torch.autograd.grad(floats.calls(x).sum(), x)
+                value = sign * gradient.numpy()[rows, column]
+                # what makes a slope uncertain is relus that may switch: cut where the reward as a whole varies most
+                score = np.maximum(np.abs(low.numpy()), np.abs(high.numpy())) * (hi - lo)
+                return Bounded(bound, score, middle, value)
+
+            ends.append(maxima(domain, lo, hi, look, budget))
+    top, bottom = ends
+    found = []
+    for k, column in enumerate(columns):
+        high = _quotient(artifact, domain, region, column, top.point[k])
+        low = _quotient(artifact, domain, region, column, bottom.point[k])
+        taken = [q for q in (high, low) if q is not None]
+        found.append(
+            Range(
+                -float(bottom.most[k]) + 0.0,
+                min((q[1] for q in taken), default=None),
+                max((q[0] for q in taken), default=None),
+                float(top.most[k]) + 0.0,
+            )
+        )
+    return found
+
+
+def _quotient(
+    artifact: Artifact, domain: Domain, region: Region, column: int, point: Array
+) -> tuple[float, float] | None:
+    """Rigorous ends of a difference quotient at a point of the region."""
+    lo, hi = region.inward()
+    if not (lo <= hi).all():
+        return None
+    at = np.clip(point, lo, hi)
+    step = 1.0 if domain.whole[column] else (hi[column] - lo[column]) * STEP
+    one, other = at.copy(), at.copy()
+    one[column], other[column] = max(lo[column], at[column] - step), min(hi[column], at[column] + step)
+    width = other[column] - one[column]
+    if not width > 0:
+        return None
+    least, most = enclose(artifact, np.stack([one, other]))
+    low, high = (least[1] - most[0]) / width, (most[1] - least[0]) / width
+    slack = 2.0**-48 * max(abs(low), abs(high))  # three roundings, generously
+    return (float(low - slack), float(high + slack)) if np.isfinite([low, high]).all() else None
