@@ -16,13 +16,15 @@ import torch
 
 import rewarden as rw
 from benchmarks.acasxu import acasxu
-from benchmarks.learning import constraints, learn
+from benchmarks.learning import constraints, imitation, learn
 from benchmarks.lowering import lowering
 from benchmarks.penalty import penalty
 from benchmarks.rewards import growth, rewards
 from benchmarks.sanity import sanity
+from benchmarks.scale import scale
 from benchmarks.scene import Scene, driving
 from benchmarks.timing import Row, median_seconds
+from benchmarks.unlearning import unlearning
 from benchmarks.wide import wide
 from rewarden.certificate.check import check
 from rewarden.reward.artifact import Artifact
@@ -109,6 +111,8 @@ def _patched(scene: Scene) -> Artifact:
 SUITES: dict[str, Callable[[Scene], Iterator[Row]]] = {
     "start": start,
     "learn": learn,
+    "imitation": imitation,
+    "scale": scale,
     "constraints": constraints,
     "bound": bound,
     "certificate": certificate,
@@ -117,13 +121,22 @@ SUITES: dict[str, Callable[[Scene], Iterator[Row]]] = {
     "penalty": penalty,
     "sanity": sanity,
     "acasxu": acasxu,
+    "unlearning": unlearning,
     "wide": wide,
     "rewards": rewards,
     "growth": growth,
 }
 
 
+USAGE = f"""usage: python -m benchmarks [-h] [SUITE ...]
+
+Prints a Markdown table of medians for each suite that is named, or for all of them: {", ".join(SUITES)}."""
+
+
 def main(names: list[str]) -> None:
+    if {"-h", "--help"} & set(names):
+        print(USAGE)
+        return
     unknown = [name for name in names if name not in SUITES]
     if unknown:
         raise SystemExit(f"no suite {', '.join(unknown)}; there are {', '.join(SUITES)}")

@@ -1,9 +1,9 @@
 """How fast learners train, against a plain torch loop; and what rules in the loss cost, and bring.
 
 `learn` gives the same pairs to the preference learner and to the loop that anybody would write: `torch.nn.Sequential`,
-binary32, `torch.optim.AdamW`, batches by a permutation, one Bradley-Terry loss, the same network, batches, epochs and
-thread, a validation loss after each epoch. The learner does more (binary64, label noise, path norm, checkpoints' state,
-early stopping): the comparison is of pairs per second of training.
+`torch.optim.AdamW`, batches by a permutation, one Bradley-Terry loss, the same network, batches, epochs and
+thread, precision, a validation loss after each epoch. The learner does more (label noise, path norm, state of
+checkpoints, early stopping): the comparison is of pairs per second of training.
 
 `constraints` learns from recorded driving with the weight of the rules raised from 0: what share of each premise's
 volume violates its rule, and what the held-out accuracy is.
@@ -11,10 +11,14 @@ volume violates its rule, and what the held-out accuracy is.
 
 from __future__ import annotations
 
+import os
 import statistics
+import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -36,6 +40,7 @@ EPOCHS, HIDDEN, BATCH = 20, 32, 256
 WEIGHTS = (0.0, 0.1, 1.0, 10.0)
 SEEDS = (1, 2, 3)
 DENSE = 20_000
+COMPARED = 500  # pairs: imitation takes them one at a time
 
 
 def learn(scene: Scene) -> Iterator[Row]:
@@ -47,38 +52,40 @@ def learn(scene: Scene) -> Iterator[Row]:
     data = read_comparisons(scene.folder / "data" / "preferences.parquet", scene.spec.features["Step"])
     torch.set_num_threads(1)
     for hidden in (HIDDEN, 256):
-        for precision in ("double", "single"):
+        for precision in ("single", "double"):
             ours, plain = [], []
-            for _ in range(3):  # in turns, so that whatever else the machine does meets both
+            for _ in range(5):  # in turns, so that whatever else the machine does meets both
                 ours.append(_learner(data, hidden, precision))
-                plain.append(_plain(data, hidden))
+                plain.append(_plain(data, hidden, precision))
             one, other = statistics.median(ours), statistics.median(plain)
+            usual = " (the default)" if precision == PreferenceOptions().precision else ""
             yield Row(
-                f"train on {len(data.segments)} pairs of 5 steps, {hidden} × {hidden}, {precision} precision",
-                f"{one / other:.2f} × the plain loop's throughput",
-                f"{one:,.0f} against {other:,.0f} pairs/s; batches of {BATCH}, one thread, medians of 3",
+                f"train on {len(data.segments)} pairs of 5 steps, {hidden} × {hidden}, {precision} precision{usual}",
+                f"{one / other:.2f} × the throughput of a plain loop in that precision",
+                f"{one:,.0f} against {other:,.0f} pairs/s of CPU time; batches of {BATCH}, one thread, medians of 5",
             )
 
 
 def _learner(data: Comparisons, hidden: int, precision: str) -> float:
-    """Pairs per second."""
+    """Pairs per second of CPU time."""
     options = PreferenceOptions(hidden=hidden, epochs=EPOCHS, patience=EPOCHS, batch=BATCH, precision=precision)
     marks: list[float] = []
-    Preferences().fit(data, options, Run(1, progress=lambda *told: marks.append(time.perf_counter())))
+    Preferences().fit(data, options, Run(1, progress=lambda *told: marks.append(time.process_time())))
     kept = len(data.segments) * (1 - options.validation - options.held_out)
     return kept * (len(marks) - 1) / (marks[-1] - marks[0])
 
 
-def _plain(data: Comparisons, hidden: int) -> float:
+def _plain(data: Comparisons, hidden: int, precision: str) -> float:
     """Pairs per second of the loop that anybody would write."""
     torch.manual_seed(1)
-    z = torch.from_numpy((data.segments - data.segments.mean((0, 1, 2))) / data.segments.std((0, 1, 2))).float()
+    kind = torch.float32 if precision == "single" else torch.float64
+    z = torch.from_numpy((data.segments - data.segments.mean((0, 1, 2))) / data.segments.std((0, 1, 2))).to(kind)
     width = z.shape[-1]
     module = torch.nn.Sequential(
         torch.nn.Linear(width, hidden), torch.nn.ReLU(),
         torch.nn.Linear(hidden, hidden), torch.nn.ReLU(),
         torch.nn.Linear(hidden, 1),
-    )  # fmt: skip
+    ).to(kind)  # fmt: skip
     optimiser = torch.optim.AdamW(module.parameters(), lr=0.005)
     cut = int(len(z) * 0.75)
     kept, held = z[:cut], z[cut : cut + len(z) // 10]
@@ -90,7 +97,7 @@ def _plain(data: Comparisons, hidden: int) -> float:
     start = 0.0
     for epoch in range(EPOCHS):
         if epoch == 1:
-            start = time.perf_counter()
+            start = time.process_time()
         for items in torch.split(torch.randperm(len(kept)), BATCH):
             optimiser.zero_grad()
             loss = loss_of(kept[items])
@@ -98,23 +105,40 @@ def _plain(data: Comparisons, hidden: int) -> float:
             optimiser.step()
         with torch.no_grad():
             loss_of(held)
-    return len(kept) * (EPOCHS - 1) / (time.perf_counter() - start)
+    return len(kept) * (EPOCHS - 1) / (time.process_time() - start)
+
+
+def imitation(scene: Scene) -> Iterator[Row]:
+    """The preference trainer of `imitation` on the same pairs and network; its Python is named in IMITATION_PYTHON."""
+    python = os.environ.get("IMITATION_PYTHON")
+    what = f"imitation's preference trainer, {COMPARED} pairs of 5 steps, {HIDDEN} × {HIDDEN}"
+    if python is None:
+        yield Row(what, "not measured", "set IMITATION_PYTHON (see benchmarks/imitation_trainer.py)")
+        return
+    data = read_comparisons(scene.folder / "data" / "preferences.parquet", scene.spec.features["Step"])
+    script = Path(__file__).parent / "imitation_trainer.py"
+    with tempfile.TemporaryDirectory() as name:
+        np.savez(Path(name) / "pairs.npz", segments=data.segments[:COMPARED])
+        command = [python, "-W", "ignore", str(script), str(Path(name) / "pairs.npz"), str(HIDDEN), "3", str(BATCH)]
+        other = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+    one = _learner(data, HIDDEN, PreferenceOptions().precision)
+    yield Row(what, f"{one / other:.0f} × its throughput", f"{one:,.0f} against {other:,.0f} pairs/s of CPU time")
 
 
 def constraints(scene: Scene) -> Iterator[Row]:
     """Violated volume and held-out accuracy against the weight of the rules, with and without witnesses fed back."""
     torch.set_num_threads(1)
     dense = {rule: torch.from_numpy(sample_rows(scene.spec.obligation(rule), DENSE, 12345)) for rule in RULES}
-    for witnesses in (0, 5):
-        for weight in WEIGHTS[1 if witnesses else 0 :]:
-            found = [_constrained(scene, weight, seed, witnesses, dense) for seed in SEEDS]
+    for witnesses, weights, seeds in ((0, WEIGHTS, SEEDS), (5, WEIGHTS[1:], SEEDS[:1])):
+        for weight in weights:
+            found = [_constrained(scene, weight, seed, witnesses, dense) for seed in seeds]
             volume, accuracy, seconds = (statistics.median(column) for column in zip(*found, strict=True))
             fed = f", witnesses every {witnesses} epochs" if witnesses else ""
             yield Row(
                 f"constraints of weight {weight:g}{fed}",
                 f"{100 * volume:.2f} % of the premises' volume violates",
                 f"held-out accuracy {accuracy:.4f}, {seconds:.0f} s to learn; {len(RULES)} rules, {DENSE:,} points "
-                f"each, medians of {len(SEEDS)} seeds",
+                f"each, {'one seed' if len(seeds) == 1 else f'medians of {len(seeds)} seeds'}",
             )
 
 

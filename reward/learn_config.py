@@ -4,6 +4,12 @@
     demonstrations = "data/demos.parquet"      # or preferences, rankings, labels, statements: what the learner takes
     # artifact = "reward"                      # learners "update" and "corrections": the reward to change
 
+    [data.columns]                             # feature = column, where they are not called the same (data/mapping.py)
+    gap = "obs[0]"
+
+    [text]                                     # where the data are texts (text/embedding.py)
+    encoder = "minilm"
+
     [features]
     spec = "driving.rwd"                       # the spec that declares the record type
     type = "Step"                              # needless where it declares one only
@@ -19,6 +25,10 @@
     [learner.ensemble]                         # several of them as one
     members = 5
     combine = "mean"
+
+    [learner.shards]                           # so that rows can be forgotten (`rewarden unlearn`); no ensemble then
+    shards = 16
+    slices = 4
 
     [constraints]                              # rules of the spec that join the loss
     reward = "R"
@@ -36,14 +46,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from rewarden.reward.artifact import Artifact
-from rewarden.reward.learners.interface import Comparisons, Revision, Run
-from rewarden.reward.learners.options import ConstraintOptions, EnsembleOptions, Options
+from rewarden.reward.learners.interface import Comparisons, Learner, Progress, Revision, Run, silent
+from rewarden.reward.learners.options import ConstraintOptions, EnsembleOptions, Options, ShardOptions
 from rewarden.reward.learners.registry import REGISTRY, SOURCES, Source
 from rewarden.spec_lang.errors import UsageError
 from rewarden.spec_lang.features import RecordType
+
+if TYPE_CHECKING:
+    from rewarden.reward.text.embedding import TextOptions
+    from rewarden.spec_lang.tables import Source as Columns
 
 MAX_SEED = 2**63 - 1
 T = TypeVar("T")
@@ -64,6 +78,10 @@ class LearnConfig:
     options: Options
     ensemble: EnsembleOptions | None = None
     constraints: ConstraintOptions | None = None
+    shards: ShardOptions | None = None
+    columns: tuple[tuple[str, str], ...] = ()
+    text: TextOptions | None = None
+    cache: Path | None = None  # where vectors of texts are kept
 
 
 def load_learn_config(path: str | Path) -> LearnConfig:
@@ -83,19 +101,25 @@ def load_learn_config(path: str | Path) -> LearnConfig:
 
 def parse_learn_config(content: Mapping[str, object], base: Path) -> LearnConfig:
     """The config of parsed TOML; its paths are relative to `base`."""
-    _known(content, "the config", ("data", "features", "learner", "constraints"))
+    _known(content, "the config", ("data", "text", "features", "learner", "constraints"))
     data, features, learner = (_section(content, name) for name in ("data", "features", "learner"))
-    _known(data, "[data]", (*SOURCES, "artifact"))
+    _known(data, "[data]", (*SOURCES, "artifact", "columns"))
     _known(features, "[features]", ("spec", "type", "param"))
-    _known(learner, "[learner]", ("name", "seed", "options", "ensemble"))
+    _known(learner, "[learner]", ("name", "seed", "options", "ensemble", "shards"))
     name = _text(learner, "[learner]", "name")
     if name not in REGISTRY:
         raise _unknown(name, f"no learner is called {name!r}", tuple(REGISTRY))
     entry = REGISTRY[name]
     source = _source(name, data)
-    ensemble = constraints = None
+    ensemble = constraints = shards = None
     if "ensemble" in learner:
         ensemble = _fields(EnsembleOptions(), learner["ensemble"], "[learner.ensemble]")
+    if "shards" in learner:
+        shards = _fields(ShardOptions(), learner["shards"], "[learner.shards]")
+        if ensemble is not None or entry.revises:
+            raise UsageError(
+                "G12", "shards are a mean of rewards already, each of data of its own", help="drop one of them"
+            )
     if "constraints" in content:
         constraints = _fields(ConstraintOptions(), content["constraints"], "[constraints]")
     if name == "corrections" and (ensemble or constraints):
@@ -112,6 +136,9 @@ def parse_learn_config(content: Mapping[str, object], base: Path) -> LearnConfig
         options=_fields(entry.options(), learner.get("options", {}), "[learner.options]"),
         ensemble=ensemble,
         constraints=constraints,
+        shards=shards,
+        columns=tuple(sorted(_texts(data.get("columns", {}), "[data.columns]").items())),
+        text=_text_options(content, base),
     )
 
 
@@ -121,17 +148,90 @@ def learn(config: LearnConfig, record_type: RecordType, run: Run | None = None) 
     Raises DataError (D codes), ArtifactError (A codes), UsageError G12.
     """
     from rewarden.reward import segments  # torch and pyarrow are loaded here, not when a config is read
-    from rewarden.reward.learners.ensemble import Ensemble
     from rewarden.reward.store import load_artifact
 
     entry, given = REGISTRY[config.learner], Run(config.seed) if run is None else run
-    learner = entry.learner() if config.ensemble is None else Ensemble(entry.learner(), config.ensemble)
-    data: object = segments.READERS[config.source](config.data, record_type, config.param)
+    learner = learner_of(config)
+    data, record = _streamed(config, record_type, given), dict[str, str]()
+    if data is None:
+        origin, record = opened(config, record_type)
+        data = segments.READERS[config.source](origin, record_type, config.param)
     if entry.revises:
         assert isinstance(data, Comparisons)
         assert config.artifact is not None
         data = Revision(load_artifact(config.artifact), data)
-    return learner.fit(data, config.options, given)
+    return _with_record(learner.fit(data, config.options, given), record)
+
+
+def _streamed(config: LearnConfig, record_type: RecordType, run: Run) -> object | None:
+    """The data, where they are too large for memory and can be streamed; laid out on the disk that has the output."""
+    from rewarden.reward.streamed import read_streamed
+
+    if config.columns or config.text is not None or config.shards is not None:
+        return None
+    folder = None if run.checkpoints is None else run.checkpoints.folder.parent
+    return read_streamed(config.source, config.data, record_type, config.param, folder)
+
+
+def learner_of(config: LearnConfig) -> Learner[Any, Any]:
+    """The learner, wrapped as the config says."""
+    learner = REGISTRY[config.learner].learner()
+    if config.ensemble is not None:
+        from rewarden.reward.learners.ensemble import Ensemble
+
+        return Ensemble(learner, config.ensemble)
+    if config.shards is not None:
+        from rewarden.reward.learners.shards import Shards
+
+        return Shards(learner, config.shards)
+    return learner
+
+
+def opened(config: LearnConfig, record_type: RecordType, progress: Progress = silent) -> tuple[Columns, dict[str, str]]:
+    """The data as columns, and what the training record says of how they came about."""
+    from rewarden.reward.data.opening import open_data
+
+    origin = open_data(config.data, record_type, dict(config.columns))
+    if config.text is None:
+        return origin, {}
+    from rewarden.reward.text.cache import Cached
+    from rewarden.reward.text.embedding import embedded, views_of
+    from rewarden.reward.text.encoder import TextEncoder, load_encoder
+
+    views = views_of(record_type, dict(config.text.features))
+    loaded = load_encoder(config.text.encoder, config.text.keep)
+    encoder: TextEncoder = loaded if config.cache is None else Cached(loaded, config.cache, progress)
+    origin = embedded(origin, record_type, views, encoder)
+    parts = ", ".join(f"{name} = {view}" for name, view in sorted(views.items()))
+    return origin, {**encoder.record(), "text": parts}
+
+
+def _with_record(artifact: Artifact, record: Mapping[str, str]) -> Artifact:
+    """The artifact, with more in its training record."""
+    if not record or artifact.learner is None:
+        return artifact
+    return replace(artifact, learner=replace(artifact.learner, record={**artifact.learner.record, **record}))
+
+
+def _text_options(content: Mapping[str, object], base: Path) -> TextOptions | None:
+    from rewarden.reward.text.embedding import TextOptions
+
+    if "text" not in content:
+        return None
+    section = _section(content, "text")
+    _known(section, "[text]", ("encoder", "features", "keep"))
+    keep = _text(section, "[text]", "keep") if "keep" in section else "end"
+    if keep not in ("start", "end"):
+        raise UsageError("G12", f"keep = {keep!r}: the start or the end of a long text is kept", help='keep = "end"')
+    features = _texts(section.get("features", {}), "[text] features")
+    return TextOptions(base / _text(section, "[text]", "encoder"), features, cast(Literal["start", "end"], keep))
+
+
+def _texts(given: object, where: str) -> dict[str, str]:
+    """A table of texts by name."""
+    if not isinstance(given, Mapping) or not all(isinstance(value, str) and value for value in given.values()):
+        raise UsageError("G12", f"{where} is no table of texts", help='write { gap = "obs[0]" }')
+    return dict(given)
 
 
 def _source(name: str, data: Mapping[str, object]) -> Source:
@@ -146,7 +246,7 @@ def _source(name: str, data: Mapping[str, object]) -> Source:
         )
     wanted = given[0]
     for key in data:
-        if key != wanted and not (key == "artifact" and entry.revises):
+        if key not in (wanted, "columns") and not (key == "artifact" and entry.revises):
             raise UsageError("G12", f"the learner {name!r} does not learn from {key}", help=f"drop {key} from [data]")
     return wanted
 

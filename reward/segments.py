@@ -8,7 +8,8 @@
 - Statements: one row each, `better.<feature>` and `worse.<feature>`.
 
 Rows may be in any order; all segments have the same number of steps. Optional columns of answers and judgements:
-`tie` (a bool, of pairs), `weight` (a number of 0 or more), `annotator` (text); they are the same in all rows of one.
+`tie` (a bool, of pairs), `weight` (a number of 0 or more), `annotator` (text), `id` (text: whose it is, by which it can
+be forgotten; of demonstrations too); they are the same in all rows of one.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from rewarden.reward.incomplete import read_incomplete
 from rewarden.reward.learners.interface import Array, Comparisons, Demonstrations, Judgements
 from rewarden.spec_lang.errors import DataError
 from rewarden.spec_lang.features import Feature, RecordType
-from rewarden.spec_lang.table_files import ColumnFile, open_columns
-from rewarden.spec_lang.tables import Table, read_table
+from rewarden.spec_lang.table_files import ColumnFile
+from rewarden.spec_lang.tables import Source, Table, open_source, read_table
 
 BETTER, WORSE = "better.", "worse."
 WHOLE = (Fraction(-(2**53)), Fraction(2**53))
@@ -47,59 +48,61 @@ def demonstrations(table: Table, param: str = "s") -> Demonstrations:
     return Demonstrations(_record(table.record_type, param), table.values, (_source(table, table.name),))
 
 
-def read_demonstrations(path: str | Path, record_type: RecordType, param: str = "s") -> Demonstrations:
+def read_demonstrations(path: str | Path | Source, record_type: RecordType, param: str = "s") -> Demonstrations:
     """NaN where a value is missing. Raises DataError (D codes of `read_table`; D08 on an empty table, D03 where no
     feature has a column)."""
-    return demonstrations(read_incomplete(path, record_type).require_rows(), param)
+    source = open_source(path)
+    data = demonstrations(read_incomplete(source, record_type).require_rows(), param)
+    return replace(data, ids=_ids(source, record_type))
 
 
-def read_comparisons(path: str | Path, record_type: RecordType, param: str = "s") -> Comparisons:
+def read_comparisons(path: str | Path | Source, record_type: RecordType, param: str = "s") -> Comparisons:
     """Segments [pair, 2, step, width], pairs and steps in ascending order of their numbers.
 
     Raises DataError: D codes of `read_table`, and D21 where a pair does not have the steps that the first one has.
     """
-    path = Path(path)
-    index = read_table(path, INDEX).require_rows().values
-    better = read_table(path, record_type, prefix=BETTER)
-    worse = read_table(path, record_type, prefix=WORSE)
+    source = open_source(path)
+    index = read_table(source, INDEX).require_rows().values
+    better = read_table(source, record_type, prefix=BETTER)
+    worse = read_table(source, record_type, prefix=WORSE)
     order = np.lexsort((index[:, 1], index[:, 0]))
     pairs, starts, counts = np.unique(index[order, 0], return_index=True, return_counts=True)
-    _require_even(path, "pair", index[order], pairs, starts, counts)
+    _require_even(source, "pair", index[order], pairs, starts, counts)
     shape = (len(pairs), int(counts[0]), record_type.width)
     segments = np.stack([table.values[order].reshape(shape) for table in (better, worse)], axis=1)
-    data = Comparisons(_record(record_type, param), segments, _both(better, worse, path))
-    return _answered(path, data, order, starts, counts)
+    data = Comparisons(_record(record_type, param), segments, _both(better, worse, source))
+    return _answered(source, data, order, starts, counts)
 
 
-def read_statements(path: str | Path, record_type: RecordType, param: str = "s") -> Comparisons:
+def read_statements(path: str | Path | Source, record_type: RecordType, param: str = "s") -> Comparisons:
     """Segments [statement, 2, 1, width] in the order of the file: each row says that its `better` record is worth more.
     Raises DataError as `read_table`; D08 on an empty table."""
-    path = Path(path)
-    better = read_table(path, record_type, prefix=BETTER).require_rows()
-    worse = read_table(path, record_type, prefix=WORSE)
+    source = open_source(path)
+    better = read_table(source, record_type, prefix=BETTER).require_rows()
+    worse = read_table(source, record_type, prefix=WORSE)
     segments = np.stack([table.values[:, None, :] for table in (better, worse)], axis=1)
-    return Comparisons(_record(record_type, param), segments, _both(better, worse, path))
+    return Comparisons(_record(record_type, param), segments, _both(better, worse, source))
 
 
-def read_rankings(path: str | Path, record_type: RecordType, param: str = "s") -> Comparisons:
+def read_rankings(path: str | Path | Source, record_type: RecordType, param: str = "s") -> Comparisons:
     """Segments [ranking, place, step, width], the best first; rankings may differ in how many places they have.
 
     Raises DataError: D codes of `read_table`; D21 for uneven steps, D24 where the places of a ranking are not 1, 2, 3 …
     """
-    path = Path(path)
-    index = read_table(path, PLACES).require_rows().values
-    table = read_table(path, record_type)
+    source = open_source(path)
+    index = read_table(source, PLACES).require_rows().values
+    table = read_table(source, record_type)
     order = np.lexsort((index[:, 2], index[:, 1], index[:, 0]))
     index = index[order]
     items, item_starts, steps = np.unique(index[:, :2], axis=0, return_index=True, return_counts=True)
     named = np.array([f"{ranking:.0f}, place {place:.0f}" for ranking, place in items])
-    _require_even(path, "ranking", index[:, 1:], named, item_starts, steps)
+    _require_even(source, "ranking", index[:, 1:], named, item_starts, steps)
     rankings, starts, counts = np.unique(items[:, 0], return_index=True, return_counts=True)
     for ranking, start, count in zip(rankings, starts, counts, strict=True):
         if count < 2 or not np.array_equal(items[start : start + count, 1], np.arange(1, count + 1)):
             raise DataError(
                 "D24",
-                f"{path.name}: ranking {ranking:.0f} has the places "
+                f"{source.path.name}: ranking {ranking:.0f} has the places "
                 + ", ".join(f"{p:.0f}" for p in items[start : start + count, 1][:6]),
                 help="number the places of every ranking 1 (the best), 2, 3, …, each once; items of one place do not "
                 "tell which is better: compare them in pairs, as ties",
@@ -110,21 +113,22 @@ def read_rankings(path: str | Path, record_type: RecordType, param: str = "s") -
         segments[k, :count] = whole[start : start + count]
         segments[k, count:] = whole[start]  # never looked at, and no number out of range
     places = None if (counts == counts[0]).all() else counts.astype(np.int64)
-    data = Comparisons(_record(record_type, param), segments, (_source(table, path.stem),), places=places)
-    return _answered(path, data, order, item_starts[starts], np.add.reduceat(steps, starts))
+    data = Comparisons(_record(record_type, param), segments, (_source(table, source.path.stem),), places=places)
+    return _answered(source, data, order, item_starts[starts], np.add.reduceat(steps, starts))
 
 
-def read_judgements(path: str | Path, record_type: RecordType, param: str = "s") -> Judgements:
+def read_judgements(path: str | Path | Source, record_type: RecordType, param: str = "s") -> Judgements:
     """Raises DataError as `read_table`; D08 on an empty table."""
-    path = Path(path)
-    table = read_table(path, record_type).require_rows()
-    labels = read_table(path, LABEL).values[:, 0]
-    file = open_columns(path)
-    weights = read_table(path, WEIGHT).values[:, 0] if "weight" in file.names else None
-    return Judgements(_record(record_type, param), table.values, labels, (_source(table, path.stem),), weights)
+    source = open_source(path)
+    table = read_table(source, record_type).require_rows()
+    labels = read_table(source, LABEL).values[:, 0]
+    file = source.file
+    weights = read_table(source, WEIGHT).values[:, 0] if "weight" in file.names else None
+    origin, ids = (_source(table, source.path.stem),), _ids(source, record_type)
+    return Judgements(_record(record_type, param), table.values, labels, origin, weights, ids)
 
 
-READERS: Mapping[str, Callable[[Path, RecordType, str], object]] = {
+READERS: Mapping[str, Callable[[str | Path | Source, RecordType, str], object]] = {
     "demonstrations": read_demonstrations,
     "preferences": read_comparisons,
     "rankings": read_rankings,
@@ -135,10 +139,10 @@ READERS: Mapping[str, Callable[[Path, RecordType, str], object]] = {
 
 # ── what goes with an answer ───────────────────────────────────────────────────────────────────
 def _answered(
-    path: Path, data: Comparisons, order: NDArray[np.intp], starts: NDArray[np.intp], counts: NDArray[np.intp]
+    source: Source, data: Comparisons, order: NDArray[np.intp], starts: NDArray[np.intp], counts: NDArray[np.intp]
 ) -> Comparisons:
     """With the optional columns; each is one value per answer."""
-    file = open_columns(path)
+    file = source.file
 
     def one(name: str, values: NDArray[Any]) -> NDArray[Any]:
         ordered = values[order]
@@ -147,34 +151,44 @@ def _answered(
         if len(mixed):
             raise DataError(
                 "D24",
-                f"{path.name}, row {int(order[mixed[0]]) + 1}: {name} differs within one answer",
+                f"{source.path.name}, row {int(order[mixed[0]]) + 1}: {name} differs within one answer",
                 help=f"give all rows of an answer the same {name}",
             )
         return first
 
     if "tie" in file.names and data.segments.shape[1] == 2:
-        data = replace(data, ties=one("tie", read_table(path, TIE).values[:, 0]).astype(np.bool_))
+        data = replace(data, ties=one("tie", read_table(source, TIE).values[:, 0]).astype(np.bool_))
     if "weight" in file.names:
-        weights = one("weight", read_table(path, WEIGHT).values[:, 0])
+        weights = one("weight", read_table(source, WEIGHT).values[:, 0])
         if not weights.any():
-            raise DataError("D24", f"{path.name}: every weight is 0", help="give at least one answer a weight")
+            raise DataError("D24", f"{source.path.name}: every weight is 0", help="give at least one answer a weight")
         data = replace(data, weights=weights)
     if "annotator" in file.names:
-        names, index = np.unique(one("annotator", _texts(path, file, "annotator")), return_inverse=True)
+        names, index = np.unique(one("annotator", _texts(source, file, "annotator")), return_inverse=True)
         data = replace(data, annotators=index.reshape(-1).astype(np.int64), names=tuple(str(n) for n in names))
+    if "id" in file.names:
+        data = replace(data, ids=one("id", _texts(source, file, "id")))
     return data
 
 
-def _texts(path: Path, file: ColumnFile, name: str) -> NDArray[Any]:
+def _ids(source: Source, record_type: RecordType) -> NDArray[Any] | None:
+    """The column `id`, unless it is a feature."""
+    file = source.file
+    if "id" not in file.names or any(feature.name == "id" for feature in record_type.features):
+        return None
+    return _texts(source, file, "id")
+
+
+def _texts(source: Source, file: ColumnFile, name: str) -> NDArray[Any]:
     values = file.read(name)
     for row, value in enumerate(values):
         if value is None or value == "":
-            raise DataError("D05", f"{path.name}, row {row + 1}: {name} is missing", help="fill it in")
+            raise DataError("D05", f"{source.path.name}, row {row + 1}: {name} is missing", help="fill it in")
     return np.array([str(value) for value in values])
 
 
 def _require_even(
-    path: Path,
+    source: Source,
     what: str,
     index: Array,
     pairs: NDArray[Any],
@@ -193,7 +207,7 @@ def _require_even(
             found = f"{count} steps, {name(pairs[0])} has {counts[0]}" if count != counts[0] else twice
             raise DataError(
                 "D21",
-                f"{path.name}: {name(pair)} has {found}",
+                f"{source.path.name}: {name(pair)} has {found}",
                 help=f"give every {what} the same number of steps, one row per {what} and step",
             )
 
@@ -202,8 +216,8 @@ def _record(record_type: RecordType, param: str) -> RewardRecord:
     return RewardRecord(param, record_type.unqualified())
 
 
-def _both(better: Table, worse: Table, path: Path) -> tuple[DataSource, DataSource]:
-    return _source(better, f"{path.stem}.better"), _source(worse, f"{path.stem}.worse")
+def _both(better: Table, worse: Table, source: Source) -> tuple[DataSource, DataSource]:
+    return _source(better, f"{source.path.stem}.better"), _source(worse, f"{source.path.stem}.worse")
 
 
 def _source(table: Table, name: str) -> DataSource:

@@ -20,7 +20,7 @@ from rewarden.spec_lang.features import RecordType
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
-SEARCHED = 10_000  # points that the verifier's search may evaluate, per rule and turn
+SEARCHED = 2_000  # points that the verifier's search may evaluate, per rule and turn
 CHANGES = 50  # calls until the penalty draws other points
 
 

@@ -1,14 +1,14 @@
-"""Artifacts from data or networks, with the features of a spec: what `learn` and `import` are wired to."""
+"""Artifacts from data, with the features of a spec: what `learn` is wired to."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, cast
 
 from rewarden.nearby import did_you_mean
 from rewarden.progress import Progress, silent
-from rewarden.reward.artifact import Artifact, Identified
+from rewarden.reward.artifact import Artifact
 from rewarden.reward.learn_config import checked_seed, learn, load_learn_config
 from rewarden.reward.learners.checkpoints import Checkpoints
 from rewarden.reward.learners.interface import Run
@@ -23,8 +23,12 @@ def learn_from(
     """Learn what a config says; `seed` overrides its own. The spec is read for its record type, and for its rules where
     the config has constraints. A run that was killed goes on from what it left in the folder `checkpoints`."""
     read = load_learn_config(config)
+    if read.text is not None:
+        from rewarden.text.cache import vectors_folder
+
+        read = replace(read, cache=vectors_folder())
     spec = load_spec(read.spec)
-    record_type = _record_type(spec, read.type_name, config)
+    record_type = record_type_of(spec, read.type_name, config)
     chosen = read.seed if seed is None else checked_seed(seed)
     rules = None
     if read.constraints is not None:
@@ -43,28 +47,7 @@ def certified_range(artifact: Artifact) -> tuple[Fraction, Fraction]:
     return -certified_extremum(artifact, box, -1), certified_extremum(artifact, box, 1)
 
 
-def import_onnx(file: Path, spec_path: Path, reward: str | None, identified: str, constants: str = "exact") -> Artifact:
-    """An artifact of an ONNX file, for a reward that the spec declares (its first, unless named)."""
-    from rewarden.reward.onnx_import import from_onnx
-
-    if identified not in ("exact", "shift", "affine"):
-        raise UsageError(
-            "G30", f"--identified {identified}", help=did_you_mean(identified, ("exact", "shift", "affine"))
-        )
-    if constants not in ("exact", "nearest"):
-        raise UsageError("G33", f"--constants {constants}", help=did_you_mean(constants, ("exact", "nearest")))
-    spec = load_spec(spec_path)
-    if not spec.rewards:
-        raise UsageError("G31", f"{spec_path} declares no reward", help="add: reward R(s: Step)")
-    name = next(iter(spec.rewards)) if reward is None else reward
-    if name not in spec.rewards:
-        raise UsageError("G72", f"{spec_path} declares no reward {name}", help=did_you_mean(name, spec.rewards))
-    records = [(param, spec.features[kind]) for param, kind in spec.rewards[name].params]
-    how = cast(Literal["exact", "nearest"], constants)
-    return from_onnx(file, records, identified=cast(Identified, identified), constants=how)
-
-
-def _record_type(spec: Spec, name: str | None, config: Path) -> RecordType:
+def record_type_of(spec: Spec, name: str | None, config: Path) -> RecordType:
     if name is not None:
         if name not in spec.features:
             raise UsageError(

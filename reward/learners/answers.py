@@ -72,12 +72,18 @@ class Noise:
         return tuple(t for t in (self.tie, self.apart) if t is not None)
 
 
-def answers_of(data: Comparisons, z: Tensor) -> Answers:
-    """The comparisons with normalised segments in place of recorded ones."""
+def has_ties(data: Comparisons) -> bool:
+    return data.ties is not None and bool(data.ties.any())
+
+
+def answers_of(data: Comparisons, z: Tensor, tied: bool | None = None) -> Answers:
+    """The comparisons with normalised segments in place of recorded ones. `tied`: whether there are ties among all, of
+    which these are some; by default these are all."""
+    tied = has_ties(data) if tied is None else tied
     return Answers(
         z,
         None if data.places is None else torch.from_numpy(data.places.astype(np.int64)),
-        None if data.ties is None or not data.ties.any() else torch.from_numpy(data.ties.astype(np.bool_)),
+        None if data.ties is None or not tied else torch.from_numpy(data.ties.astype(np.bool_)),
         None if data.weights is None else tensor64(data.weights),
         None if data.annotators is None else torch.from_numpy(data.annotators.astype(np.int64)),
     )
@@ -91,14 +97,18 @@ def noise_of(answers: Answers, slips: float, names: int) -> Noise:
     return Noise(slips, tie, apart if names and answers.annotators is not None else None)
 
 
-def loss(sums: Tensor, answers: Answers, noise: Noise) -> Tensor:
-    """The mean negative log-likelihood; sums of rewards [answer, place]."""
+def each(sums: Tensor, answers: Answers, noise: Noise) -> Tensor:
+    """The negative log-likelihood of each answer; sums of rewards [answer, place]."""
     if sums.shape[1] > 2 or answers.places is not None:
-        found = _ranking(sums, answers, noise)
-    elif answers.ties is not None:
-        found = _with_ties(sums, answers, noise)
-    else:
-        found = _pair(sums[:, 0] - sums[:, 1], noise.of(answers))
+        return _ranking(sums, answers, noise)
+    if answers.ties is not None:
+        return _with_ties(sums, answers, noise)
+    return _pair(sums[:, 0] - sums[:, 1], noise.of(answers))
+
+
+def loss(sums: Tensor, answers: Answers, noise: Noise) -> Tensor:
+    """The mean of `each`, by the answers' weights."""
+    found = each(sums, answers, noise)
     if answers.weights is None:
         return found.mean()
     return (found * answers.weights).sum() / answers.weights.sum().clamp(min=1e-12)
@@ -190,8 +200,7 @@ def _questions(data: Comparisons, flat: Array, same: np.ndarray) -> tuple[Array,
     count, places = flat.shape[:2]
     if places != 2:
         return flat.reshape(count, -1), notes
-    swapped = _before(flat[:, 1], flat[:, 0])
-    key = np.where(swapped[:, None, None], flat[:, ::-1], flat).reshape(count, -1)
+    key, swapped = asked(flat)
     _, groups = np.unique(key, axis=0, return_inverse=True)
     groups = groups.reshape(-1)
     if len(groups) == groups.max() + 1:
@@ -210,6 +219,12 @@ def _questions(data: Comparisons, flat: Array, same: np.ndarray) -> tuple[Array,
             help="are the columns of the better and the worse segment mixed up?",
         )
     return key, notes
+
+
+def asked(flat: Array) -> tuple[Array, np.ndarray]:
+    """Pairs [pair, 2, n] with their sides in one order [pair, 2·n], and which of them were in the other."""
+    swapped = _before(flat[:, 1], flat[:, 0])
+    return np.where(swapped[:, None, None], flat[:, ::-1], flat).reshape(len(flat), -1), swapped
 
 
 def _before(one: Array, other: Array) -> np.ndarray:

@@ -31,9 +31,11 @@ from torch import Tensor
 from rewarden.reward.artifact import Artifact, Learner
 from rewarden.reward.assembly import Assembled, Assembly
 from rewarden.reward.figures import auc
+from rewarden.reward.learners.descent import Group
 from rewarden.reward.learners.interface import Demonstrations, Rules, Run
-from rewarden.reward.learners.loop import Function, Group, Schedule, Trained, identity_of, train
+from rewarden.reward.learners.loop import Function, Schedule, Trained, identity_of, train
 from rewarden.reward.learners.options import AutoencoderOptions, PaperOptions, options_text
+from rewarden.reward.learners.source import Source, dealt
 from rewarden.reward.normaliser import Normaliser, fit_normaliser
 from rewarden.reward.training import deterministic, dyadic, quantile, split, split_distinct, tensor64
 from rewarden.spec_lang.errors import DataError
@@ -103,19 +105,27 @@ class Autoencoders:
         """Learn from encoded rows [row, width], NaN where missing. Raises DataError D20 (fewer than 20 rows, or fewer
         different ones than are needed), D23 (nothing observed), ArtifactError A18 where training diverges, A24 where a
         checkpoint cannot be written."""
-        missing = _checked(data)
         identity = identity_of(self.name, options, data, run)
         with deterministic(run.seed) as generator:
-            parts = _parts(data.rows, options, generator)
-            kept, _, tested = parts
+            shares = (options.validation, options.held_out) if options.patience else (options.held_out,)
+            found = dealt(run, data, shares, generator, _checked, _split)
+            data, (kept, *validated, tested) = found.data, found.parts
+            missing = np.isnan(data.rows)
             normaliser = _normaliser(data, kept, missing)
-            rows = _rows(normaliser, data.rows, missing, options.error)
-            model = _Model.of(rows, parts, options, normaliser, data, generator)
-            trained = train(model, Schedule.of(self.name, len(kept), options), run, generator, identity)
+
+            def read(some: Demonstrations) -> _Rows:
+                return _rows(normaliser, some.rows, options.error)
+
+            rows = read(data)
+            held = rows[validated[0]] if validated else rows[kept[:0]]
+            layers = _begun(rows.z.shape[1], options, normaliser, generator)
+            centres = _kmeans(rows.z[kept], options.experts, generator)
+            model = _Model(layers, centres, found.source(rows[kept], read), rows[kept], held, options, normaliser, data)
+            trained = train(model, Schedule.of(self.name, options), run, generator, identity)
             with torch.no_grad():
                 experts, ramp = model.final()
-                record = _record(experts, ramp, model, rows[tested], trained, generator)
-        if missing is not None:
+                record = _record(experts, ramp, model, rows[tested], found.counts, trained, generator) | found.notes
+        if missing.any():
             record |= _missing_text(data, missing)
         if isinstance(run.penalty, Rules):
             record |= run.penalty.record()
@@ -123,51 +133,48 @@ class Autoencoders:
 
 
 # ── data ───────────────────────────────────────────────────────────────────────────────────────
-def _checked(data: Demonstrations) -> NDArray[np.bool_] | None:
-    """Which values are missing; None where none is."""
+def _checked(data: Demonstrations) -> tuple[NDArray[np.float64], dict[str, str]]:
+    """A key that is equal for equal rows, and nothing to note. Raises DataError D05, D20, D23."""
     if len(data.rows) < FEWEST_ROWS:
         raise DataError(
             "D20",
             f"{len(data.rows)} demonstrations are too few to learn from",
             help=f"give at least {FEWEST_ROWS} rows; a few thousand make a useful reward",
         )
-    missing = np.isnan(data.rows)
-    blank = np.flatnonzero(missing.all(axis=1))
+    broken = np.flatnonzero(np.isinf(data.rows).any(axis=1))
+    if len(broken):
+        raise DataError("D05", f"row {broken[0] + 1} of the demonstrations holds an infinite value", help="drop it")
+    blank = np.flatnonzero(np.isnan(data.rows).all(axis=1))
     if len(blank):
         raise DataError(
             "D23", f"row {blank[0] + 1} of the demonstrations has no value at all", help="drop rows that hold nothing"
         )
-    return missing if missing.any() else None
+    return np.nan_to_num(data.rows, nan=-1e300), {}
 
 
-def _parts(
-    rows: NDArray[np.float64], options: AutoencoderOptions, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Training rows, validation rows (none without patience) and held-out rows; equal rows stay together, unless there
-    is next to nothing else: a single situation, recorded often, is a demonstration too."""
-    shares = (options.validation, options.held_out) if options.patience else (options.held_out,)
-    key = np.nan_to_num(rows, nan=-1e300)
-    alike = (key == key[0]).all()
-    parts = split(len(rows), shares, generator) if alike else split_distinct(key, shares, generator)
-    return parts[0], parts[1] if options.patience else parts[0][:0], parts[-1]
+def _split(key: NDArray[np.float64], shares: tuple[float, ...], generator: torch.Generator) -> tuple[Tensor, ...]:
+    """Equal rows stay together, unless there is next to nothing else: a single situation, recorded often, is a
+    demonstration too."""
+    if (key == key[0]).all():
+        return split(len(key), shares, generator)
+    return split_distinct(key, shares, generator)
 
 
-def _normaliser(data: Demonstrations, kept: Tensor, missing: NDArray[np.bool_] | None) -> Normaliser:
+def _normaliser(data: Demonstrations, kept: Tensor, missing: NDArray[np.bool_]) -> Normaliser:
     """Of the training rows; columns that no row observes become 0."""
     normaliser = fit_normaliser(data.rows[kept.numpy()], data.record.type)
-    if missing is None:
-        return normaliser
     there = ~missing.all(axis=0)
     return Normaliser(np.where(there, normaliser.scale, 0.0), np.where(there, normaliser.shift, 0.0))
 
 
-def _rows(normaliser: Normaliser, rows: NDArray[np.float64], missing: NDArray[np.bool_] | None, error: str) -> _Rows:
-    if missing is None:
+def _rows(normaliser: Normaliser, rows: NDArray[np.float64], error: str) -> _Rows:
+    missing, read = np.isnan(rows), normaliser.scale != 0.0
+    if not missing.any():
         return _Rows(tensor64(normaliser(rows)))
     z = np.where(missing, 0.0, normaliser(np.where(missing, 0.0, rows)))
-    seen = (~missing).astype(np.float64)
+    seen = (~missing & read).astype(np.float64)
     if error == "l1":
-        seen *= (~missing.all(axis=0)).sum() / seen.sum(axis=1, keepdims=True)
+        seen *= read.sum() / np.maximum(seen.sum(axis=1, keepdims=True), 1.0)
     return _Rows(tensor64(z), tensor64(seen))
 
 
@@ -181,45 +188,38 @@ def _missing_text(data: Demonstrations, missing: NDArray[np.bool_]) -> dict[str,
 
 
 # ── training ───────────────────────────────────────────────────────────────────────────────────
+def _begun(width: int, options: AutoencoderOptions, normaliser: Normaliser, generator: torch.Generator) -> Layers:
+    """Layers that do not read columns which nobody observed."""
+    layers = initial_layers(width, options, generator)
+    unread = torch.from_numpy(normaliser.scale == 0.0)
+    with torch.no_grad():
+        layers.weights[0][:, :, unread] = 0.0
+        layers.weights[3][:, unread, :] = 0.0
+    return layers
+
+
 @dataclass(frozen=True, slots=True)
 class _Model:
     """Hard EM: first every expert on its k-means cell, then on the rows that it reconstructs best."""
 
     layers: Layers
-    cells: Tensor
-    rows: _Rows
+    centres: Tensor  # of the k-means cells
+    source: Source[_Rows]
+    rows: _Rows  # those that are trained on, or a sample of them
     held: _Rows
     options: AutoencoderOptions
     normaliser: Normaliser
     data: Demonstrations
 
-    @classmethod
-    def of(
-        cls,
-        rows: _Rows,
-        parts: tuple[Tensor, Tensor, Tensor],
-        options: AutoencoderOptions,
-        normaliser: Normaliser,
-        data: Demonstrations,
-        generator: torch.Generator,
-    ) -> _Model:
-        layers = initial_layers(rows.z.shape[1], options, generator)
-        unread = torch.from_numpy(normaliser.scale == 0.0)
-        with torch.no_grad():
-            layers.weights[0][:, :, unread] = 0.0
-            layers.weights[3][:, unread, :] = 0.0
-        kept, validated, _ = parts
-        cells = _kmeans(rows.z[kept], options.experts, generator)
-        return cls(layers, cells, rows[kept], rows[validated], options, normaliser, data)
-
     @property
     def groups(self) -> tuple[Group, ...]:
         return (Group(self.layers.parameters(), self.options.weight_decay),)
 
-    def loss(self, items: Tensor, epoch: int) -> Tensor:
-        errors = _errors(self.layers, self.rows[items], self.options.error)
+    def loss(self, batch: _Rows, epoch: int) -> Tensor:
+        errors = _errors(self.layers, batch, self.options.error)
         if epoch <= self.options.warm_up:
-            return errors.gather(1, self.cells[items].unsqueeze(1)).mean()
+            cells = _squared(batch.z, self.centres).argmin(dim=1)
+            return errors.gather(1, cells.unsqueeze(1)).mean()
         return errors.min(dim=1).values.mean()
 
     def validation(self) -> float:
@@ -274,6 +274,7 @@ def _record(
     ramp: _Ramp,
     model: _Model,
     tested: _Rows,
+    counts: tuple[int, ...],
     trained: Trained,
     generator: torch.Generator,
 ) -> dict[str, str]:
@@ -284,9 +285,9 @@ def _record(
     return {
         "epochs": str(trained.epochs),
         "experts": str(len(experts)),
-        "training rows": str(len(model.rows)),
-        **({"validation rows": str(len(model.held))} if model.options.patience else {}),
-        "held-out rows": str(len(tested)),
+        "training rows": str(counts[0]),
+        **({"validation rows": str(counts[1])} if model.options.patience else {}),
+        "held-out rows": str(counts[-1]),
         "mean error, training": f"{float(errors.mean()):.4f}",
         "mean error, held out": f"{float(held.mean()):.4f}",
         "mean reward, held out": f"{float(real.mean()):.4f}",
@@ -324,7 +325,7 @@ def _norm(residual: Tensor, seen: Tensor | None, kind: str) -> Tensor:
 
 
 def _kmeans(z: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Cells [row] of a k-means partition: k-means++ seeds, then Lloyd's rounds."""
+    """Centres [expert, width] of a k-means partition: k-means++ seeds, then Lloyd's rounds."""
     centres = z[torch.randint(len(z), (1,), generator=generator)]
     while len(centres) < count:
         nearest = _squared(z, centres).min(dim=1).values + 1e-12
@@ -334,7 +335,7 @@ def _kmeans(z: Tensor, count: int, generator: torch.Generator) -> Tensor:
         members = torch.nn.functional.one_hot(cells, count).to(z.dtype)
         sizes = members.sum(dim=0).unsqueeze(1)
         centres = torch.where(sizes > 0, members.T @ z / sizes.clamp(min=1.0), centres)
-    return _squared(z, centres).argmin(dim=1)
+    return centres
 
 
 def _squared(z: Tensor, centres: Tensor) -> Tensor:

@@ -52,8 +52,10 @@ class Change:
         with torch.no_grad():
             network.weights[-1].mul_(START)
         normaliser = range_normaliser(kind)
-        held = float(np.float32(most))
-        change = cls(artifact, network, normaliser, held, torch.empty(0))
+        held = np.float32(most)
+        if float(held) > most:  # the clip is stored in binary32, and "at most" is meant
+            held = np.nextafter(held, np.float32(0.0))
+        change = cls(artifact, network, normaliser, float(held), torch.empty(0))
         return replace(change, anchors=change.normalised(uniform(kind, ANCHORS, generator)))
 
     def normalised(self, rows: Tensor) -> Tensor:
@@ -111,11 +113,11 @@ class Change:
         """By construction, and tighter where somebody certifies the range of the change."""
         clip = Fraction(self.most)
         if run.reach is None:
-            return f"{float(clip):.6g} (real arithmetic, by construction: the change is clipped)"
+            return f"{_up(clip):.6g} (real arithmetic, by construction: the change is clipped)"
         lo, hi = run.reach(self.alone(network))
         certified = max(abs(lo), abs(hi))
         if certified >= clip:
-            return f"{float(clip):.6g} (real arithmetic, by construction: the change is clipped)"
+            return f"{_up(clip):.6g} (real arithmetic, by construction: the change is clipped)"
         return (
             f"{_up(certified):.6g} (real arithmetic, certified by bound propagation over the declared domain; "
             f"{_down(lo):+.6g} to {_up(hi):+.6g})"

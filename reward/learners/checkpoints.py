@@ -24,7 +24,7 @@ from rewarden.spec_lang.errors import ArtifactError
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT = "rewarden-checkpoint 1"
+FORMAT = "rewarden-checkpoint 2"
 HEAD = "checkpoint.json"
 
 
@@ -86,21 +86,28 @@ class Checkpoints:
             ) from error
         self._last = time.monotonic()
 
+    def last(self) -> Checkpoint | None:
+        """Whatever is there, of whichever run."""
+        return self._load(None)
+
     def load(self, identity: str) -> Checkpoint | None:
         """The checkpoint of that run, or None."""
+        return self._load(identity)
+
+    def _load(self, identity: str | None) -> Checkpoint | None:
         from safetensors import SafetensorError
         from safetensors.torch import load
 
         try:
             head = json.loads((self.folder / HEAD).read_bytes())
-            if head["format"] != FORMAT or head["identity"] != identity:
+            if head["format"] != FORMAT or (identity is not None and head["identity"] != identity):
                 return None
             name = Path(str(head["state"])).name  # never out of the folder
             data = (self.folder / name).read_bytes()
             if digest_of(data) != head["digest"]:
                 return None
             numbers = {key: float.fromhex(text) for key, text in head["numbers"].items()}
-            return Checkpoint(identity, int(head["epoch"]), numbers, load(data))
+            return Checkpoint(str(head["identity"]), int(head["epoch"]), numbers, load(data))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError):
             return None
 

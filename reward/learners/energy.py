@@ -21,8 +21,9 @@ from torch import Tensor
 
 from rewarden.reward.artifact import Artifact, Learner
 from rewarden.reward.figures import auc
-from rewarden.reward.learners.interface import Demonstrations, Rules, Run
-from rewarden.reward.learners.loop import Function, Group, Schedule, Trained, identity_of, train
+from rewarden.reward.learners.descent import Group
+from rewarden.reward.learners.interface import Array, Demonstrations, Rules, Run
+from rewarden.reward.learners.loop import Function, Schedule, Trained, identity_of, train
 from rewarden.reward.learners.networks import (
     Network,
     Signs,
@@ -37,8 +38,10 @@ from rewarden.reward.learners.networks import (
 )
 from rewarden.reward.learners.options import EnergyOptions, options_text
 from rewarden.reward.learners.sampling import shuffled, uniform
-from rewarden.reward.normaliser import Normaliser, fit_normaliser
-from rewarden.reward.training import deterministic, split_distinct, tensor64
+from rewarden.reward.learners.source import Source, dealt
+from rewarden.reward.learners.stage import normaliser_of
+from rewarden.reward.normaliser import Normaliser
+from rewarden.reward.training import deterministic, tensor64
 from rewarden.spec_lang.errors import DataError
 
 FEWEST_ROWS = 20
@@ -52,31 +55,31 @@ class Energy:
     def fit(self, data: Demonstrations, options: EnergyOptions, run: Run = Run()) -> Artifact:  # noqa: B008 (frozen)
         """Learn from encoded rows [row, width]. Raises DataError D20 (too few), D05 (missing values), UsageError G12
         (`monotone`), ArtifactError A18, A24."""
-        require_whole(data)
         kind = data.record.type
         signs = monotone_signs(column_signs(options.monotone, kind), options.hidden, options.layers)
         identity = identity_of(self.name, options, data, run)
         with deterministic(run.seed) as generator:
-            parts = split_distinct(data.rows, (options.validation, options.held_out), generator)
-            kept, validated, tested = parts
-            normaliser = fit_normaliser(data.rows[kept.numpy()], kind)
+            found = dealt(run, data, (options.validation, options.held_out), generator, require_whole)
+            data, (kept, validated, tested) = found.data, found.parts
+            normaliser = normaliser_of(run, data.rows[kept.numpy()], kind)
             rows = tensor64(data.rows)
             z = tensor64(normaliser(data.rows))
             contrast = _Contrast(rows[kept], normaliser, data, options.contrasts, generator)
             network = initial(kind.width, options.hidden, options.layers, generator, signs)
             held = z[validated], contrast.draw(len(validated))
-            model = _Model(network, signs, z[kept], held, contrast, options)
-            trained = train(model, Schedule.of(self.name, len(kept), options), run, generator, identity)
+            source = found.source(z[kept], lambda some: tensor64(normaliser(some.rows)))
+            model = _Model(network, signs, source, z[kept], held, contrast, options)
+            trained = train(model, Schedule.of(self.name, options), run, generator, identity)
             with torch.no_grad():
                 final = model.final()
-                record = _record(final, model, z[tested], parts, trained)
+                record = _record(final, model, z[tested], found.counts, trained) | found.notes
         if isinstance(run.penalty, Rules):
             record |= run.penalty.record()
         return _artifact(final, contrast, Learner(self.name, options_text(options), run.seed, record))
 
 
-def require_whole(data: Demonstrations) -> None:
-    """Enough rows, and no value missing. Raises DataError D20, D05."""
+def require_whole(data: Demonstrations) -> tuple[Array, dict[str, str]]:
+    """Enough rows, and no value missing; the rows themselves, and nothing to note. Raises DataError D20, D05."""
     if len(data.rows) < FEWEST_ROWS:
         raise DataError(
             "D20",
@@ -90,6 +93,7 @@ def require_whole(data: Demonstrations) -> None:
             f"row {broken[0] + 1} of the demonstrations misses a value ({len(broken)} rows do)",
             help='fill it in, drop the rows, or learn with "autoencoders", which takes incomplete rows',
         )
+    return data.rows, {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,7 +121,8 @@ class _Contrast:
 class _Model:
     network: Network
     signs: Signs | None
-    z: Tensor
+    source: Source[Tensor]
+    z: Tensor  # of what is trained on, or of a sample of it
     held: tuple[Tensor, Tensor]
     contrast: _Contrast
     options: EnergyOptions
@@ -126,8 +131,8 @@ class _Model:
     def groups(self) -> tuple[Group, ...]:
         return self.network.groups(self.options.weight_decay)
 
-    def loss(self, items: Tensor, epoch: int) -> Tensor:
-        told = _told(self.network, self.z[items], self.contrast.draw(len(items)))
+    def loss(self, batch: Tensor, epoch: int) -> Tensor:
+        told = _told(self.network, batch, self.contrast.draw(len(batch)))
         return told + self.options.smoothness * self.network.path_norm()
 
     def validation(self) -> float:
@@ -160,8 +165,8 @@ def _artifact(network: Network, contrast: _Contrast, learner: Learner | None) ->
     return Artifact((data.record,), assembled.graph, assembled.tensors, "shift", learner=learner, data=data.sources)
 
 
-def _record(network: Network, model: _Model, z: Tensor, parts: tuple[Tensor, ...], trained: Trained) -> dict[str, str]:
-    kept, validated, held = (len(part) for part in parts)
+def _record(network: Network, model: _Model, z: Tensor, counts: tuple[int, ...], trained: Trained) -> dict[str, str]:
+    kept, validated, held = counts
     made = model.contrast.draw(len(z))[:, 0]
     return {
         "epochs": str(trained.epochs),

@@ -17,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewarden.reward.artifact import Artifact, DataSource, RewardRecord
+from rewarden.reward.scratch import released
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
 
     from rewarden.reward.learners.checkpoints import Checkpoints
+    from rewarden.reward.learners.stage import Stage
 
 Array = NDArray[np.float64]
 
@@ -75,13 +77,15 @@ def silent(stage: str, done: int, total: int, note: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a learner is given beside data and options. Without checkpoints, a killed run starts over."""
+    """What a learner is given beside data and options. Without checkpoints, a killed run starts over. With a `stage`
+    it goes on from one that has seen less (`shards`)."""
 
     seed: int = 0
     progress: Progress = silent
     penalty: Penalty | None = None
     checkpoints: Checkpoints | None = None
     reach: Reach | None = None
+    stage: Stage | None = None
 
 
 # ── data ───────────────────────────────────────────────────────────────────────────────────────
@@ -90,11 +94,13 @@ class Demonstrations:
     """Recorded good behaviour: encoded rows [row, width] in problem units, in any order; NaN where a value is missing.
 
     They need no labels, and no actions: a record type may describe states only, or have features that no row observes.
+    `ids` say whose row it is: what is forgotten together (`shards`).
     """
 
     record: RewardRecord
     rows: Array
     sources: tuple[DataSource, ...] = ()
+    ids: NDArray[np.str_] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +108,7 @@ class Comparisons:
     """Answers: encoded segments [answer, place, step, width], the best first; two places are a pair, more a ranking.
 
     `places` says how many of a ranking's places count (all, if left out), `ties` which pairs were said to be equal,
-    `weights` how much an answer counts, `annotators` who gave it, as an index into `names`.
+    `weights` how much an answer counts, `annotators` who gave it, as an index into `names`, `ids` whose answer it is.
     """
 
     record: RewardRecord
@@ -113,17 +119,19 @@ class Comparisons:
     weights: Array | None = None
     annotators: NDArray[np.int64] | None = None
     names: tuple[str, ...] = ()
+    ids: NDArray[np.str_] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judgements:
-    """Judged records: encoded rows [row, width] and a label for each; `weights` as in `Comparisons`."""
+    """Judged records: encoded rows [row, width] and a label for each; `weights` and `ids` as in `Comparisons`."""
 
     record: RewardRecord
     rows: Array
     labels: Array
     sources: tuple[DataSource, ...] = ()
     weights: Array | None = None
+    ids: NDArray[np.str_] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,9 +161,10 @@ def digest_of_data(data: object) -> str:
     digest = hashlib.sha256()
     for name, value in _parts(data):
         digest.update(f"{name} {value.dtype} {value.shape}\n".encode())
-        flat = np.ascontiguousarray(value).reshape(-1)
+        flat = value.reshape(-1)
         for start in range(0, flat.size, 1 << 20):  # no second copy of a large table
             digest.update(flat[start : start + (1 << 20)].tobytes())
+            released(value)
     return "sha256:" + digest.hexdigest()
 
 

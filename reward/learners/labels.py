@@ -13,12 +13,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rewarden.reward.artifact import Artifact, Learner
 from rewarden.reward.figures import share_text
+from rewarden.reward.learners.descent import Group
 from rewarden.reward.learners.interface import Judgements, Rules, Run
-from rewarden.reward.learners.loop import Function, Group, Schedule, Trained, identity_of, train
+from rewarden.reward.learners.loop import Function, Schedule, Trained, identity_of, train
 from rewarden.reward.learners.networks import (
     Network,
     Signs,
@@ -33,8 +35,10 @@ from rewarden.reward.learners.networks import (
     units_text,
 )
 from rewarden.reward.learners.options import LabelOptions, options_text
-from rewarden.reward.normaliser import Normaliser, fit_normaliser
-from rewarden.reward.training import deterministic, split_distinct, tensor64
+from rewarden.reward.learners.source import Source, dealt
+from rewarden.reward.learners.stage import normaliser_of
+from rewarden.reward.normaliser import Normaliser
+from rewarden.reward.training import deterministic, tensor64
 from rewarden.spec_lang.errors import DataError
 
 FEWEST_ROWS = 20
@@ -49,21 +53,27 @@ class Labels:
     def fit(self, data: Judgements, options: LabelOptions, run: Run = Run()) -> Artifact:  # noqa: B008 (frozen)
         """Learn from encoded rows [row, width] and their labels. Raises DataError: D04 (a grade that is no whole
         number), D05, D20 (too few), D22 (all labels alike); UsageError G12 (`monotone`); ArtifactError A18, A24."""
-        notes = _checked(data, options)
         signs = monotone_signs(column_signs(options.monotone, data.record.type), options.hidden, options.layers)
         identity = identity_of(self.name, options, data, run)
         with deterministic(run.seed) as generator:
-            parts = split_distinct(data.rows, (options.validation, options.held_out), generator)
-            kept, validated, tested = parts
-            normaliser = fit_normaliser(data.rows[kept.numpy()], data.record.type)
-            judged = _judged(data, normaliser, options)
+            units = _Units.of(data, options)
+            shares = (options.validation, options.held_out)
+            found = dealt(run, data, shares, generator, lambda some: (some.rows, _checked(some, options)))
+            data, (kept, validated, tested) = found.data, found.parts
+            normaliser = normaliser_of(run, data.rows[kept.numpy()], data.record.type)
+
+            def read(some: Judgements) -> _Judged:
+                return units.judged(some, normaliser)
+
+            judged = read(data)
             scale = _scale(judged[kept], options)
             network = initial(data.record.type.width, options.hidden, options.layers, generator, signs)
-            model = _Model(network, scale, signs, judged[kept], judged[validated], options, normaliser, data)
-            trained = train(model, Schedule.of(self.name, len(kept), options), run, generator, identity)
+            source = found.source(judged[kept], read)
+            model = _Model(network, scale, signs, source, judged[kept], judged[validated], options, normaliser, data)
+            trained = train(model, Schedule.of(self.name, options), run, generator, identity)
             with torch.no_grad():
                 final = model.final()
-                record = _record(final, model, judged[tested], parts, trained) | notes
+                record = _record(final, model, judged[tested], found.counts, trained) | found.notes
         if isinstance(run.penalty, Rules):
             record |= run.penalty.record()
         return _artifact(final, model, Learner(self.name, options_text(options), run.seed, record))
@@ -127,12 +137,22 @@ def _repeats(data: Judgements) -> dict[str, str]:
     return found
 
 
-def _judged(data: Judgements, normaliser: Normaliser, options: LabelOptions) -> _Judged:
-    labels = data.labels
-    if options.kind == "ordinal":
-        labels = np.unique(labels, return_inverse=True)[1].reshape(-1).astype(np.float64)
-    weights = np.ones(len(labels)) if data.weights is None else data.weights / data.weights.mean()
-    return _Judged(tensor64(normaliser(data.rows)), tensor64(labels), tensor64(weights))
+@dataclass(frozen=True, slots=True, eq=False)
+class _Units:
+    """What labels and weights of all rows have in common: the grades, in order, and the mean weight."""
+
+    grades: NDArray[np.float64] | None
+    weight: float
+
+    @classmethod
+    def of(cls, data: Judgements, options: LabelOptions) -> _Units:
+        grades = np.unique(data.labels) if options.kind == "ordinal" else None
+        return cls(grades, 1.0 if data.weights is None else float(data.weights.mean()))
+
+    def judged(self, data: Judgements, normaliser: Normaliser) -> _Judged:
+        labels = data.labels if self.grades is None else np.searchsorted(self.grades, data.labels).astype(np.float64)
+        weights = np.ones(len(labels)) if data.weights is None else data.weights / self.weight
+        return _Judged(tensor64(normaliser(data.rows)), tensor64(labels), tensor64(weights))
 
 
 # ── training ───────────────────────────────────────────────────────────────────────────────────
@@ -166,7 +186,8 @@ class _Model:
     network: Network
     scale: _Scale
     signs: Signs | None
-    judged: _Judged
+    source: Source[_Judged]
+    judged: _Judged  # those that are trained on, or a sample of them
     held: _Judged
     options: LabelOptions
     normaliser: Normaliser
@@ -177,8 +198,8 @@ class _Model:
         extra = [] if self.scale.steps is None else [Group([self.scale.steps], 0.0)]
         return (*self.network.groups(self.options.weight_decay), *extra)
 
-    def loss(self, items: Tensor, epoch: int) -> Tensor:
-        return _loss(self, self.judged[items]) + self.options.smoothness * self.network.path_norm()
+    def loss(self, batch: _Judged, epoch: int) -> Tensor:
+        return _loss(self, batch) + self.options.smoothness * self.network.path_norm()
 
     def validation(self) -> float:
         return float(_loss(self, self.held))
@@ -231,9 +252,9 @@ def _artifact(network: Network, model: _Model, learner: Learner | None) -> Artif
 
 
 def _record(
-    network: Network, model: _Model, held: _Judged, parts: tuple[Tensor, ...], trained: Trained
+    network: Network, model: _Model, held: _Judged, counts: tuple[int, ...], trained: Trained
 ) -> dict[str, str]:
-    kept, validated, tested = (len(part) for part in parts)
+    kept, validated, tested = counts
     rewards = network(held.z)
     second = torch.arange(len(held))
     first = torch.roll(second, 1)  # each row against the one before: every row twice, and no row with itself

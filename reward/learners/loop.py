@@ -7,41 +7,40 @@ checkpoint holds: parameters, moments, the best parameters, the generator and wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.learners.checkpoints import Checkpoint
+from rewarden.reward.learners.descent import Descent, Group
 from rewarden.reward.learners.interface import Rules, Run, digest_of_data
 from rewarden.reward.learners.options import options_text
-from rewarden.reward.training import batches, settle
+from rewarden.reward.learners.source import Source
 from rewarden.spec_lang.canonical import canonical_json, digest_of
 from rewarden.spec_lang.errors import ArtifactError
 
 Function = Callable[[Tensor], Tensor]
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Parameters that decay at one rate."""
-
-    parameters: Sequence[Tensor]
-    decay: float
+B = TypeVar("B", bound=Sized)
 
 
-class Model(Protocol):
+class Model(Protocol[B]):
     """What is trained. Parameters are changed in place."""
 
     @property
     def groups(self) -> Sequence[Group]: ...
 
-    def loss(self, items: Tensor, epoch: int) -> Tensor:
-        """Of the training items with these indices; epochs count from 1."""
+    @property
+    def source(self) -> Source[B]: ...
+
+    def loss(self, batch: B, epoch: int) -> Tensor:
+        """Of some training items; epochs count from 1."""
 
     def validation(self) -> float:
         """The loss that decides which epoch was best; 0 where nothing is held out for that."""
@@ -77,7 +76,6 @@ class Schedule:
     linearly."""
 
     stage: str
-    items: int
     epochs: int
     batch: int
     learning_rate: float
@@ -85,9 +83,9 @@ class Schedule:
     penalty_weight: float
 
     @classmethod
-    def of(cls, stage: str, items: int, options: Trainable) -> Schedule:
+    def of(cls, stage: str, options: Trainable) -> Schedule:
         o = options
-        return cls(stage, items, o.epochs, o.batch, o.learning_rate, o.patience, o.penalty_weight)
+        return cls(stage, o.epochs, o.batch, o.learning_rate, o.patience, o.penalty_weight)
 
 
 @dataclass(slots=True, eq=False)
@@ -120,6 +118,7 @@ def identity_of(name: str, options: object, data: object, run: Run) -> str:
                 "data": digest_of_data(data),
                 "penalty": _identity(run.penalty),
                 "torch": torch.__version__,
+                **({} if run.stage is None else {"stage": run.stage.identity}),
             }
         )
     )
@@ -133,21 +132,18 @@ def _identity(penalty: object) -> str:
     return str(getattr(penalty, "__qualname__", type(penalty).__qualname__))
 
 
-def train(model: Model, plan: Schedule, run: Run, generator: torch.Generator, identity: str) -> Trained:
+def train(model: Model[B], plan: Schedule, run: Run, generator: torch.Generator, identity: str) -> Trained:
     """Trains in place. With a penalty all epochs are run and the last counts: held-out data alone would choose the
     epoch that obeyed the rules least, and the penalty's own points change.
 
     Raises ArtifactError A18 where no epoch has a finite loss, A24 for a disk that is full.
     """
-    groups = [{"params": list(g.parameters), "weight_decay": g.decay} for g in model.groups]
-    parameters = [p for group in model.groups for p in group.parameters]
-    single = all(p.dtype == torch.float32 for p in parameters)  # fused steps are quicker, and round by the processor
-    optimiser = torch.optim.AdamW(groups, lr=plan.learning_rate, fused=single)
+    descent = Descent(model.groups)
     stops = plan.patience > 0 and run.penalty is None
-    state = _resumed(parameters, optimiser, run, generator, identity)
+    state = _resumed(descent, run, generator, identity)
     while state.epoch < plan.epochs and not (stops and _over(state, plan)):
         state.epoch += 1
-        seen = _epoch(model, plan, run, generator, optimiser, state.epoch)
+        seen = _epoch(model, plan, run, generator, descent, state.epoch)
         with torch.no_grad():
             loss = model.validation() if plan.patience else seen
         run.progress(
@@ -155,17 +151,17 @@ def train(model: Model, plan: Schedule, run: Run, generator: torch.Generator, id
         )
         if loss < state.best_loss or (not stops and isfinite(loss)):
             state.best_loss, state.best_epoch = loss, state.epoch
-            state.best = [p.detach().clone() for p in parameters]
+            state.best = [p.detach().clone() for p in descent.parameters]
         if isinstance(run.penalty, Rules):
             run.penalty.after(state.epoch, model.snapshot)
         if run.checkpoints is not None and (
             run.checkpoints.due() or state.epoch == plan.epochs or (stops and _over(state, plan))
         ):
-            run.checkpoints.save(_checkpoint(parameters, optimiser, run, generator, identity, state))
+            run.checkpoints.save(_checkpoint(descent, run, generator, identity, state))
     if state.best_epoch == 0:
         raise ArtifactError("A18", "the training has diverged: no epoch had a finite loss", help="lower learning_rate")
     with torch.no_grad():
-        for parameter, best in zip(parameters, state.best, strict=True):
+        for parameter, best in zip(descent.parameters, state.best, strict=True):
             parameter.copy_(best)
     return Trained(state.epoch, state.best_epoch, state.best_loss)
 
@@ -175,65 +171,47 @@ def _over(state: _State, plan: Schedule) -> bool:
 
 
 def _epoch(
-    model: Model, plan: Schedule, run: Run, generator: torch.Generator, optimiser: torch.optim.AdamW, epoch: int
+    model: Model[B], plan: Schedule, run: Run, generator: torch.Generator, descent: Descent, epoch: int
 ) -> float:
     """One pass; the mean loss on what it saw."""
-    for group in optimiser.param_groups:
-        group["lr"] = plan.learning_rate * (1.0 - (epoch - 1) / plan.epochs)
+    rate = plan.learning_rate * (1.0 - (epoch - 1) / plan.epochs)
     reward = model.reward(epoch) if run.penalty is not None else None
     total = torch.zeros((), dtype=torch.float64)
-    for items in batches(torch.arange(plan.items), plan.batch, generator):
-        loss = model.loss(items, epoch)
-        total += loss.detach() * len(items)
+    for batch in model.source.batches(plan.batch, generator):
+        loss = model.loss(batch, epoch)
+        total += loss.detach() * len(batch)
         if reward is not None and run.penalty is not None:
             loss = loss + plan.penalty_weight * run.penalty(reward, generator)
-        optimiser.zero_grad()
+        descent.zero()
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        descent.step(rate)
         model.project()
-    settle(optimiser)
-    return float(total) / plan.items
+    descent.settle()
+    return float(total) / len(model.source)
 
 
 # ── checkpoints ────────────────────────────────────────────────────────────────────────────────
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")
-
-
-def _checkpoint(
-    parameters: Sequence[Tensor],
-    optimiser: torch.optim.AdamW,
-    run: Run,
-    generator: torch.Generator,
-    identity: str,
-    state: _State,
-) -> Checkpoint:
+def _checkpoint(descent: Descent, run: Run, generator: torch.Generator, identity: str, state: _State) -> Checkpoint:
     tensors = {"generator": generator.get_state()}
-    for k, parameter in enumerate(parameters):
-        tensors[f"now.{k}"] = parameter
-        tensors |= {f"{moment}.{k}": optimiser.state[parameter][moment] for moment in MOMENTS}
+    tensors |= {f"now.{name}": value for name, value in descent.state().items()}
     tensors |= {f"best.{k}": value for k, value in enumerate(state.best)}
     if isinstance(run.penalty, Rules):
         tensors |= {f"penalty.{name}": value for name, value in run.penalty.state().items()}
-    numbers = {"best_epoch": float(state.best_epoch), "best_loss": state.best_loss}
+    numbers = {"best_epoch": float(state.best_epoch), "best_loss": state.best_loss, "steps": float(descent.steps)}
     return Checkpoint(identity, state.epoch, numbers, tensors)
 
 
-def _resumed(
-    parameters: Sequence[Tensor], optimiser: torch.optim.AdamW, run: Run, generator: torch.Generator, identity: str
-) -> _State:
+def _resumed(descent: Descent, run: Run, generator: torch.Generator, identity: str) -> _State:
     """The state of the last checkpoint, put in place; else a fresh one."""
     found = None if run.checkpoints is None else run.checkpoints.load(identity)
     if found is None:
         return _State()
     tensors = found.tensors
-    with torch.no_grad():
-        for k, parameter in enumerate(parameters):
-            parameter.copy_(tensors[f"now.{k}"])
-            optimiser.state[parameter] = {moment: tensors[f"{moment}.{k}"].clone() for moment in MOMENTS}
+    descent.restore(_below(tensors, "now."), int(found.numbers["steps"]))
     generator.set_state(tensors["generator"])
     if isinstance(run.penalty, Rules):
         run.penalty.restore(_below(tensors, "penalty."))
-    best = [tensors[f"best.{k}"].clone() for k in range(len(parameters)) if f"best.{k}" in tensors]
+    best = [tensors[f"best.{k}"].clone() for k in range(len(descent.parameters)) if f"best.{k}" in tensors]
     return _State(found.epoch, int(found.numbers["best_epoch"]), found.numbers["best_loss"], best)
 
 

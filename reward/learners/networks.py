@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from rewarden.reward.assembly import Assembled, Assembly
-from rewarden.reward.learners.loop import Group
+from rewarden.reward.learners.descent import Group
 from rewarden.reward.learners.options import Directions
 from rewarden.reward.normaliser import Normaliser
 from rewarden.reward.training import dyadic, tensor64

@@ -107,7 +107,7 @@ class PreferenceOptions:
     prune: float = 0.002  # units that carry less of the path norm than this are replaced by their mean
     label_noise: float = 0.02  # share of answers taken to be slips of the hand
     annotators: str = "alike"  # or "apart": each annotator's share of slips is learned
-    precision: str = "double"  # or "single": faster, but the same bytes only on the same kind of processor
+    precision: str = "single"  # or "double": half as fast, the same bytes whatever vector units the processor has
     validation: float = 0.1
     held_out: float = 0.15
     monotone: Directions = ()
@@ -120,6 +120,23 @@ class PreferenceOptions:
             raise _bad(f"annotators = {self.annotators!r} is unknown", 'write "alike" or "apart"')
         if self.precision not in ("double", "single"):
             raise _bad(f"precision = {self.precision!r} is unknown", 'write "double" or "single"')
+
+
+@dataclass(frozen=True, slots=True)
+class HeadOptions:
+    """A linear reward from pairs from which rows can be removed by a Newton step (learners/head.py)."""
+
+    l2: float = 0.0001  # per pair
+    noise: float = 4.0  # standard deviation of the objective's random linear term
+    epsilon: float = 1.0  # removals may add up to this, then the head is learned anew
+    delta: float = 0.00001
+    held_out: float = 0.15
+
+    def __post_init__(self) -> None:
+        _positive(self, "l2", "noise", "epsilon", "delta")
+        _shares(self, "held_out", "held_out")
+        if self.epsilon > 1.0 or self.delta >= 0.5:
+            raise _bad("the bound holds for epsilon <= 1 and a small delta", "keep epsilon <= 1, delta well below 0.5")
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +228,21 @@ class EnsembleOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class ShardOptions:
+    """Rows are dealt out by a hash of whose they are: `shards` rewards, each of which sees its rows in `slices` steps.
+    To forget a row is to learn its shard again from its slice on."""
+
+    shards: int = 8
+    slices: int = 1
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.shards <= 256:
+            raise _bad(f"shards = {self.shards} make no sense", "give 2 to 256")
+        if not 1 <= self.slices <= 64:
+            raise _bad(f"slices = {self.slices} make no sense", "give 1 to 64")
+
+
+@dataclass(frozen=True, slots=True)
 class ConstraintOptions:
     """Rules whose violation joins the loss of a learner: all rules that speak of the reward and of no other, or those
     named. `weights` multiply a rule's own; every `witnesses` epochs the verifier looks for records that break a rule,
@@ -236,6 +268,7 @@ Options = (
     | PaperOptions
     | EnergyOptions
     | PreferenceOptions
+    | HeadOptions
     | LabelOptions
     | UpdateOptions
     | CorrectionOptions

@@ -21,13 +21,15 @@ from rewarden.reward.assembly import Assembled, Assembly
 from rewarden.reward.figures import auc
 from rewarden.reward.graph import Exp, Softplus, Square
 from rewarden.reward.learners.autoencoders import Layers, initial_layers
+from rewarden.reward.learners.descent import Group
 from rewarden.reward.learners.energy import require_whole
 from rewarden.reward.learners.interface import Demonstrations, Rules, Run
-from rewarden.reward.learners.loop import Function, Group, Schedule, Trained, identity_of, train
+from rewarden.reward.learners.loop import Function, Schedule, Trained, identity_of, train
 from rewarden.reward.learners.options import PaperOptions, options_text
 from rewarden.reward.learners.sampling import shuffled
+from rewarden.reward.learners.source import Source, dealt
 from rewarden.reward.normaliser import Normaliser, fit_normaliser
-from rewarden.reward.training import deterministic, dyadic, quantile, split_distinct, tensor64
+from rewarden.reward.training import deterministic, dyadic, quantile, tensor64
 
 
 class Paper:
@@ -37,19 +39,19 @@ class Paper:
 
     def fit(self, data: Demonstrations, options: PaperOptions, run: Run = Run()) -> Artifact:  # noqa: B008 (frozen)
         """Learn from encoded rows [row, width]. Raises DataError D20, D05; ArtifactError A18, A24."""
-        require_whole(data)
         identity = identity_of(self.name, options, data, run)
         with deterministic(run.seed) as generator:
-            parts = split_distinct(data.rows, (options.validation, options.held_out), generator)
-            kept, validated, tested = parts
+            found = dealt(run, data, (options.validation, options.held_out), generator, require_whole)
+            data, (kept, validated, tested) = found.data, found.parts
             normaliser = fit_normaliser(data.rows[kept.numpy()], data.record.type)
             z = tensor64(normaliser(data.rows))
             mixture = _Mixture.begin(z.shape[1], options, generator)
-            model = _Model(mixture, z[kept], z[validated], options, normaliser, data)
-            trained = train(model, Schedule.of(self.name, len(kept), options), run, generator, identity)
+            source = found.source(z[kept], lambda some: tensor64(normaliser(some.rows)))
+            model = _Model(mixture, source, z[kept], z[validated], options, normaliser, data)
+            trained = train(model, Schedule.of(self.name, options), run, generator, identity)
             with torch.no_grad():
                 final, ramp = model.final()
-                record = _record(final, ramp, model, z[tested], parts, trained, generator)
+                record = _record(final, ramp, model, z[tested], found.counts, trained, generator) | found.notes
         if isinstance(run.penalty, Rules):
             record |= run.penalty.record()
         return _artifact(final, ramp, model, Learner(self.name, options_text(options), run.seed, record))
@@ -95,7 +97,8 @@ class _Ramp:
 @dataclass(frozen=True, slots=True)
 class _Model:
     mixture: _Mixture
-    z: Tensor
+    source: Source[Tensor]
+    z: Tensor  # of what is trained on, or of a sample of it
     held: Tensor
     options: PaperOptions
     normaliser: Normaliser
@@ -105,8 +108,8 @@ class _Model:
     def groups(self) -> tuple[Group, ...]:
         return (Group(self.mixture.parameters(), self.options.weight_decay),)
 
-    def loss(self, items: Tensor, epoch: int) -> Tensor:
-        return self.mixture.errors(self.z[items]).mean()
+    def loss(self, batch: Tensor, epoch: int) -> Tensor:
+        return self.mixture.errors(batch).mean()
 
     def validation(self) -> float:
         return float(self.mixture.errors(self.held).mean())
@@ -179,11 +182,11 @@ def _record(
     ramp: _Ramp,
     model: _Model,
     z: Tensor,
-    parts: tuple[Tensor, ...],
+    counts: tuple[int, ...],
     trained: Trained,
     generator: torch.Generator,
 ) -> dict[str, str]:
-    kept, validated, held = (len(part) for part in parts)
+    kept, validated, held = counts
     made = shuffled(z, model.data.record.type, generator)
     real, fake = (ramp(mixture.errors(rows)) for rows in (z, made))
     return {

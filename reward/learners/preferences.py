@@ -20,8 +20,9 @@ from rewarden.reward.artifact import Artifact, Learner
 from rewarden.reward.figures import share_text
 from rewarden.reward.learners import answers as said
 from rewarden.reward.learners.answers import Answers, Noise
+from rewarden.reward.learners.descent import Group
 from rewarden.reward.learners.interface import Comparisons, Rules, Run
-from rewarden.reward.learners.loop import Function, Group, Schedule, Trained, identity_of, train
+from rewarden.reward.learners.loop import Function, Schedule, Trained, identity_of, train
 from rewarden.reward.learners.networks import (
     Network,
     Signs,
@@ -35,8 +36,10 @@ from rewarden.reward.learners.networks import (
     units_text,
 )
 from rewarden.reward.learners.options import PreferenceOptions, options_text
-from rewarden.reward.normaliser import Normaliser, fit_normaliser
-from rewarden.reward.training import deterministic, split_distinct, tensor64
+from rewarden.reward.learners.source import Source, dealt
+from rewarden.reward.learners.stage import normaliser_of
+from rewarden.reward.normaliser import Normaliser
+from rewarden.reward.training import deterministic, tensor64
 
 
 class Preferences:
@@ -47,25 +50,31 @@ class Preferences:
     def fit(self, data: Comparisons, options: PreferenceOptions, run: Run = Run()) -> Artifact:  # noqa: B008 (frozen)
         """Learn from segments, the preferred one first. Raises DataError (D05, D20, D22), UsageError G12 (`monotone`),
         ArtifactError (A18) where training diverges, A24 where a checkpoint cannot be written."""
-        key, notes = said.checked(data)
         signs = monotone_signs(column_signs(options.monotone, data.record.type), options.hidden, options.layers)
         identity = identity_of(self.name, options, data, run)
         with deterministic(run.seed) as generator:
-            parts = split_distinct(key, (options.validation, options.held_out), generator)
-            kept, validated, tested = parts
+            tied = said.has_ties(data)
+            found = dealt(run, data, (options.validation, options.held_out), generator, said.checked)
+            data, (kept, validated, tested) = found.data, found.parts
             rows = data.segments[kept.numpy()].reshape(-1, data.record.type.width)
-            normaliser = fit_normaliser(rows, data.record.type)
-            answers = said.answers_of(data, tensor64(normaliser(data.segments)))
+            normaliser = normaliser_of(run, rows, data.record.type)
+
+            def read(some: Comparisons) -> Answers:
+                return said.answers_of(some, tensor64(normaliser(some.segments)), tied)
+
+            answers = read(data)
             names = len(data.names) if options.annotators == "apart" else 0
             noise = said.noise_of(answers, options.label_noise, names)
             dtype = torch.float64 if options.precision == "double" else torch.float32
             network = initial(data.record.type.width, options.hidden, options.layers, generator, signs).to(dtype)
             training, held = answers[kept].to(dtype), answers[validated].to(dtype)
-            model = _Model(network, noise, signs, training, held, options, normaliser, data)
-            trained = train(model, Schedule.of(self.name, len(kept), options), run, generator, identity)
+            source = found.source(training, lambda some: read(some).to(dtype))
+            model = _Model(network, noise, signs, source, training, held, options, normaliser, data)
+            trained = train(model, Schedule.of(self.name, options), run, generator, identity)
             with torch.no_grad():
                 final = model.final()
-                record = _record(final, model, answers[tested], parts, trained) | _learned(noise, data) | notes
+                record = _record(final, model, answers[tested], found.counts, trained) | _learned(noise, data)
+                record |= found.notes
         if isinstance(run.penalty, Rules):
             record |= run.penalty.record()
         return _artifact(final, model, Learner(self.name, options_text(options), run.seed, record))
@@ -78,7 +87,8 @@ class _Model:
     network: Network
     noise: Noise
     signs: Signs | None
-    answers: Answers
+    source: Source[Answers]
+    answers: Answers  # those that are trained on, or a sample of them
     held: Answers
     options: PreferenceOptions
     normaliser: Normaliser
@@ -89,8 +99,8 @@ class _Model:
         extra = self.noise.parameters()
         return (*self.network.groups(self.options.weight_decay), *([Group(extra, 0.0)] if extra else []))
 
-    def loss(self, items: Tensor, epoch: int) -> Tensor:
-        return _loss(self, self.answers[items]) + self.options.smoothness * self.network.path_norm()
+    def loss(self, batch: Answers, epoch: int) -> Tensor:
+        return _loss(self, batch) + self.options.smoothness * self.network.path_norm()
 
     def validation(self) -> float:
         return float(_loss(self, self.held))
@@ -133,10 +143,10 @@ def _artifact(network: Network, model: _Model, learner: Learner | None) -> Artif
 
 
 def _record(
-    network: Network, model: _Model, tested: Answers, parts: tuple[Tensor, ...], trained: Trained
+    network: Network, model: _Model, tested: Answers, counts: tuple[int, ...], trained: Trained
 ) -> dict[str, str]:
     what = "pairs" if model.answers.z.shape[1] == 2 else "rankings"
-    kept, validated, held = (len(part) for part in parts)
+    kept, validated, held = counts
     return {
         "epochs": str(trained.epochs),
         what: f"{kept} training, {validated} validation, {held} held out",

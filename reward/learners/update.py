@@ -23,11 +23,13 @@ from rewarden.reward.figures import share_text
 from rewarden.reward.learners import answers as said
 from rewarden.reward.learners.answers import Answers
 from rewarden.reward.learners.change import Change, require_one_record, scores
-from rewarden.reward.learners.interface import Revision, Rules, Run
-from rewarden.reward.learners.loop import Function, Group, Schedule, Trained, identity_of, train
+from rewarden.reward.learners.descent import Group
+from rewarden.reward.learners.interface import Comparisons, Revision, Rules, Run
+from rewarden.reward.learners.loop import Function, Schedule, Trained, identity_of, train
 from rewarden.reward.learners.networks import Network, pruned, rounded, units_text
 from rewarden.reward.learners.options import UpdateOptions, options_text
-from rewarden.reward.training import deterministic, split_distinct, tensor64
+from rewarden.reward.learners.source import Source, dealt
+from rewarden.reward.training import deterministic, tensor64
 
 
 class Update:
@@ -39,20 +41,24 @@ class Update:
         """The changed artifact, a child of the one given. Raises DataError (D05, D20, D22), ArtifactError A13 (several
         records), A18, A24, BindingError B02."""
         require_one_record(data.artifact, data.answers.record)
-        key, notes = said.checked(data.answers)
         identity = identity_of(self.name, options, data, run)
         with deterministic(run.seed) as generator:
-            parts = split_distinct(key, (options.validation, options.held_out), generator)
-            kept, validated, tested = parts
+            tied = said.has_ties(data.answers)
+            found = dealt(run, data.answers, (options.validation, options.held_out), generator, said.checked)
+            kept, validated, tested = found.parts
             change = Change.begin(data.artifact, options.hidden, options.most, generator)
-            segments = data.answers.segments
-            answers = said.answers_of(data.answers, change.normalised(tensor64(segments)))
-            before = scores(data.artifact, segments).sum(dim=2)
-            model = _Model(change, answers[kept], before[kept], answers[validated], before[validated], options)
-            trained = train(model, Schedule.of(self.name, len(kept), options), run, generator, identity)
+
+            def read(some: Comparisons) -> _Asked:
+                answers = said.answers_of(some, change.normalised(tensor64(some.segments)), tied)
+                return _Asked(answers, scores(data.artifact, some.segments).sum(dim=2))
+
+            asked = read(found.data)
+            source = found.source(asked[kept], read)
+            model = _Model(change, source, asked[kept], asked[validated], options)
+            trained = train(model, Schedule.of(self.name, options), run, generator, identity)
             with torch.no_grad():
                 final = model.final()
-                record = _record(final, model, (answers[tested], before[tested]), parts, trained) | notes
+                record = _record(final, model, asked[tested], found.counts, trained) | found.notes
         if isinstance(run.penalty, Rules):
             record |= run.penalty.record()
         learner = Learner(self.name, options_text(options), run.seed, record)
@@ -60,28 +66,41 @@ class Update:
         return change.child(final, run, edit, learner, data.answers.sources)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """Answers, and the artifact's own sums before [answer, place]."""
+
+    answers: Answers
+    before: Tensor
+
+    def __len__(self) -> int:
+        return len(self.before)
+
+    def __getitem__(self, items: Tensor) -> _Asked:
+        return _Asked(self.answers[items], self.before[items])
+
+
 @dataclass(frozen=True, slots=True)
 class _Model:
     change: Change
-    answers: Answers
-    before: Tensor  # the artifact's own sums [answer, place]
-    held: Answers
-    held_before: Tensor
+    source: Source[_Asked]
+    asked: _Asked  # what is learned from, or a sample of it
+    held: _Asked
     options: UpdateOptions
 
     @property
     def groups(self) -> tuple[Group, ...]:
         return self.change.network.groups(self.options.weight_decay)
 
-    def loss(self, items: Tensor, epoch: int) -> Tensor:
-        o, answers = self.options, self.answers[items]
-        told = _told(self.change, answers, self.before[items], o)
-        anchor = self.change.anchor(answers.z)
+    def loss(self, batch: _Asked, epoch: int) -> Tensor:
+        o = self.options
+        told = _told(self.change, batch, o)
+        anchor = self.change.anchor(batch.answers.z)
         return told + o.anchor * anchor + o.smoothness * self.change.network.path_norm()
 
     def validation(self) -> float:
-        anchor = self.change.anchor(self.held.z)
-        return float(_told(self.change, self.held, self.held_before, self.options) + self.options.anchor * anchor)
+        anchor = self.change.anchor(self.held.answers.z)
+        return float(_told(self.change, self.held, self.options) + self.options.anchor * anchor)
 
     def project(self) -> None:
         """Nothing to hold: the change is clipped."""
@@ -95,7 +114,7 @@ class _Model:
         return reward
 
     def final(self) -> Network:
-        return rounded(pruned(self.change.network, self.answers.z, self.options.prune))
+        return rounded(pruned(self.change.network, self.asked.answers.z, self.options.prune))
 
     def snapshot(self) -> Artifact:
         with torch.no_grad():
@@ -104,16 +123,16 @@ class _Model:
             return self.change.artifact.child(edit, graph=assembled.graph, tensors=assembled.tensors)
 
 
-def _told(change: Change, answers: Answers, before: Tensor, options: UpdateOptions) -> Tensor:
-    sums = before + change(answers.z).sum(dim=2)
-    return said.loss(sums, answers, said.noise_of(answers, options.label_noise, 0))
+def _told(change: Change, asked: _Asked, options: UpdateOptions) -> Tensor:
+    sums = asked.before + change(asked.answers.z).sum(dim=2)
+    return said.loss(sums, asked.answers, said.noise_of(asked.answers, options.label_noise, 0))
 
 
 def _record(
-    network: Network, model: _Model, tested: tuple[Answers, Tensor], parts: tuple[Tensor, ...], trained: Trained
+    network: Network, model: _Model, tested: _Asked, counts: tuple[int, ...], trained: Trained
 ) -> dict[str, str]:
-    kept, validated, held = (len(part) for part in parts)
-    answers, before = tested
+    kept, validated, held = counts
+    answers, before = tested.answers, tested.before
     old, count = said.right(before, answers)
     new, _ = said.right(before + model.change.of(network, answers.z).sum(dim=2), answers)
     return {

@@ -27,21 +27,32 @@ def learn(
     from rewarden.learning import learn_from
     from rewarden.output import emit
     from rewarden.progress import progress
+    from rewarden.reward.learn_config import load_learn_config
     from rewarden.reward.store import save_artifact
+    from rewarden.unlearning import training_of
 
     require_free(out)
-    checkpoints = out.parent / f".{out.name}.learning"
+    # what a reward was learned in shards from is kept: rows are forgotten with it
+    kept = load_learn_config(config).shards is not None
+    checkpoints = training_of(out) if kept else out.parent / f".{out.name}.learning"
     with progress(quiet) as report:
         artifact = learn_from(config, seed=seed, progress=report, checkpoints=checkpoints)
     save_artifact(artifact, out)
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    if not kept:
+        shutil.rmtree(checkpoints, ignore_errors=True)
     if not quiet:
         emit(describe(out, artifact))
     return exits.PROVED
 
 
 def import_network(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="An ONNX network.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="An ONNX network, a .pt2 archive, a safetensors file, or the folder of a sequence classifier.",
+        ),
+    ],
     out: options.OutFolder,
     features: Annotated[
         Path, typer.Option("--features", metavar="SPEC", help="The spec that declares what the network reads.")
@@ -55,17 +66,28 @@ def import_network(
     constants: Annotated[
         str, typer.Option(help="exact, or nearest: round constants without a binary32 form, such as 1/sd of a Div.")
     ] = "exact",
+    architecture: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The layers of a safetensors file, or of a classifier's head: TOML or JSON."),
+    ] = None,
+    adapter: Annotated[
+        list[Path] | None, typer.Option(metavar="DIR", help="A LoRA adapter on a classifier; several, in their order.")
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Which of a classifier's outputs: its number or label.")
+    ] = None,
     quiet: options.Quiet = False,
 ) -> int:
-    """Make an artifact of an ONNX network. Nothing is ever unpickled."""
+    """Make an artifact of a network that was made elsewhere. Nothing is ever unpickled."""
+    from rewarden import importing
     from rewarden.atomic import require_free
     from rewarden.inspection import describe
-    from rewarden.learning import import_onnx
     from rewarden.output import emit
     from rewarden.reward.store import save_artifact
 
     require_free(out)
-    artifact = import_onnx(file, features, reward, identified, constants)
+    chosen = importing.ImportOptions(reward, identified, constants, architecture, tuple(adapter or ()), output)
+    artifact = importing.import_network(file, features, chosen)
     save_artifact(artifact, out)
     if not quiet:
         emit(describe(out, artifact))
