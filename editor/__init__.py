@@ -2,8 +2,9 @@
 
 Read in this order: `region` (the polytopes where a rule's premise holds), `ring` (their rows as binary32 numbers, with
 the rounding that the theorem needs), `patch` (a ceiling or floor on such a region), `mend` (patch until the rules are
-proved, or say why not), `drift` (what an edit moved, on data). May import `spec_lang`, `reward` and `verifier`; knows
-nothing of files, screens or signatures.
+proved, or say why not), `methods` (the other ways to mend, and which is taken), `drift` (what an edit moved, on data),
+`history` (taking edits back, joining and merging them), `unlearn` (forgetting rows). May import `spec_lang`, `reward`
+and `verifier`; knows nothing of files, screens or signatures.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from rewarden.editor.drift import drift as drift
     from rewarden.editor.mend import EditReport as EditReport
     from rewarden.editor.mend import PatchResult as PatchResult
-    from rewarden.editor.mend import mend as mend
     from rewarden.editor.patch import PatchOptions as PatchOptions
 
 _HOME = {
@@ -25,9 +25,8 @@ _HOME = {
     "PatchOptions": "patch",
     "PatchResult": "mend",
     "drift": "drift",
-    "mend": "mend",
 }
-__all__ = ["Drift", "EditReport", "PatchOptions", "PatchResult", "drift", "mend"]
+__all__ = ["Drift", "EditReport", "PatchOptions", "PatchResult", "drift"]
 
 
 def __getattr__(name: str) -> object:

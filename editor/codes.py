@@ -17,4 +17,13 @@ EXPLANATIONS: dict[str, str] = {
     "E09": "The region's edges do not fit binary32 within the ring. Widen the ring, or rescale the feature.",
     "E10": "The failing rules bound several rewards. One patch changes one reward: name the rules.",
     "E12": "The rule bounds the reward everywhere, so that there is no region to patch and no outside to leave alone.",
+    "E13": "The rule has not the form that the method of mending needs. Take another --method.",
+    "E14": "Tuning did not come to weights of which the rules are proved.",
+    "E15": "No method of mending has that name.",
+    "E21": "The ledger of forgotten rows cannot be read. Restore it: it keeps them out of later trainings.",
+    "E22": "No row that is to be forgotten is among the data, or no row would be left.",
+    "E30": "An edit is named that is not there, or whose parent is not at hand. Name the folder of older artifacts.",
+    "E31": "The edit changed the network itself. Only patches can be moved onto another reward.",
+    "E32": "The two artifacts have no common ancestor at hand, or it is one of them. There is nothing to merge.",
+    "E23": "Rows of this kind, or a reward of this kind, cannot be forgotten approximately. Learn in shards.",
 }

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field, replace
 from rewarden.editor.patch import ExtremumBound, PatchFacts, PatchOptions, apply_patch
 from rewarden.editor.region import Bound, bound_of, premise_only
 from rewarden.reward.artifact import Artifact, Edit
-from rewarden.spec_lang.errors import EditError, RewardenError
 from rewarden.spec_lang.spec import Spec
 from rewarden.verifier.bind import bind_obligation
 from rewarden.verifier.verdict import VerificationResult
@@ -59,66 +58,15 @@ class Mender:
     options: PatchOptions = field(default_factory=PatchOptions)
 
 
-def mend(
-    spec: Spec,
-    rewards: Mapping[str, Artifact],
-    mender: Mender,
-    rules: Sequence[str] | None = None,
-    before: VerificationResult | None = None,
-) -> PatchResult:
-    """Patch one reward until `rules` (all `must` rules that fail, unless named) are proved.
-
-    `before` saves the first verification where the caller has it. The rules that can be patched must bound one and the
-    same reward; raises EditError E10 otherwise, naming them.
-    """
-    before = before if before is not None else mender.verify(rewards, None)
-    failing = [r.rule for r in before.rules if r.verdict != "proved" and _wanted(r.rule, r.severity, rules)]
-    bounds, unmended = _bounds(spec, rewards, failing, mender.options)
-    target = _one_reward(bounds)
-    if target is None:
-        return PatchResult("", None, (), before, before, unmended)
-    child, reports, after = _rounds(spec, rewards, target, [b.rule for b in bounds], mender)
-    for bound in bounds:
-        result = after[bound.rule]
-        if result.verdict != "proved":
-            unmended[bound.rule] = f"still {result.verdict} after {MOST_ROUNDS} rounds: {result.reason}"
-    proved_before = [r.rule for r in before.rules if r.verdict == "proved"]
-    broken = tuple(name for name in proved_before if after[name].verdict != "proved")
-    return PatchResult(target, child, reports, before, after, unmended, broken)
-
-
-def _wanted(rule: str, severity: str, rules: Sequence[str] | None) -> bool:
-    return severity == "must" if rules is None else rule in rules
-
-
-def _bounds(
-    spec: Spec, rewards: Mapping[str, Artifact], failing: Sequence[str], options: PatchOptions
-) -> tuple[list[Bound], dict[str, str]]:
-    bounds, unmended = [], {}
-    for rule in failing:
-        try:
-            bounds.append(_bound(spec, rewards, rule, options))
-        except RewardenError as error:
-            unmended[rule] = error.message
-    return bounds, unmended
-
-
 def _bound(spec: Spec, rewards: Mapping[str, Artifact], rule: str, options: PatchOptions) -> Bound:
     obligation = premise_only(spec.obligation(rule))
     return bound_of(obligation, bind_obligation(spec, obligation, rewards), options.ring)
 
 
-def _one_reward(bounds: Sequence[Bound]) -> str | None:
-    names = sorted({b.reward for b in bounds})
-    if len(names) > 1:
-        listing = ", ".join(f"{b.rule} ({b.reward})" for b in bounds)
-        raise EditError("E10", f"the failing rules bound several rewards: {listing}", help="name rules with --rule")
-    return names[0] if names else None
-
-
-def _rounds(
+def patched_in_rounds(
     spec: Spec, rewards: Mapping[str, Artifact], target: str, failing: list[str], mender: Mender
 ) -> tuple[Artifact, tuple[EditReport, ...], VerificationResult]:
+    """Patches on the regions of the failing rules, verified, until none fails or the rounds are over."""
     parent = rewards[target]
     child, reports = parent, list[EditReport]()
     made: list[tuple[Bound, Mapping[str, str]]] = []

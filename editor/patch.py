@@ -88,9 +88,7 @@ def _one_patch(
     # For a floor everything is mirrored: -r is held at or below -level.
     level = sign * (binary32_below if not bound.strict else binary32_strictly_below)(sign * bound.level)
     reach = extremum(artifact, closed_box(polytope), sign)
-    # one part in 2^20 more pays for the rounding of level + slope·(…) as deployed
-    rise = max(Fraction(0), reach - sign * level) * (1 + Fraction(1, 2**20)) + Fraction(1, 2**20)
-    slope = binary32_above(rise / (1 - 3 * ring.delta))
+    slope = needed_slope(level, reach, ring.delta, sign)
     prefix = f"patch{number}"
     names = {key: f"{prefix}.{key}" for key in ("rows", "offsets", "level", "slope", "delta", "gate")}
     tensors = {
@@ -103,6 +101,15 @@ def _one_patch(
     }
     patch = Patch(kind=bound.kind, rule=bound.rule, **names)
     return patch, tensors, PatchFacts(bound.rule, bound.kind, level, sign * reach, slope, ring.delta)
+
+
+def needed_slope(level: Fraction, reach: Fraction, delta: Fraction, sign: int) -> Fraction:
+    """The least slope that takes the level to `reach`, which sign·reward does not exceed, before the gate opens.
+
+    One part in 2^20 more pays for the rounding of level + slope·(…) as deployed.
+    """
+    rise = max(Fraction(0), reach - sign * level) * (1 + Fraction(1, 2**20)) + Fraction(1, 2**20)
+    return binary32_above(rise / (1 - 3 * delta))
 
 
 def _statement(bound: Bound, facts: list[PatchFacts]) -> dict[str, str]:

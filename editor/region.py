@@ -7,13 +7,14 @@ premise is a union of polytopes; each becomes one patch. Atoms over discrete col
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
 from math import lcm
 from typing import Literal
 
-from rewarden.spec_lang.claim import AffineAtom, Claim
+from rewarden.spec_lang.claim import AffineAtom, Box, Claim, Clause
 from rewarden.spec_lang.errors import EditError
 from rewarden.spec_lang.obligation import TRUE, Obligation
 
@@ -84,10 +85,7 @@ def bound_of(obligation: Obligation, claim: Claim, ring: Fraction) -> Bound:
     level = goal.affine.constant / -weight
     box = claim.boxes[0]
     discrete = [v.discrete for v in claim.variables]
-    polytopes = tuple(
-        Polytope(tuple(_row(atom, box, discrete, ring, rule) for atom in atoms), box)
-        for atoms in _disjuncts(claim, rule)
-    )
+    polytopes = polytopes_of(claim.clauses, box, discrete, ring, rule)
     if not all(polytope.rows for polytope in polytopes):
         raise EditError(
             "E12",
@@ -97,9 +95,19 @@ def bound_of(obligation: Obligation, claim: Claim, ring: Fraction) -> Bound:
     return Bound(rule, call.reward, kind, level, goal.strict, polytopes)
 
 
-def _disjuncts(claim: Claim, rule: str) -> list[tuple[AffineAtom, ...]]:
+def polytopes_of(
+    clauses: Sequence[Clause], box: Box, discrete: list[bool], ring: Fraction, rule: str
+) -> tuple[Polytope, ...]:
+    """The polytopes of a conjunction of clauses over the columns. Raises EditError E05 to E08."""
+    return tuple(
+        Polytope(tuple(_row(atom, box, discrete, ring, rule) for atom in atoms), box)
+        for atoms in _disjuncts(clauses, rule)
+    )
+
+
+def _disjuncts(clauses: Sequence[Clause], rule: str) -> list[tuple[AffineAtom, ...]]:
     count = 1
-    for clause in claim.clauses:
+    for clause in clauses:
         count *= len(clause)
     if count > MOST_POLYTOPES:
         raise EditError(
@@ -109,7 +117,7 @@ def _disjuncts(claim: Claim, rule: str) -> list[tuple[AffineAtom, ...]]:
         )
     if count == 0:
         raise EditError("E06", f"the region of rule {rule} is empty: there is nothing to patch")
-    return [tuple(dict.fromkeys(choice)) for choice in product(*claim.clauses)]
+    return [tuple(dict.fromkeys(choice)) for choice in product(*clauses)]
 
 
 def _row(
@@ -122,7 +130,7 @@ def _row(
     for index, coefficient in affine.variables:
         coefficients[index] = coefficient
     if affine.variables and all(discrete[index] for index, _ in affine.variables):
-        return _discrete_row(coefficients, affine.constant, atom.strict)
+        return discrete_row(coefficients, affine.constant, atom.strict)
     spread = sum((abs(c) * (hi - lo) for c, (lo, hi) in zip(coefficients, box, strict=True)), Fraction(0))
     width = ring * spread
     if width == 0:
@@ -130,9 +138,12 @@ def _row(
     return Row(tuple(-c / width for c in coefficients), affine.constant / width)
 
 
-def _discrete_row(coefficients: list[Fraction], constant: Fraction, strict: bool) -> Row:
-    """Over integers, p = Σ cᵢ·xᵢ + constant takes multiples of 1/d. Non-strict: false means p <= -1/d, so -2·d·p is
-    at least 2; strict: true means p >= 1/d and false p <= 0, so 2 - 2·d·p separates them in the same way."""
+def discrete_row(coefficients: list[Fraction], constant: Fraction, strict: bool) -> Row:
+    """The row of `coefficients · x + constant >= 0` (`> 0` if strict).
+
+    Over integers, p = Σ cᵢ·xᵢ + constant takes multiples of 1/d. Non-strict: false means p <= -1/d, so -2·d·p is
+    at least 2; strict: true means p >= 1/d and false p <= 0, so 2 - 2·d·p separates them in the same way.
+    """
     d = lcm(constant.denominator, *(c.denominator for c in coefficients))
     scale = Fraction(-2 * d)
     offset = -scale * constant - (2 if strict else 0)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -31,18 +31,24 @@ if TYPE_CHECKING:
     import torch
 
     from rewarden.certificate.match import Checked
-    from rewarden.editor.mend import PatchResult
+    from rewarden.editor.mend import Mender, PatchResult
+    from rewarden.editor.methods.choose import Compared
     from rewarden.editor.patch import PatchOptions
+    from rewarden.reward.onnx_deployed import Form
+    from rewarden.scoring import Scored, ScoreOptions
+    from rewarden.text.told import TextTold
 
 Features = RecordType | Sequence[tuple[str, RecordType]]
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Verification(VerificationResult):
-    """A result that remembers what it is about, so that it can be certified: `of` is the spec, `bound` the rewards."""
+    """A result that remembers what it is about, so that it can be certified: `of` is the spec, `bound` the rewards.
+    `texts` is what is known of texts, by rule (`with_texts`)."""
 
     of: Spec
     bound: Mapping[str, Artifact]
+    texts: Mapping[str, TextTold] = field(default_factory=dict)
 
 
 # ── reading and writing ────────────────────────────────────────────────────────────────────────
@@ -100,6 +106,95 @@ def from_onnx(
     from rewarden.reward.onnx_import import from_onnx as convert
 
     return convert(Path(path), _records(features), identified=identified, constants=constants)
+
+
+def from_exported(
+    program: torch.export.ExportedProgram | str | os.PathLike[str],
+    features: Features,
+    *,
+    identified: Identified = "exact",
+    constants: Literal["exact", "nearest"] = "exact",
+) -> Artifact:
+    """An artifact of what `torch.export.export` gives, or of a `.pt2` archive of it, which is read without pickle.
+
+    Its inputs are one tensor [n, all columns], or one per record, with n exported as a dynamic dim.
+    """
+    from rewarden.reward.imports.from_program import from_exported as convert
+
+    source = Path(program) if isinstance(program, str | os.PathLike) else program
+    return convert(source, _records(features), identified=identified, constants=constants)
+
+
+def from_safetensors(
+    path: str | os.PathLike[str],
+    architecture: Mapping[str, object] | str | os.PathLike[str],
+    features: Features,
+    *,
+    identified: Identified = "exact",
+    constants: Literal["exact", "nearest"] = "exact",
+) -> Artifact:
+    """An artifact of a safetensors file whose layers are declared: a TOML or JSON file, or the same as a mapping."""
+    from rewarden.reward.imports.declared import architecture_of
+    from rewarden.reward.imports.declared import from_safetensors as convert
+
+    declared = (
+        architecture_of(architecture, "architecture") if isinstance(architecture, Mapping) else Path(architecture)
+    )
+    return convert(Path(path), declared, _records(features), identified=identified, constants=constants)
+
+
+def from_imitation(
+    net: torch.nn.Module,
+    *,
+    call: Literal["predict", "predict_processed"],
+    state: RecordType | None = None,
+    action: RecordType | None = None,
+    next_state: RecordType | None = None,
+    done: RecordType | bool | None = None,
+    discount: float | None = None,
+    identified: Identified = "exact",
+    constants: Literal["exact", "nearest"] = "exact",
+) -> Artifact:
+    """An artifact of a live reward net of the `imitation` library, as `call` calls it: R(s, a, s2, end).
+
+    `predict_processed` is with what it does on top (a normaliser's running numbers are frozen), `predict` without. A
+    net shaped by a potential needs its `discount` said; one that reads the end of an episode needs `done`: False for
+    records within an episode, or a record type of one bool. Enums, bools and ints stand for discrete actions.
+    """
+    from rewarden.reward.imports.reward_net import Reads, from_reward_net
+
+    reads = Reads(state, action, next_state, done)
+    return from_reward_net(net, reads, call=call, discount=discount, identified=identified, constants=constants)
+
+
+def from_classifier(
+    folder: str | os.PathLike[str],
+    features: Features,
+    *,
+    output: int | str | None = None,
+    adapters: Iterable[str | os.PathLike[str]] = (),
+    head: Mapping[str, object] | str | os.PathLike[str] | None = None,
+    identified: Identified = "exact",
+    constants: Literal["exact", "nearest"] = "exact",
+) -> Artifact:
+    """An artifact of a sequence classifier's head, over its frozen encoder's features; a folder of `transformers`.
+
+    `output` is the number or label of the output that is the reward; `adapters` are folders of LoRA adapters in their
+    order; `head` declares layers that the model's family does not say. The manifest names the encoder by digest.
+    """
+    from rewarden.reward.imports.classifier import from_classifier as convert
+    from rewarden.reward.imports.declared import architecture_of
+
+    declared = architecture_of(head, "head") if isinstance(head, Mapping) else None if head is None else Path(head)
+    return convert(
+        Path(folder),
+        _records(features),
+        output=output,
+        adapters=[Path(adapter) for adapter in adapters],
+        head=declared,
+        identified=identified,
+        constants=constants,
+    )
 
 
 # ── deciding ───────────────────────────────────────────────────────────────────────────────────
@@ -163,27 +258,83 @@ def falsify(
     return replace(result, rules=tuple(_searched(rule) for rule in result.rules))
 
 
+def with_texts(
+    result: Verification,
+    encoder: str | os.PathLike[str] | None = None,
+    *,
+    paraphrases: str | os.PathLike[str] | None = None,
+    texts: int = 200,
+    stop: Stop | None = None,
+) -> Verification:
+    """The result with what is known of the texts of the spec's data: `.texts["steady"].nearest`, `.known`.
+
+    With an encoder (a folder), texts are changed a little, encoded again and tried: `texts` rows of each data at most.
+    A violation found so is shown as a text. `paraphrases`: JSON lines of a text and others that say the same.
+    """
+    from rewarden.reward.text.perturb import Perturbations, read_paraphrases
+    from rewarden.text.search import TextSearch
+    from rewarden.text.told import with_texts as told
+
+    if encoder is None:
+        return told(result)
+    others = {} if paraphrases is None else read_paraphrases(Path(paraphrases))
+    return told(result, TextSearch(Path(encoder), Perturbations(paraphrases=others), texts, stop or _never))
+
+
 def patch(
     spec: Spec,
     options: PatchOptions | None = None,
     *,
     rules: Iterable[str] | None = None,
+    method: str = "auto",
     verify_options: VerifyOptions | None = None,
     progress: Report | None = None,
     before: VerificationResult | None = None,
     rewards: Mapping[str, Artifact] | None = None,
     **bound: Artifact,
 ) -> PatchResult:
-    """Patch until the failing `must` rules (or the named ones) are proved; the new reward is `.artifact`, a child.
+    """Edit until the failing `must` rules (or the named ones) are proved; the new reward is `.artifact`, a child.
 
-    `before` saves the first verification where it is at hand. `.broken` names rules that were proved and are not any
-    more: look at it before the patched reward replaces its parent. EditError (E codes) for an edit that cannot be made.
+    `method`: one of `rewarden.editor.methods.choose.METHODS`, or `auto`, which takes the best for each rule. `before`
+    saves the first verification where it is at hand. `.broken` names rules that were proved and are not any more: look
+    at it before the patched reward replaces its parent. EditError (E codes) for an edit that cannot be made.
     """
-    from rewarden.editor.mend import Mender, mend
-    from rewarden.editor.patch import PatchOptions
-    from rewarden.verifier.extremum import certified_extremum
+    from rewarden.editor.methods import choose
 
     given = _given(rewards, bound)
+    mender = _mender(spec, options, verify_options, progress, before)
+    return choose.patch(spec, given, mender, method, None if rules is None else list(rules), before)
+
+
+def compare_patches(
+    spec: Spec,
+    options: PatchOptions | None = None,
+    *,
+    rules: Iterable[str] | None = None,
+    verify_options: VerifyOptions | None = None,
+    progress: Report | None = None,
+    rewards: Mapping[str, Artifact] | None = None,
+    **bound: Artifact,
+) -> tuple[Compared, ...]:
+    """Every method of `patch` by itself on the same failing rules, side by side. Arguments as for `patch`."""
+    from rewarden.editor.methods import choose
+
+    given = _given(rewards, bound)
+    before = verify(spec, verify_options, progress=progress, rewards=given)
+    mender = _mender(spec, options, verify_options, progress, before)
+    return choose.compare(spec, given, mender, None if rules is None else list(rules), before)
+
+
+def _mender(
+    spec: Spec,
+    options: PatchOptions | None,
+    verify_options: VerifyOptions | None,
+    progress: Report | None,
+    before: VerificationResult | None,
+) -> Mender:
+    from rewarden.editor.mend import Mender
+    from rewarden.editor.patch import PatchOptions
+    from rewarden.verifier.extremum import certified_extremum
 
     def verifying(now: Mapping[str, Artifact], names: Sequence[str] | None) -> VerificationResult:
         wanted = _selected(spec, names)
@@ -196,8 +347,7 @@ def patch(
         found = {**known, **{r.rule: r for r in result.rules}}
         return replace(result, rules=tuple(found[name] for name in wanted))
 
-    mender = Mender(verify=verifying, extremum=certified_extremum, options=options or PatchOptions())
-    return mend(spec, given, mender, None if rules is None else list(rules), before)
+    return Mender(verify=verifying, extremum=certified_extremum, options=options or PatchOptions())
 
 
 # ── certificates ───────────────────────────────────────────────────────────────────────────────
@@ -293,6 +443,10 @@ def _decided(
     return Verification(results, spec=spec.digest, rewards=digests, semantics=answer.semantics, of=spec, bound=given)
 
 
+def _never() -> bool:
+    return False
+
+
 def _selected(spec: Spec, rules: Iterable[str] | None) -> list[str]:
     known = [rule.name for rule in spec.rules]
     wanted = known if rules is None else list(rules)
@@ -339,3 +493,25 @@ def _searched(result: RuleResult) -> RuleResult:
         coverage=0.0,
         proof=None,
     )
+
+
+# ── using ──────────────────────────────────────────────────────────────────────────────────────
+def score_file(
+    artifact: Artifact, table: str | os.PathLike[str], out: str | os.PathLike[str], options: ScoreOptions | None = None
+) -> Scored:
+    """Write a table with the reward of each row beside it; Parquet is streamed, in memory that does not grow."""
+    from rewarden.scoring import score_file as score
+
+    return score(artifact, Path(table), Path(out), options)
+
+
+def export_onnx(artifact: Artifact, path: str | os.PathLike[str], *, form: Form = "bits") -> str:
+    """Write the reward as an ONNX network to be run, normaliser and patches inside; how far it may be off the deployed
+    reward, as a sentence. `gemm` is faster than `bits`, which gives the same bits wherever the reward is piecewise
+    linear."""
+    from rewarden.atomic import require_free, write_bytes
+    from rewarden.reward.onnx_deployed import deployed_onnx
+
+    found = deployed_onnx(artifact, form)
+    write_bytes(require_free(Path(path)), found.model)
+    return found.deviation

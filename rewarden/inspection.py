@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rewarden.output import number, paint
 from rewarden.reward.artifact import Artifact
+from rewarden.reward.imports.provenance import source_of
 from rewarden.reward.lineage import Entry, artifacts_in, history
 from rewarden.spec_lang.features import Feature
+
+if TYPE_CHECKING:
+    from rewarden.editor.history.stored import Stored
 
 _IDENTIFIED = {
     "exact": "exactly",
@@ -35,7 +40,10 @@ def describe(place: Path, artifact: Artifact) -> list[str]:
         lines += [f"    {row[0].ljust(widths[0])}  {row[1].ljust(widths[1])}  {row[2]}".rstrip() for row in rows]
     if artifact.learner is not None:
         learner = artifact.learner
-        lines.append(f"  learned by    {learner.name}, seed {learner.seed}")
+        origin = source_of(learner)
+        told = f"learned by    {learner.name}, seed {learner.seed}" if origin is None else f"imported from {origin}"
+        lines.append(f"  {told}")
+        lines += [f"    {key}: {text}" for key, text in learner.options.items() if origin is not None]
         lines += [f"    {key}: {text}" for key, text in learner.record.items()]
     for source in artifact.data:
         lines.append(f"  data          {source.name}, {source.rows} rows, {source.bytes_digest}")
@@ -54,7 +62,9 @@ def log_lines(entry: Entry) -> list[str]:
         return [paint(entry.digest, "strong"), "  not at hand: name its folder with --in to see it"]
     made = "imported"
     if artifact.learner is not None:
-        made = f"learned by {artifact.learner.name}, seed {artifact.learner.seed}"
+        origin = source_of(artifact.learner)
+        learned = f"learned by {artifact.learner.name}, seed {artifact.learner.seed}"
+        made = learned if origin is None else f"imported from {origin}"
     if artifact.edit is not None:
         made = f"{artifact.edit.kind} for {artifact.edit.rule}"
     statement = {} if artifact.edit is None else artifact.edit.statement
@@ -71,6 +81,25 @@ def _edit_lines(artifact: Artifact) -> list[str]:
         lines.append(
             f"  {patch.kind.ljust(12)}  at {number(level)} for {patch.rule}, slope {number(slope)} a ring width"
         )
+    return lines
+
+
+def patch_lines(artifact: Artifact, patch: Stored) -> list[str]:
+    """One patch: its level, its slope, and the conditions of its region in problem units, each with its rim."""
+    columns = artifact.columns
+    lines = [
+        f"  {patch.kind} at {number(float(patch.level))} for {patch.rule}, "
+        f"slope {number(float(patch.slope))} a ring width"
+    ]
+    for row, offset in patch.exact_rows():
+        terms = [(a, columns[j].name) for j, a in enumerate(row) if a]
+        if len(terms) == 1:
+            (a, name) = terms[0]
+            edge, rim = number(float(offset / a)), number(float(1 / abs(a)))
+            lines.append(f"    {name} {'<=' if a > 0 else '>='} {edge}, rim {rim}")
+        else:
+            left = " + ".join(f"{number(float(a))} {name}" for a, name in terms)
+            lines.append(f"    {left} <= {number(float(offset))}, rim 1")
     return lines
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,11 +11,17 @@ from rewarden import exits
 from rewarden.commands import options
 
 if TYPE_CHECKING:
+    from rewarden.binding import Bound
     from rewarden.editor.mend import PatchResult
+    from rewarden.editor.methods.choose import Compared
+    from rewarden.editor.patch import PatchOptions
+    from rewarden.verifier.options import VerifyOptions
 
 
 def patch(
-    out: options.OutFolder,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="A folder to make; not with --compare.")
+    ] = None,
     spec: options.SpecFile = None,
     reward: options.Rewards = None,
     rule: options.Rules = None,
@@ -23,6 +30,12 @@ def patch(
     ring: Annotated[
         str | None, typer.Option(help="Width of the rim, in percent of each feature's range.", show_default="5")
     ] = None,
+    method: Annotated[
+        str, typer.Option(help="auto, region, violated, threshold, last-layer or tuning: see docs/editing.md.")
+    ] = "auto",
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Try every method by itself, tell them side by side, write nothing.")
+    ] = False,
     budget: options.Budget = None,
     timeout: options.Timeout = None,
     accept_broken: Annotated[
@@ -31,16 +44,21 @@ def patch(
     json: options.JsonFile = None,
     quiet: options.Quiet = False,
 ) -> int:
-    """Hold the reward at the bound of each failing rule, in its region and nowhere else."""
+    """Mend the failing rules: by patches in their regions and nowhere else, where that can be."""
     from rewarden import api
     from rewarden.atomic import require_free
     from rewarden.binding import Asked, bind, patch_options, verify_options
     from rewarden.output import emit, note, result_lines
     from rewarden.progress import per_rule, progress
     from rewarden.results import write_result
+    from rewarden.spec_lang.errors import UsageError
 
     bound = bind(Asked(spec, reward or (), param or (), rule or (), allow or ()))
     chosen = verify_options(bound.config, {"budget": budget, "timeout": timeout})
+    if compare:
+        return _compared(bound, chosen, patch_options(bound.config, ring), quiet, json)
+    if out is None:
+        raise UsageError("G24", "no folder is named to write to", help="add -o DIR, or --compare to write nothing")
     require_free(out)
     with progress(quiet) as report:
         result = api.patch(
@@ -48,6 +66,7 @@ def patch(
             patch_options(bound.config, ring),
             verify_options=chosen,
             rules=bound.rules,
+            method=method,
             progress=per_rule(report),
             rewards=bound.rewards,
         )
@@ -71,6 +90,66 @@ def patch(
     if json is not None:
         write_result(result.after, json)
     return exits.worst([result.after.exit_status, exits.VIOLATED if result.broken else exits.PROVED])
+
+
+def _compared(bound: Bound, chosen: VerifyOptions, patching: PatchOptions, quiet: bool, json: Path | None) -> int:
+    from rewarden import api
+    from rewarden.output import emit, number
+    from rewarden.progress import per_rule, progress
+
+    with progress(quiet) as report:
+        found = api.compare_patches(
+            bound.spec,
+            patching,
+            verify_options=chosen,
+            rules=bound.rules,
+            progress=per_rule(report),
+            rewards=bound.rewards,
+        )
+    lines = []
+    for one in found:
+        lines.append(f"{one.method}: {one.guarantee}")
+        if one.declined:
+            lines.append(f"  not here: {one.declined}")
+            continue
+        assert one.drift is not None
+        lines.append(
+            f"  proved now: {', '.join(one.proved) or 'none'}"
+            + (f"; broken: {', '.join(one.broken)}" * bool(one.broken))
+        )
+        share = one.drift.changed / max(one.drift.rows, 1)
+        lines.append(
+            f"  of {one.drift.rows} sampled records {share:.1%} changed, by {number(one.drift.mean)} in the mean over "
+            f"all and {number(one.drift.largest)} at most; {one.patches} patches; {one.seconds:.1f} s"
+        )
+    emit(lines)
+    if json is not None:
+        from rewarden.atomic import write_bytes
+        from rewarden.spec_lang.canonical import canonical_json
+
+        write_bytes(json, canonical_json({"schema_version": 1, "methods": [_compared_json(one) for one in found]}))
+    return exits.PROVED
+
+
+def _compared_json(one: Compared) -> dict[str, object]:
+    drift = None
+    if one.drift is not None:
+        drift = {
+            "rows": one.drift.rows,
+            "changed": one.drift.changed,
+            "largest": repr(one.drift.largest),
+            "mean": repr(one.drift.mean),
+        }
+    return {
+        "method": one.method,
+        "guarantee": one.guarantee,
+        "declined": one.declined or None,
+        "proved": list(one.proved),
+        "broken": list(one.broken),
+        "patches": one.patches,
+        "drift": drift,
+        "seconds": repr(round(one.seconds, 3)),
+    }
 
 
 def _told(result: PatchResult) -> list[str]:

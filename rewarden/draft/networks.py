@@ -6,6 +6,7 @@ from math import prod
 from pathlib import Path
 
 from rewarden.draft.field import REVIEW, Draft, DraftField, DraftRecord
+from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang.errors import UsageError
 from rewarden.spec_lang.features import Feature
 from rewarden.spec_lang.numerals import decimal
@@ -47,17 +48,21 @@ def from_artifact(path: Path) -> Draft:
     from rewarden.reward.store import load_artifact
 
     artifact = load_artifact(path)
-    records: dict[str, DraftRecord] = {}
-    for record in artifact.records:
-        fields = tuple(_declared(feature) for feature in record.type.features)
-        records[record.type.name] = DraftRecord(record.type.name, fields)
     return Draft(
         f"the artifact {path.name}",
-        tuple(records.values()),
+        tuple(declared_records(artifact).values()),
         params=tuple((record.param, record.type.name) for record in artifact.records),
         artifact=path,
         identified=artifact.identified,
     )
+
+
+def declared_records(artifact: Artifact) -> dict[str, DraftRecord]:
+    """Its record types by name, ranges and units as they are."""
+    return {
+        record.type.name: DraftRecord(record.type.name, tuple(_declared(feature) for feature in record.type.features))
+        for record in artifact.records
+    }
 
 
 def _declared(feature: Feature) -> DraftField:

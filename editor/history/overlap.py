@@ -1,0 +1,95 @@
+"""Where two patches meet, decided exactly by linear arithmetic (Z3), with a situation to show for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import z3
+
+from rewarden.editor.history.stored import Stored
+from rewarden.reward.artifact import RewardRecord
+
+Point = tuple[Fraction, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """The encoded columns of some records as Z3 terms, and what they must satisfy to be records at all."""
+
+    terms: tuple[z3.ArithRef, ...]
+    domain: tuple[z3.BoolRef, ...]
+
+    @classmethod
+    def of(cls, records: Sequence[RewardRecord]) -> Columns:
+        terms: list[z3.ArithRef] = []
+        domain: list[z3.BoolRef] = []
+        for record in records:
+            for feature in record.type.features:
+                start = len(terms)
+                for _ in range(feature.width):
+                    name = f"x{len(terms)}"
+                    terms.append(z3.Real(name) if feature.kind == "real" else z3.Int(name))
+                own = terms[start:]
+                lo, hi = (Fraction(0), Fraction(1)) if feature.kind in ("bool", "enum") else (feature.lo, feature.hi)
+                domain += [c for x in own for c in (x >= _number(lo), x <= _number(hi))]
+                if feature.kind == "enum":
+                    domain.append(z3.Sum(own) == 1)
+        return cls(tuple(terms), tuple(domain))
+
+
+def clash(one: Stored, other: Stored, columns: Columns) -> Point | None:
+    """A point at which both are flat and demand opposite things: no reward can give both."""
+    if one.kind == other.kind or one.sign * one.level >= one.sign * other.level:
+        return None
+    # ĝ <= −δ implies g <= 0: the point is in both regions, however rows were rounded
+    inside = [row <= -_number(p.delta) for p in (one, other) for row in _rows(p, columns)]
+    return _point(inside, columns)
+
+
+def broken(first: Stored, later: Stored, columns: Columns) -> Point | None:
+    """A point of `first`'s region (ĝ <= δ holds it) at which `later`, put on top, may push the reward beyond its level.
+
+    `later`, of the other kind, holds the reward at least (for a ceiling `first`) at level − slope·max(0, ĝ − δ) where
+    ĝ < 1. That exceeds the level of `first` iff level_later does and, for every row, level − slope·(row − δ) does. A
+    millionth of the numbers involved is added for what they round as deployed.
+    """
+    if first.kind == later.kind:
+        return None
+    sign = first.sign
+    if sign * later.level <= sign * first.level:
+        return None
+    rounding = (abs(later.level) + abs(first.level) + later.slope) / 2**20
+    height = _number(sign * (later.level - first.level) + rounding)
+    terms = [row <= _number(first.delta) for row in _rows(first, columns)]
+    for row in _rows(later, columns):
+        terms += [row < 1, height > _number(later.slope) * (row - _number(later.delta))]
+    return _point(terms, columns)
+
+
+def _rows(patch: Stored, columns: Columns) -> list[z3.ArithRef]:
+    found = []
+    for row, offset in patch.exact_rows():
+        parts = [_number(a) * x for a, x in zip(row, columns.terms, strict=True) if a]
+        found.append(z3.Sum([*parts, -_number(offset)]))
+    return found
+
+
+def _number(value: Fraction) -> z3.RatNumRef:
+    return z3.RealVal(f"{value.numerator}/{value.denominator}")
+
+
+def _point(terms: Sequence[z3.BoolRef], columns: Columns) -> Point | None:
+    solver = z3.SolverFor("QF_LIRA")
+    solver.add(*columns.domain, *terms)
+    if solver.check() != z3.sat:
+        assert solver.check() == z3.unsat, "linear arithmetic over few bounded variables is decided"
+        return None
+    model = solver.model()
+    values = []
+    for term in columns.terms:
+        value = model.eval(term, model_completion=True)
+        text = str(value.as_fraction() if isinstance(value, z3.RatNumRef) else value.as_long())
+        values.append(Fraction(text))
+    return tuple(values)

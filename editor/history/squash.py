@@ -1,0 +1,65 @@
+"""Several edits of a line as one, without the patches that do nothing any more.
+
+A patch p does nothing if a patch q of its kind, with none of the other kind between them, is flat wherever p may act
+and holds the reward lower (for ceilings): then min(·, p) after or before min(·, q) is min(·, q), exactly and as
+deployed, since min does not round and q's level is a binary32 number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from rewarden.editor.history.chain import Chain, added, rules_of, statements
+from rewarden.editor.history.stored import Stored, all_stored, rebuilt
+from rewarden.editor.patch import Box
+from rewarden.reward.artifact import Artifact, Edit
+
+
+@dataclass(frozen=True, slots=True)
+class Squashed:
+    artifact: Artifact
+    edits: int
+    dropped: tuple[Stored, ...]
+
+
+def squash(chain: Chain, count: int) -> Squashed:
+    """The newest `count` edits as one child of the artifact before them: the same reward, bit for bit.
+
+    Raises EditError: E30 where that artifact is not at hand, E31 where an edit is more than patches.
+    """
+    base, newest = chain.parent(count - 1), chain.artifacts[0]
+    for artifact, parent in zip(chain.artifacts[:count], (*chain.artifacts[1:count], base), strict=True):
+        added(artifact, parent)
+    box = tuple((column.lo, column.hi) for column in newest.columns)
+    below, patches = len(base.patches), list(all_stored(newest))
+    dropped: list[Stored] = []
+    for patch in patches[below:]:
+        rest = [p for p in patches if p is not patch]
+        if any(_covers(q, patch, box) and _neighbours(patches, patch, q) for q in rest):
+            patches, dropped = rest, [*dropped, patch]
+    edits = tuple(reversed(chain.artifacts[:count]))
+    rules = tuple(dict.fromkeys(rule for artifact in edits for rule in rules_of(artifact)))
+    said = {"squashed": f"{count} edits into one, {len(dropped)} patches that did nothing left out"}
+    edit = Edit("squash", ", ".join(rules), {**said, **statements(edits, rules)})
+    child = replace(rebuilt(newest, tuple(patches)), parent=base.digest, edit=edit)
+    return Squashed(child, count, tuple(dropped))
+
+
+def _covers(q: Stored, p: Stored, box: Box) -> bool:
+    """q is flat wherever p may act (every row at most 0 over a box that holds that), and at least as strict."""
+    if q.kind != p.kind or q.sign * q.level > q.sign * p.level:
+        return False
+    reach = p.reach(box)
+    if reach is None:
+        return True
+    for row, offset in q.exact_rows():
+        top = -offset + sum((a * (hi if a > 0 else lo) for a, (lo, hi) in zip(row, reach, strict=True)), Fraction(0))
+        if top > 0:
+            return False
+    return True
+
+
+def _neighbours(patches: list[Stored], p: Stored, q: Stored) -> bool:
+    i, j = sorted((patches.index(p), patches.index(q)))
+    return all(between.kind == p.kind for between in patches[i:j])

@@ -1,0 +1,144 @@
+"""A rule that relates two separate regions, mended by a threshold between them.
+
+    R(a) >= R(b) + m   wherever a is in X and b is in Y, whatever else they are
+
+holds iff there is a τ with R >= τ + m on X and R <= τ on Y (take τ = sup of R over Y). So a floor on X and a ceiling on
+Y mend it, by construction. Where X and Y meet, R would have to be both: impossible for m > 0. τ is the one that moves
+the reward least, summed over records sampled from X and Y.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewarden.editor.mend import EditReport
+from rewarden.editor.methods.task import Edited, Task
+from rewarden.editor.patch import PatchFacts, apply_patch
+from rewarden.editor.region import Bound, Polytope, polytopes_of
+from rewarden.reward.agreement import random_rows
+from rewarden.reward.artifact import Artifact, Edit
+from rewarden.reward.deployed import forward
+from rewarden.spec_lang.claim import Affine, AffineAtom, Claim
+from rewarden.spec_lang.errors import EditError
+
+SAMPLED = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    name: str = "threshold"
+    guarantee: str = "by construction: the rule between its two regions; beyond their rims, the same bits"
+
+    def edit(self, task: Task) -> Edited:
+        child, reports, said = task.artifact, list[EditReport](), dict[str, str]()
+        for rule in task.rules:
+            upper, lower = separated(task.claim(rule, whole=True), rule, task.target, task.ring)
+            margin = upper.level
+            tau = _best(child, upper, lower, margin)
+            facts: tuple[PatchFacts, ...] = ()
+            for bound in (replace(upper, level=tau + margin), replace(lower, level=tau)):
+                child, made = apply_patch(child, bound, task.mender.extremum)
+                facts = (*facts, *made)
+            said[f"{rule}.fix"] = (
+                f"{task.target} is at least {float(tau + margin)!r} where the better record may be, and at "
+            )
+            said[f"{rule}.fix"] += f"most {float(tau)!r} where the worse one may be"
+            reports.append(EditReport(rule, task.target, facts))
+        said["locality"] = "beyond the rims of these regions the reward is that of the parent, bit for bit"
+        edit = Edit("patch", ", ".join(task.rules), said)
+        return Edited(replace(child, parent=task.artifact.digest, edit=edit), tuple(reports))
+
+
+def separated(claim: Claim, rule: str, target: str, ring: Fraction) -> tuple[Bound, Bound]:
+    """(a floor on X at level m, a ceiling on Y at level 0). Raises EditError E13 for rules of another form."""
+    records = {record.name: record.variables for record in claim.records}
+    goal = claim.goals[0][0] if len(claim.goals) == 1 and len(claim.goals[0]) == 1 else None
+    if len(records) != 2 or len(claim.calls) != 2 or goal is None or goal.affine.variables:
+        raise _other(rule)
+    if {call.reward for call in claim.calls} != {target} or claim.instances is not None:
+        raise _other(rule)
+    (i, x), (j, y) = goal.affine.calls
+    if x + y != 0:
+        raise _other(rule)
+    better, worse = (i, j) if x > 0 else (j, i)
+    scale = abs(x)
+    owners = [_owner(claim, k) for k in (better, worse)]
+    if set(owners[0]) & set(owners[1]):
+        raise EditError(
+            "E13",
+            f"the records of {rule} share features: they are coupled, and no threshold separates them",
+            help="use --method tuning, or learn the reward with this rule as a penalty",
+        )
+    margin = -goal.affine.constant / scale
+    found = []
+    for kind, variables in (("floor", owners[0]), ("ceiling", owners[1])):
+        clauses = []
+        for clause in claim.clauses:
+            used = {v for atom in clause for v, _ in atom.affine.variables}
+            if any(atom.affine.calls for atom in clause) or (used & set(variables) and used - set(variables)):
+                raise EditError(
+                    "E13",
+                    f"a condition of {rule} relates its two records: they are coupled, and no threshold separates them",
+                    help="use --method tuning, or learn the reward with this rule as a penalty",
+                )
+            if used & set(variables):
+                clauses.append(tuple(_moved(atom, variables) for atom in clause))
+        box = tuple(claim.boxes[0][v] for v in variables)
+        discrete = [claim.variables[v].discrete for v in variables]
+        polytopes = polytopes_of(clauses, box, discrete, ring, rule)
+        level = margin if kind == "floor" else Fraction(0)
+        found.append(Bound(rule, target, kind, level, goal.strict, polytopes))  # type: ignore[arg-type]
+    return found[0], found[1]
+
+
+def _owner(claim: Claim, call: int) -> tuple[int, ...]:
+    """The variables of the record that a call is about, in the order of its columns."""
+    found = []
+    for argument in claim.calls[call].arguments:
+        if argument.constant or argument.calls or [c for _, c in argument.variables] != [Fraction(1)]:
+            raise EditError("E04", "the rule asks for the reward at a changed record: patch the record itself")
+        found.append(argument.variables[0][0])
+    return tuple(found)
+
+
+def _moved(atom: AffineAtom, variables: tuple[int, ...]) -> AffineAtom:
+    place = {v: k for k, v in enumerate(variables)}
+    moved = tuple(sorted((place[v], c) for v, c in atom.affine.variables))
+    return AffineAtom(Affine(atom.affine.constant, moved, ()), atom.strict)
+
+
+def _other(rule: str) -> EditError:
+    return EditError(
+        "E13", f"rule {rule} does not say R(a) >= R(b) + m of two separate records", help="use --method tuning"
+    )
+
+
+# ── where to put the threshold ─────────────────────────────────────────────────────────────────
+def _best(artifact: Artifact, upper: Bound, lower: Bound, margin: Fraction) -> Fraction:
+    """Minimises Σ_X max(0, τ + m − r) + Σ_Y max(0, r − τ) over sampled records: convex, so a quantile of its kinks."""
+    rows = random_rows([record.type for record in artifact.records], SAMPLED, 0)
+    values = forward(artifact, rows).astype(np.float64)
+    above = values[_inside(upper.polytopes, rows)] - float(margin)
+    below = values[_inside(lower.polytopes, rows)]
+    if not len(above) and not len(below):
+        return Fraction(float(np.median(values))).limit_denominator(2**20)
+    kinks = np.sort(np.concatenate([above, below]))
+    slopes = np.searchsorted(np.sort(above), kinks, side="right") - (
+        len(below) - np.searchsorted(np.sort(below), kinks, side="right")
+    )
+    best = kinks[min(int(np.argmax(slopes >= 0)) if (slopes >= 0).any() else len(kinks) - 1, len(kinks) - 1)]
+    return Fraction(float(best))
+
+
+def _inside(polytopes: tuple[Polytope, ...], rows: NDArray[np.float32]) -> NDArray[np.bool_]:
+    x = rows.astype(np.float64)
+    found = np.zeros(len(x), np.bool_)
+    for polytope in polytopes:
+        a = np.array([[float(c) for c in row.coefficients] for row in polytope.rows]).reshape(-1, x.shape[1])
+        b = np.array([float(row.offset) for row in polytope.rows])
+        found |= (x @ a.T <= b).all(axis=1)
+    return found

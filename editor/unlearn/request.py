@@ -1,0 +1,112 @@
+"""Which rows are to be forgotten, and the ledger of those that were.
+
+A row is named by its id, or by its content where the table has no ids. The ledger holds neither: each entry is
+HMAC-SHA-256 under a random salt. Whoever has the ledger and guesses a row can tell whether it is in it; nobody can read
+a row off it. It is kept because the data file may still hold the rows: without it, the next training would learn them.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewarden.reward.learners.shards import Data, keys, length
+from rewarden.spec_lang.canonical import canonical_json, parse_canonical
+from rewarden.spec_lang.errors import EditError
+
+FORMAT = "rewarden-forgotten"
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Who was forgotten. `requests` are (rows asked for, rows found) per request, oldest first."""
+
+    salt: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    entries: frozenset[str] = frozenset()
+    requests: tuple[tuple[int, int], ...] = ()
+
+    def entry(self, key: bytes) -> str:
+        return hmac.digest(self.salt, key, "sha256").hex()
+
+    def holds(self, key: bytes) -> bool:
+        return self.entry(key) in self.entries
+
+    def with_request(self, forgotten: Sequence[bytes], asked: int, found: int) -> Ledger:
+        entries = self.entries | {self.entry(key) for key in forgotten}
+        return replace(self, entries=entries, requests=(*self.requests, (asked, found)))
+
+    def bytes(self) -> bytes:
+        return canonical_json(
+            {
+                "format": FORMAT,
+                "format_version": 1,
+                "salt": self.salt.hex(),
+                "forgotten": sorted(self.entries),
+                "requests": [list(request) for request in self.requests],
+            }
+        )
+
+
+def read_ledger(path: Path) -> Ledger:
+    """A fresh one where there is none. Raises EditError E21 for what is no ledger."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return Ledger()
+    except OSError as error:
+        raise EditError("E21", f"{path}: cannot be read: {error.strerror or error}") from None
+    try:
+        found = parse_canonical(data)
+        assert isinstance(found, dict)
+        assert (found["format"], found["format_version"]) == (FORMAT, 1)
+        entries = [str(bytes.fromhex(entry).hex()) for entry in found["forgotten"]]
+        requests = tuple((int(asked), int(hit)) for asked, hit in found["requests"])
+        return Ledger(bytes.fromhex(found["salt"]), frozenset(entries), requests)
+    except (ValueError, TypeError, KeyError, AssertionError, RecursionError):
+        raise EditError(
+            "E21",
+            f"{path} is no ledger of what was forgotten",
+            help="restore it: without it, rows that were forgotten may be learned again",
+        ) from None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parted:
+    """Rows by index: those that stay, those asked for now, and how many the ledger already keeps out."""
+
+    kept: NDArray[np.int64]
+    gone: NDArray[np.int64]
+    before: int
+    asked: int
+    ledger: Ledger
+
+
+def part(data: Data, wanted: Sequence[bytes], ledger: Ledger) -> Parted:
+    """Raises EditError E22 where nothing is left, or nothing was found and nothing forgotten before."""
+    asked = frozenset(wanted)
+    named = keys(data)
+    kept, gone, before = [], [], 0
+    for row, key in enumerate(named):
+        if ledger.holds(key):
+            before += 1
+        elif key in asked:
+            gone.append(row)
+        else:
+            kept.append(row)
+    if not kept:
+        raise EditError("E22", "every row is to be forgotten: nothing would be left", help="delete the artifact")
+    if not gone:
+        raise EditError(
+            "E22",
+            f"none of the {len(asked)} rows asked for is among the {length(data)} that the reward was learned from"
+            + (f" ({before} were forgotten before)" if before else ""),
+            help="name rows by the column id, or give them as they stand in the data",
+        )
+    found = ledger.with_request(sorted({named[row] for row in gone}), len(asked), len(gone))
+    return Parted(np.array(kept, np.int64), np.array(gone, np.int64), before, len(asked), found)

@@ -1,0 +1,140 @@
+"""`rewarden unlearn`: a reward that no longer knows some of its rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rewarden import exits
+from rewarden.commands import options
+from rewarden.commands.lineage import ArtifactPath
+
+if TYPE_CHECKING:
+    from rewarden.unlearning import Unlearned
+
+
+def unlearn(
+    artifact: ArtifactPath,
+    forget: Annotated[
+        Path, typer.Option(metavar="FILE", help="A table with a column id, or rows as they stand in the data.")
+    ],
+    config: Annotated[Path, typer.Option(metavar="CONFIG", help="The TOML file that the reward was learned with.")],
+    out: options.OutFolder,
+    road: Annotated[
+        str | None, typer.Option(help="exact, certified or approximate.", show_default="the best there is")
+    ] = None,
+    spec: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SPEC", help="Name rules anchored to forgotten rows, of this spec.", show_default="CONFIG's"
+        ),
+    ] = None,
+    audit: Annotated[
+        bool, typer.Option("--audit", help="Learn an oracle without the rows, and tell what differs.")
+    ] = False,
+    strangers: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Rows that nobody learned from: the audit attacks membership too."),
+    ] = None,
+    shadows: Annotated[int, typer.Option(min=4, max=256, help="Rewards learned for that attack.")] = 16,
+    json: options.JsonFile = None,
+    quiet: options.Quiet = False,
+) -> int:
+    """Make a reward forget rows that it was learned from, and say what that guarantees.
+
+    Exact where it was learned in shards, certified for the learner head, else approximate, which guarantees nothing.
+    """
+    from rewarden.output import emit
+    from rewarden.progress import progress
+    from rewarden.unlearning import Asked
+    from rewarden.unlearning import unlearn as forgetting
+
+    with progress(quiet) as report:
+        found = forgetting(
+            Asked(artifact, config, forget, out, road, spec, audit or strangers is not None, strangers, shadows), report
+        )
+    if json is not None:
+        from rewarden.atomic import write_bytes
+        from rewarden.spec_lang.canonical import canonical_json
+
+        write_bytes(json, canonical_json(_as_json(found)))
+    if not quiet:
+        emit([*_told(found), "", f"wrote {out}, {found.artifact.digest}"])
+    return exits.PROVED
+
+
+def _told(found: Unlearned) -> list[str]:
+    lines = [f"{found.road}: {found.forgotten} rows forgotten ({found.asked} asked for), {found.left} left"]
+    lines += [f"  {name}: {text}" for name, text in found.statement.items() if name != "rows"]
+    for item in found.anchored:
+        rules = ", ".join(item.rules) or "no rule"
+        lines.append(f"data {item.data} of the spec holds {item.rows} rows with forgotten records; read by {rules}")
+        if item.patches:
+            lines.append(
+                f"  patches made from it: {', '.join(item.patches)}: revert them, and patch again without the rows"
+            )
+    if found.patches_gone:
+        lines.append(f"patches are gone with the old weights: {', '.join(found.patches_gone)}; verify and patch again")
+    if found.audit is not None:
+        lines += _audited(found)
+    return lines
+
+
+def _audited(found: Unlearned) -> list[str]:
+    from rewarden.output import number
+
+    audit = found.audit
+    assert audit is not None
+    lines = ["audit"]
+    if audit.gap is not None:
+        same = "the same tensors, byte for byte" if audit.gap.equal else "other tensors"
+        lines.append(
+            f"  against an oracle that never saw the rows: {same}; rewards differ by {number(audit.gap.largest)} at "
+            f"most, {number(audit.gap.mean)} in the mean (up to a shift)"
+        )
+    if audit.retained is not None:
+        lines.append(f"  rows that stay, in order: {audit.retained[0]:.4f} before, {audit.retained[1]:.4f} after")
+    for name, attack in (("before", audit.before), ("after", audit.after)):
+        if attack is not None:
+            lines.append(
+                f"  membership attack {name}: AUC {attack.auc:.3f} (0.5 is a coin), {attack.found:.1%} of "
+                f"{attack.rows} found at 5 % false alarms, {attack.shadows} shadows"
+            )
+    if audit.before is None:
+        lines.append("  membership was not attacked: give rows that nobody learned from with --strangers")
+    return lines
+
+
+def _as_json(found: Unlearned) -> dict[str, object]:
+    """Reward figures as text, so that no number is rounded in passing."""
+    audit = found.audit
+    return {
+        "schema_version": 1,
+        "road": found.road,
+        "asked": found.asked,
+        "forgotten": found.forgotten,
+        "left": found.left,
+        "artifact": found.artifact.digest,
+        "parent": found.artifact.parent,
+        "statement": dict(found.statement),
+        "anchored": [
+            {"data": a.data, "rows": a.rows, "rules": list(a.rules), "patches": list(a.patches)} for a in found.anchored
+        ],
+        "patches_gone": list(found.patches_gone),
+        "audit": None
+        if audit is None
+        else {
+            "oracle": None
+            if audit.gap is None
+            else {"equal": audit.gap.equal, "largest": repr(audit.gap.largest), "mean": repr(audit.gap.mean)},
+            "retained": None if audit.retained is None else [repr(share) for share in audit.retained],
+            "membership": [
+                None
+                if a is None
+                else {"auc": repr(a.auc), "found": repr(a.found), "rows": a.rows, "shadows": a.shadows}
+                for a in (audit.before, audit.after)
+            ],
+        },
+    }

@@ -1,0 +1,303 @@
+"""Histories: any sequence of patch, revert, squash and merge keeps what each promised, bit for bit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rewarden.cli import run as cli
+from rewarden.editor.history.bake import BakeOptions, bake
+from rewarden.editor.history.chain import Chain
+from rewarden.editor.history.merge import merge
+from rewarden.editor.history.overlap import Columns, broken, clash
+from rewarden.editor.history.revert import revert
+from rewarden.editor.history.squash import squash
+from rewarden.editor.history.stored import all_stored, rebuilt
+from rewarden.editor.patch import apply_patch
+from rewarden.editor.region import Bound
+from rewarden.history import difference, situation
+from rewarden.reward.artifact import Artifact
+from rewarden.reward.deployed import forward
+from rewarden.reward.exact import evaluate
+from rewarden.reward.store import load_artifact, save_artifact
+from rewarden.spec_lang.errors import EditError
+from rewarden.verifier.extremum import certified_extremum
+from rewarden.verifier.options import VerifyOptions
+from tests.property.test_patch import PREMISES, bound, network, points
+
+Edits = list[tuple[Bound, Artifact]]
+
+
+def edited(base: Artifact, edits: list[Bound]) -> list[Artifact]:
+    """The line of edits, oldest first, the base among them."""
+    line = [base]
+    for edit in edits:
+        line.append(apply_patch(line[-1], edit, certified_extremum)[0])
+    return line
+
+
+def chain(line: list[Artifact]) -> Chain:
+    return Chain(tuple(reversed(line)), True)
+
+
+def bounds_of(base: Artifact, seed: int, kinds: list[bool]) -> list[Bound]:
+    """One bound per kind (True: a ceiling), each on a premise of its own, at levels that bite."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for number, ceiling in enumerate(kinds):
+        premise = PREMISES[int(rng.integers(len(PREMISES)))]
+        values = forward(base, points(seed, bound(premise, "0").polytopes, 60))
+        level = float(np.quantile(values, 0.4 if ceiling else 0.6))
+        edit = bound(premise, f"({level:.6f})", "<=" if ceiling else ">=")
+        found.append(replace(edit, rule=f"rule{number}"))
+    return found
+
+
+def same(a: np.ndarray, b: np.ndarray) -> bool:
+    return a.tobytes() == b.tobytes()
+
+
+@settings(max_examples=4, deadline=None)
+@given(st.integers(0, 10**6), st.lists(st.booleans(), min_size=1, max_size=4), st.integers(0, 3))
+def test_reverting_any_edit_leaves_what_the_others_make(seed: int, kinds: list[bool], which: int) -> None:
+    base = network(seed)
+    edits = bounds_of(base, seed, kinds)
+    line = edited(base, edits)
+    number = which % len(edits)  # 0 is the newest
+    done = revert(chain(line), number, certified_extremum)
+    left = [edit for k, edit in enumerate(edits) if k != len(edits) - 1 - number]
+    if number == 0:
+        assert done.artifact is line[-2]
+        return
+    assert done.artifact.parent == line[len(edits) - 1 - number].digest
+    x = np.concatenate([points(seed + k, edit.polytopes, 60) for k, edit in enumerate(edits)])
+    if len(set(kinds)) == 1:  # of one kind: as if that edit had never been made, but for slopes, which only rose
+        never = edited(base, left)[-1]
+        flat = np.array([any(inside(e, row) for e in edits) or all(far(e, row) for e in edits) for row in x])
+        assert same(forward(done.artifact, x)[flat], forward(never, x)[flat])
+    newest = left[-1]
+    sign = 1 if newest.kind == "ceiling" else -1
+    for row, value in zip(x, forward(done.artifact, x), strict=True):
+        if inside(newest, row):
+            assert sign * Fraction(float(value)) <= sign * newest.level
+        if all(far(edit, row) for edit in left):
+            assert evaluate(done.artifact, exact(row)) == evaluate(base, exact(row))
+
+
+def exact(row: np.ndarray) -> list[Fraction]:
+    return [Fraction(float(v)) for v in row]
+
+
+def distance(edit: Bound, row: np.ndarray) -> Fraction:
+    x = exact(row)
+    return min(
+        max(sum((c * v for c, v in zip(r.coefficients, x, strict=True)), -r.offset) for r in polytope.rows)
+        for polytope in edit.polytopes
+    )
+
+
+def inside(edit: Bound, row: np.ndarray) -> bool:
+    return distance(edit, row) <= 0
+
+
+def far(edit: Bound, row: np.ndarray) -> bool:
+    return distance(edit, row) >= 1
+
+
+@settings(max_examples=4, deadline=None)
+@given(st.integers(0, 10**6), st.lists(st.booleans(), min_size=2, max_size=4))
+def test_squashing_changes_no_bit(seed: int, kinds: list[bool]) -> None:
+    base = network(seed)
+    edits = bounds_of(base, seed, kinds)
+    # once more, deeper: what the first one did, it covers
+    again = replace(edits[0], rule="again", level=edits[0].level - (1 if kinds[0] else -1))
+    line = edited(base, [*edits, again])
+    done = squash(chain(line), len(line) - 1)
+    assert done.artifact.parent == base.digest
+    assert len(done.artifact.patches) + len(done.dropped) == len(line[-1].patches)
+    for k, edit in enumerate(edits):
+        x = points(seed + k, edit.polytopes, 80)
+        assert same(forward(done.artifact, x), forward(line[-1], x))
+
+
+def test_a_patch_that_another_covers_is_left_out() -> None:
+    base = network(1)
+    narrow = bound("s.gap <= 10 [m] and s.speed >= 20 [m/s]", "(0.5)")
+    wide = replace(bound("s.gap <= 60 [m]", "(0.25)"), rule="wide")
+    line = edited(base, [narrow, wide])
+    done = squash(chain(line), 2)
+    assert [patch.rule for patch in done.dropped] == ["capped"]
+    x = points(3, narrow.polytopes, 400)
+    assert same(forward(done.artifact, x), forward(line[-1], x))
+    apart = edited(base, [wide, narrow])  # the narrow one's level is higher: it does nothing wherever it stands
+    assert [patch.rule for patch in squash(chain(apart), 2).dropped] == ["capped"]
+    lower = edited(base, [wide, replace(narrow, level=Fraction(0))])
+    assert squash(chain(lower), 2).dropped == ()
+
+
+@settings(max_examples=4, deadline=None)
+@given(st.integers(0, 10**6), st.booleans(), st.booleans())
+def test_merging_keeps_both_lines_or_shows_where_it_cannot(seed: int, one: bool, two: bool) -> None:
+    base = network(seed)
+    first, second = bounds_of(base, seed, [one, two])
+    mine, yours = edited(base, [first]), edited(base, [second])
+    done = merge(chain(mine), chain(yours), certified_extremum)
+    x = np.concatenate([points(seed, first.polytopes, 150), points(seed + 1, second.polytopes, 150)])
+    if done.artifact is None:
+        assert one != two
+        for conflict in done.conflicts:
+            row = np.array([float(v) for v in conflict.point])
+            if conflict.demanded:
+                assert distance_exact(first, conflict.point) <= 0
+                assert distance_exact(second, conflict.point) <= 0
+            assert set(situation(base, conflict.point)["s"]) == {"speed", "gap", "close", "lane"}
+            assert len(row) == base.width
+        return
+    values = forward(done.artifact, x)
+    for row, value in zip(x, values, strict=True):
+        for edit in (first, second):
+            sign = 1 if edit.kind == "ceiling" else -1
+            if inside(edit, row):
+                assert sign * evaluate(done.artifact, exact(row)) <= sign * edit.level
+                assert sign * Fraction(float(value)) <= sign * edit.level
+        if far(first, row) and far(second, row):
+            assert evaluate(done.artifact, exact(row)) == evaluate(base, exact(row))
+
+
+def distance_exact(edit: Bound, x: tuple[Fraction, ...]) -> Fraction:
+    return min(
+        max(sum((c * v for c, v in zip(r.coefficients, x, strict=True)), -r.offset) for r in polytope.rows)
+        for polytope in edit.polytopes
+    )
+
+
+def test_opposite_demands_in_one_place_are_a_clash_with_a_situation() -> None:
+    base = network(2)
+    low = bound("s.gap <= 50 [m]", "(0.1)")
+    high = replace(bound("s.speed >= 20 [m/s]", "(0.9)", ">="), rule="high")
+    done = merge(chain(edited(base, [low])), chain(edited(base, [high])), certified_extremum)
+    assert done.artifact is None
+    (conflict,) = done.conflicts
+    assert conflict.demanded
+    gap, speed = conflict.point[1], conflict.point[0]
+    assert gap <= 50
+    assert speed >= 20
+
+
+def test_a_rim_in_the_others_region_is_told_apart() -> None:
+    base = network(2)
+    low = bound("s.gap <= 50 [m]", "(0.1)")
+    close = replace(bound("s.gap >= 51 [m]", "(50)", ">="), rule="close")  # 1 m apart, with rims of 5 m
+    columns = Columns.of(base.records)
+    (one,), (two,) = (all_stored(edited(base, [edit])[-1]) for edit in (low, close))
+    assert clash(one, two, columns) is None
+    assert broken(one, two, columns) is not None
+    apart = replace(bound("s.gap >= 70 [m]", "(50)", ">="), rule="apart")
+    (three,) = all_stored(edited(base, [apart])[-1])
+    assert broken(one, three, columns) is None
+    done = merge(chain(edited(base, [low])), chain(edited(base, [apart])), certified_extremum)
+    assert done.artifact is not None
+
+
+def test_what_is_more_than_patches_cannot_be_moved() -> None:
+    base = network(4)
+    line = edited(base, bounds_of(base, 4, [True, True]))
+    weights = {**line[-1].tensors, "c.b": line[-1].tensors["c.b"] + 1}
+    changed = replace(line[-1], tensors=weights, parent=line[-1].digest)
+    again = apply_patch(changed, bounds_of(base, 5, [True])[0], certified_extremum)[0]
+    with pytest.raises(EditError) as caught:
+        revert(chain([*line, changed, again]), 2, certified_extremum)
+    assert caught.value.code == "E31"
+    with pytest.raises(EditError) as caught:
+        merge(chain(line), chain(line[:2]), certified_extremum)
+    assert caught.value.code == "E32"
+    with pytest.raises(EditError) as caught:
+        merge(chain(line), chain([network(9)]), certified_extremum)
+    assert caught.value.code == "E32"
+    with pytest.raises(EditError) as caught:
+        chain(line).number("nothing")
+    assert caught.value.code == "E30"
+
+
+def test_a_difference_is_proved_where_there_is_none_and_bounded_where_there_is() -> None:
+    base = network(6, width=4)
+    child = edited(base, [bound("s.gap <= 10 [m]", "(-0.5)")])[-1]
+    quick = VerifyOptions(budget=2_000, coverage_budget=2_000)
+    assert difference(base, base).same
+    renamed = replace(base, parent=child.digest)
+    assert difference(base, renamed).same
+    found = difference(base, child, quick)
+    assert not found.same
+    assert found.identical is not None
+    shares = found.identical["same"].coverage_details.shares
+    assert shares["proved"] > Fraction(8, 10)  # beyond gap = 15 m they are one
+    assert found.most is not None
+    x = points(1, bound("s.gap <= 10 [m]", "0").polytopes, 2000)
+    assert np.abs(forward(base, x).astype(float) - forward(child, x)).max() <= found.most + 1e-6
+
+
+def test_baking_gives_a_plain_network_near_the_patched_reward() -> None:
+    base = network(8, width=32)
+    x = points(1, bound("s.gap <= 30 [m]", "0").polytopes, 2000)
+    level = float(np.quantile(forward(base, x), 0.2))
+    line = edited(base, [bound("s.gap <= 30 [m]", f"({level:.6f})")])
+    before = np.abs(forward(base, x) - forward(line[-1], x))
+    done = bake(line[-1], BakeOptions(steps=300))
+    after = np.abs(forward(done.artifact, x) - forward(line[-1], x))
+    assert done.artifact.patches == ()
+    assert done.artifact.parent == line[-1].digest
+    assert done.artifact.graph == base.graph
+    assert after.mean() < before.mean()
+    twice = [bake(line[-1], BakeOptions(steps=10)).artifact.digest for _ in range(2)]
+    assert twice[0] == twice[1]
+    with pytest.raises(EditError):
+        bake(base)
+
+
+def test_rebuilding_with_the_same_patches_is_the_same_reward() -> None:
+    base = network(8)
+    line = edited(base, bounds_of(base, 8, [True, False, True]))
+    again = rebuilt(line[-1], all_stored(line[-1]))
+    x = points(8, bound(PREMISES[0], "0").polytopes, 200)
+    assert same(forward(again, x), forward(line[-1], x))
+
+
+def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base = network(3)
+    one, two = bound("s.gap <= 10 [m]", "(-0.5)"), replace(bound("s.speed >= 30 [m/s]", "(-0.25)"), rule="fast")
+    line = edited(base, [one, two])
+    other = edited(base, [two])[-1]
+    for name, artifact in (("base", base), ("one", line[1]), ("both", line[2]), ("other", other)):
+        save_artifact(artifact, tmp_path / name)
+
+    def there(*names: str) -> list[str]:
+        return [str(tmp_path / name) for name in names]
+
+    assert cli(["revert", *there("both"), "-o", *there("back")]) == 0
+    for file in ("manifest.json", "tensors.safetensors"):
+        assert (tmp_path / "back" / file).read_bytes() == (tmp_path / "one" / file).read_bytes()
+    assert cli(["revert", *there("both"), "--edit", "capped", "-o", *there("fast")]) == 0
+    assert load_artifact(tmp_path / "fast").tensors_bytes == other.tensors_bytes
+    assert cli(["squash", *there("both"), "-o", *there("squashed")]) == 0
+    assert cli(["merge", *there("one", "other"), "-o", *there("merged")]) == 0
+    assert len(load_artifact(tmp_path / "merged").patches) == 2
+    assert cli(["show", *there("both"), "0"]) == 0
+    assert "speed >= 30" in capsys.readouterr().out
+    high = edited(base, [replace(bound("s.gap <= 5 [m]", "(9)", ">="), rule="high")])[-1]
+    save_artifact(high, tmp_path / "high")
+    assert cli(["merge", *there("one", "high"), "-o", *there("nothing")]) == 1
+    assert "at the same place" in capsys.readouterr().out
+    assert not (tmp_path / "nothing").exists()
+    assert cli(["revert", *there("base"), "-o", *there("nothing")]) == 2
+    lonely = tmp_path / "elsewhere"
+    lonely.mkdir()
+    save_artifact(line[2], lonely / "both")
+    assert cli(["revert", str(lonely / "both"), "-o", *there("nothing")]) == 2
+    assert "--in" in capsys.readouterr().err
+    assert cli(["revert", str(lonely / "both"), "--in", str(tmp_path), "-o", *there("found")]) == 0

@@ -1,0 +1,404 @@
+"""Forgetting: what each road promises, the ledger, and the command."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rewarden.cli import run as cli
+from rewarden.editor.unlearn import approximate, audit, exact
+from rewarden.editor.unlearn.audit import shadows
+from rewarden.editor.unlearn.joined import joined
+from rewarden.editor.unlearn.request import Ledger, part, read_ledger
+from rewarden.reward.artifact import RewardRecord
+from rewarden.reward.learners.autoencoders import Autoencoders
+from rewarden.reward.learners.checkpoints import Checkpoints
+from rewarden.reward.learners.head import Head, _gradient, _minimised, _Pairs, spent_of, weights_of
+from rewarden.reward.learners.interface import Comparisons, Demonstrations, Judgements, Run
+from rewarden.reward.learners.labels import Labels
+from rewarden.reward.learners.options import (
+    AutoencoderOptions,
+    HeadOptions,
+    LabelOptions,
+    PreferenceOptions,
+    ShardOptions,
+)
+from rewarden.reward.learners.preferences import Preferences
+from rewarden.reward.learners.shards import Shards, contents, keys, taken
+from rewarden.reward.store import load_artifact
+from rewarden.spec_lang.errors import DataError, EditError, UsageError
+from rewarden.spec_lang.features import Feature, RecordType
+
+STEP = RecordType(
+    "Step", (Feature("speed", "real", Fraction(0), Fraction(4)), Feature("gap", "real", Fraction(-2), Fraction(2)))
+)
+RECORD = RewardRecord("s", STEP)
+QUICK = PreferenceOptions(hidden=6, epochs=6, batch=64, patience=3)
+
+
+def pairs(count: int, seed: int = 0, steps: int = 2) -> Comparisons:
+    rng = np.random.default_rng(seed)
+    segments = rng.uniform([0, -2], [4, 2], (count, 2, steps, 2))
+    worth = (segments[..., 0] - segments[..., 1] ** 2).sum(axis=2)
+    swap = worth[:, 0] < worth[:, 1]
+    segments[swap] = segments[swap][:, ::-1]
+    return Comparisons(RECORD, segments)
+
+
+def without(count: int, gone: list[int]) -> np.ndarray:
+    return np.setdiff1d(np.arange(count), gone)
+
+
+# ── exact ──────────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize("slices", [1, 3])
+def test_what_is_left_of_forgetting_is_what_never_seeing_the_rows_leaves(tmp_path, slices):
+    data, learner = pairs(900), Shards(Preferences(), ShardOptions(3, slices))
+    store = Run(3, checkpoints=Checkpoints(tmp_path))
+    before = learner.fit(data, QUICK, store)
+    rest = taken(data, without(900, [5, 77]))
+    assert 0 < learner.stages_to_train(rest, QUICK, store) < 3 * slices + 1
+    after, oracle = learner.fit(rest, QUICK, store), learner.fit(rest, QUICK, Run(3))
+    assert after.manifest_bytes == oracle.manifest_bytes
+    assert after.tensors_bytes == oracle.tensors_bytes != before.tensors_bytes
+    assert learner.stages_to_train(rest, QUICK, store) == 0
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.lists(st.integers(0, 299), min_size=1, max_size=60, unique=True), st.integers(0, 3), st.booleans())
+def test_any_rows_in_any_order_of_requests(tmp_path_factory, gone, seed, ids):
+    data = pairs(300, seed)
+    if ids:
+        data = replace(data, ids=np.array([f"person {k // 3}" for k in range(300)]))
+    learner, quick = Shards(Preferences(), ShardOptions(2, 2)), replace(QUICK, epochs=2)
+    run = Run(seed, checkpoints=Checkpoints(tmp_path_factory.mktemp("store")))
+    learner.fit(data, quick, run)
+    half = len(gone) // 2
+    for done in (gone[:half], gone):
+        rest = taken(data, without(300, done))
+        after = learner.fit(rest, quick, run)
+    shuffled = np.random.default_rng(seed).permutation(without(300, gone))
+    oracle = learner.fit(taken(data, shuffled), quick, Run(seed))  # and whatever the order of the table
+    assert after.tensors_bytes == oracle.tensors_bytes
+
+
+def test_labels_and_demonstrations_too(tmp_path):
+    rows = np.random.default_rng(1).uniform([0, -2], [4, 2], (400, 2))
+    judged = Judgements(RECORD, rows, rows[:, 0] - rows[:, 1] ** 2)
+    shown = Demonstrations(RECORD, rows)
+    cases = [
+        (Labels(), LabelOptions(hidden=6, epochs=3), judged, 2),
+        (Autoencoders(), AutoencoderOptions(experts=2, epochs=3, warm_up=1), shown, 1),
+    ]
+    for number, (member, options, data, slices) in enumerate(cases):
+        learner = Shards(member, ShardOptions(2, slices))
+        run = Run(1, checkpoints=Checkpoints(tmp_path / str(number)))
+        learner.fit(data, options, run)
+        rest = taken(data, without(400, [7]))
+        assert learner.fit(rest, options, run).tensors_bytes == learner.fit(rest, options, Run(1)).tensors_bytes
+
+
+def test_rankings_and_annotators_are_as_if_the_forgotten_had_never_been_there(tmp_path):
+    rng = np.random.default_rng(4)
+    segments = rng.uniform([0, -2], [4, 2], (200, 4, 1, 2))
+    places = np.where(np.arange(200) == 3, 4, 2 + np.arange(200) % 2)
+    who = np.where(np.arange(200) == 3, 2, np.arange(200) % 2)
+    data = Comparisons(RECORD, segments, places=places, annotators=who, names=("Ann", "Bob", "Cid"))
+    options = replace(QUICK, epochs=2, annotators="apart")
+    learner, run = Shards(Preferences(), ShardOptions(2, 1)), Run(0, checkpoints=Checkpoints(tmp_path))
+    learner.fit(data, options, run)
+    after = learner.fit(taken(data, without(200, [3])), options, run)  # the one ranking of 4, the one answer of Cid
+    rows = without(200, [3])
+    never = Comparisons(RECORD, segments[rows][:, :3], places=places[rows], annotators=who[rows], names=("Ann", "Bob"))
+    assert after.tensors_bytes == learner.fit(never, options, Run(0)).tensors_bytes
+    assert "Cid" not in json.dumps(dict(after.learner.record))
+
+
+def test_a_row_is_placed_by_its_id_and_else_by_its_content():
+    data = pairs(20)
+    assert keys(data) == contents(data)
+    named = replace(data, ids=np.array(["one"] * 10 + ["two"] * 10))
+    assert len(set(keys(named))) == 2
+    assert len(set(contents(named))) == 20
+    assert contents(taken(data, np.array([4]))) == [contents(data)[4]]
+
+
+def test_what_shards_cannot_do_is_refused(tmp_path):
+    with pytest.raises(DataError, match="too few for 64 shards"):
+        Shards(Preferences(), ShardOptions(64, 1)).fit(pairs(60), QUICK)
+    with pytest.raises(UsageError, match="slice to slice"):
+        Shards(Autoencoders(), ShardOptions(2, 2)).fit(Demonstrations(RECORD, np.zeros((9, 2))), AutoencoderOptions())
+    with pytest.raises(UsageError, match="no constraints"):
+        Shards(Preferences(), ShardOptions(2, 1)).fit(pairs(60), QUICK, Run(penalty=lambda reward, generator: None))
+
+
+def test_a_kill_between_stages_costs_only_time(tmp_path):
+    data, learner = pairs(300), Shards(Preferences(), ShardOptions(3, 2))
+
+    class Killed(Exception):
+        pass
+
+    def kill(stage: str, done: int, total: int, note: str) -> None:
+        if stage == "shard 2":
+            raise Killed
+
+    quick = replace(QUICK, epochs=2)
+    with pytest.raises(Killed):
+        learner.fit(data, quick, Run(2, progress=kill, checkpoints=Checkpoints(tmp_path)))
+    after = learner.fit(data, quick, Run(2, checkpoints=Checkpoints(tmp_path)))
+    assert after.digest == learner.fit(data, quick, Run(2)).digest
+
+
+# ── certified ──────────────────────────────────────────────────────────────────────────────────
+def noise(seed: int):
+    return lambda width, deviation: np.random.default_rng(seed).normal(0.0, deviation, width)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_bound_of_the_gradient_left_holds_over_many_removals(seed):
+    data, options = pairs(400, seed), HeadOptions(l2=0.01, noise=1.0, epsilon=1.0)
+    b = noise(seed)(2, options.noise)
+    head = Head(noise(seed))
+    artifact, left = head.fit(data, options), np.arange(400)
+    for number in range(6):
+        gone, left = left[:8], left[8:]
+        done = head.remove(artifact, taken(data, left), taken(data, gone), options)
+        if done.anew:
+            break
+        artifact = done.artifact
+        x = _Pairs.of(taken(data, left), options).training
+        w = weights_of(artifact).astype(np.float64)
+        true = float(np.linalg.norm(_gradient(x, w, options.l2) + b))
+        assert true <= spent_of(artifact)
+        assert number == 0 or spent_of(artifact) > 0
+        near = _minimised(x, options.l2, b)
+        assert np.linalg.norm(w - near) <= 1.01 * spent_of(artifact) / (len(x) * options.l2)  # strong convexity
+
+
+def test_the_budget_is_the_theorems_and_past_it_the_head_is_learned_anew():
+    data, options = pairs(200, 1), HeadOptions(l2=0.01, noise=0.01, epsilon=0.5, delta=1e-4)
+    head = Head(noise(0))
+    artifact = head.fit(data, options)
+    done = head.remove(artifact, taken(data, np.arange(60, 200)), taken(data, np.arange(60)), options)
+    assert done.anew
+    assert done.artifact.tensors_bytes == head.fit(taken(data, np.arange(60, 200)), options).tensors_bytes
+    generous = replace(options, noise=1000.0)
+    artifact = Head(noise(0)).fit(data, generous)
+    done = Head(noise(0)).remove(artifact, taken(data, np.arange(1, 200)), taken(data, np.arange(1)), generous)
+    assert done.epsilon == spent_of(done.artifact) * math.sqrt(2 * math.log(1.5 / 1e-4)) / 1000.0
+
+
+def test_the_noise_of_a_head_is_nowhere_to_be_found_again():
+    data = pairs(100)
+    assert Head().fit(data, HeadOptions()).tensors_bytes != Head().fit(data, HeadOptions()).tensors_bytes
+
+
+# ── approximate ────────────────────────────────────────────────────────────────────────────────
+def test_influence_makes_mislabelled_rows_count_for_less():
+    data = pairs(600, 2)
+    wrong = data.segments.copy()
+    wrong[:60] = wrong[:60, ::-1]
+    data = replace(data, segments=wrong)
+    artifact = Preferences().fit(data, replace(QUICK, epochs=30, label_noise=0.0))
+    done = approximate.forget(artifact, data, part(data, contents(data)[:60], Ledger()))
+    assert done.forgotten[1] > done.forgotten[0]  # they are believed less
+    assert done.staying[1] <= 1.02 * done.staying[0]
+    assert "none" in done.artifact.edit.statement["guarantee"]
+    assert done.artifact.parent == artifact.digest
+
+
+def test_what_cannot_be_forgotten_approximately_says_so():
+    rows = np.random.default_rng(1).uniform([0, -2], [4, 2], (60, 2))
+    shown = Demonstrations(RECORD, rows)
+    artifact = Autoencoders().fit(shown, AutoencoderOptions(experts=2, epochs=2, warm_up=1))
+    with pytest.raises(EditError) as caught:
+        approximate.forget(artifact, shown, part(shown, contents(shown)[:1], Ledger()))
+    assert caught.value.code == "E23"
+
+
+# ── the ledger ─────────────────────────────────────────────────────────────────────────────────
+def test_the_ledger_holds_no_content_and_keeps_rows_out(tmp_path):
+    data = replace(pairs(30), ids=np.array([f"person {k}" for k in range(30)]))
+    parted = part(data, keys(data)[3:5], Ledger())
+    assert list(parted.gone) == [3, 4]
+    text = parted.ledger.bytes()
+    (tmp_path / "l.json").write_bytes(text)
+    read = read_ledger(tmp_path / "l.json")
+    assert read == parted.ledger
+    assert b"person" not in text
+    for digest in keys(data):
+        assert digest.hex().encode() not in text  # a bare hash of a name can be guessed from a list of names
+    again = part(data, keys(data)[7:8], read)
+    assert (list(again.gone), again.before, len(again.kept)) == ([7], 2, 27)
+    with pytest.raises(EditError, match="were forgotten before"):
+        part(data, keys(data)[3:4], read)
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b'{"format":"rewarden-forgotten"}', b"[" * 5000])
+def test_a_damaged_ledger_is_refused(tmp_path, text):
+    (tmp_path / "l.json").write_bytes(text)
+    with pytest.raises(EditError) as caught:
+        read_ledger(tmp_path / "l.json")
+    assert caught.value.code == "E21"
+
+
+# ── the audit ──────────────────────────────────────────────────────────────────────────────────
+@pytest.mark.parametrize(("remembers", "auc"), [(True, 1.0), (False, 0.0)])
+def test_the_attack_tells_rows_that_a_reward_knows_by_heart(monkeypatch, remembers, auc):
+    rng = np.random.default_rng(5)
+    data = pairs(30)
+    gone, strangers = taken(data, np.arange(15)), taken(data, np.arange(15, 30))
+    seen = rng.random((8, 30)) < 0.5
+    said = np.where(seen, 2.0, 1.0) + rng.normal(0, 0.05, (8, 30))
+    target = {contents(gone)[0]: 2.0 if remembers else 1.0, contents(strangers)[0]: 1.0 if remembers else 2.0}
+    monkeypatch.setattr(audit, "score", lambda artifact, part: np.full(15, target[contents(part)[0]]))
+    found = audit.attack(None, gone, strangers, (said, seen))
+    assert (found.rows, found.shadows) == (15, 8)
+    assert found.auc == pytest.approx(auc, abs=0.1)
+    assert found.found == (1.0 if remembers else 0.0)
+
+
+def test_a_row_is_known_as_well_as_its_margin():
+    data = pairs(50, 3)
+    artifact = Preferences().fit(pairs(300), QUICK)
+    margins = audit.score(artifact, data)
+    flipped = replace(data, segments=data.segments[:, ::-1])
+    assert np.allclose(margins, -audit.score(artifact, flipped))
+    parts = [taken(data, np.arange(a, b)) for a, b in ((0, 10), (10, 50))]
+    assert contents(joined(parts)) == contents(data)
+
+
+def test_shadows_see_each_row_half_of_the_time():
+    data = pairs(120)
+    gone, strangers, kept = (taken(data, np.arange(a, b)) for a, b in ((0, 10), (10, 20), (20, 120)))
+    quick = replace(QUICK, epochs=1)
+    said, seen = shadows(
+        lambda rows, seed: Preferences().fit(rows, quick, Run(seed)), kept, gone, strangers, 4, lambda k: None
+    )
+    assert said.shape == seen.shape == (4, 20)
+    assert (seen.sum(axis=0) == 2).all()
+
+
+# ── the command ────────────────────────────────────────────────────────────────────────────────
+def project(folder: Path, learner: str, extra: str = "") -> Path:
+    data = pairs(240, 9)
+    steps = data.segments.shape[2]
+    columns = {
+        "pair": np.repeat(np.arange(240), steps),
+        "step": np.tile(np.arange(steps), 240),
+        "id": [f"person {k // 4}" for k in range(240) for _ in range(steps)],
+    }
+    for j, name in enumerate(("speed", "gap")):
+        for m, side in enumerate(("better", "worse")):
+            columns[f"{side}.{name}"] = data.segments[:, m, :, j].reshape(-1)
+    pq.write_table(pa.table(columns), folder / "pairs.parquet")
+    (folder / "s.rwd").write_text(
+        "spec s v1\nfeatures Step { speed: real in 0 .. 4  gap: real in -2 .. 2 }\nreward R(s: Step)\n"
+        'data prefs: (better: Step, worse: Step) from "pairs.parquet"\n'
+        "should agree:\n  forall p in prefs\n  expect share(R(p.better) > R(p.worse)) >= 0.6\n"
+    )
+    (folder / "learn.toml").write_text(
+        '[data]\npreferences = "pairs.parquet"\n[features]\nspec = "s.rwd"\n'
+        f'[learner]\nname = "{learner}"\nseed = 3\n{extra}'
+    )
+    (folder / "forget.csv").write_text("id\nperson 3\nperson 7\nnobody\n")
+    return folder
+
+
+SHARDS = "[learner.options]\nhidden = 6\nepochs = 4\n[learner.shards]\nshards = 3\nslices = 2\n"
+
+
+def test_the_command_forgets_exactly_and_again(tmp_path, capsys):
+    folder = project(tmp_path, "preferences", SHARDS)
+    common = ["--config", str(folder / "learn.toml"), "-q"]
+    assert cli(["learn", str(folder / "learn.toml"), "-o", str(folder / "r"), "-q"]) == 0
+    before = {p.name: p.read_bytes() for p in (folder / "r").iterdir()}
+    forget = ["--forget", str(folder / "forget.csv")]
+    told = str(folder / "told.json")
+    assert (
+        cli(["unlearn", str(folder / "r"), *forget, *common, "-o", str(folder / "r2"), "--audit", "--json", told]) == 0
+    )
+    said = json.loads(Path(told).read_text())
+    assert (said["road"], said["asked"], said["forgotten"], said["left"]) == ("exact", 3, 8, 232)
+    assert said["audit"]["oracle"]["equal"] is True
+    assert said["anchored"] == [{"data": "prefs", "rows": 16, "rules": ["agree"], "patches": []}]
+    assert {p.name: p.read_bytes() for p in (folder / "r").iterdir()} == before
+    child = load_artifact(folder / "r2")
+    assert child.parent == load_artifact(folder / "r").digest
+    # what was forgotten stays so, though the data file still holds it
+    (folder / "more.csv").write_text("id\nperson 11\n")
+    more = ["--forget", str(folder / "more.csv")]
+    assert cli(["unlearn", str(folder / "r2"), *more, *common, "-o", str(folder / "r3")]) == 0
+    table = pq.read_table(folder / "pairs.parquet")
+    gone = pa.array(["person 3", "person 7", "person 11"])
+    keep = pa.compute.invert(pa.compute.is_in(table["id"], value_set=gone))
+    pq.write_table(table.filter(keep), folder / "pairs.parquet")
+    assert cli(["learn", str(folder / "learn.toml"), "-o", str(folder / "never"), "-q"]) == 0
+    assert load_artifact(folder / "r3").tensors_bytes == load_artifact(folder / "never").tensors_bytes
+
+
+@pytest.mark.parametrize(("learner", "road"), [("head", "certified"), ("preferences", "approximate")])
+def test_the_command_says_what_the_other_roads_are_worth(tmp_path, capsys, learner, road):
+    extra = "[learner.options]\nhidden = 6\nepochs = 4\n" if learner == "preferences" else ""
+    folder = project(tmp_path, learner, extra)
+    config = str(folder / "learn.toml")
+    assert cli(["learn", config, "-o", str(folder / "r"), "-q"]) == 0
+    forget = ["--forget", str(folder / "forget.csv"), "--config", config]
+    assert cli(["unlearn", str(folder / "r"), *forget, "-o", str(folder / "r2")]) == 0
+    said = capsys.readouterr().out
+    assert road in said
+    assert ("guarantee: none" in said) == (road == "approximate")
+    assert ("indistinguishable" in said) == (road == "certified")
+    assert cli(["unlearn", str(folder / "r"), *forget, "-o", str(folder / "r3"), "--road", "exact"]) == 2
+
+
+def test_bad_requests_are_refused_and_leave_nothing(tmp_path, capsys):
+    folder = project(tmp_path, "preferences", SHARDS)
+    config = str(folder / "learn.toml")
+    assert cli(["learn", config, "-o", str(folder / "r"), "-q"]) == 0
+    (folder / "nobody.csv").write_text("id\nnobody\n")
+    (folder / "other.csv").write_text("name\nnobody\n")
+    for file in ("nobody.csv", "other.csv", "missing.csv"):
+        assert (
+            cli(
+                [
+                    "unlearn",
+                    str(folder / "r"),
+                    "--forget",
+                    str(folder / file),
+                    "--config",
+                    config,
+                    "-o",
+                    str(folder / "x"),
+                ]
+            )
+            == 2
+        )
+        assert not (folder / "x").exists()
+    assert not (folder / "x.forgotten.json").exists()
+    other = folder / "other.toml"
+    other.write_text((folder / "learn.toml").read_text().replace("hidden = 6", "hidden = 7"))
+    arguments = ["unlearn", str(folder / "r"), "--forget", str(folder / "forget.csv"), "--config", str(other)]
+    assert cli([*arguments, "-o", str(folder / "x")]) == 2
+    assert "other hidden" in capsys.readouterr().err
+
+
+def test_the_exact_road_states_its_guarantee(tmp_path):
+    data, learner = pairs(200), Shards(Preferences(), ShardOptions(2, 1))
+    run = Run(0, checkpoints=Checkpoints(tmp_path))
+    artifact = learner.fit(data, replace(QUICK, epochs=1), run)
+    done = exact.forget(
+        artifact, data, part(data, contents(data)[:1], Ledger()), learner, replace(QUICK, epochs=1), run
+    )
+    assert (done.trained, done.stages) == (1, 2)
+    assert done.artifact.edit.kind == "unlearn"
+    assert "byte for byte" in done.artifact.edit.statement["guarantee"]
