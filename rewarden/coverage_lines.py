@@ -9,25 +9,59 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from rewarden.verifier.region_words import percent
 
 if TYPE_CHECKING:
-    from rewarden.verifier.coverage.parts import Coverage, Slice
+    from rewarden.verifier.coverage.parts import Anchors, Coverage, Slice, Status
 
 _T = TypeVar("_T")
 FEATURES: Final = 3  # whose slices are told; the others are in the JSON
+ROWS: Final = 5  # of a rule near data, likewise
 NAMES: Final = {"proved": "proved", "violated": "violated", "outside": "outside the premise", "unsettled": "unsettled"}
 
 
 def coverage_lines(coverage: Coverage) -> list[str]:
     """For the terminal."""
-    told = [f"{NAMES[status]} {percent(share)}" for status, share in coverage.shares.items()]
-    lines = ["of the declared region: " + ", ".join(told), premise_line(coverage)]
-    for word, region in (("violated", coverage.violated), ("unsettled", coverage.unsettled)):
-        lines += [f"{word if first else ' ' * len(word)}  {line}" for first, line in _firsts(region.lines())]
-    return lines + _table(coverage)
+    lines = [f"of the declared region: {shares_words(coverage)}", premise_line(coverage)]
+    for case, one in coverage.cases.items():
+        lines += [f"traces of {case}: {shares_words(one)}", *_regions(one)]
+    if coverage.anchors is not None:
+        lines += anchor_lines(coverage.anchors)
+    return [*lines, *_regions(coverage), *_table(coverage)]
+
+
+def shares_words(coverage: Coverage) -> str:
+    """`proved 40 %, violated 10 %, …`."""
+    return ", ".join(f"{word(status, coverage)} {percent(share)}" for status, share in coverage.shares.items())
+
+
+def word(status: Status, coverage: Coverage) -> str:
+    return "on no loop" if coverage.loops and status == "outside" else NAMES[status]
+
+
+def anchor_lines(anchors: Anchors) -> list[str]:
+    """Around how many rows of the data a rule holds, and around which ones it fails most."""
+    noun = "row" if anchors.count == 1 else "rows"
+    lines = [f"of {anchors.count} {noun} of {anchors.data}: it holds around {anchors.proved}, fails near "
+             f"{anchors.violated}, and is open near {anchors.open}"]  # fmt: skip
+    worst = sorted(anchors.told, key=lambda one: (-one.shares["violated"], -one.shares["unsettled"], one.row))
+    for one in worst[:ROWS]:
+        told = (f"{NAMES[status]} {percent(share)}" for status, share in one.shares.items() if share)
+        lines.append(f"row {one.row}: {', '.join(told)}")
+    more = len(worst) - ROWS
+    return [*lines, f"and {more} more rows"] if more > 0 else lines
+
+
+def _regions(coverage: Coverage) -> list[str]:
+    lines: list[str] = []
+    for name, region in (("violated", coverage.violated), ("unsettled", coverage.unsettled)):
+        lines += [f"{name if first else ' ' * len(name)}  {line}" for first, line in _firsts(region.lines())]
+    return lines
 
 
 def premise_line(coverage: Coverage) -> str:
     """How large the premise is, and what part of it is violated, as far as either is known."""
     least, most = coverage.premise
+    if coverage.loops:
+        least = coverage.shares["violated"]
+        return f"a loop that breaks the rule goes through {percent(least)} of the records, so much is certain"
     size = percent(most) if least == most else f"{percent(least)} to {percent(most)}"
     if most == 0:
         return "the premise leaves no volume of the region: shares say nothing of this rule"

@@ -17,6 +17,7 @@ from rewarden.atomic import write_text
 from rewarden.spec_lang.diagnostics import printable
 
 if TYPE_CHECKING:
+    from rewarden.text.told import TextTold
     from rewarden.verifier.nearest import Difference, NearestRow
     from rewarden.verifier.verdict import RuleResult, VerificationResult
     from rewarden.verifier.witness import Witness
@@ -25,6 +26,9 @@ _T = TypeVar("_T")
 
 STDOUT: Final = Path("-")
 """What names standard output where a file is asked for. What is written there is all that is: no words beside it."""
+
+LONG: Final = 16
+"""Numbers of a vector that are shown one by one; JSON has all."""
 
 _COLOURS: Final = {
     "proved": "32",
@@ -89,9 +93,13 @@ def result_lines(result: VerificationResult, *, quiet: bool = False, witnesses: 
     """A line per rule, with title, and reason and witness below those that are not proved."""
     shown = [r for r in result.rules if not (quiet and str(r.verdict) == "proved")]
     width = max((len(r.rule) for r in shown), default=0)
+    texts: Mapping[str, TextTold] = getattr(result, "texts", {})
     lines: list[str] = []
     for rule in shown:
         lines += _rule_lines(rule, width, witnesses)
+        if rule.rule in texts and witnesses:
+            told = texts[rule.rule].lines(violated=str(rule.verdict) == "violated")
+            lines += [" " * 10 + printable(line) for line in told]
     if not quiet:
         lines += ["", summary(result.rules)]
         kept = sum(r.cached for r in result.rules)
@@ -186,6 +194,9 @@ def value_text(value: object) -> str:
             return "true" if value else "false"
         case float():
             return number(value)
+        case tuple() | list() if len(value) > LONG:
+            first = ", ".join(value_text(v) for v in value[:4])
+            return f"[{first}, … {len(value)} numbers]"
         case tuple() | list():
             return "[" + ", ".join(value_text(v) for v in value) + "]"
         case _:

@@ -26,6 +26,10 @@ def _with_fingerprints(result: VerificationResult) -> dict[str, Any]:
         from rewarden.ci.fingerprint import fingerprint
 
         told["rules"] = [{**rule, "fingerprint": fingerprint(result.of, rule["name"])} for rule in told["rules"]]
+        texts = {name: text.to_json() for name, text in result.texts.items()}
+        told["rules"] = [
+            {**rule, "text": texts[rule["name"]]} if rule["name"] in texts else rule for rule in told["rules"]
+        ]
     return told
 
 

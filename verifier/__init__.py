@@ -12,6 +12,8 @@ Read in this order.
 `frontier`, `splitting`, `leaves`, `proof_tree`, `branch`   branch and bound on inputs, and the proof that comes of it
 `extremum`        a certified bound of a reward over a region (what a patch is built from)
 `differences`     two calls as one and a difference; `wide`: many boxes of many variables, by signs of neurons
+`cells`, `lp`     compiled search over boxes and signs of neurons; linear programs over both
+`loops`           rules about cycles and long traces: a graph of cells, potentials, sums along paths
 `engines`         every way to settle a claim behind one interface, each of them alone or in `decision`'s order
 `z3_engine`       the complete engine for small rewards and leaves
 `identified`      does a rule survive what its reward is free to do (shift, scale)?

@@ -173,6 +173,11 @@ class Engine:
         rows, slack = self._back_substitute(sweep, functionals, box, neuron, len(self.layers))
         return FinalBounds(rows, box_minimum(rows, boxes.take(box)), slack, sweep)
 
+    def back_substituted(self, sweep: Sweep, functionals: Functionals, row: Tensor) -> AffineRows:
+        """Functional `row[i]` on box i of the sweep."""
+        rows, _ = self._back_substitute(sweep, functionals, torch.arange(row.numel()), row, len(self.layers))
+        return rows
+
     def intermediate(self, boxes: Boxes, facts: Facts | None, slopes: dict[int, Tensor]) -> Sweep:
         """Bounds and lines of every layer, first to last."""
         sweep = Sweep(boxes)

@@ -9,7 +9,7 @@ tree that docs/formats.md calls a proof. Work is counted in boxes; nothing depen
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -217,7 +217,7 @@ class GoalSearch:
         shares = torch.full((len(left),), share, dtype=torch.float64)
         context = self.context(())
         self.axes = self._axes(context, boxes)
-        self.frontier.push(Batch(context, boxes, nodes, shares))
+        self.frontier.push(Batch(context, boxes, nodes, shares, torch.full_like(shares, -torch.inf)))
 
     def _cell(self, node: int, box: Box | None, chosen: tuple[FactId, ...]) -> Box | None:
         """The node's cell, or None, with the node closed, if no point of it satisfies some fact."""
@@ -268,8 +268,8 @@ class GoalSearch:
     def _split(self, batch: Batch, result: Settled) -> None:
         if not result.index.numel():
             return
-        rest, slope, steep = batch.take(result.index), result.slope, result.steepness
-        self._search_points(rest, slope, result.bound)
+        rest, slope, steep = replace(batch.take(result.index), bound=result.bound), result.slope, result.steepness
+        self._search_points(rest, slope)
         if self.violation is not None:
             return
         clause = self._clauses_to_expand(rest, slope)
@@ -291,11 +291,12 @@ class GoalSearch:
                 cut_boxes(rest.boxes, cuts, self.axes.discrete),
                 torch.stack((first, first + 1), dim=1).reshape(-1),
                 torch.stack((lower, rest.share - lower), dim=1).reshape(-1),
+                rest.bound.repeat_interleave(2),
             )
         )
 
-    def _search_points(self, rest: Batch, slope: Tensor, bound: Tensor) -> None:
-        worst = bound.argsort()[:WORST]
+    def _search_points(self, rest: Batch, slope: Tensor) -> None:
+        worst = rest.bound.argsort(stable=True)[:WORST]
         boxes = rest.boxes.take(worst)
         for point in self.candidates.suspicious(boxes, slope[worst]):
             inside = ((boxes.lo <= point) & (point <= boxes.hi)).all(-1).nonzero()[:, 0]
@@ -356,6 +357,7 @@ class GoalSearch:
                     _float_boxes([cell], self.tree.discrete),
                     torch.tensor([first + a]),
                     torch.tensor([part], dtype=torch.float64),
+                    rest.bound[i : i + 1],
                 )
             )
 

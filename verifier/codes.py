@@ -31,4 +31,5 @@ EXPLANATIONS: dict[str, str] = {
     "X34": "The VNN-LIB query has something that is not supported: products of unknowns, hidden nodes, default inputs.",
     "X35": "The disjunctions of the VNN-LIB query multiply out to too many cases.",
     "X36": "The VNN-LIB query reads too many outputs of its networks.",
+    "G44": "A part of a domain is named feature by feature: gap=0..10, lane=left, has_lead=true.",
 }

@@ -29,8 +29,9 @@ from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.premise import Premise, find_premise
 from rewarden.verifier.progress import Progress, Report, Stop, stopping
 from rewarden.verifier.regions import OpenBoxes
+from rewarden.verifier.scribe.writer import CERTIFIED, written
 from rewarden.verifier.torch_settings import plain_torch
-from rewarden.verifier.verdict import Reason, RuleResult, Verdict, Work
+from rewarden.verifier.verdict import CERTIFIABLE, Reason, RuleResult, Verdict, Work, without_proof
 from rewarden.verifier.witness import Witness
 
 ROUNDS = (0.02, 0.23)  # of the budget: what each engine has in each round
@@ -38,7 +39,6 @@ FIRST = 0.25  # of the budget, for rules of many variables: bounds, and cells
 CLOSE = 0.5  # of the budget: neurons
 PROGRAMS = 0.05  # of the budget: linear programs, of which each takes as long as some tens of boxes
 WIDE = 24  # variables of a claim from which on cutting boxes gets nowhere
-CERTIFIED = 2**20  # variables of all boxes up to which a proof is worth its size
 
 Recorded = Callable[[Run | Declined], Run | Declined]  # a run that is written down (`saved`)
 
@@ -184,8 +184,16 @@ class _Decision:
             premise_witness=self.premise.witness,
             engine=engine,
             work=self.work,
-            left=self.region,
+            left=self.region if self.region is not None or settled else _everything(self.task),
         )
+
+
+def _everything(task: Task) -> OpenBoxes | None:
+    """The whole domain, unless it is too many boxes to tell of."""
+    claim = task.claim
+    if len(claim.boxes) * len(claim.variables) > CERTIFIED:
+        return None
+    return OpenBoxes.of(list(enumerate(claim.boxes)), len(claim.variables))
 
 
 def _region(task: Task, outcome: Outcome) -> OpenBoxes | None:
@@ -217,14 +225,20 @@ def _proved(task: Task, premise: Premise, outcome: Outcome, engine: str, work: W
     """`proved` needs a checked point of the premise as well; without one the verdict is unknown."""
     if premise.witness is None:
         return _result(task, Verdict.UNKNOWN, Reason.NO_POINT, coverage=1.0, engine=engine, work=work)
-    proof = None if outcome.proof is None else {**outcome.proof, "witness": proof_witness(premise.witness)}
+    proof, reason = outcome.proof, str(outcome.reason)
+    if proof is None and reason.endswith(CERTIFIABLE):  # proved without one
+        found = written(task.program, work.boxes, task.stop)
+        if isinstance(found, str):
+            reason = without_proof(reason, found)
+        else:
+            proof = found
     return _result(
         task,
         Verdict.PROVED,
-        outcome.reason,
+        reason,
         premise_witness=premise.witness,
         coverage=1.0,
-        proof=proof,
+        proof=None if proof is None else {**proof, "witness": proof_witness(premise.witness)},
         engine=engine,
         work=work,
     )

@@ -98,7 +98,7 @@ class _ExecutedEmitter(Emitter):
             case g.Concat():  # it copies; but where it is the reward, that may be flushed
                 self.roundings[last] = self._picks(last, 1)
             case _:
-                raise Unsupported("X12", f"how far {type(node).__name__} is off in binary32 is not known")
+                raise Unsupported("X12", _unknown(node), help="ask for real semantics, where its enclosures are proved")
         return last
 
     def patch(self, patch: g.Patch, tensors: Mapping[str, NDArray[np.float32]], reward: int, point: int) -> int:
@@ -143,6 +143,13 @@ def _sums(layer: Layer, skipped: int | None = None) -> Rounding:
     many = roundings / (1.0 - roundings) * SLACK
     loss = TINY * (weights.sum(axis=1) + 2.0 * terms + 2.0) * (1.0 + many) * SLACK
     return Rounding(many, np.where(single, U * SLACK, 0.0), TINY * (1.0 + float(many.max())), loss, skipped)
+
+
+def _unknown(node: g.Node) -> str:
+    """Neither torch nor ONNX promise how accurate such a function is, and libraries compute it in different ways."""
+    if isinstance(node, g.Smooth):
+        return f"no library promises how far its {node.function} is off in binary32"
+    return f"how far {type(node).__name__} is off in binary32 is not known here"
 
 
 # ── arguments ──────────────────────────────────────────────────────────────────────────────────

@@ -60,6 +60,16 @@ def with_constants(
     )
 
 
+def spread_words(constants: Mapping[Statistic, ExecutedConstant]) -> tuple[str, ...]:
+    """How far executions may differ in each constant: a threshold at one cannot be held more closely than that."""
+    return tuple(
+        f"{statistic_text(statistic)} may be anything from {float(c.lo):.9g} to {float(c.hi):.9g} (order of sums): "
+        f"what is closer to it than {float(c.hi - c.lo):.2g} stays open"
+        for statistic, c in constants.items()
+        if c.lo < c.hi
+    )
+
+
 def _formula(formula: Formula, stands: Mapping[Statistic, Term]) -> Formula:
     match formula:
         case And(parts):

@@ -58,7 +58,7 @@ def strengthen(rows: AffineRows, boxes: Boxes, facts: Facts) -> tuple[Tensor, Af
     for _ in range(SWEEPS if facts.count > 1 else 1):
         for i in range(facts.count):
             base = slope + multipliers[:, i : i + 1] * facts.slope[i]
-            best = _best_multiplier(base, facts.slope[i], facts.constant[i], boxes)
+            best = best_multiplier(base, facts.slope[i], facts.constant[i], boxes)
             multipliers[:, i] = best
             slope = base - best[:, None] * facts.slope[i]
     strengthened = subtract(rows, multipliers, facts, boxes)
@@ -83,7 +83,7 @@ def subtract(rows: AffineRows, multipliers: Tensor, facts: Facts, boxes: Boxes) 
     )
 
 
-def _best_multiplier(slope: Tensor, fact: Tensor, level: Tensor, boxes: Boxes) -> Tensor:
+def best_multiplier(slope: Tensor, fact: Tensor, level: Tensor, boxes: Boxes) -> Tensor:
     """The λ >= 0 that maximises min over the box of slope·x − λ·(fact·x + level), [row].
 
     The derivative at 0+ is −fact at the minimiser; past the breakpoint of variable j it falls by |fact_j|·width_j.

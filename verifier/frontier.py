@@ -21,19 +21,21 @@ MAX_BYTES = 2**28
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Boxes of one context, their nodes in the tree, and the share of the domain that each stands for."""
+    """Boxes of one context, their nodes in the tree, the share of the domain that each stands for, and a lower bound of
+    the goal in each: what was found for the box that it is a part of, -inf for one that is whole."""
 
     context: Context
     boxes: Boxes
     node: Tensor
     share: Tensor
+    bound: Tensor
 
     @property
     def size(self) -> int:
         return int(self.node.shape[0])
 
     def take(self, index: Tensor) -> Batch:
-        return Batch(self.context, self.boxes.take(index), self.node[index], self.share[index])
+        return Batch(self.context, self.boxes.take(index), self.node[index], self.share[index], self.bound[index])
 
 
 @dataclass(slots=True, eq=False)
@@ -53,7 +55,7 @@ class Frontier:
     def pop(self, count: int) -> Batch:
         """Up to `count` boxes of the context with most of them."""
         key = max(self._sizes, key=lambda k: self._sizes[k])
-        queue, newest = self._queues[key], self.size > MAX_BYTES // (16 * self.variables + 48)
+        queue, newest = self._queues[key], self.size > MAX_BYTES // (16 * self.variables + 56)
         parts: list[Batch] = []
         while queue and count > 0:
             part = queue.pop() if newest else queue.popleft()
@@ -71,6 +73,7 @@ class Frontier:
             Boxes(torch.cat([p.boxes.lo for p in parts]), torch.cat([p.boxes.hi for p in parts])),
             torch.cat([p.node for p in parts]),
             torch.cat([p.share for p in parts]),
+            torch.cat([p.bound for p in parts]),
         )
 
     def queues(self) -> Iterator[tuple[int, list[Batch]]]:

@@ -219,7 +219,7 @@ def require_whole(proof: Mapping[str, Any], claim: Claim) -> None:
 
 def _arity(node: list[Any], claim: Claim) -> int:
     match node[0]:
-        case "cut":
+        case "cut" | "sign":
             return 2
         case "case":
             return len(claim.clauses[_count(node[1])])

@@ -16,6 +16,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from rewarden.verifier.ascent import Climb, improved_slopes, near
 from rewarden.verifier.backsub import Engine, FinalBounds, Sweep
 from rewarden.verifier.box_minimum import AffineRows, Boxes
 from rewarden.verifier.context import Context
@@ -33,8 +34,13 @@ NOISE = 2.0**-50  # narrower neurons are all rounding; their slopes are not wort
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Settled:
-    """Per box: whether it is settled. Per box that is not, `index` [open]: the best bound of a goal atom, that bound's
-    slope, and how steep the atom may be, both [open, variable]."""
+    """Per box: whether it is settled. Per box that is not, `index` [open]: a lower bound of the goal, the slope of the
+    best atom's, and how steep that atom may be, both [open, variable].
+
+    The goal is the largest of its atoms. What bounds it from below in a box does so in every part of the box, and a
+    part, whose relaxations are others, may be bounded worse by itself: then the box's bound is kept. No leaf rests on
+    that, since a bound that closes a box leaves no parts of it to close; so no proof speaks of it.
+    """
 
     settled: Tensor
     index: Tensor
@@ -68,6 +74,7 @@ def settle(engine: Engine, goal: int, batch: Batch, tree: ProofTree, exact_budge
     if rest.numel() and context.useful.count:
         trial = _with_facts(batch, trial, rest)
         settled |= _close(batch, tree, trial, final.sweep)
+    settled |= _with_slopes(engine, batch, tree, final, trial, settled)
     for row, k in (_missed_by_rounding(trial) & ~settled[trial.index][:, None]).nonzero().tolist():
         box = int(trial.index[row])
         leaf = _leaf(context, trial, final.sweep, (row, k))
@@ -85,7 +92,38 @@ def settle(engine: Engine, goal: int, batch: Batch, tree: ProofTree, exact_budge
     left = (~settled[trial.index]).nonzero()[:, 0]
     index = trial.index[left]
     steep = steepness(engine, final.sweep, context.functionals, best[left], index)
-    return Settled(settled, index, bound[left], slope[left], steep, exact_budget)
+    return Settled(settled, index, torch.maximum(bound[left], batch.bound[index]), slope[left], steep, exact_budget)
+
+
+def _with_slopes(
+    engine: Engine, batch: Batch, tree: ProofTree, final: FinalBounds, trial: _Trial, settled: Tensor
+) -> Tensor:
+    """Boxes [box of the batch] that better slopes settle, of those that miss little."""
+    context, done = batch.context, torch.zeros(batch.size, dtype=torch.bool)
+    bound, slope, best = _best(context, trial)
+    open_ = (~settled[trial.index]).nonzero()[:, 0]
+    at = open_[near(bound[open_], slope[open_], batch.boxes.take(trial.index[open_]))]
+    if not at.numel():
+        return done
+    count = context.functionals.count
+    climb = Climb(trial.index[at], best[at], trial.rows.take(at * count + best[at]))
+    slopes = improved_slopes(engine, final, context.functionals, climb)
+    if not slopes:
+        return done
+    reached = torch.stack([(~torch.isnan(values)).any(-1) for values in slopes.values()]).any(0).nonzero()[:, 0]
+    if not reached.numel():
+        return done
+    index = climb.index[reached]
+    chosen = {k: values[reached] for k, values in slopes.items()}
+    part = batch.take(index)
+    again = engine.bound(part.boxes, context.functionals, context.useful, chosen)
+    trial = _plain(context, again, part.size)
+    closed = _close(part, tree, trial, again.sweep, chosen)
+    rest = (~closed).nonzero()[:, 0]
+    if rest.numel() and context.useful.count:
+        closed |= _close(part, tree, _with_facts(part, trial, rest), again.sweep, chosen)
+    done[index[closed]] = True
+    return done
 
 
 def _plain(context: Context, final: FinalBounds, size: int) -> _Trial:
@@ -135,8 +173,10 @@ def _best(context: Context, trial: _Trial) -> tuple[Tensor, Tensor, Tensor]:
     return shown.amax(-1), slope[torch.arange(best.numel()), best], best
 
 
-def _close(batch: Batch, tree: ProofTree, trial: _Trial, sweep: Sweep) -> Tensor:
-    """Closes what the trial settles; [box of the batch] whether it did."""
+def _close(
+    batch: Batch, tree: ProofTree, trial: _Trial, sweep: Sweep, chosen: dict[int, Tensor] | None = None
+) -> Tensor:
+    """Closes what the trial settles; [box of the batch] whether it did. `chosen`: slopes that it was made with."""
     enough = (trial.bound > trial.slack) & (trial.bound > 0)
     enough |= (trial.bound >= 0) & (trial.slack == 0) & trial.weak
     enough &= ~_contradictory(sweep, trial.index)[:, None] | torch.tensor(
@@ -149,7 +189,7 @@ def _close(batch: Batch, tree: ProofTree, trial: _Trial, sweep: Sweep) -> Tensor
     boxes, which = trial.index[rows], enough[rows].to(torch.int8).argmax(-1)
     done[boxes] = True
     context = batch.context
-    ties = _ties(sweep, boxes)
+    ties = _ties(sweep, boxes, chosen)
     tight = _tight_entries(context.useful, sweep, set(boxes.tolist()))
     plain: list[tuple[int, int]] = []
     for row, box, k in zip(rows.tolist(), boxes.tolist(), which.tolist(), strict=True):
@@ -185,8 +225,10 @@ def _merged(used: Multipliers, facts: Facts, multipliers: list[float]) -> Multip
     return tuple((c, a, total[c, a]) for c, a in sorted(total))
 
 
-def _ties(sweep: Sweep, boxes: Tensor) -> dict[int, list[tuple[int, int, int]]]:
-    """Slopes to write down: neurons of these boxes whose default lower slope hangs on rounding."""
+def _ties(
+    sweep: Sweep, boxes: Tensor, chosen: dict[int, Tensor] | None = None
+) -> dict[int, list[tuple[int, int, int]]]:
+    """Slopes to write down: neurons of these boxes whose default lower slope hangs on rounding, or is not taken."""
     found: dict[int, list[tuple[int, int, int]]] = {}
     for k, lines in sweep.twins.items():
         for row, neuron in lines.tie[boxes].nonzero().tolist():
@@ -196,7 +238,10 @@ def _ties(sweep: Sweep, boxes: Tensor) -> dict[int, list[tuple[int, int, int]]]:
         if k in sweep.twins:
             continue
         lo, hi, width = sweep.lo[k][boxes], sweep.hi[k][boxes], gap[boxes]
-        tie = ((lo + hi).abs() <= TIE * width) & (width > NOISE)
+        tie = (lo + hi).abs() <= TIE * width
+        if chosen is not None and k in chosen:
+            tie |= (chosen[k][boxes] != (hi > -lo).to(hi.dtype)) & ~torch.isnan(chosen[k][boxes])
+        tie &= width > NOISE
         for row, neuron in tie.nonzero().tolist():
             lower = float(sweep.steps[k][boxes[row], neuron])
             found.setdefault(int(boxes[row]), []).append((k, neuron, round(256 * lower)))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from rewarden.spec_lang.errors import Unsupported, UsageError
 from rewarden.spec_lang.obligation import Obligation, Statistic
 from rewarden.verifier.bind import bind_obligation, check_reward, data_constants, symbols
 from rewarden.verifier.enclosed_constants import constants_of, enclosed_constants
-from rewarden.verifier.executed_constants import with_constants
+from rewarden.verifier.executed_constants import spread_words, with_constants
 from rewarden.verifier.executed_truth import NonFiniteError
 from rewarden.verifier.identified import warnings_of
 from rewarden.verifier.inline import compile_program
@@ -41,7 +41,9 @@ from rewarden.verifier.witness import Witness, with_types
 if TYPE_CHECKING:
     from rewarden.verifier.engines.interface import Rows
     from rewarden.verifier.executed_rows import ExecutedConstant
+    from rewarden.verifier.loops.unrolled import Unrolled
 
+_Steps = TypeVar("_Steps", bound="Unrolled")
 SEEDS = 4096  # data rows that a search starts from, at most
 
 
@@ -122,9 +124,10 @@ class _Run:
                 return self._told(self._stepped(name), self.spec.obligations_of(name)[-1])
             case "trace" if len(self.spec.lowered[name].lengths) > 1:
                 obligations = self.spec.obligations_of(name)
-                return self._told(verify_lengths(obligations, self._claim), obligations[-1])
+                plain = verify_lengths(obligations, self._claim)
+                return self._told(self._with_lengths(plain, obligations), obligations[-1])
             case "cycle":
-                return self._told(self._stepped(name), self.spec.unrolled(name, 2))
+                return self._told(self._with_loops(self._stepped(name), name), self.spec.unrolled(name, 2))
         obligation = self.spec.obligation(name)
         return self._told(self._claim(obligation, whole=True), obligation)
 
@@ -134,22 +137,30 @@ class _Run:
         from rewarden.verifier.loops.engine import LoopRule  # torch takes a while to import
         from rewarden.verifier.loops.traces import TraceRule
 
-        kind = LoopRule if self.spec.rule(name).kind == "cycle" else TraceRule
+        if self.spec.rule(name).kind == "cycle":
+            return self._unrolled(name, LoopRule).verdict()
+        return self._unrolled(name, TraceRule).verdict()
+
+    def _unrolled(self, name: str, kind: type[_Steps]) -> _Steps:
         points = self.options.falsify_budget // 4
         searching = replace(self, options=replace(self.options, engine="falsify", falsify_budget=points))
         search, decide = searching._claim, self._claim
-        return kind(self.spec, name, self.rewards, self.options, search, decide, self.progress, self.stop).verdict()
+        return kind(self.spec, name, self.rewards, self.options, search, decide, self.progress, self.stop)
 
     def _claim(self, obligation: Obligation, *, whole: bool = False) -> RuleResult:
         """The verdict on one obligation by way of its claim. `whole`: it is all of the rule."""
         constants: dict[int, Fraction] = {}
+        executed: dict[Statistic, ExecutedConstant] = {}
         if self.options.semantics == "float32":
-            obligation, constants = with_constants(obligation, self._executed_constants(obligation))
+            executed = self._executed_constants(obligation)
+            obligation, constants = with_constants(obligation, executed)
         elif enclosed := enclosed_constants(self.spec, obligation, self.rewards):
             obligation, constants = with_constants(obligation, enclosed)
         claim = bind_obligation(self.spec, obligation, self.rewards)
         if constants:
-            return self._decided(claim, constants)
+            told = self._decided(claim, constants)
+            spread = spread_words(executed) if told.verdict is Verdict.UNKNOWN else ()
+            return replace(told, warnings=(*told.warnings, *spread))
         told = self._kept(claim)
         return self._with_coverage(told, claim) if whole and self.options.coverage_budget else told
 
@@ -207,6 +218,35 @@ class _Run:
             unsettled = described(Region.of_floats(frame, plain.left))
         return replace(plain, witness=witness, premise_witness=premise, left=None, unsettled=unsettled)
 
+    def _with_loops(self, plain: RuleResult, name: str) -> RuleResult:
+        """Which records are on loops that pay, where that is asked for."""
+        if not self.options.coverage_budget or self.options.semantics != "real" or self.stop():
+            return plain
+        from rewarden.verifier.coverage.loops import cover_loops
+        from rewarden.verifier.loops.engine import LoopRule
+
+        rule = self._unrolled(name, LoopRule)
+        coverage = cover_loops(rule, plain.verdict, plain.witness, self.options.coverage_budget)
+        return replace(plain, coverage_details=coverage)
+
+    def _with_lengths(self, plain: RuleResult, obligations: Sequence[Obligation]) -> RuleResult:
+        """Traces of each length, with an equal part of the boxes."""
+        if not self.options.coverage_budget or self.options.semantics != "real":
+            return plain
+        from rewarden.verifier.coverage.parts import joined
+
+        each = replace(self, options=replace(self.options, coverage_budget=self._boxes_for(len(obligations))))
+        cases = {}
+        for obligation in obligations:
+            told = each._with_coverage(plain, bind_obligation(self.spec, obligation, self.rewards))
+            if told.coverage_details is None:
+                return plain
+            cases[str(obligation.case)] = told.coverage_details
+        return replace(plain, coverage_details=joined(cases))
+
+    def _boxes_for(self, claims: int) -> int:
+        return max(1, self.options.coverage_budget // claims)
+
     def _with_coverage(self, plain: RuleResult, claim: Claim) -> RuleResult:
         """What is known of the whole region."""
         if self.options.semantics != "real":
@@ -221,7 +261,8 @@ class _Run:
 
         program, frame = compile_program(claim, self.rewards), Frame.of(claim, self.spec.features)
         with plain_torch(self.options.threads):
-            coverage = cover(program, frame, self.options.coverage_budget, self.stop, report)
+            proved = plain.verdict is Verdict.PROVED
+            coverage = cover(program, frame, self.options.coverage_budget, self.stop, report, proved=proved)
         return replace(plain, coverage_details=coverage)
 
     def _bound(self, obligation: Obligation) -> Bound:

@@ -111,7 +111,7 @@ def _part(frame: Frame, instance: int, sides: Sequence[Side | int], share: Fract
     if not words:
         words = ["all of it"]
     if frame.claim.instances is not None and len(frame.claim.boxes) > 1:
-        words.insert(0, f"box {instance + 1} of {len(frame.claim.boxes)} around {frame.claim.instances}")
+        words.insert(0, f"near row {instance + 1} of {frame.claim.instances}")
     return Part(", ".join(words), told, share, instance)
 
 

@@ -75,6 +75,7 @@ def _goal(search: GoalSearch, name: str, arrays: Arrays) -> dict[str, Any]:
     arrays[f"{name}.hi"] = np.concatenate([empty, *(b.boxes.hi.numpy() for b in batches)])
     arrays[f"{name}.node"] = np.concatenate([np.zeros(0, np.int64), *(b.node.numpy() for b in batches)])
     arrays[f"{name}.share"] = np.concatenate([np.zeros(0), *(b.share.numpy() for b in batches)])
+    arrays[f"{name}.bound"] = np.concatenate([np.zeros(0), *(b.bound.numpy() for b in batches)])
     return {
         "boxes": search.boxes,
         "settled": float(search.settled).hex(),
@@ -88,13 +89,16 @@ def _goal(search: GoalSearch, name: str, arrays: Arrays) -> dict[str, Any]:
 
 def _restore_goal(search: GoalSearch, told: Mapping[str, Any], name: str, arrays: Arrays) -> None:
     nodes = arrays[f"{name}.nodes"]
-    lo, hi, node, share = (arrays[f"{name}.{part}"] for part in ("lo", "hi", "node", "share"))
+    lo, hi, node, share, bound = (arrays[f"{name}.{part}"] for part in ("lo", "hi", "node", "share", "bound"))
     width, count = len(search.claim.variables), len(node)
     _require(nodes.dtype == NODE and nodes.ndim == 1, "the tree is no tree")
-    _require(lo.dtype == hi.dtype == share.dtype == np.float64 and node.dtype == np.int64, "the frontier is none")
-    _require(lo.shape == hi.shape == (count, width) and share.shape == (count,), "the frontier has no shape")
+    floats = all(part.dtype == np.float64 for part in (lo, hi, share, bound))
+    _require(floats and node.dtype == np.int64, "the frontier is none")
+    shaped = lo.shape == hi.shape == (count, width) and share.shape == bound.shape == (count,)
+    _require(shaped, "the frontier has no shape")
     _require(bool(np.isfinite(lo).all() and np.isfinite(hi).all() and (lo <= hi).all()), "a box is none")
     _require(bool((share >= 0).all() and (share <= 1).all()), "a share is none")
+    _require(not bool(np.isnan(bound).any()), "a bound is none")
     require_tree(nodes, search.tree)
     _require(bool((np.sort(node) == np.flatnonzero(nodes["kind"] == OPEN)).all()), "open nodes are not the frontier's")
     leaves = {int(one[0]): _leaf_in(one) for one in told["leaves"]}
@@ -112,7 +116,8 @@ def _restore_goal(search: GoalSearch, told: Mapping[str, Any], name: str, arrays
         start += size
         boxes = Boxes(torch.from_numpy(lo[part].copy()), torch.from_numpy(hi[part].copy()))
         context = search.context(_chosen(chosen, search))
-        return Batch(context, boxes, torch.from_numpy(node[part].copy()), torch.from_numpy(share[part].copy()))
+        nodes, shares, bounds = (torch.from_numpy(values[part].copy()) for values in (node, share, bound))
+        return Batch(context, boxes, nodes, shares, bounds)
 
     frontier = Frontier(width)
     for chosen, sizes in told["queues"]:

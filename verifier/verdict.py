@@ -28,8 +28,8 @@ class Reason(StrEnum):
     """Why a verdict is what it is, as a whole sentence with the way on where there is one."""
 
     BOUNDS = "Every box was settled by sound bounds; the proof can be certified."
-    CELLS = "Every cell was settled by sound bounds; there is no proof of it yet that can be certified."
-    Z3 = "Proved by z3, no certificate proof: z3 refuted every violation, and its word is all there is."
+    CELLS = "Every cell was settled by sound bounds; the proof can be certified."
+    Z3 = "z3 refuted every violation, and bounds of parts do as well; the proof can be certified."
     WITNESS = "A record was found for which the premise is exactly true and the conclusion exactly false."
     VACUOUS = "No record satisfies the premise: the rule says nothing. z3 refuted the premise exactly."
     BUDGET = "The budget was spent before everything was settled: a larger --budget may settle the rest."
@@ -39,12 +39,12 @@ class Reason(StrEnum):
         "Bounds settle the conclusion, but no record was found that satisfies the premise, nor a proof that none "
         "exists: the rule may be vacuous."
     )
-    NEURONS = "Every box was settled by sound bounds and signs of neurons; there is no proof of it yet to certify."
+    NEURONS = "Every box was settled by sound bounds and signs of neurons; the proof can be certified."
     NOT_NEURONS = "Gates, smooth layers and very many cases are not for the neurons engine: ask for another."
     DIFFERENCES = "Every box was settled by sound bounds of a difference; the proof can be certified."
     NOT_DIFFERENCES = "No two calls through equally wide relus are subtracted from each other: ask for another engine."
     NOT_CELLS = "Gates, very many inputs or very many cases are not for the cells engine: ask for another."
-    LP = "Proved by linear programs over the signs of neurons, each with a bound that holds despite rounding."
+    LP = "Proved by linear programs over the signs of neurons, each checked; the proof can be certified."
     LP_LIMIT = "The linear programs were spent, or a part is too large for them, before everything was settled."
     NOT_LP = "Very large rewards are not for the lp engine: ask for another."
     STOPPED = "Stopped before everything was settled."
@@ -60,6 +60,17 @@ class Reason(StrEnum):
         "Every box was settled by sound bounds; not certified: no certificate speaks of smooth functions yet."
     )
     NON_FINITE = "non-finite: the deployed reward returns infinity or NaN on a record of the rule's domain."
+
+
+CERTIFIABLE = "; the proof can be certified."
+NO_LOOPS = "There is no proof to certify: the kernel knows claims of a fixed number of records alone."
+
+
+def without_proof(reason: str, why: str) -> str:
+    """The same reason for a verdict of which no proof could be written."""
+    if reason == Reason.Z3:
+        return f"z3 refuted every violation, and its word is all there is; no proof to certify: {why}."
+    return f"{reason.removesuffix(CERTIFIABLE)}; no proof to certify: {why}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +95,7 @@ class Work:
 class RuleResult:
     """One rule's verdict. `coverage` is the settled share of the domain, 0 to 1 (1 when proved, vacuous or violated).
 
-    `proof` is a proof object of docs/formats.md, present only when bounds proved the rule. `claim` is None where the
+    `proof` is a proof object of docs/formats.md, where one was written. `claim` is None where the
     rule has no claim form yet.
     """
 

@@ -193,7 +193,7 @@ def _check_proof(claim: Claim, program: Program, value: object, workers: int) ->
     if not conclusion:
         refuse("the claim is false at the proof's own witness")
     count = 0
-    for why, checked in _results(claim, program, leaves(claim, trees), workers):
+    for why, checked in _results(claim, program, leaves(claim, program, trees), workers):
         if why is not None:
             refuse(why)
         count += checked

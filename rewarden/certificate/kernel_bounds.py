@@ -8,14 +8,15 @@ or rounded outward. With y = max(z, 0) and l ≤ z ≤ u:
   right side is u − s·(u − l) ≥ 0; y is convex, so it stays below the line in between. s is u/(u − l) rounded down;
 - a neuron behind a gate is 0 or y. Where the gate may be either: ≥ 0, and below the upper line (which is ≥ 0 there).
 
-The bounds l, u hold at every point of the box *at which the leaf's facts hold*, which is all that a leaf speaks about;
-should they cross, no such point exists. Standard library only.
+A leaf speaks of the points of its box at which its facts hold and its goal fails. The bounds l, u hold at each of
+them; should they cross, there is none. So whatever is known by then may serve to know more, later layers included: a
+step bounds ±z by ±z − Σ λ·fact ≤ ±z, λ > 0, with the lines that all bounds known so far allow. Standard library only.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from operator import mul
@@ -29,7 +30,9 @@ SLOPE = 40  # slopes of upper lines are integers over 2**SLOPE, rounded down
 ONE = 1 << SLOPE
 HALF_SLOPES = 8  # a proof gives slopes of lower lines as integers over 2**8
 Neuron = tuple[int, int]
-Terms = Sequence[tuple[Affine, int, int]]  # affine forms that are ≥ 0, each with a weight m·2**e, as (form, m, e)
+Side = tuple[int, int, int]  # layer, neuron; 0: z − l ≥ 0, or 1: u − z ≥ 0, with the bounds known where it is used
+Terms = Sequence[tuple[Affine | Side, int, int]]  # facts: what is ≥ 0 (≤ 0 where m < 0), with a weight m·2**e
+Ends = tuple[list[int], list[int]]
 
 
 class Box:
@@ -47,6 +50,15 @@ class Box:
             [(x << GRID) // self.bottom for x in self.low],
             [-((-x << GRID) // self.bottom) for x in self.high],
         )
+
+    def narrowed(self, k: int, side: int, bound: int) -> Box:
+        """With a better lower (side 0) or upper bound of variable k: ±bound, over 2**GRID."""
+        low, high = ([Fraction(x, self.bottom) for x in ends] for ends in (self.low, self.high))
+        if side == 0:
+            low[k] = max(low[k], Fraction(bound, 1 << GRID))
+        else:
+            high[k] = min(high[k], Fraction(-bound, 1 << GRID))
+        return Box(low, high)
 
 
 class Functional:
@@ -83,10 +95,15 @@ class Functional:
         for call, x in form.calls:
             self.add_row(program.outputs[call], [number * x], bottom)
 
-    def subtract_terms(self, program: Program, terms: Terms) -> None:
-        """Subtract Σ m·2**e · form: forms that are ≥ 0, so a lower bound of what is left is one of the whole."""
-        for form, m, e in terms:
-            self.add_affine(program, form, -(m << max(e, 0)), 1 << max(-e, 0))
+    def add_neuron(self, layer: Layer, neuron: int, number: int, bottom: int) -> None:
+        """Add (number / bottom) · z of one neuron."""
+        bottom *= layer.bottom
+        self.add_constant(number * layer.bias[neuron], bottom)
+        for block in layer.blocks:
+            row = [0] * block.width
+            for j, w in block.rows[neuron].items():
+                row[j] = number * w
+            self.add_row(block.source, row, bottom)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +119,11 @@ class Lines:
 
 
 class Bounds:
-    """Bounds of every layer of a program over one box, for one leaf of a proof.
+    """Bounds of every layer of a program over one box, for one leaf of a proof (mutable): layer by layer as they are
+    needed, then better where a step says how.
 
-    `slopes` chooses lower lines, `tight` lends facts to single bounds (side 0 lower, 1 upper). `thorough` spends
-    back-substitution on every neuron; without it, on those that interval arithmetic leaves open.
+    `slopes` chooses lower lines; `signs` are neurons with z ≥ 0 (side 0) or z ≤ 0 (side 1) where the leaf speaks.
+    `effort` is what back-substitution is spent on: 0 no neuron, 1 those that interval arithmetic leaves open, 2 all.
     """
 
     def __init__(
@@ -113,48 +131,89 @@ class Bounds:
         program: Program,
         box: Box,
         slopes: Mapping[Neuron, int],
-        tight: Mapping[tuple[int, int, int], Terms],
-        thorough: bool = False,
+        signs: Collection[Side],
+        effort: int = 1,
     ) -> None:
-        self.program, self.box, self.slopes, self.tight, self.thorough = program, box, slopes, tight, thorough
+        self.program, self.box, self.slopes, self.signs, self.effort = program, box, dict(slopes), signs, effort
         self.lines: list[Lines | None] = []
-        self.ranges: dict[int, tuple[list[int], list[int]]] = {INPUT: box.coarse}  # of outputs, on the grid
-        self.inner: dict[int, tuple[list[int], list[int]]] = {}  # of the pre-activations of relus
-        self.helped = {(layer, neuron) for layer, neuron, _ in tight}
-        for index, layer in enumerate(program.layers):
-            self.add(index, layer)
+        self.ranges: dict[int, Ends] = {INPUT: box.coarse}  # of outputs, on the grid
+        self.inner: dict[int, Ends] = {}  # of pre-activations
 
     # ── one layer after the other ──────────────────────────────────────────────────────────────
-    def add(self, index: int, layer: Layer) -> None:
+    def advance(self, count: int) -> None:
+        """Bounds of the first `count` layers, where there are none yet."""
+        for index in range(len(self.lines), count):
+            self.add(index)
+
+    def again(self) -> None:
+        """All layers once more, with what is known by now."""
+        self.advance(len(self.program.layers))
+        for index in range(len(self.lines)):
+            self.add(index)
+
+    def add(self, index: int) -> None:
+        layer = self.program.layers[index]
         low, high = self.intervals(layer)
+        known = self.inner.get(index, (low, high))
         gated = index in self.program.gates
         copies = None if layer.pair is None else self.copies(layer.pair)
         for k in range(len(low)):
+            low[k], high[k] = max(low[k], known[0][k]), min(high[k], known[1][k])
+            if (index, k, 0) in self.signs:
+                low[k] = max(low[k], 0)
+            if (index, k, 1) in self.signs:
+                high[k] = min(high[k], 0)
             if copies is not None:
                 (a, b) = copies[k]
                 low[k], high[k] = max(low[k], a[0] - b[1]), min(high[k], a[1] - b[0])
                 open_question = is_open(a, b)
             else:
                 open_question = low[k] < 0 < high[k] if layer.kind != "linear" else gated
-            if open_question or self.thorough or (index, k) in self.helped:
-                low[k] = max(low[k], self.side(index, k, 0))
-                if self.thorough or layer.kind in ("linear", "twin") or low[k] < 0:
-                    high[k] = min(high[k], -self.side(index, k, 1))
-        if layer.kind == "linear":
-            self.lines.append(None)
-            self.ranges[index] = (low, high)
-            return
-        if copies is not None:
-            self.twin(index, low, high, copies)
-            return
+            if self.effort + open_question >= 2:
+                low[k] = max(low[k], self.side(index, k, 0, ()))
+                if self.effort == 2 or layer.kind in ("linear", "twin") or low[k] < 0:
+                    high[k] = min(high[k], -self.side(index, k, 1, ()))
         self.inner[index] = low, high
-        gate = self.gate(layer) if layer.kind == "gated" else "closed"
-        self.lines.append(self.relaxation(index, low, high, gate))
-        zero = [0] * len(low)
-        self.ranges[index] = (
-            [max(x, 0) for x in low] if gate == "closed" else zero,
-            [max(x, 0) for x in high] if gate != "open" else zero,
-        )
+        self.settle(index)
+
+    def settle(self, index: int) -> None:
+        """What a layer's bounds say of its outputs, and its lines."""
+        layer, (low, high) = self.program.layers[index], self.inner[index]
+        lines: Lines | None = None
+        if layer.kind == "linear":
+            self.ranges[index] = low, high
+        elif layer.pair is not None:
+            lines = self.twin(index, low, high, self.copies(layer.pair))
+        else:
+            gate = self.gate(layer) if layer.kind == "gated" else "closed"
+            lines = self.relaxation(index, low, high, gate)
+            self.ranges[index] = (
+                [max(x, 0) if gate == "closed" else 0 for x in low],
+                [max(x, 0) if gate != "open" else 0 for x in high],
+            )
+        self.lines[index : index + 1] = [lines]
+
+    def step(self, layer: int, neuron: int, side: int, facts: Terms) -> bool:
+        """A better bound of one pre-activation, or of a variable (layer −1): lower (side 0) or upper. Whether the two
+        bounds cross now: then the leaf speaks of no point, and numbers grow no further."""
+        bound = self.side(layer, neuron, side, facts)
+        if layer == INPUT:
+            self.box = self.box.narrowed(neuron, side, bound)
+            self.ranges[INPUT] = self.box.coarse
+            return self.box.low[neuron] > self.box.high[neuron]
+        self.advance(layer + 1)
+        low, high = self.inner[layer]
+        low[neuron] = max(low[neuron], bound) if side == 0 else low[neuron]
+        high[neuron] = min(high[neuron], -bound) if side == 1 else high[neuron]
+        for index in range(layer, len(self.lines)):
+            self.settle(index)
+        return low[neuron] > high[neuron]
+
+    def choose(self, layer: int, neuron: int, slope: int) -> None:
+        """The lower line of a neuron, from here on."""
+        self.slopes[layer, neuron] = slope
+        if layer < len(self.lines):
+            self.settle(layer)
 
     def copies(self, pair: tuple[int, int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
         """Per neuron, the bounds of z_A and of z_B."""
@@ -163,7 +222,7 @@ class Bounds:
 
     def twin(
         self, index: int, low: list[int], high: list[int], copies: Sequence[tuple[tuple[int, int], tuple[int, int]]]
-    ) -> None:
+    ) -> Lines:
         lower, upper, shift, drop, least, most = [], [], [], [], [], []
         for k, (d, (a, b)) in enumerate(zip(zip(low, high, strict=True), copies, strict=True)):
             below, above = divmod(self.slopes.get((index, k), choice(d, a, b)), 3)  # a proof's choice is 0 … 8
@@ -176,8 +235,8 @@ class Bounds:
             ends = extent(d, a, b)
             least.append(ends[0])
             most.append(ends[1])
-        self.lines.append(Lines(lower, upper, shift, False, drop))
         self.ranges[index] = least, most
+        return Lines(lower, upper, shift, False, drop)
 
     def intervals(self, layer: Layer) -> tuple[list[int], list[int]]:
         """Interval arithmetic over the sources, rounded outward to the grid.
@@ -202,20 +261,29 @@ class Bounds:
                 high[k] += at + reach
         return [x // (2 * layer.bottom) for x in low], [-(-x // (2 * layer.bottom)) for x in high]
 
-    def side(self, index: int, neuron: int, side: int) -> int:
-        """A lower bound of z (side 0) or of −z (side 1) of one neuron, rounded down to the grid."""
-        layer = self.program.layers[index]
-        sign = -1 if side else 1
+    def side(self, index: int, neuron: int, side: int, facts: Terms) -> int:
+        """A lower bound of z (side 0) or of −z (side 1) of one neuron or variable, rounded down to the grid."""
         functional = Functional()
-        functional.add_constant(sign * layer.bias[neuron], layer.bottom)
-        for block in layer.blocks:
-            row = [0] * block.width
-            for j, w in block.rows[neuron].items():
-                row[j] = sign * w
-            functional.add_row(block.source, row, layer.bottom)
-        functional.subtract_terms(self.program, self.tight.get((index, neuron, side), ()))
+        if index == INPUT:
+            functional.add_affine(self.program, Affine(0, ((neuron, 1),), (), 1), -1 if side else 1, 1)
+        else:
+            functional.add_neuron(self.program.layers[index], neuron, -1 if side else 1, 1)
+        self.subtract(functional, facts)
         number, bottom = self.lower_bound(functional)
         return (number << GRID) // bottom
+
+    def subtract(self, functional: Functional, facts: Terms) -> None:
+        """Subtract Σ m·2**e · fact: facts are ≥ 0 there, so a lower bound of what is left is one of the whole."""
+        for fact, m, e in facts:
+            number, bottom = m << max(e, 0), 1 << max(-e, 0)
+            if isinstance(fact, Affine):
+                functional.add_affine(self.program, fact, -number, bottom)
+                continue
+            layer, neuron, side = fact
+            self.advance(layer + 1)
+            sign = -1 if side else 1
+            functional.add_neuron(self.program.layers[layer], neuron, -sign * number, bottom)
+            functional.add_constant(sign * number * self.inner[layer][side][neuron], bottom << GRID)
 
     def gate(self, layer: Layer) -> str:
         """`open`: some entry is at or above the gate everywhere; `closed`: none is anywhere; else `either`."""
@@ -257,6 +325,7 @@ class Bounds:
         Sources are replaced from the last layer down, so each is replaced once, after all that read it.
         """
         rows = functional.rows
+        self.advance(max(rows, default=INPUT) + 1)
         while (index := max(rows, default=INPUT)) != INPUT:
             row, bottom = rows.pop(index)
             layer, lines = self.program.layers[index], self.lines[index]

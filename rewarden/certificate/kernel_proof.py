@@ -1,9 +1,10 @@
 """Certificate kernel, part 5: claims, and the trees that prove them.
 
 A claim says: at every point of its boxes (whole numbers where a variable is discrete) at which every clause has a true
-atom, every goal has a true atom. Its proof is one tree per goal and box. Cuts and cases split, with nothing lost: the
-two sides of a cut cover the box, the atoms of a clause are all the ways in which it can be true. A leaf ends a branch
-with one computed bound. The kernel walks every tree and computes every bound again. Standard library only.
+atom, every goal has a true atom. Its proof is one tree per goal and box. Cuts, signs and cases split, with nothing
+lost: the two sides of a cut cover the box, a pre-activation is ≥ 0 or ≤ 0, the atoms of a clause are all the ways in
+which it can be true. A leaf ends a branch with computed bounds. The kernel walks every tree and computes every bound
+again. Standard library only.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
-from rewarden.certificate.kernel_bounds import HALF_SLOPES, Bounds, Box, Functional, Terms
+from rewarden.certificate.kernel_bounds import HALF_SLOPES, Bounds, Box, Functional, Neuron, Side, Terms
 from rewarden.certificate.kernel_json import (
     Refused,
     array,
@@ -29,10 +30,11 @@ from rewarden.certificate.kernel_json import (
     refuse,
     text,
 )
-from rewarden.certificate.kernel_program import Affine, Program, affine_of, evaluate
+from rewarden.certificate.kernel_program import INPUT, Affine, Program, affine_of, evaluate
 from rewarden.certificate.kernel_twins import with_twins
 
 MAX_OPEN = 10_000  # branches waiting, and cases above a leaf: far more than a search ever makes
+MAX_SIGNS = 1_000  # above a leaf: each branch that waits holds its own
 MAX_NODES = 1 << 23
 
 
@@ -179,23 +181,24 @@ class Leaf(NamedTuple):
     low: Bound
     high: Bound
     cases: tuple[Fact, ...]  # chosen above
+    signs: tuple[Side, ...]  # likewise: of pre-activations
     body: list[object]
 
 
-def walk(claim: Claim, goal: int, box: int, value: object) -> Iterator[Leaf]:
-    """The leaves of one tree with the box and the cases of each; refused unless the tree is whole."""
+def walk(claim: Claim, program: Program, goal: int, box: int, value: object) -> Iterator[Leaf]:
+    """The leaves of one tree with the box, cases and signs of each; refused unless the tree is whole."""
     bounds = claim.boxes[box]
     root = tuple(low for low, _ in bounds), tuple(high for _, high in bounds)
     for clause in claim.clauses:
         if len(clause) == 1:
             root = _narrowed(*root, clause[0], claim.discrete)
-    branches: list[tuple[Bound, Bound, tuple[Fact, ...]]] = [(*root, ())]
+    branches: list[tuple[Bound, Bound, tuple[Fact, ...], tuple[Side, ...]]] = [(*root, (), ())]
     for node in array(value, "a tree", MAX_NODES):
         if not isinstance(node, list) or not node:
             refuse("a node must be a list")
         if not branches:
             refuse("a tree has nodes left over")
-        low, high, cases = branches.pop()
+        low, high, cases, signs = branches.pop()
         match node:
             case ["cut", variable, at]:
                 k = integer(variable, 0, len(low) - 1, "a cut variable")
@@ -206,19 +209,22 @@ def walk(claim: Claim, goal: int, box: int, value: object) -> Iterator[Leaf]:
                 # no point lies between left and right; and each side is smaller than the whole
                 if not (low[k] <= left < high[k] and (claim.discrete[k] or low[k] < cut)):
                     refuse("a cut lies outside its box")
-                branches.append(((*low[:k], right, *low[k + 1 :]), high, cases))
-                branches.append((low, (*high[:k], left, *high[k + 1 :]), cases))
+                branches.append(((*low[:k], right, *low[k + 1 :]), high, cases, signs))
+                branches.append((low, (*high[:k], left, *high[k + 1 :]), cases, signs))
             case ["case", clause]:
                 k = integer(clause, 0, len(claim.clauses) - 1, "a case's clause")
                 if not claim.clauses[k]:
                     refuse("a case on a clause without atoms")
                 for i, atom in reversed(list(enumerate(claim.clauses[k]))):
-                    branches.append((*_narrowed(low, high, atom, claim.discrete), (*cases, (k, i))))
+                    branches.append((*_narrowed(low, high, atom, claim.discrete), (*cases, (k, i)), signs))
+            case ["sign", layer, neuron]:
+                at = _neuron(program, layer, neuron)
+                branches += [(low, high, cases, (*signs, (*at, side))) for side in (1, 0)]  # z ≥ 0 comes first
             case ["leaf", *body]:
-                yield Leaf(goal, low, high, cases, body)
+                yield Leaf(goal, low, high, cases, signs, body)
             case _:
-                refuse("a node must be a cut, a case or a leaf")
-        if len(branches) > MAX_OPEN or len(cases) > MAX_OPEN:
+                refuse("a node must be a cut, a sign, a case or a leaf")
+        if len(branches) > MAX_OPEN or len(cases) > MAX_OPEN or len(signs) > MAX_SIGNS:
             refuse("a tree is too deep")
     if branches:
         refuse("a tree ends before it is whole")
@@ -246,7 +252,7 @@ def _narrowed(low: Bound, high: Bound, fact: Atom, discrete: Sequence[bool]) -> 
 def check_leaf(claim: Claim, program: Program, leaf: Leaf) -> None:
     """Refused unless the leaf's bound, computed here, settles its goal wherever in its box its facts hold."""
     form = leaf.body[4] if len(leaf.body) == 5 else 0
-    number, multipliers, slopes, tight = items(leaf.body[:4], 4, "a leaf")
+    number, multipliers, slopes, steps = items(leaf.body[:4], 4, "a leaf")
     if len(leaf.body) > 5 or (len(leaf.body) == 5 and integer(form, 1, 1, "a leaf's form") != 1):
         refuse("a leaf has four parts, or five")
     if form:
@@ -255,33 +261,55 @@ def check_leaf(claim: Claim, program: Program, leaf: Leaf) -> None:
         return  # the facts leave no point of the box
     goal = claim.goals[leaf.goal]
     which = integer(number, -1, len(goal) - 1, "a goal's atom")
-    terms, strict_fact = _terms(claim, leaf.cases, multipliers)
-    chosen = {}
-    for entry in array(slopes, "slopes"):
-        layer, neuron, slope = items(entry, 3, "a slope")
-        at = _neuron(program, layer, neuron)
-        most = 1 << HALF_SLOPES if program.layers[at[0]].pair is None else 8
-        chosen[at] = integer(slope, 0, most, "a slope")
-    helpers: dict[tuple[int, int, int], Terms] = {}
-    for entry in array(tight, "tight"):
-        layer, neuron, side, facts = items(entry, 4, "a tight bound")
-        used, _ = _terms(claim, leaf.cases, facts)
-        if any(form.calls for form, _, _ in used):
-            refuse("a tight bound uses a fact about a reward")  # it would need later layers
-        helpers[*_neuron(program, layer, neuron), integer(side, 0, 1, "a side")] = used
-    target = Functional()
-    for thorough in (False, True):  # the quick way is enough for nearly every leaf; both are sound
-        bounds = Bounds(program, Box(leaf.low, leaf.high), chosen, helpers, thorough)
+    facts, strict = _facts(claim, program, leaf, multipliers)
+    if which >= 0:  # where the goal fails, −atom ≥ 0, or > 0 where the atom is not strict
+        facts, strict = [(goal[which].form, -1, 0), *facts], strict or not goal[which].strict
+    chosen = dict(_slope(program, entry) for entry in array(slopes, "slopes"))
+    moves = [_step(claim, program, leaf, entry) for entry in array(steps, "steps")]
+    for effort in range(1 if moves else 0, 3):  # the quick ways are enough for nearly every leaf; all are sound
+        bounds = Bounds(program, Box(leaf.low, leaf.high), chosen, frozenset(leaf.signs), effort)
+        for move in moves:
+            match move:
+                case (layer, neuron), slope:
+                    bounds.choose(layer, neuron, slope)
+                case layer, neuron, side, used:
+                    if bounds.step(layer, neuron, side, used):
+                        return
+                case _:
+                    bounds.again()
         target = Functional()
-        if which >= 0:
-            target.add_affine(program, goal[which].form, 1, 1)
-        target.subtract_terms(program, terms)
+        bounds.subtract(target, facts)
         value, _ = bounds.lower_bound(target)
-        # goal = F + Σ λ·fact and F ≥ value: if value > 0, or value = 0 and a fact is strict (it adds more than 0), then
-        # goal > 0. Without a goal the same says 0 > 0 of any point at which the facts hold: there is none.
-        if value > 0 or (value == 0 and (strict_fact or (which >= 0 and not goal[which].strict))):
+        # −Σ λ·fact ≥ value, and ≤ 0 where the facts hold and the goal fails, < 0 if a fact is strict: so if value > 0,
+        # or = 0 with a strict one, there is no such point.
+        if value > 0 or (value == 0 and strict):
             return
     refuse("a leaf's bound does not settle its goal")
+
+
+Move = tuple[Neuron, int] | tuple[int, int, int, Terms] | tuple[()]
+
+
+def _step(claim: Claim, program: Program, leaf: Leaf, entry: object) -> Move:
+    """What a leaf does after another: choose a line, tighten a bound, or bound all layers again."""
+    match entry:
+        case ["again"]:
+            return ()
+        case [layer, neuron, side, facts]:
+            return (
+                *_neuron(program, layer, neuron, INPUT),
+                integer(side, 0, 1, "a side"),
+                _facts(claim, program, leaf, facts)[0],
+            )
+        case _:
+            return _slope(program, entry)
+
+
+def _slope(program: Program, entry: object) -> tuple[Neuron, int]:
+    layer, neuron, slope = items(entry, 3, "a slope")
+    at = _neuron(program, layer, neuron)
+    most = 1 << HALF_SLOPES if program.layers[at[0]].pair is None else 8
+    return at, integer(slope, 0, most, "a slope")
 
 
 def _twins(claim: Claim, program: Program) -> Program:
@@ -292,33 +320,39 @@ def _twins(claim: Claim, program: Program) -> Program:
     return program.twins[0]
 
 
-def _terms(claim: Claim, cases: Sequence[Fact], value: object) -> tuple[Terms, bool]:
-    """The facts used, weighted, and whether one of them is strict. All are true where the leaf speaks."""
-    terms, strict = [], False
+def _facts(claim: Claim, program: Program, leaf: Leaf, value: object) -> tuple[Terms, bool]:
+    """Facts, weighted, and whether one of them is strict. All are true where the leaf speaks: atoms of clauses with one
+    atom, or chosen by a case above it; [−1, atom]: an atom of its goal, which fails; [layer, neuron, side]: a bound."""
+    terms: list[tuple[Affine | Side, int, int]] = []
+    strict = False
     for entry in array(value, "multipliers"):
-        clause, atom, weight = items(entry, 3, "a multiplier")
-        k = integer(clause, 0, len(claim.clauses) - 1, "a fact's clause")
-        i = integer(atom, 0, len(claim.clauses[k]) - 1, "a fact's atom")
-        if len(claim.clauses[k]) != 1 and (k, i) not in cases:
-            refuse("a leaf uses an atom that no case above it has chosen")
+        *named, weight = array(entry, "a multiplier", 4) or refuse("a multiplier is empty")
         m, e = items(weight, 2, "a weight")
-        terms.append(
-            (claim.clauses[k][i].form, integer(m, 1, 1 << 256, "a weight's m"), integer(e, -4096, 4096, "its e"))
-        )
-        strict = strict or claim.clauses[k][i].strict
+        m, e = integer(m, 1, 1 << 256, "a weight's m"), integer(e, -4096, 4096, "its e")
+        if len(named) == 3:
+            terms.append(((*_neuron(program, named[0], named[1]), integer(named[2], 0, 1, "a side")), m, e))
+            continue
+        clause, atom = items(named, 2, "what a multiplier names")
+        k = integer(clause, -1, len(claim.clauses) - 1, "a fact's clause")
+        atoms = claim.goals[leaf.goal] if k < 0 else claim.clauses[k]
+        i = integer(atom, 0, len(atoms) - 1, "a fact's atom")
+        if k >= 0 and len(atoms) != 1 and (k, i) not in leaf.cases:
+            refuse("a leaf uses an atom that no case above it has chosen")
+        terms.append((atoms[i].form, -m if k < 0 else m, e))
+        strict = strict or (atoms[i].strict if k >= 0 else not atoms[i].strict)
     return terms, strict
 
 
-def _neuron(program: Program, layer: object, neuron: object) -> tuple[int, int]:
-    k = integer(layer, 0, len(program.layers) - 1, "a layer")
+def _neuron(program: Program, layer: object, neuron: object, first: int = 0) -> tuple[int, int]:
+    k = integer(layer, first, len(program.layers) - 1, "a layer")
     return k, integer(neuron, 0, program.width(k) - 1, "a neuron")
 
 
-def leaves(claim: Claim, trees: object) -> Iterator[Leaf]:
+def leaves(claim: Claim, program: Program, trees: object) -> Iterator[Leaf]:
     """All leaves of a proof: for every goal, for every box, one tree."""
     for goal, per_box in enumerate(items(trees, len(claim.goals), "the trees (one list per goal)")):
         for box, tree in enumerate(items(per_box, len(claim.boxes), "the trees of a goal (one per box)")):
             try:
-                yield from walk(claim, goal, box, tree)
+                yield from walk(claim, program, goal, box, tree)
             except Refused as error:
                 raise Refused(f"goal {goal}, box {box}: {error}") from None

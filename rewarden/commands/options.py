@@ -62,3 +62,12 @@ JsonOrStdout = Annotated[
     typer.Option("--json", metavar="FILE", help="Write the result as JSON; - for standard output, and no text there."),
 ]
 OutFolder = Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="A folder to make.")]
+Encoder = Annotated[
+    Path | None,
+    typer.Option("--encoder", metavar="DIR", help="Change the texts of the data a little, encode them and try them."),
+]
+Paraphrases = Annotated[
+    Path | None,
+    typer.Option("--paraphrases", metavar="FILE", help="Further texts to try: JSON lines of text and paraphrases."),
+]
+TextRows = Annotated[int, typer.Option("--texts", metavar="N", help="Rows of each data whose texts are changed.")]

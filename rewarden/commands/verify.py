@@ -11,8 +11,10 @@ from rewarden import exits
 from rewarden.commands import options
 
 if TYPE_CHECKING:
+    from rewarden.api import Verification
     from rewarden.binding import Bound
     from rewarden.outputs.written import Forms
+    from rewarden.verifier.progress import Stop
     from rewarden.verifier.verdict import VerificationResult
 
 
@@ -47,6 +49,9 @@ def verify(
         Path | None,
         typer.Option("--resume", metavar="FILE", help="Save the state there, and go on from it if it is there."),
     ] = None,
+    encoder: options.Encoder = None,
+    paraphrases: options.Paraphrases = None,
+    texts: options.TextRows = 200,
     quiet: options.Quiet = False,
 ) -> int:
     """Prove each rule, or show the exact record for which it fails."""
@@ -78,6 +83,7 @@ def verify(
             resume=resume,
             rewards=bound.rewards,
         )
+        result = _with_texts(result, encoder, paraphrases, texts, interrupt.stop)
     _show(bound, result, quiet, forms)
     _write(result, json)
     if forms.any:
@@ -103,6 +109,9 @@ def falsify(
     budget: Annotated[int | None, typer.Option(help="Points that may be tried per rule.")] = None,
     timeout: options.Timeout = None,
     json: options.JsonFile = None,
+    encoder: options.Encoder = None,
+    paraphrases: options.Paraphrases = None,
+    texts: options.TextRows = 200,
     quiet: options.Quiet = False,
 ) -> int:
     """Search for violations only, fast. Finding none proves nothing: the rule is then unknown."""
@@ -116,6 +125,7 @@ def falsify(
     with interruptible() as interrupt, progress(quiet) as report:
         told, stop = per_rule(report), interrupt.stop
         result = api.falsify(bound.spec, chosen, rules=bound.rules, progress=told, stop=stop, rewards=bound.rewards)
+        result = _with_texts(result, encoder, paraphrases, texts, interrupt.stop)
     _show(bound, result, quiet)
     _write(result, json)
     if interrupt.asked:
@@ -123,6 +133,18 @@ def falsify(
     # Nothing found is nothing to object to; but a must rule in which nobody looked is.
     searched = all(rule.work.points > 0 for rule in result.rules if rule.severity == "must")
     return exits.PROVED if searched and result.exit_status == exits.INCONCLUSIVE else result.exit_status
+
+
+def _with_texts(
+    result: Verification, encoder: Path | None, paraphrases: Path | None, texts: int, stop: Stop
+) -> Verification:
+    """Also without an encoder: a witness in data that have texts is told with the nearest one."""
+    from rewarden import api
+    from rewarden.spec_lang.errors import UsageError
+
+    if encoder is None and paraphrases is not None:
+        raise UsageError("G97", "paraphrases are tried with an encoder", help="--encoder DIR")
+    return api.with_texts(result, encoder, paraphrases=paraphrases, texts=texts, stop=stop)
 
 
 def _require_free(folder: Path | None) -> None:

@@ -128,7 +128,8 @@ def test_values_are_those_of_the_artifact(folder: Path, seed: int, artifact: Art
 def lower(program: Program, low: Sequence[Fraction], high: Sequence[Fraction], leaf: Leaf, thorough: bool) -> Fraction:
     """The kernel's lower bound of the first call."""
     slopes = {(k, i): c for k, i, c in leaf.slopes}
-    bounds = Bounds(program, Box(low, high), slopes, {}, thorough)
+    bounds = Bounds(program, Box(low, high), slopes, {}, 1 + thorough)
+    bounds.advance(len(program.layers))
     functional = Functional()
     functional.add_row(program.outputs[0], [1], 1)
     return Fraction(*bounds.lower_bound(functional))

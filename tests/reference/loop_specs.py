@@ -89,6 +89,33 @@ def random_case(seed: int, steps: int = 0) -> LoopCase:
     return LoopCase(spec, rewards, expected, text, tuple(records), moves)
 
 
+def status_of_records(case: LoopCase) -> list[str]:
+    """Per record of the premise: `outside` where no loop goes through it, `violated` where one does that breaks the
+    rule, else `proved`: by the largest sums of walks in each component (Floyd and Warshall), all of them above 0 where
+    some loop's is, since it can be gone round as often as one likes."""
+    comparison = case.text.strip().splitlines()[-1].rpartition(")")[2].split()[0]
+    sign, weak = -1 if comparison.startswith(">") else 1, "=" not in comparison
+    count = len(case.records)
+    reach = {(i, j): i == j or (i, j) in case.moves for i in range(count) for j in range(count)}
+    for k, i, j in product(range(count), repeat=3):
+        reach[i, j] = reach[i, j] or (reach[i, k] and reach[k, j])
+    found = []
+    for record in range(count):
+        group = [k for k in range(count) if reach[record, k] and reach[k, record]]
+        best = {(u, v): sign * w for (u, v), w in case.moves.items() if u in group and v in group}
+        pays = False
+        for k, i, j in product(group, repeat=3):
+            if (i, k) in best and (k, j) in best:
+                way = best[i, k] + best[k, j]
+                best[i, j] = max(best.get((i, j), way), way)
+            pays = pays or best.get((k, k), Fraction(-1)) > 0 or best.get((i, i), Fraction(-1)) > 0
+        if not best:
+            found.append("outside")
+        else:
+            found.append("violated" if pays or (weak and best.get((record, record)) == 0) else "proved")
+    return found
+
+
 def _network(width: int, rng: np.random.Generator) -> torch.nn.Sequential:
     hidden = int(rng.integers(0, 5))
     layers = (

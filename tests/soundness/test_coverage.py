@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rewarden.reward.artifact import Artifact
+from rewarden.reward.torch_import import from_torch
+from rewarden.spec_lang import Spec, parse_spec
 from rewarden.spec_lang.claim import Box, Claim
+from rewarden.spec_lang.features import Feature, RecordType
 from rewarden.verifier.coverage.parts import STATUSES, Coverage
 from rewarden.verifier.coverage.search import cover
 from rewarden.verifier.inline import compile_program
+from rewarden.verifier.options import VerifyOptions
+from rewarden.verifier.portfolio import verify
 from rewarden.verifier.regions import Frame, Region, Side
+from tests.reference.loop_specs import random_case, status_of_records
 from tests.reference.random_claims import random_claim, random_point, truth
 from tests.reference.random_graphs import MIXED, TWO_REALS, random_artifact, random_mlp
 
@@ -120,3 +131,196 @@ def test_a_stop_leaves_the_rest_unsettled(stop_after: int) -> None:
     asked = iter([False] * stop_after + [True] * 10)
     coverage = cover(compile_program(claim, artifacts), Frame.of(claim), 10_000, lambda: next(asked))
     assert sum(coverage.shares.values()) == Fraction(1)
+
+
+# ── all of a discrete region ───────────────────────────────────────────────────────────────────
+WHOLE = RecordType(
+    "T",
+    (
+        Feature("k", "int", Fraction(-3), Fraction(6)),
+        Feature("b", "bool", Fraction(0), Fraction(1)),
+        Feature("v", "int", Fraction(0), Fraction(3), size=2),
+        Feature("e", "enum", Fraction(0), Fraction(1), cases=("x", "y", "z")),
+    ),
+)
+
+
+def records_of(kind: RecordType) -> list[tuple[int, ...]]:
+    columns = []
+    for feature in kind.features:
+        if feature.kind == "enum":
+            columns.append([tuple(int(k == j) for k in range(len(feature.cases))) for j in range(len(feature.cases))])
+        else:
+            ends = range(int(feature.lo), int(feature.hi) + 1)
+            columns += [[(k,) for k in ends]] * (feature.width if feature.is_vector else 1)
+    return [sum(chosen, ()) for chosen in product(*columns)]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_shares_of_discrete_records_are_their_counts(seed: int) -> None:
+    """Overall and per slice, elements of a vector included; a box of the claim after the other."""
+    rng = np.random.default_rng(seed)
+    artifacts = {"R": random_mlp(rng, WHOLE)}
+    claim = next(c for _ in range(100) if len((c := random_claim(rng, WHOLE, artifacts)).variables) == WHOLE.width)
+    frame = Frame.of(claim, {"T": WHOLE})
+    coverage = cover(compile_program(claim, artifacts), frame, 4_000, lambda: False)
+    assert coverage is not None
+    assert coverage.shares["unsettled"] == 0
+    counts, totals = Counter(), Counter()
+    for box in claim.boxes:
+        inside = [r for r in records_of(WHOLE) if in_box(tuple(map(Fraction, r)), box)]
+        for record in inside:
+            premise, goal = truth(claim, artifacts, tuple(map(Fraction, record)))
+            status = "violated" if premise and not goal else "fine"
+            share = Fraction(1, len(inside) * len(claim.boxes))
+            counts[status] += share
+            totals["v[0]", record[2], status] += share
+    assert coverage.shares["violated"] == counts["violated"]
+    for one in coverage.slices.get("v[0]", ()):
+        value = int(one.side["lo"])
+        whole = totals["v[0]", value, "violated"] + totals["v[0]", value, "fine"]
+        assert one.shares["violated"] == totals["v[0]", value, "violated"] / whole
+
+
+def records_by_status(coverage: Coverage, records: Sequence[tuple[int, ...]]) -> list[str]:
+    frame = coverage.parts["proved"].frame
+    found = []
+    for record in records:
+        here = frame.sides(tuple((Fraction(x), Fraction(x)) for x in record))
+        (status,) = (s for s in STATUSES if parts_of(coverage.parts[s], 0, here))
+        found.append(status)
+    return found
+
+
+def loops_told(seeds: Iterable[int]) -> Counter[tuple[str, str]]:
+    """(what coverage says, what is so) of every record on its loops."""
+    said: Counter[tuple[str, str]] = Counter()
+    for seed in seeds:
+        case = random_case(seed)
+        result = verify(case.spec, case.rewards, VerifyOptions(coverage_budget=1_000, falsify_budget=800))["r"]
+        coverage = result.coverage_details
+        assert coverage is not None
+        assert coverage.loops
+        assert sum(coverage.shares.values()) == 1
+        told = records_by_status(coverage, case.records)
+        said += Counter(zip(told, status_of_records(case), strict=True))
+    return said
+
+
+RIGHT = {("proved", "proved"), ("proved", "outside"), ("violated", "violated"), ("outside", "outside")}
+
+
+def test_records_on_loops_that_pay() -> None:
+    said = loops_told((0, 2, 57))
+    wrong = {pair for pair in said if pair[0] != "unsettled" and pair not in RIGHT}
+    assert not wrong
+    assert said["violated", "violated"]
+    assert said["outside", "outside"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", range(0, 240, 20))
+def test_records_on_loops_that_pay_of_many(start: int) -> None:
+    said = loops_told(range(start, start + 20))
+    assert not {pair for pair in said if pair[0] != "unsettled" and pair not in RIGHT}
+    assert said["violated", "violated"] > 4 * said["unsettled", "violated"]
+
+
+LINE = """spec line v1
+features P { x : real in 0 .. 1 }
+reward M(a: P, b: P)
+relation close(a: P, b: P) = |a.x - b.x| <= 0.25
+must r: cycle t: P via close given always (t.x <= 0.5 or t.x >= 0.875)
+expect sum(M(t)) <= 0
+"""
+
+
+def test_records_of_a_continuous_kind_on_loops_that_pay() -> None:
+    """Moving up pays by what is gained beyond 0.25: going to and fro pays within reach of it, and not far away."""
+    spec = parse_spec(LINE)
+    kind = spec.features["P"]
+    layer, relu, out = torch.nn.Linear(2, 1), torch.nn.ReLU(), torch.nn.Linear(1, 1)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[0.0, 1.0]]))
+        layer.bias.copy_(torch.tensor([-0.25]))
+        out.weight.fill_(1.0)
+        out.bias.fill_(-0.0625)
+    reward = from_torch(torch.nn.Sequential(layer, relu, out), (("a", kind), ("b", kind)))
+    coverage = verify(spec, {"M": reward}, VerifyOptions(coverage_budget=3_000, falsify_budget=800))[
+        "r"
+    ].coverage_details
+    assert coverage is not None
+    # Up to 0.5 all are joined to some that pay by standing still, and so are those from 0.875 on; others are out.
+    assert coverage.shares["violated"] >= Fraction(6, 10)
+    assert coverage.shares["violated"] + coverage.shares["unsettled"] <= Fraction(64, 100)
+    assert coverage.shares["outside"] >= Fraction(36, 100)
+    assert coverage.shares["proved"] == 0
+
+
+# ── near data, vectors, traces ─────────────────────────────────────────────────────────────────
+NEAR = """spec beside v1
+features S { x : real in 0 .. 10  on : bool }
+features V { e : real ^ 12 in 0 .. 1 }
+reward R(s: S)
+reward H(v: V)
+data d: S from "d.csv"
+relation on_(a: S, b: S) = b.x >= a.x
+must around: forall s: S near d within 1 expect R(s) <= 3
+must element: forall v: V expect H(v) <= 0.75
+must rising: trace t: S within 2 steps via on_ expect last(t).x * 1.0 + 0 * R(first(t)) <= 5
+"""
+
+
+def linear(spec: Spec, name: str, weights: list[float]) -> Artifact:
+    net = torch.nn.Sequential(torch.nn.Linear(len(weights), 1))
+    with torch.no_grad():
+        net[0].weight[:] = torch.tensor([weights])
+        net[0].bias.fill_(0.0)
+    return from_torch(net, tuple((p, spec.features[kind]) for p, kind in spec.rewards[name].params))
+
+
+@pytest.fixture(scope="module")
+def near_results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Coverage]:
+    folder = tmp_path_factory.mktemp("near")
+    (folder / "d.csv").write_text("x,on\n1.5,true\n2.5,false\n6,false\n0.5,true\n")
+    spec = parse_spec(NEAR, base=folder)
+    rewards = {"R": linear(spec, "R", [1.0, 0.0]), "H": linear(spec, "H", [0.0] * 7 + [1.0] + [0.0] * 4)}
+    results = verify(spec, rewards, VerifyOptions(coverage_budget=4_000, falsify_budget=800))
+    return {rule.rule: rule.coverage_details for rule in results}
+
+
+def close(share: Fraction) -> float:
+    """Cuts lie where bounds change their sign, which may be a rounding beside the exact place."""
+    return round(float(share), 9)
+
+
+def test_rows_of_a_rule_near_data_one_by_one(near_results: dict[str, Coverage]) -> None:
+    """R is x: near 2.5 it is above 3 on a quarter of 1.5 .. 3.5, near 6 everywhere."""
+    coverage = near_results["around"]
+    anchors = coverage.anchors
+    assert anchors is not None
+    assert (anchors.data, anchors.count, anchors.proved, anchors.violated, anchors.open) == ("d", 4, 2, 2, 0)
+    assert {one.row: close(one.shares["violated"]) for one in anchors.told} == {2: 0.25, 3: 1.0}
+    assert close(coverage.shares["violated"]) == 5 / 16
+    by_case = {one.text: close(one.shares["violated"]) for one in coverage.slices["on"]}
+    assert by_case == {"false": 5 / 8, "true": 0.0}
+    assert [one.shares["violated"] for one in coverage.slices["x"]][-1] == 1
+    assert coverage.violated.parts[0].words == "near row 3 of d, all of it"
+
+
+def test_slices_of_a_vector_are_of_the_elements_that_matter(near_results: dict[str, Coverage]) -> None:
+    coverage = near_results["element"]
+    assert close(coverage.shares["violated"]) == 1 / 4
+    assert set(coverage.slices) == {"e[7]"}
+    assert [close(one.shares["violated"]) for one in coverage.slices["e[7]"]] == [0, 0, 0, 0, 0, 0, 1, 1]
+
+
+def test_traces_have_shares_for_each_length(near_results: dict[str, Coverage]) -> None:
+    """Of one record half is above 5; of rising pairs, three quarters of the half that rises."""
+    coverage = near_results["rising"]
+    one, two = coverage.cases.values()
+    assert one.shares["violated"] == Fraction(1, 2)
+    assert Fraction(3, 8) - two.shares["unsettled"] <= two.shares["violated"] <= Fraction(3, 8)
+    assert two.shares["unsettled"] < Fraction(1, 20)
+    assert coverage.shares["violated"] == (one.shares["violated"] + two.shares["violated"]) / 2
+    assert sum(coverage.shares.values()) == 1

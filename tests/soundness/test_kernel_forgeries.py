@@ -160,17 +160,28 @@ def test_a_case_does_not_lend_its_fact_to_its_siblings(tmp_path: Path) -> None:
     assert verdict(case, tmp_path) == "refused"
 
 
-def test_facts_about_rewards_do_not_tighten_neurons(tmp_path: Path) -> None:
+def test_facts_about_rewards_tighten_neurons_where_they_hold(tmp_path: Path) -> None:
+    """relu(x) ≤ 0 implies x ≤ 0, and nothing below: by a bound of the neuron, which the goal then uses."""
     reward = linear([1.0], relu=True)
-    fact = [[atom(affine(0, {}, NOT_R))]]  # R ≤ 0
-    leaf = ["leaf", 0, [], [], [[2, 0, 1, [[0, 0, [1, 0]]]]]]
-    case = one_leaf(atom(affine(0, {0: -1})), reward, leaf, clauses=fact, witness=["0"])
-    report = run(case, tmp_path)
-    assert report.claims[0].verdict == "refused"
-    assert "about a reward" in report.claims[0].reason
+    fact = [[atom(affine(0, {}, NOT_R))]]
+    step = [2, 0, 1, [[0, 0, [1, 0]]]]
+    leaf = ["leaf", 0, [[2, 0, 1, [1, 0]]], [[2, 0, 256]], [step]]
+
+    def tried(name: str, level: int, leaf: list[Json], clauses: list[list[Json]]) -> str:
+        goal = atom(affine(level, {0: -1}))
+        return verdict(one_leaf(goal, reward, leaf, clauses=clauses, witness=["-1"]), tmp_path / name)
+
+    assert tried("proved", 0, leaf, fact) == "proved"
+    assert tried("too much", -1, leaf, fact) == "refused"
+    assert tried("the other side", 0, ["leaf", 0, [[2, 0, 0, [1, 0]]], [[2, 0, 256]], [step]], fact) == "refused"
+    assert tried("no step", 0, [*leaf[:4], []], fact) == "refused"
+    assert tried("too late", 0, ["leaf", 0, leaf[2], [], [step, [2, 0, 256]]], fact) == "refused"
+    assert tried("no fact", 0, [*leaf[:4], [[2, 0, 1, []]]], fact) == "refused"
+    either = [[atom(affine(0, {}, NOT_R)), atom(affine(1))]]
+    assert tried("not chosen", 0, leaf, either) == "refused"
 
 
-@pytest.mark.parametrize("where", [[-1, 0, 0], [9, 0, 0], [2, 1, 0], [2, -1, 0], [2, 0, 2], [2, 0, True], [2, 0]])
+@pytest.mark.parametrize("where", [[-2, 0, 0], [9, 0, 0], [2, 1, 0], [2, -1, 0], [2, 0, 2], [2, 0, True], [-1, 1, 0]])
 def test_tight_bounds_name_neurons_that_exist(where: list[Json], tmp_path: Path) -> None:
     fact = [[atom(affine(0, {0: 1}))]]
     leaf = ["leaf", 0, [], [], [[*where, [[0, 0, [1, 0]]]]]]

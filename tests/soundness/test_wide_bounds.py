@@ -6,6 +6,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -14,23 +15,26 @@ from rewarden.verifier.exact_program import ExactProgram, box_of
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.program import INPUT, Block, Layer, Program
 from rewarden.verifier.rounding import outward
-from rewarden.verifier.wide import bounds
-from rewarden.verifier.wide.network import network_of, rows_of
+from rewarden.verifier.wide import bounds, sharpen
+from rewarden.verifier.wide import network as network_module
+from rewarden.verifier.wide.network import Network, Node, network_of, rows_of
 from rewarden.verifier.wide.split import Signs
 from tests.reference.random_claims import random_claim, random_point
 from tests.reference.random_graphs import MIXED, TWO_REALS, random_artifact
 from tests.reference.random_programs import atom as plain_atom
 from tests.reference.random_programs import claim_over, form, points_of, random_program
+from tests.reference.wide_bounds import back_substituted
 from tests.soundness.test_cells import exact_pre_activations
 
 seeds = st.integers(0, 2**32 - 1)
+formats = st.sampled_from([sharpen.SINGLE, sharpen.DOUBLE])
 FUNCTIONALS = [form(calls={0: 1}), form(Fraction(1, 7), {0: Fraction(2, 3)}, {0: Fraction(-2, 3)})]
 
 
-def known_of(program: Program, network, *, deep: bool):
+def known_of(program: Program, network, *, deep: sharpen.Format | None):
     lo, hi = outward(program.claim.boxes[0])
     known = bounds.known_by_intervals(network, torch.from_numpy(lo)[None], torch.from_numpy(hi)[None])
-    return bounds.sharpened(network, known) if deep else known
+    return sharpen.sharpened(network, known, deep) if deep is not None else known
 
 
 def check_neurons(network, known, values) -> None:
@@ -61,7 +65,7 @@ def random_lines(rng, known, values, network) -> bounds.Lines:
     return bounds.Lines(lower, default.upper, default.intercept, held)
 
 
-def check_rows(rng, program: Program, functionals, point, *, deep: bool) -> None:
+def check_rows(rng, program: Program, functionals, point, *, deep: sharpen.Format | None) -> None:
     network = network_of(program)
     assume(network is not None)
     exact = ExactProgram(program)
@@ -81,7 +85,7 @@ def check_rows(rng, program: Program, functionals, point, *, deep: bool) -> None
 
 
 @settings(max_examples=150, deadline=None)
-@given(seeds, st.booleans(), st.booleans())
+@given(seeds, st.booleans(), st.none() | formats)
 def test_bounds_are_below_what_they_bound(seed, harsh, deep):
     rng = np.random.default_rng(seed)
     program = random_program(rng, harsh=harsh)
@@ -90,8 +94,8 @@ def test_bounds_are_below_what_they_bound(seed, harsh, deep):
 
 
 @settings(max_examples=100, deadline=None)
-@given(seeds)
-def test_a_large_weight_beside_many_small_ones(seed):
+@given(seeds, formats)
+def test_a_large_weight_beside_many_small_ones(seed, deep):
     """Skip connections with weights near 1 and near 2^-53, and wide layers: every sum that is formed is charged."""
     rng = np.random.default_rng(seed)
     layers: list[Layer] = []
@@ -112,7 +116,87 @@ def test_a_large_weight_beside_many_small_ones(seed):
     program = Program(claim_over((box,), ((plain_atom(0, None, {0: 1}),),)), tuple(layers), (len(layers) - 1,))
     functionals = [form(0, {0: 1}, {0: 1}), form(0, None, {0: -1})]
     for _ in range(3):
-        check_rows(rng, program, functionals, tuple(lo + int(rng.integers(2)) for _ in box), deep=True)
+        check_rows(rng, program, functionals, tuple(lo + int(rng.integers(2)) for _ in box), deep=deep)
+
+
+def head_of(rng, widths: list[int], boxes: int, radius: float):
+    """A random head, dense with skip connections, and boxes whose middles are far larger than their radii."""
+    nodes = []
+    for k in range(1, len(widths)):
+        sources = [k - 1, 0] if k == 3 else [k - 1]
+        scale = [np.sqrt(2 / widths[s]) for s in sources]
+        maps = tuple(
+            network_module._map(s, torch.from_numpy(rng.normal(size=(widths[k], widths[s])) * scale[i]), None)
+            for i, s in enumerate(sources)
+        )
+        nodes.append(Node(maps, torch.from_numpy(rng.normal(size=widths[k]) * 0.1), torch.zeros(widths[k]).double()))
+    middle = torch.from_numpy(rng.normal(size=(boxes, widths[0])))
+    return Network(widths[0], tuple(nodes), tuple(range(len(nodes)))), middle - radius, middle + radius
+
+
+@pytest.mark.parametrize(("widths", "radius"), [([40, 80, 30, 20], 0.01), ([40, 80, 30, 20], 0.3), ([6, 3, 70], 0.5)])
+def test_binary32_costs_next_to_nothing(widths, radius):
+    """The neurons' bounds by both formats, held against rows back-substituted one node after the other in binary64."""
+    network, lo, hi = head_of(np.random.default_rng(len(widths)), widths, 5, radius)
+    plain = bounds.known_by_intervals(network, lo, hi)
+    slow, single, double = (plain.take(torch.arange(5)) for _ in range(3))
+    back_substituted(network, slow)
+    sharpen.sharpened(network, single, sharpen.SINGLE)
+    sharpen.sharpened(network, double, sharpen.DOUBLE)
+    narrower = 0
+    for k in range(1, len(widths)):
+        loose = (plain.lo[k] < 0) & (plain.hi[k] > 0)
+        wide, known = plain.hi[k] - plain.lo[k], slow.hi[k] - slow.lo[k]
+        narrower += int((known < 0.9 * wide)[loose].sum())
+        for found, slack in ((single, 1e-3), (double, 1e-9)):
+            assert ((found.hi[k] - found.lo[k])[loose] <= (1 + slack) * known[loose]).all()
+            assert (found.lo[k] <= slow.hi[k] + slack).all()
+            assert (slow.lo[k] <= found.hi[k] + slack).all()
+    assert narrower
+
+
+@settings(max_examples=8, deadline=None)
+@given(seeds, formats)
+def test_sums_that_cancel_are_charged(seed, products):
+    """Neurons that are on everywhere, so that bounds are attained at corners, in sums that nearly cancel: what remains
+    is the rounding of the product."""
+    rng = np.random.default_rng(seed)
+    half, rows = 40, 6
+    first = rng.normal(size=(half, 2))
+    first = np.concatenate((first, first * (1.0 + 1e-6 * rng.normal(size=(half, 1)))))
+    second = rng.normal(size=(rows, half))
+    second = np.concatenate((second, -second * (1.0 + 1e-6 * rng.normal(size=(rows, half)))), axis=1)
+    bias, centre = np.full(2 * half, 16.0), -second.sum(1) * 16.0
+
+    def node(source: int, weight, offset) -> Node:
+        maps = (network_module._map(source, torch.from_numpy(weight), None),)
+        return Node(maps, torch.from_numpy(offset), torch.zeros(len(offset)).double())
+
+    network = Network(2, (node(0, first, bias), node(1, second, centre)), (0, 1))
+    ones = torch.ones(1, 2, dtype=torch.float64)
+    known = sharpen.sharpened(network, bounds.known_by_intervals(network, -ones, ones), products)
+    assert (known.lo[1] > 0).all()
+    exact = [[Fraction(float(w)) for w in row] for row in first]
+    for x in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
+        z = [row[0] * x[0] + row[1] * x[1] + 16 for row in exact]
+        for j in range(rows):
+            value = sum((Fraction(float(c)) * v for c, v in zip(second[j], z, strict=True)), Fraction(float(centre[j])))
+            assert Fraction(float(known.lo[2][0, j])) <= value <= Fraction(float(known.hi[2][0, j]))
+
+
+def test_products_that_are_not_of_binary32_are_noticed(monkeypatch):
+    assert sharpen._exact_products()
+    odd = torch.Tensor.__matmul__
+
+    def rounded(a, b):
+        return odd(a.bfloat16().float(), b.bfloat16().float()) if a.dtype == torch.float32 else odd(a, b)
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", rounded)
+    assert not sharpen._exact_products()
+    network, _, _ = head_of(np.random.default_rng(0), [4, 80, 3], 1, 0.1)
+    assert sharpen._format(network) is sharpen.DOUBLE
+    monkeypatch.undo()
+    assert sharpen._format(network) is sharpen.SINGLE
 
 
 @settings(max_examples=60, deadline=None)

@@ -170,3 +170,24 @@ def test_engines_that_know_no_binary32_decline(folder: Path):
     assert result["low"].verdict is Verdict.PROVED
     assert "binary32" in result["low"].reason
     assert result["low"].proof is None
+
+
+def test_a_threshold_that_executions_differ_in_is_told(folder):
+    """x plus and minus 2^10 keeps 13 bits or so: the quantile may be anything within that, and so may the reward."""
+    spec = load(folder, "must r: forall s: S given s.x <= 0.5 expect R(s) <= quantile(R(d), 0.55)\n")
+    result = verify(spec, {"R": chain(folder, 2.0**10)}, FLOAT32)["r"]
+    assert result.verdict is Verdict.UNKNOWN
+    (told,) = result.warnings
+    assert "quantile(R(d), 11/20) may be anything from" in told
+    assert "stays open" in told
+
+
+def test_smooth_rewards_are_searched_only_and_the_function_is_named(folder):
+    spec = load(folder, "must r: forall s: S expect R(s) <= 2\nmust v: forall s: S expect R(s) <= 0.5\n")
+    record = (RewardRecord("s", spec.features["S"]),)
+    tensors = {"w": np.float32([[1.0, 0.0]]), "b": np.float32([0.0])}
+    nodes = (g.Input(), g.AffineMap(0, "w", "b"), g.Tanh(1))
+    result = verify(spec, {"R": Artifact(record, g.Graph(nodes, 2), tensors, "exact")}, FLOAT32)
+    assert result["r"].verdict is Verdict.UNKNOWN
+    assert "no library promises how far its tanh is off in binary32" in result["r"].reason
+    assert result["v"].verdict is Verdict.VIOLATED

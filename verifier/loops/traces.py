@@ -19,7 +19,7 @@ from rewarden.verifier.loops.maxplus import TraceOutcome, Trellis
 from rewarden.verifier.loops.partition import first_cells
 from rewarden.verifier.loops.unrolled import Unrolled, columns_of, exact_point, total_work
 from rewarden.verifier.steps import verify_lengths
-from rewarden.verifier.verdict import Reason, RuleResult, Verdict, Work
+from rewarden.verifier.verdict import NO_LOOPS, Reason, RuleResult, Verdict, Work
 from rewarden.verifier.witness import Witness, replay, replay_premise
 
 LONGEST = 12  # records of the longest claim that is tried for what the cells leave open
@@ -85,7 +85,7 @@ class TraceRule(Unrolled):
                 return [replace(plain, verdict=Verdict.UNKNOWN, reason=Reason.NON_FINITE, non_finite=True)]
             if witness is not None:
                 found = replace(plain, verdict=Verdict.VIOLATED, reason=Reason.WITNESS, witness=witness)
-                return [replace(found, premise_witness=None, coverage=1.0, engine="search")]
+                return [replace(found, premise_witness=None, coverage=1.0, engine="search", unsettled=None)]
         return []
 
     def _trellis(self, chains: Sequence[Chain]) -> Trellis | None:
@@ -104,6 +104,7 @@ class TraceRule(Unrolled):
         plain = replace(
             last, verdict=Verdict.UNKNOWN, witness=None, proof=None, claim=None, engine="loops", work=work, coverage=1.0
         )
+        plain = replace(plain, unsettled=None)
         open_ = found.open()
         for number in open_:
             witness = self._concrete(found, number)
@@ -138,7 +139,7 @@ class TraceRule(Unrolled):
             return replace(plain, reason=Reason.NO_POINT)
         n = self.lengths
         for_each = f"for each length, from {n[0]} to {n[-1]} steps" if len(n) > 1 else f"for {n[0]} steps"
-        reason = f"Proved {for_each}: bounds on {found.outcome.cells} cells, added up along the steps."
+        reason = f"Proved {for_each}: bounds on {found.outcome.cells} cells, added up along the steps. {NO_LOOPS}"
         return replace(plain, verdict=Verdict.PROVED, reason=reason, premise_witness=example)
 
     def _none(self) -> bool:
@@ -168,7 +169,9 @@ class TraceRule(Unrolled):
             witness = self.typed(replay(claim, self.exact(claim), self.rewards, exact_point(trace)))
             if witness is not None:
                 return witness
-        if n <= SEARCHED[-1]:
+        if self.stop():
+            return None
+        if n <= SEARCHED[-1] and number in found.outcome.paths:
             return self.climb(*found.outcome.paths[number])
         return self.seek(n, None) if n <= ASCENT else None
 

@@ -45,12 +45,25 @@ class Known:
     mass: Tensor
 
     def take(self, index: Tensor) -> Known:
+        """A copy of some boxes."""
+
         def rows(tensors: list[Tensor]) -> list[Tensor]:
             return [t[index] for t in tensors]
 
         return Known(
             self.middle[index], self.radius[index], rows(self.lo), rows(self.hi), rows(self.size), rows(self.noise),
             self.mass[index],
+        )  # fmt: skip
+
+    def part(self, boxes: slice) -> Known:
+        """Views of some boxes."""
+
+        def rows(tensors: list[Tensor]) -> list[Tensor]:
+            return [t[boxes] for t in tensors]
+
+        return Known(
+            self.middle[boxes], self.radius[boxes], rows(self.lo), rows(self.hi), rows(self.size), rows(self.noise),
+            self.mass[boxes],
         )  # fmt: skip
 
 
@@ -139,18 +152,21 @@ def one_row(known: Known, rows: Node, which: Tensor) -> Start:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bounded:
-    """Rigorous lower bounds [box, row] and their slopes at the variables [box, row, variable]. `cost`, by node: what
-    the relaxation of each unstable neuron takes off, about, [box, row, neuron]."""
+    """Rigorous lower bounds [box, row] and their slopes at the variables [box, row, variable]. By node, if asked for:
+    `cost`, what the relaxation of each unstable neuron takes off, about, and the `weight` of each neuron's output,
+    [box, row, neuron]."""
 
     bound: Tensor
     slope: Tensor
     cost: dict[int, Tensor]
+    weight: dict[int, Tensor]
 
 
 def lower_rows(network: Network, known: Known, lines: Lines, start: Start, *, costs: bool = False) -> Bounded:
     """Back-substitution of every row to the variables, and its least value there."""
     constant, error, terms = start.constant, start.error, dict(start.terms)
     cost: dict[int, Tensor] = {}
+    weight: dict[int, Tensor] = {}
     for k in range(len(network.nodes), 0, -1):
         if k not in terms:
             continue
@@ -159,7 +175,7 @@ def lower_rows(network: Network, known: Known, lines: Lines, start: Start, *, co
         negative = coefficients - positive
         on_z = torch.addcmul(negative * lines.upper[k][:, None], positive, lines.lower[k][:, None])
         if costs:
-            cost[k] = (0.5 * positive - negative) * lines.intercept[k][:, None]
+            cost[k], weight[k] = (0.5 * positive - negative) * lines.intercept[k][:, None], coefficients
         held = lines.held[k]
         if held is not None:
             on_z = on_z - held[:, None]
@@ -186,27 +202,4 @@ def lower_rows(network: Network, known: Known, lines: Lines, start: Start, *, co
     reach = (size @ (known.size[0] + known.radius)[:, :, None])[..., 0]
     error = (error + 2.0 * gamma(network.inputs) * reach + 8.0 * UNIT * (least.abs() + constant.abs())) * INFLATE
     bound = (least + constant) - (error + TINY * known.mass[:, None]) * (1.0 + 8.0 * UNIT)
-    return Bounded(torch.where(torch.isfinite(bound), bound, torch.full_like(bound, -torch.inf)), slope, cost)
-
-
-def sharpened(network: Network, known: Known) -> Known:
-    """Degree 3, in place: neurons of deeper nodes that are unstable in some box, bounded by back-substitution."""
-    lines = default_lines(Known(known.middle, known.radius, known.lo[:1], known.hi[:1], [], [], known.mass))
-    for k, node in enumerate(network.nodes, start=1):
-        if any(m.source > 0 for m in node.maps):
-            loose = ((known.lo[k] < 0) & (known.hi[k] > 0)).any(0).nonzero()[:, 0]
-            if loose.numel():
-                both = torch.cat((loose, loose))
-                sign = torch.ones(both.numel(), dtype=torch.float64)
-                sign[loose.numel() :] = -1.0
-                bound = lower_rows(network, known, lines, all_rows(known, node.signed(both, sign))).bound
-                low, high = bound[:, : loose.numel()], -bound[:, loose.numel() :]
-                known.lo[k][:, loose] = torch.maximum(known.lo[k][:, loose], low)
-                known.hi[k][:, loose] = torch.minimum(known.hi[k][:, loose], high)
-        one = relu_lines(known.lo[k], known.hi[k])
-        lines.lower.append(one.lower)
-        lines.upper.append(one.upper)
-        lines.intercept.append(one.intercept)
-        lines.held.append(None)
-        known.size[k] = torch.minimum(known.size[k], known.hi[k].clamp(min=0.0))
-    return known
+    return Bounded(torch.where(torch.isfinite(bound), bound, torch.full_like(bound, -torch.inf)), slope, cost, weight)

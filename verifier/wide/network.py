@@ -20,12 +20,17 @@ from rewarden.verifier.rounding import Array
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Map:
-    """v ↦ weight·v, [row, source width]; the true weights are within `error` of these, elementwise."""
+    """v ↦ weight·v, [row, source width]; the true weights are within `error` of these, elementwise. `size` is |weight|,
+    `single` the weights rounded to binary32."""
 
     source: int
     weight: Tensor
     size: Tensor
+    single: Tensor
     error: Tensor | None
+
+    def cast(self, dtype: torch.dtype) -> Tensor:
+        return self.weight if dtype == self.weight.dtype else self.single
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,15 +49,6 @@ class Node:
     def terms(self) -> int:
         """The most that one row sums."""
         return sum(m.weight.shape[1] for m in self.maps) + len(self.maps) + 1
-
-    def signed(self, rows: Tensor, sign: Tensor) -> Node:
-        """±1 times the chosen rows."""
-
-        def scaled(m: Map) -> Map:
-            weight = m.weight[rows] * sign[:, None]
-            return _map(m.source, weight, None if m.error is None else m.error[rows])
-
-        return Node(tuple(scaled(m) for m in self.maps), self.bias[rows] * sign, self.bias_error[rows])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,7 +91,7 @@ def _node(rows: Rows, at: dict[int, int]) -> Node:
 
 
 def _map(source: int, weight: Tensor, error: Tensor | None) -> Map:
-    return Map(source, weight, weight.abs(), error)
+    return Map(source, weight, weight.abs(), weight.float(), error)
 
 
 def _tensor(values: Array) -> Tensor:

@@ -17,7 +17,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from typing import Literal
@@ -40,12 +40,12 @@ from rewarden.verifier.wide.bounds import (
     known_by_intervals,
     lower_rows,
     one_row,
-    sharpened,
 )
 from rewarden.verifier.wide.network import Network, Node, network_of, rows_of
+from rewarden.verifier.wide.sharpen import sharpened
 
 QUICK = 1024  # boxes of a chunk that intervals are taken of
-DEEP = 16  # boxes of a chunk that is back-substituted: what is kept of a layer stays in the cache
+DEEP = 128  # boxes of a chunk that is back-substituted
 CASES = 64  # cases bounded at once
 STEPS = 16  # of gradient ascent for each batch of cases
 RATE, DECAY = 0.25, 0.9
@@ -68,10 +68,16 @@ class SignsOutcome:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Cases:
-    """Cases of a box: [case] box, row; what is known; by node the signs of held neurons and their multipliers."""
+    """Cases of a box: [case] box, row; what is known; by node the signs of held neurons and their multipliers.
+
+    `bound` [case]: a lower bound of the row, found for the case that this is a part of. It is one of the part as well,
+    whose own bound may be worse, as its relaxations are others; then this one stays. No case is settled by that: one
+    with a bound above 0 is not split.
+    """
 
     box: Tensor
     row: Tensor
+    bound: Tensor
     known: Known
     signs: list[Tensor]
     slopes: list[Tensor]
@@ -82,8 +88,8 @@ class _Cases:
             return [t[index] for t in tensors]
 
         return _Cases(
-            self.box[index], self.row[index], self.known.take(index), rows(self.signs), rows(self.slopes),
-            rows(self.multipliers),
+            self.box[index], self.row[index], self.bound[index], self.known.take(index), rows(self.signs),
+            rows(self.slopes), rows(self.multipliers),
         )  # fmt: skip
 
 
@@ -196,11 +202,12 @@ class Signs:
         alive = self._alive(bound)[0].nonzero()[:, 0].tolist()
         rows = torch.tensor([int(self.ways[a][bound[0, self.ways[a]].argmax()]) for a in alive], dtype=torch.int64)
         repeated = torch.zeros(len(alive), dtype=torch.int64)
+        first = bound[0, rows]
         widths = [0, *(node.width for node in self.network.nodes)]
         signs = [torch.zeros(len(alive), w, dtype=torch.int8) for w in widths]
         slopes = [torch.full((len(alive), w), torch.nan, dtype=torch.float64) for w in widths]
         multipliers = [torch.zeros(len(alive), w, dtype=torch.float64) for w in widths]
-        hard.waiting = [_Cases(chosen[repeated], rows, known.take(repeated), signs, slopes, multipliers)]
+        hard.waiting = [_Cases(chosen[repeated], rows, first, known.take(repeated), signs, slopes, multipliers)]
 
     def _advance(self, hard: _Hard, count: int) -> tuple[int, Point | None]:
         """Bounds the newest cases of the first box and splits those that stay open; then it may be another's turn."""
@@ -216,19 +223,23 @@ class Signs:
         with torch.no_grad():
             start = one_row(batch.known, self.rows, batch.row)
             found = lower_rows(self.network, batch.known, _lines(batch), start, costs=True)
-        left = (found.bound[:, 0] <= 0).nonzero()[:, 0]
+        bound = torch.maximum(found.bound[:, 0], batch.bound)
+        left = (bound <= 0).nonzero()[:, 0]
         point = None
         if left.numel():
-            rest = batch.take(left)
-            point = self._suspect(rest, found.slope[left, 0], found.bound[left, 0])
+            rest = replace(batch, bound=bound).take(left)
+            point = self._suspect(rest, found.slope[left, 0])
             widths = [0, *(node.width for node in self.network.nodes), 1]  # a last one that costs nothing
-            cost = torch.cat([_entry(found.cost, k, size, width) for k, width in enumerate(widths)], -1)
-            most, at = cost[left].max(-1)
+            cost, weight = (
+                torch.cat([_entry(part, k, size, width) for k, width in enumerate(widths)], -1)[left]
+                for part in (found.cost, found.weight)
+            )
+            most, at = cost.max(-1)
             if bool((most <= 0).any()) or sum(int(c.row.numel()) for c in hard.waiting) > LONGEST:
                 self.failed.add(hard.box)  # nothing is left to tell apart, or too much
                 hard.waiting = []
             else:
-                hard.waiting.append(self._split(rest, at))
+                hard.waiting.append(self._split(rest, at, weight.gather(-1, at[:, None])[:, 0]))
         hard.turn += size
         if not hard.waiting:
             self.hard.popleft()
@@ -240,8 +251,12 @@ class Signs:
             self.allowance, self.turns = 2 * self.allowance, 0
         return size, point
 
-    def _split(self, open_cases: _Cases, at: Tensor) -> _Cases:
-        """Both signs of neuron `at` (counted over all nodes) of each case."""
+    def _split(self, open_cases: _Cases, at: Tensor, weight: Tensor) -> _Cases:
+        """Both signs of neuron `at` (counted over all nodes) of each case. `weight`: of its output in the row.
+
+        A weight of at least 0 was on the line slope·z. Held to its sign, the neuron is z or 0, and the multiplier
+        weight·(1 − slope) or weight·slope makes the same line of it: the ascent starts from what the whole case has.
+        """
         double = torch.arange(len(at)).repeat_interleave(2)
         cases = open_cases.take(double)
         sign = torch.tensor([1, -1], dtype=torch.int8).repeat(len(at))
@@ -250,6 +265,9 @@ class Signs:
             mine = ((at >= offset) & (at < offset + node.width))[double].nonzero()[:, 0]
             neuron = (at[double] - offset)[mine]
             cases.signs[k][mine, neuron] = sign[mine]
+            slope = cases.slopes[k][mine, neuron]
+            share = torch.where(sign[mine] > 0, 1.0 - slope, slope)
+            cases.multipliers[k][mine, neuron] = weight[double][mine].clamp(min=0.0) * share
             on, off = mine[sign[mine] > 0], mine[sign[mine] < 0]
             cases.known.lo[k][on, neuron[sign[mine] > 0]] = 0.0
             cases.known.hi[k][off, neuron[sign[mine] < 0]] = 0.0
@@ -299,11 +317,11 @@ class Signs:
                     s.clamp_(0.0, 1.0)
                 for m in multipliers[1:]:
                     m.clamp_(min=0.0)
-        return _Cases(cases.box, cases.row, cases.known, cases.signs, kept_slopes, kept)
+        return replace(cases, slopes=kept_slopes, multipliers=kept)
 
-    def _suspect(self, cases: _Cases, slope: Tensor, bound: Tensor) -> Point | None:
+    def _suspect(self, cases: _Cases, slope: Tensor) -> Point | None:
         """A point of the box that looks like a violation, where the lowest bounds have their least values."""
-        worst = bound.argsort()[:SUSPECTS]
+        worst = cases.bound.argsort(stable=True)[:SUSPECTS]
         lo, hi = self.lo[cases.box[worst]], self.hi[cases.box[worst]]
         points = torch.where(slope[worst] > 0, lo, hi)
         points = torch.where(self.discrete, points.round(), points)
