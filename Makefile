@@ -4,15 +4,19 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 OUT    ?= out
+IMITATION := .venv-imitation
 
-.PHONY: help demo test test-slow lint types unit bench wheel clean
+.PHONY: help demo test test-slow test-imitation lint types unit bench wheel clean
 
 help:
 	@echo "make demo       set up, then the whole story on real data; leaves OUT=$(OUT)/report.html"
 	@echo "make test       set up, then linters, types and the test suite"
 	@echo "make test-slow  all tests, the exhaustive ones too, with new random cases"
+	@echo "make test-imitation  convert imitation's own reward nets, in an environment with the Gymnasium that it needs"
 	@echo "make example-expert_path   a reward learned from a path, mended and proved (see examples/)"
+	@echo "make example-hh   a head over sentence vectors, learned from preferences and tried with texts (needs an encoder)"
 	@echo "make bench      measurements, as medians and ratios"
+	@echo "make example-pedestrians   a reward learned from how people walk, judged, mended and certified (needs their tracks)"
 	@echo "make example-loops  three worlds in which going round pays, and three mended; leaves examples/loops/out/"
 	@echo "make wheel      build the wheel into dist/"
 
@@ -62,6 +66,17 @@ test: lint types unit
 
 test-slow: $(VENV)/.installed-test
 	@REWARDEN_NEW_CASES=1 $(BIN)/pytest -q -n 2 --dist loadfile -m "slow or not slow"
+
+# imitation needs another Gymnasium: its tests have an environment of their own, and `make test` never sees them.
+$(IMITATION)/.installed: pyproject.toml constraints-imitation.txt
+	@echo "==> making $(IMITATION)"
+	@$(PYTHON) -m venv $(IMITATION)
+	@$(IMITATION)/bin/python -m pip --disable-pip-version-check --quiet install -c constraints-imitation.txt torch==2.13.0
+	@$(IMITATION)/bin/python -m pip --disable-pip-version-check --quiet install -c constraints-imitation.txt -e . imitation pytest hypothesis
+	@touch $@
+
+test-imitation: $(IMITATION)/.installed
+	@$(IMITATION)/bin/python -m pytest -q -o filterwarnings=default tests/imitation
 
 bench: $(VENV)/.installed-test
 	@$(BIN)/python -m benchmarks

@@ -11,6 +11,7 @@ Read in this order:
 - `enclosure`, `rounding`  the bridges between the two, rigorous: float64 enclosures, the deployed value's error
 - `encode`                 rows in problem units → encoded columns, with the declared domain enforced
 - `statistics`, `lineage`  data constants, exactly; an artifact's history
+- `imports/`               rewards that were made elsewhere; `onnx_import`, `torch_import` beside it
 
 Nothing here knows of rules or proofs. Torch is imported by learning and importing alone, and only when they run.
 """

@@ -13,30 +13,21 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from rewarden.reward.imports.safe_files import kind_of
 from rewarden.spec_lang.errors import ArtifactError, Unsupported
 from rewarden.spec_lang.features import RecordType
 
 MAX_BYTES = 256 * 1024 * 1024
-PICKLES = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")  # torch.save writes a zip of pickles
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
 def load(path: Path) -> onnx.ModelProto:
     """A checked model with one output. Raises ArtifactError (A30, A31, A32), Unsupported (X22)."""
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(2)
-    except OSError as error:
-        raise ArtifactError(
-            "A30", f"{path}: cannot be read: {error.strerror or error}", help="name an ONNX file"
-        ) from None
-    if head in PICKLES:
-        raise ArtifactError(
-            "A31",
-            f"{path} is a pickled model or an archive of one, and nothing is ever unpickled",
-            help="load it where you trust it, then export it with torch.onnx.export, or call rewarden.from_torch there",
-        )
+    kind = kind_of(path)
+    if kind != "other":
+        what = {"folder": "a folder", "pt2": "a .pt2 archive"}.get(kind, "a safetensors file")
+        raise ArtifactError("A30", f"{path} is {what}, not an ONNX model", help="rewarden import knows what to do")
+    size = path.stat().st_size
     if size > MAX_BYTES:
         raise ArtifactError("A30", f"{path} has {size} bytes", help=f"at most {MAX_BYTES} are accepted")
     try:

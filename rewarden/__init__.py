@@ -20,14 +20,21 @@ if TYPE_CHECKING:
     from rewarden.api import RewardenError as RewardenError
     from rewarden.api import certify as certify
     from rewarden.api import check_certificate as check_certificate
+    from rewarden.api import export_onnx as export_onnx
     from rewarden.api import falsify as falsify
+    from rewarden.api import from_classifier as from_classifier
+    from rewarden.api import from_exported as from_exported
+    from rewarden.api import from_imitation as from_imitation
     from rewarden.api import from_onnx as from_onnx
+    from rewarden.api import from_safetensors as from_safetensors
     from rewarden.api import from_torch as from_torch
     from rewarden.api import load_reward as load_reward
     from rewarden.api import load_spec as load_spec
     from rewarden.api import patch as patch
     from rewarden.api import save_reward as save_reward
+    from rewarden.api import score_file as score_file
     from rewarden.api import verify as verify
+    from rewarden.api import with_texts as with_texts
 
 __version__ = "0.1.0"
 
@@ -36,14 +43,21 @@ __all__ = [
     "__version__",
     "certify",
     "check_certificate",
+    "export_onnx",
     "falsify",
+    "from_classifier",
+    "from_exported",
+    "from_imitation",
     "from_onnx",
+    "from_safetensors",
     "from_torch",
     "load_reward",
     "load_spec",
     "patch",
     "save_reward",
+    "score_file",
     "verify",
+    "with_texts",
 ]
 
 

@@ -6,6 +6,7 @@ C certificates and keys; D drafts of specs; G commands and configs. `explanation
 from __future__ import annotations
 
 EXPLANATIONS: dict[str, str] = {
+    "E20": "The reward was not learned as the config says, so that it cannot be learned again without some rows.",
     "C30": "A key cannot be written there. Keys are never overwritten.",
     "C31": "The file holds no Ed25519 key in PEM form that can be used.",
     "C32": "A private key that others than its owner can read. Take their permission away.",
@@ -19,17 +20,23 @@ EXPLANATIONS: dict[str, str] = {
     "D18": "No column of the table can be a feature: a number, a bool, or one of a few words.",
     "D25": "No column of the table can be declared as it is. The help says which changes would let them be.",
     "D27": "The table has more columns than a draft for a person to review.",
+    "D32": "The data hold vectors of another encoder than the one that was named.",
     "G01": "rewarden.toml cannot be read, or is not TOML.",
     "G02": "rewarden.toml has a setting that does not exist.",
     "G03": "A setting in rewarden.toml has a value of the wrong form.",
     "G05": "Something is in the way already, and is not overwritten.",
     "G06": "The file or folder cannot be written.",
     "G18": "A learner's constraints name a rule that speaks of other rewards, or leave no rule at all.",
+    "G24": "A command that writes a folder was given none. Add -o DIR.",
     "G30": "A reward is identified exactly, up to a shift, or up to an affine map: exact, shift or affine.",
     "G31": "The spec declares no reward, so that none can be learned or imported for it.",
     "G32": "It is unclear which record type of the spec is meant.",
+    "G36": "A safetensors file holds tensors alone: import it with a declaration of its layers, --architecture FILE.",
+    "G37": "An option of `rewarden import` that does not go with what the file is.",
     "G33": "Constants of an imported network are taken exactly, or rounded to the nearest: exact or nearest.",
     "G40": "The source of a draft is nothing that features can be read off.",
+    "G42": "What `rewarden inspect` was asked for makes no sense with this artifact or these data.",
+    "G43": "The witnesses to look around are to come from the JSON of a verification, and the file is none.",
     "G50": "There is no certificate at that place.",
     "G51": "Two options about the key were given, of which one makes sense.",
     "G52": "The public key that a certificate should be checked against cannot be read.",
@@ -53,10 +60,13 @@ EXPLANATIONS: dict[str, str] = {
     "G87": "Nothing in the space or the network that was named has a fixed number of columns.",
     "G88": "There is neither a reward nor data to suggest rules from.",
     "G89": "What is asked of `rewarden suggest` does not fit together, such as a place from which data cannot be read.",
+    "G90": "What a reward is scored on, wrapped as or exported to does not fit it: a feature that no part of a step "
+    "is, an option without a sense, or a package that is not installed.",
     "G91": "What fails in CI is named by one of three words: must, should or unknown.",
     "G92": "The file of waivers cannot be read, or is not TOML.",
     "G93": "A waiver names a fingerprint, an owner, a reason and a day on which it expires, and nothing else.",
     "G94": "A baseline is JSON that Rewarden has written with fingerprints of rules, or a certificate.",
+    "G97": "An option about texts makes no sense, such as a view that is not NAME=VALUE.",
     "G98": "The language server was started without the package that speaks its protocol.",
 }
 

@@ -61,6 +61,11 @@ experts = 3
 hidden = 8
 error = "linf"
 """
+# The same bytes on processors with other vector units.
+_SAME = """
+[learner.options]
+precision = "double"
+"""
 _PROJECT = """# What `rewarden verify` reads when it is given no arguments.
 specs = ["driving.rwd"]
 
@@ -74,7 +79,7 @@ budget = {budget}
 """
 # symbol, what from, its file, learner, options
 LEARNED = (
-    ("R", "preferences", "preferences.parquet", "preferences", ""),
+    ("R", "preferences", "preferences.parquet", "preferences", _SAME),
     ("D", "demonstrations", "demos.parquet", "autoencoders", _SMALL),
 )
 OPTIONS = VerifyOptions(budget=BUDGET)

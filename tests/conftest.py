@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from itertools import count
 
 import pytest
@@ -13,6 +14,9 @@ from hypothesis import settings
 settings.register_profile("the same cases", derandomize=True, database=None, deadline=None)
 if not os.environ.get("REWARDEN_NEW_CASES"):
     settings.load_profile("the same cases")
+
+# imitation needs another Gymnasium: without it its tests are no part of the suite (`make test-imitation` runs them).
+collect_ignore = [] if find_spec("imitation") else ["imitation"]
 
 _NUMBERS = count()
 

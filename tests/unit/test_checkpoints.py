@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,6 +23,7 @@ from rewarden.reward.learners.ensemble import Ensemble
 from rewarden.reward.learners.interface import Run
 from rewarden.reward.learners.options import EnsembleOptions
 from rewarden.reward.learners.registry import REGISTRY
+from rewarden.reward.store import load_artifact
 from rewarden.spec_lang.errors import ArtifactError
 from tests.reference.small_data import SMALL, TRAINED
 
@@ -198,3 +200,72 @@ def epoch_in(folder: Path) -> int:
         return int(json.loads((folder / HEAD).read_bytes())["epoch"])
     except FileNotFoundError:
         return 0
+
+
+COMMAND = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from rewarden.reward.learners.checkpoints import Checkpoints
+from rewarden.reward.learners.ensemble import Ensemble
+from rewarden.reward.learners.interface import Run
+from rewarden.reward.learners.options import EnsembleOptions
+from rewarden.reward.learners.registry import REGISTRY
+from rewarden.reward.store import save_artifact
+from tests.reference.small_data import SMALL
+name, out = sys.argv[1], Path(sys.argv[2])
+learner = REGISTRY[name.removeprefix("ensemble of ")].learner()
+data, options = SMALL[name.removeprefix("ensemble of ")]
+if hasattr(options, "patience"):
+    options = replace(options, epochs=40, patience=40)
+if name.startswith("ensemble"):
+    learner = Ensemble(learner, EnsembleOptions(members=2))
+kept = Checkpoints(out.parent / "learning", seconds=0.0)
+save_artifact(learner.fit(data, options, Run(3, checkpoints=kept)), out)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*SMALL, "ensemble of labels"])
+def test_kills_at_random_moments_leave_a_whole_artifact_or_none(name: str, tmp_path: Path) -> None:
+    """SIGKILL again and again, a little later each time, until the command ends by itself."""
+    told = np.random.default_rng(sum(name.encode()))
+    out, delay, kills = tmp_path / "made" / "reward", 2.0, 0
+    while True:
+        process = subprocess.Popen([sys.executable, "-c", COMMAND, name, str(out)])
+        try:
+            assert process.wait(delay) == 0
+            break
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills += 1
+        if out.exists():
+            load_artifact(out)  # whole
+            break
+        delay += told.uniform(0.1, 0.6)
+    whole = tmp_path / "undisturbed" / "reward"
+    subprocess.run([sys.executable, "-c", COMMAND, name, str(whole)], check=True)
+    assert load_artifact(out).digest == load_artifact(whole).digest
+    assert kills
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+@pytest.mark.parametrize("room", [0, 700, 2000])
+def test_a_real_refusal_of_the_system_to_write_leaves_no_artifact(room: int, tmp_path: Path) -> None:
+    """A file may not grow beyond so many bytes: what the system does on a disk that is full, but for the number."""
+    limited = f"import resource, signal; resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))\n"
+    out = tmp_path / "made" / "reward"
+    run = subprocess.run(
+        [sys.executable, "-B", "-c", limited + COMMAND, "labels", str(out)], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 1
+    assert "A24" in run.stderr
+    assert "same command" in run.stderr
+    assert not out.exists()
+    assert not list(tmp_path.rglob("*.part"))
+    subprocess.run([sys.executable, "-c", COMMAND, "labels", str(out)], check=True)  # room has been made
+    whole = tmp_path / "undisturbed" / "reward"
+    subprocess.run([sys.executable, "-c", COMMAND, "labels", str(whole)], check=True)
+    assert load_artifact(out).digest == load_artifact(whole).digest

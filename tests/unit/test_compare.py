@@ -208,12 +208,47 @@ def test_other_loops(old: str, new: str, expected: str) -> None:
     assert all("potential" not in e.reward for shown in change.situations for e in shown.elsewhere)
 
 
+GRAPH = """spec graph v1
+features S { c: enum {p, q, r} }
+reward R(s: S)
+reward M(a: S, b: S)
+relation any(a: S, b: S) = a.c == a.c
+relation round(a: S, b: S) = (a.c == p and b.c == q) or (a.c == q and b.c == r) or (a.c == r and b.c == p)
+relation to_p(a: S, b: S) = a.c != p and b.c == p
+let turned(a: S, b: S) = M(a, b) - M(b, a)
+let gain(a: S, b: S) = R(b) - R(a)
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected", "case"),
+    [
+        ("any expect sum(turned(t)) <= 0", "any expect sum(turned(t)) >= 0", "equal", ""),  # walked the other way
+        ("any expect sum(gain(t)) <= 0", "to_p expect sum(M(t)) < 0", "equal", ""),  # 0 on every loop, and no loop
+        ("round expect sum(turned(t)) <= 0", "round expect sum(turned(t)) >= 0", "disjoint", "3 steps"),
+        ("round expect sum(M(t)) != 0", "round expect sum(M(t)) <= 0", "disjoint", "3 steps"),
+        ("any expect sum(M(t)) < 0", "any expect sum(M(t)) != 0", "weaker", "1 step"),
+        (
+            "any given always R(t) >= 0 expect sum(M(t)) <= 0",
+            "round given always R(t) > 0 expect sum(M(t)) <= 0",
+            "weaker",
+            "1 step",
+        ),
+    ],
+)
+def test_loops_over_few_states_are_decided(old: str, new: str, expected: str, case: str) -> None:
+    (change,) = compared(*map("must rule: cycle t: S via {}".format, (old, new)), GRAPH, GRAPH).rules
+    assert change.change == expected
+    assert {shown.case for shown in change.situations} == {case} - {""}
+
+
 def test_what_cancels_in_loops_of_two_is_seen_in_loops_of_three() -> None:
     head = HEAD + "reward M(a: Step, b: Step)\n"
     plain = "must rule: cycle t: Step via move expect sum(M(t)) <= 0"
     twisted = plain.replace("sum(M(t))", "sum(twist(t))")
     area = "let twist(a: Step, b: Step) = M(a, b) + (a.gap * b.speed - b.gap * a.speed) / 1 [m^2/s]\n"
-    (change,) = compared(area + plain, area + twisted, head, head).rules
+    old, new = (parse_spec(head + area + rule) for rule in (plain, twisted))
+    (change,) = compare_specs(old, new, Budget(rlimit=100_000, points=1, rounds=2)).rules
     assert change.change == "undecided"
 
 
@@ -459,3 +494,19 @@ def test_what_protects_less_comes_first() -> None:
         ("added", "d"),
         ("equal", "a"),
     ]
+
+
+def test_states_without_a_way_back_make_no_loop() -> None:
+    head = "spec s v1\nfeatures S { c: enum {p, q, r}  x: real in 0 .. 1 }\nreward R(s: S)\n"
+    relation = "relation move(a: S, b: S) = {}\n".format
+    loop = "must r: cycle t: S via move expect sum(R(t)) {} 0\n".format
+    onward = relation("(a.c == p and b.c == q) or (a.c == q and b.c == r)")
+    around = relation("(a.c == p and b.c == q) or (a.c == q and b.c == r) or (a.c == r and b.c == p)")
+
+    def change(old: str, new: str) -> str:
+        (found,) = compare_specs(parse_spec(head + old), parse_spec(head + new)).rules
+        return found.change
+
+    assert change(onward + loop("<="), onward + loop("<")) == "equal"
+    assert change(around + loop("<="), around + loop("<")) == "stronger"
+    assert change(around + loop("<="), onward + loop("<")) in ("weaker", "weaker_or_equal")

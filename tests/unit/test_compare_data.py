@@ -156,7 +156,7 @@ def test_shares_that_count_other_things(here: Path) -> None:
     assert change.change == "disjoint"
     assert {shown.counted.of for shown in change.situations if shown.counted is not None} == {20, 13}
     assert one(SHARE(">= 1"), some, here).change == "weaker"
-    assert one(better, NEAR(0.1, ""), here).change == "undecided"
+    assert one(better, NEAR(0.1, ""), here).change == "disjoint"  # a share, and a rule that is no share
     plain = "forall p in prefs expect share(p.better.wet) >= {}".format
     change = one(plain(0.5), plain(0.9), here)
     assert change.change == "stronger"  # 13 of 20 rows, whatever the reward
@@ -399,3 +399,27 @@ def test_constants_of_many_and_of_several_data(tmp_path: Path) -> None:
     assert one(every("mean", ""), every("min", ""), few).change == "equal"  # no row is above the mean
     member = "forall s: Step expect R(s) <= mean(R(prefs.better))"
     assert one(every("mean", ""), member, few).change in ("disjoint", "equal")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("<= mean(R(d))", "<= min(R(d))", "equal"),  # the rows themselves are near: none is worth more than their mean
+        ("< max(R(d))", "< max(R(e))", "equal"),  # no reward satisfies either
+        ("<= R(anchor(s))", "<= max(R(d))", "weaker"),
+        (">= R(anchor(s)) + max(R(d))", ">= R(anchor(s)) + max(R(e))", "disjoint"),
+    ],
+)
+def test_rules_near_rows_know_what_their_constants_come_from(old: str, new: str, expected: str, tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text("x\n1\n2\n4\n")
+    (tmp_path / "e.csv").write_text("x\n3.5\n2\n")
+    head = """spec small v1
+features S { x: real in 0 .. 10 }
+reward R(s: S)
+data d: S from "d.csv"
+data e: S from "e.csv"
+"""
+    rule = "must rule: forall s: S near d within 1 expect R(s) {}\n".format
+    (change,) = compared(rule(old), rule(new), tmp_path, head=head).rules
+    assert change.change == expected
+    assert len(change.situations) == {"equal": 0, "weaker": 1, "disjoint": 2}[expected]

@@ -43,7 +43,7 @@ def learn_both(seed: int) -> tuple[str, str]:
     rows = random_rows([STEP], 600, 0).astype(np.float64)
     segments = rows[:480].reshape(60, 2, 4, STEP.width)
     one = AutoencoderOptions(experts=2, hidden=4, code=2, epochs=3, warm_up=1, batch=64)
-    two = PreferenceOptions(hidden=6, epochs=3, batch=16)
+    two = PreferenceOptions(hidden=6, epochs=3, batch=16, precision="double")
     return (
         Autoencoders().fit(Demonstrations(record, rows), one, Run(seed)).digest,
         Preferences().fit(Comparisons(record, segments), two, Run(seed)).digest,

@@ -218,6 +218,18 @@ def test_an_update_answers_better_and_moves_no_farther_than_it_says(base: Artifa
     assert result["close_to_base"].verdict.value == "proved"
 
 
+@pytest.mark.parametrize("most", [0.1, 0.3, 0.7, 1e-3])
+def test_a_change_at_its_clip_is_within_what_was_asked_for_and_said(base: Artifact, most: float) -> None:
+    """0.1 has no binary form: the nearest binary32 is larger."""
+    options = UpdateOptions(most=most, anchor=0.0, hidden=6, epochs=15, batch=64, learning_rate=0.05)
+    child = Update().fit(Revision(base, against_speed()), options, Run(1))
+    assert child.edit is not None
+    said = Fraction(child.edit.statement["moved at most, anywhere in the domain"].split()[0])
+    moved = max(abs(evaluate_row(child, row) - evaluate_row(base, row)) for row in rows(60, 3))
+    assert 0.9 * Fraction(most) < moved <= Fraction(most)
+    assert moved <= said
+
+
 def test_a_stronger_anchor_moves_less(base: Artifact) -> None:
     def moved(anchor: float) -> float:
         options = UpdateOptions(anchor=anchor, hidden=6, epochs=20, batch=64)

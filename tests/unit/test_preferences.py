@@ -182,8 +182,9 @@ def test_auc_counts_pairs(above, below):
     assert auc(a, b) == pytest.approx(slow)
 
 
-def test_single_precision_learns_as_well_and_the_same_twice():
-    options = replace(SMALL, precision="single")
+@pytest.mark.parametrize("precision", ["single", "double"])
+def test_either_precision_learns_as_well_and_the_same_twice(precision):
+    options = replace(SMALL, precision=precision)
     artifact = Preferences().fit(comparisons(), options, Run(2))
     assert accuracy(artifact, comparisons()) > 0.93
     assert Preferences().fit(comparisons(), options, Run(2)).digest == artifact.digest

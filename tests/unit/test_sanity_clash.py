@@ -144,6 +144,10 @@ ALONE = {
     "a share above 1": "must a: forall p in pairs expect share(R(p.better) > R(p.worse)) > 1",
     "a share below 0": "must a: forall p in pairs expect share(R(p.better) > R(p.worse)) < 0",
     "a share surely above 1": "must a: forall p in pairs expect share(R(p.better) > R(p.worse)) > 1 confidence 0.9",
+    "a share of what is always so": "must a: forall p in pairs expect share(R(p.better) <= R(p.better)) <= 0.25",
+    "a share of what half the rows cannot be": """
+must a: forall p in pairs expect share(p.better.busy and R(p.better) > 0) > 0.5
+""",
     "an order of all pairs": "must a: forall a, b: Step expect R(a) > R(b)",
     "an antisymmetric order": "must a: forall a, b: Step varying speed given a.speed != b.speed expect R(a) > R(b)",
     "less than itself": "must a: forall s: Step given s.busy expect R(s) < R(s)",
@@ -293,6 +297,9 @@ def test_shares_are_told_by_their_rows(tmp_path: Path) -> None:
     assert clash.diagnostic.related == "of 2 rows of pairs a asks for at least 2 and b asks for at most 1"
     (alone,) = of(sanity(tmp_path, ALONE["a share above 1"]), "S04")
     assert alone.diagnostic.related == "of 2 rows of pairs a asks for more than all 2"
+    (alone,) = of(sanity(tmp_path, ALONE["a share of what half the rows cannot be"]), "S04")
+    told = "of 2 rows of pairs a asks for at least 2 and never has more than 1, whatever the reward"
+    assert alone.diagnostic.related == told
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,68 @@
+"""What a caller has set torch to is put aside while bounds are computed, and is there again afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from rewarden.verifier import torch_settings
+from rewarden.verifier.torch_settings import plain_torch
+
+
+@pytest.fixture(autouse=True)
+def _settings_stay() -> Iterator[None]:
+    dtype, threads = torch.get_default_dtype(), torch.get_num_threads()
+    products = torch_settings._products()
+    yield
+    torch_settings._set_products(products)
+    torch.set_default_dtype(dtype)
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("precision", ["medium", "high"])
+def test_the_format_of_products(precision: str) -> None:
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        told = torch_settings._products()
+        with plain_torch():
+            assert torch_settings._products() in ("ieee", "highest")
+        assert torch.get_float32_matmul_precision() == precision
+        assert torch_settings._products() == told
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@pytest.mark.skipif(torch_settings._BACKEND is None, reason="torch before 2.9 has one setting for all backends")
+@pytest.mark.parametrize("precision", ["bf16", "tf32"])
+def test_the_format_of_products_on_a_cpu_alone(precision: str) -> None:
+    """Not by the function for all backends: torch refuses to tell its setting then."""
+    torch_settings._set_products(precision)
+    with plain_torch():
+        assert torch_settings._products() == "ieee"
+    assert torch_settings._products() == precision
+
+
+def test_what_nobody_has_set_is_left_alone() -> None:
+    before = torch_settings._products()
+    with plain_torch():
+        assert torch_settings._products() == before
+    assert torch_settings._products() == before
+
+
+def test_it_is_there_again_after_an_error() -> None:
+    torch.set_default_dtype(torch.float64)
+    torch_settings._set_products("medium" if torch_settings._BACKEND is None else "bf16")
+    told = torch_settings._products()
+
+    def interrupted() -> None:
+        with plain_torch(1):
+            assert (torch.get_default_dtype(), torch.get_num_threads()) == (torch.float32, 1)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert torch.get_default_dtype() == torch.float64
+    assert torch_settings._products() == told
