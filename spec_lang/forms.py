@@ -90,10 +90,14 @@ def combine(summands: Iterable[tuple[Form, Fraction]]) -> Form:
     depth = 0
     parts: dict[Term, Fraction] = {}
     for form, factor in summands:
-        total += factor * form.constant
+        plain = factor is ONE  # nearly always: products and sums of fractions are most of the work here
+        if form.constant:
+            total += form.constant if plain else factor * form.constant
         depth = max(depth, form.depth)
         for term, coefficient in form.parts.items():
-            parts[term] = _bounded(parts.get(term, ZERO) + factor * coefficient)
+            more = coefficient if plain else factor * coefficient
+            known = parts.get(term)
+            parts[term] = _bounded(more if known is None else known + more)
     return Form(_bounded(total), {t: c for t, c in parts.items() if c}, depth)
 
 

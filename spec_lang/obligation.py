@@ -24,6 +24,11 @@ from rewarden.spec_lang.source import Span
 class Const:
     value: Fraction
 
+    def __hash__(self) -> int:
+        """A fraction's own hash takes a power modulo a prime, so that it is that of an equal float: most of the time
+        that terms take as keys."""
+        return hash((self.value.numerator, self.value.denominator))
+
 
 @dataclass(frozen=True, slots=True)
 class Var:

@@ -54,9 +54,15 @@ def overrides(checker: Checker, given: Mapping[str, object], findings: Findings)
 
 
 def _expression(declared: syntax.ParamDecl, value: object, whole: Span, findings: Findings) -> syntax.Expr | None:
+    help = 'give a number, or text as in the spec: "0.5 [m/s]"'
+    if declared.kind == "enum":
+        help = f"give one of its cases: {', '.join(declared.cases[:12])}"
     match value:
         case bool():
             return syntax.Truth(value, whole)
+        case str() if not value.strip():
+            findings.add("T01", f"no value is given for {declared.name}", whole, help=help)
+            return None
         case str():
             try:
                 return parse_expression(Source(f"param {declared.name}", value))
@@ -69,9 +75,6 @@ def _expression(declared: syntax.ParamDecl, value: object, whole: Span, findings
         case float() if math.isfinite(value):
             # The shortest decimal that names the float is what its author wrote: 0.02 means 1/50.
             return _signed(Fraction(repr(value)), declared, whole)
-    help = 'give a number, or text as in the spec: "0.5 [m/s]"'
-    if declared.kind == "enum":
-        help = f"give one of its cases: {', '.join(declared.cases[:12])}"
     findings.add("T01", f"{declared.name} cannot be {value!r}"[:120], whole, help=help)
     return None
 

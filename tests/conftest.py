@@ -18,6 +18,10 @@ if not os.environ.get("REWARDEN_NEW_CASES"):
 # imitation needs another Gymnasium: without it its tests are no part of the suite (`make test-imitation` runs them).
 collect_ignore = [] if find_spec("imitation") else ["imitation"]
 
+# One thread for each process, those that tests start included: workers share the machine already (`-n 2`), and threads
+# that wait for each other's turn in small products cost five times the work. A test about threads asks for its own.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 _NUMBERS = count()
 
 

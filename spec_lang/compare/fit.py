@@ -19,11 +19,13 @@ import z3
 
 from rewarden.spec_lang.compare.align import Aligned, Key
 from rewarden.spec_lang.compare.data import Matrix, rows_of
+from rewarden.spec_lang.compare.instances import calls_in, constants_in
 from rewarden.spec_lang.compare.reward import Record, TableReward, World, rank, statistics_in
 from rewarden.spec_lang.compare.room import Room, Z3Solver, order_constants
-from rewarden.spec_lang.compare.z3 import Budget
-from rewarden.spec_lang.obligation import Statistic, Term
-from rewarden.spec_lang.z3_terms import Z3Term, fraction
+from rewarden.spec_lang.compare.z3 import GROUNDED, Budget
+from rewarden.spec_lang.evaluate import truth
+from rewarden.spec_lang.obligation import Const, Formula, Ite, Statistic, Sum, Term
+from rewarden.spec_lang.z3_terms import Z3Formula, Z3Term, fraction
 
 SIMPLIFIED = 12  # values that are tried to be made equal to the constant
 EXCEPTIONS = 300  # rows of data that may have a value of their own
@@ -34,15 +36,16 @@ class Form:
     """The form of a reward that `fit` looks for the numbers of: a term, a constant, a slope for some columns, and
     values of its own at some records: those `there`, where the refusing rule applies it at the point in hand, or `all`
     records that are looked at. With `ranked`, rows of data get values by rank, so that data constants of different
-    levels can differ. The records of `known` have values of their own as well;
-    with `rows` so has every row that data constants are taken from."""
+    levels can differ. The records of `known` have values of their own as well; those of one of the `groups`, such as
+    rows of data, one for all of them. In a `region` of the records, elsewhere is another constant."""
 
     slopes: tuple[int, ...] = ()
     exceptions: Literal["none", "there", "all"] = "there"
     base: Term | None = None
     ranked: bool = False
     known: tuple[Record, ...] = ()
-    rows: bool = False
+    groups: tuple[tuple[Record, ...], ...] = ()
+    region: Formula | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,17 @@ class Point:
     anchor: Mapping[Key, Fraction] = field(default_factory=dict)
 
 
-class _Fitting(Room):
+@dataclass(frozen=True, slots=True, eq=False)
+class RowCount:
+    """A rule about a share of rows at each of its different rows, with how often they occur. Rows that are not counted
+    are left out, unless that depends on rewards."""
+
+    rule: Aligned
+    rows: Mapping[tuple[Fraction, ...], int]
+    counts: range | None  # of rows that are enough; None where their number depends on rewards
+
+
+class Fitting(Room):
     """Mutable: rewards of unknown numbers at known records."""
 
     def __init__(self, rlimit: int, forms: Mapping[str, Form], data: Mapping[str, Matrix]) -> None:
@@ -66,6 +79,11 @@ class _Fitting(Room):
         self.exception: dict[str, dict[Record, Z3Term]] = {
             name: {record: self.fresh(f"{name} there") for record in form.known} for name, form in forms.items()
         }
+        for name, form in forms.items():
+            for group in form.groups:
+                worth = self.fresh(f"{name} group")
+                self.exception[name] |= dict.fromkeys(group, worth)
+        self.within = {name: self.fresh(f"{name} within") for name, form in forms.items() if form.region is not None}
         self.irrational = False
         self.there = True  # at the point that is refused
 
@@ -83,7 +101,26 @@ class _Fitting(Room):
             return known[exact]
         slopes = [self.number(exact[k]) * slope for k, slope in self.slope[name].items()]
         base = self.elsewhere(form.base, [self.number(x) for x in exact])
+        if form.region is not None and truth(form.region, exact):
+            return z3.Sum([base, self.within[name], *slopes])
         return z3.Sum([base, self.constant[name], *slopes])
+
+    def fails(self, what: Point | RowCount) -> Z3Formula:
+        """At a point that the rule speaks of, or by the count of its rows."""
+        if isinstance(what, Point):
+            return self.violated(what.rule, what.values)
+        share = what.rule.share
+        assert share is not None
+        if not what.rows:
+            return z3.BoolVal(False, self.context)  # of no rows nothing is asked
+        said = {values: self.said(what.rule, values) for values in what.rows}
+        satisfied = z3.Sum([z3.If(z3.And(p, q), what.rows[values], 0) for values, (p, q) in said.items()])
+        if what.counts is not None:
+            return z3.Not(z3.And(satisfied >= what.counts.start, satisfied < what.counts.stop))
+        counted = z3.Sum([z3.If(p, what.rows[values], 0) for values, (p, _) in said.items()])
+        more = satisfied - self.number(share.level) * counted
+        holds = {">": more > 0, ">=": more >= 0, "<": more < 0, "<=": more <= 0}[share.op]
+        return z3.And(counted > 0, z3.Not(holds))
 
     def tie(self) -> None:
         """Data constants are what the rewards make of them, but for rows that are exceptions."""
@@ -92,8 +129,9 @@ class _Fitting(Room):
             sources = {c.data for c in mine}
             if form.base is not None:
                 self._by_base(name, form.base, [c for c in mine if c.data in self.data])
-            elif form.rows and sources <= self.data.keys():
-                self._rows(name, mine)
+            elif (form.groups or form.region is not None) and sources <= self.data.keys():
+                for constant in mine:
+                    self._by_groups(constant)
             elif form.ranked and sources <= self.data.keys():
                 for source in sorted(sources):
                     self._ranks(name, [c for c in mine if c.data == source], self.data[source])
@@ -131,17 +169,37 @@ class _Fitting(Room):
             for record in distinct[starts[k] : stops[k]] if k != most else ():
                 self.exception[name].setdefault(record, value[end])
 
-    def _rows(self, name: str, constants: Sequence[Statistic]) -> None:
-        """Every row may be worth something else, and the constants are what these come to."""
-        for constant in constants:
-            for row in self.data[constant.data]:
-                self.exception[name].setdefault(tuple(Fraction(float(x)) for x in row), self.fresh(f"{name} there"))
-        for constant in constants:
-            self.define(constant, self.data[constant.data])
+    def _by_groups(self, constant: Statistic) -> None:
+        """What a data constant comes to by what its rows are worth, equal ones counted together."""
+        weight: dict[Z3Term, int] = {}
+        terms: dict[int, Z3Term] = {}
+        for row, often in Counter(rows_of(self.data[constant.data])).items():
+            record = np.frombuffer(row).tolist()
+            worth = self._at_row(constant.reward, tuple(map(Fraction, record)))
+            term = terms.setdefault(worth.get_id(), worth)
+            weight[term] = weight.get(term, 0) + often
+        here, n = self.constants[constant], sum(weight.values())
+        if constant.kind == "mean":
+            self.add(here * n == z3.Sum([term * often for term, often in weight.items()]))
+            return
+        at = rank(constant, n)
+        self.add(z3.Or([term == here for term in weight]))
+        self.add(z3.Sum([z3.If(term <= here, often, 0) for term, often in weight.items()]) >= at)
+        self.add(z3.Sum([z3.If(term >= here, often, 0) for term, often in weight.items()]) >= n - at + 1)
 
-    def solution(self) -> World | None:
-        """Numbers that fit; None if there are none, or they are irrational."""
-        solver = self.solver()
+    def _at_row(self, name: str, record: Record) -> Z3Term:
+        """As everywhere: a value of its own, or that of its region."""
+        if record in self.exception[name]:
+            return self.exception[name][record]
+        form = self.forms[name]
+        if form.slopes:
+            return self.reward(name, [self.number(x) for x in record])
+        inside = form.region is not None and truth(form.region, record)
+        return self.within[name] if inside else self.constant[name]
+
+    def solution(self, more: Sequence[Z3Formula] = ()) -> World | None:
+        """Numbers that fit, and for which more is so; None if there are none, or they are irrational."""
+        solver = self.solver(more)
         if self.irrational or str(solver.check()) != "sat":
             return None
         self._simplify(solver)
@@ -174,7 +232,12 @@ class _Fitting(Room):
             return found
 
         slopes = tuple((k, exact(slope)) for k, slope in self.slope[name].items())
-        plain = TableReward(exact(self.constant[name]), tuple(s for s in slopes if s[1]), (), self.forms[name].base)
+        form, constant = self.forms[name], exact(self.constant[name])
+        base = form.base
+        if form.region is not None and exact(self.within[name]) != constant:
+            step = Ite(form.region, Const(exact(self.within[name]) - constant), Const(Fraction(0)))
+            base = step if base is None else Sum((base, step))
+        plain = TableReward(constant, tuple(s for s in slopes if s[1]), (), base)
         values = ((record, exact(term)) for record, term in self.exception[name].items())
         return replace(plain, exceptions=tuple((r, x) for r, x in values if plain.elsewhere(r) != x))
 
@@ -182,23 +245,38 @@ class _Fitting(Room):
 def fit(
     data: Mapping[str, Matrix],
     forms: Mapping[str, Form],
-    refused: Point,
-    accepted: Sequence[Point],
+    refused: Point | RowCount,
+    accepted: Sequence[Point | RowCount],
     budget: Budget,
 ) -> World | None:
     """Rewards of the given forms that violate one rule at a point, and none of the others at theirs; all points are
-    such that the rule speaks of them (`speaks_of`)."""
-    room = _Fitting(budget.rlimit, forms, data)
-    room.add(room.violated(refused.rule, refused.values))
+    such that the rule speaks of them (`speaks_of`). Or the like by counts of rows."""
+    room = Fitting(budget.rlimit, forms, data)
+    room.add(room.fails(refused))
     room.there = False
-    room.add(*(z3.Not(room.violated(point.rule, point.values)) for point in accepted))
+    room.add(*(z3.Not(room.fails(point)) for point in accepted))
     room.tie()
     return room.solution()
 
 
-def impossible(data: Mapping[str, Matrix], points: Sequence[Point], budget: Budget) -> bool:
-    """Does no reward whatever satisfy these instances together?"""
-    room = Room(budget.rlimit)
-    room.add(*(z3.Not(room.violated(point.rule, point.values)) for point in points))
+def impossible(
+    data: Mapping[str, Matrix],
+    points: Sequence[Point | RowCount],
+    budget: Budget,
+    refused: Point | RowCount | None = None,
+) -> bool:
+    """Does no reward whatever satisfy these instances together (and refuse that point, or count of rows)?"""
+    rules = [what.rule for what in (*points, *([] if refused is None else [refused]))]
+    names = {call.reward for rule in rules for call in calls_in(rule)}
+    names |= {constant.reward for rule in rules for constant in constants_in(rule)}
+    room = Fitting(budget.rlimit, dict.fromkeys(sorted(names), Form(exceptions="all")), data)
+    room.add(*(z3.Not(room.fails(point)) for point in points))
+    if refused is not None:
+        room.add(room.fails(refused))
+    for constant in statistics_in(tuple(room.constants)):
+        if len(data.get(constant.data, ())) in range(1, GROUNDED + 1):
+            room.define(constant, data[constant.data])
     order_constants(room, data)
+    if room.irrational:
+        return False
     return str(room.solver().check()) == "unsat"

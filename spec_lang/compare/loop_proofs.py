@@ -7,7 +7,8 @@ by short loops: every move of the weak rule is good enough alone, if the strong 
 its ends are. Where all records may stay, `sum(R(t)) <= 0` says R(s) <= 0 of each.
 
 Where no move of the weak rule makes a feature fall, or none makes it rise, it stays the same along every loop: moves
-that change it are left out, and where none is left there is no loop.
+that change it are left out, and where none is left there is no loop. The same holds of moves between states (enums and
+bools) from which there is no way back (`loop_states`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from fractions import Fraction
 from rewarden.spec_lang.compare.align import Aligned, same
 from rewarden.spec_lang.compare.data import Matrix
 from rewarden.spec_lang.compare.frame import Frame
+from rewarden.spec_lang.compare.loop_states import between_states
 from rewarden.spec_lang.compare.loop_sums import Case, Comparison, LoopRule, cases_of, formula_of, gap_suffices
 from rewarden.spec_lang.compare.room import Room, order_constants
 from rewarden.spec_lang.compare.terms import read_beside_rewards
@@ -108,7 +110,9 @@ def _scale(asked: Comparison, wanted: Comparison) -> Fraction | None:
 
 
 def _closed(question: _Question, move: Aligned) -> Aligned:
-    """The moves that can be part of a loop: where no move makes a feature fall, none of them makes it rise."""
+    """The moves that can be part of a loop: from whose state there is a way back, and where no move makes a feature
+    fall, none of them makes it rise."""
+    move = between_states(move, question.never)
     here, after = (view.variables for view in move.records)
     read = read_beside_rewards(move.premise)
     columns = [(a, b) for a, b in zip(here, after, strict=True) if a in read and b in read]

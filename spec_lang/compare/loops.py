@@ -2,7 +2,7 @@
 
 Both ask that Σ g over the moves of a loop is above 0 (or at least 0), for the loops that their relation, premise and
 assumptions allow. `loop_proofs` shows that the one follows from the other, `loop_rewards` finds a loop and rewards
-that show that it does not.
+that show that it does not. Of few records `loop_graph` decides it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from rewarden.spec_lang.compare.align import Aligned
 from rewarden.spec_lang.compare.data import Matrix
 from rewarden.spec_lang.compare.frame import Frame, Side
+from rewarden.spec_lang.compare.loop_graph import decided
 from rewarden.spec_lang.compare.loop_proofs import follows
 from rewarden.spec_lang.compare.loop_rewards import parted
 from rewarden.spec_lang.compare.loop_sums import LoopRule
@@ -40,5 +41,8 @@ def loop_entails(
     strong, weak = rules
     if follows(frame, data, budget, strong, weak):
         return Loops("proved")
-    separation = parted(frame, data, domains[strong.parts[0].side], budget, strong, weak)
+    by_states = decided(frame, data, budget, strong, weak)
+    if by_states == "proved":
+        return Loops("proved")
+    separation = parted(frame, data, domains[strong.parts[0].side], budget, strong, weak) or by_states
     return Loops("unknown") if separation is None else Loops("refuted", separation)

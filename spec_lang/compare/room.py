@@ -116,6 +116,11 @@ class Room:
 
     def violated(self, aligned: Aligned, values: Sequence[Fraction]) -> Z3Formula:
         """At a point that the rule speaks of: what its premise and conclusion say about rewards there."""
+        premise, conclusion = self.said(aligned, values)
+        return z3.And(premise, z3.Not(conclusion))
+
+    def said(self, aligned: Aligned, values: Sequence[Fraction]) -> tuple[Z3Formula, Z3Formula]:
+        """What the premise and the conclusion say about rewards at a point that the rule speaks of."""
         _, premise = by_rewards(aligned.premise)
         obligation = replace(aligned.as_obligation(), structure=TRUE, assume=TRUE, premise=premise)
 
@@ -125,7 +130,7 @@ class Room:
         reading = read(obligation, call, None, self.context, [self.number(x) for x in values])
         self.add(reading.definitions)
         self.constants.update(reading.free_constants)
-        return z3.And(reading.premise, z3.Not(reading.conclusion))
+        return reading.premise, reading.conclusion
 
     def reward(self, name: str, arguments: Sequence[Z3Term]) -> Z3Term:
         """A reward of which nothing is known; overridden where something is."""
@@ -260,6 +265,20 @@ def order_constants(room: Room, data: Mapping[str, Matrix]) -> None:
                     room.add(room.constants[c] <= room.constants[mean])
                 if c.kind == "max":
                     room.add(room.constants[mean] <= room.constants[c])
+            if rows:
+                room.add(_mean(room, room.constants[mean], {rank(c, rows): room.constants[c] for c in ranked}, rows))
+
+
+def _mean(room: Room, mean: Z3Term, ranked: Mapping[int, Z3Term], rows: int) -> Z3Formula:
+    """A mean of so many numbers of which those of some ranks are known: the others lie between these."""
+    known = {1: room.fresh("least"), rows: room.fresh("greatest"), **ranked}
+    ranks = sorted(known)
+    total, facts = [known[k] for k in ranks], [known[a] <= known[b] for a, b in pairwise(ranks)]
+    for a, b in pairwise(ranks):
+        between = room.fresh("between")
+        facts += [between >= known[a] * (b - a - 1), between <= known[b] * (b - a - 1)]
+        total.append(between)
+    return room.every([*facts, mean * rows == z3.Sum(total)])
 
 
 def _level(constant: Statistic) -> Fraction:

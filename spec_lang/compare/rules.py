@@ -22,10 +22,19 @@ from rewarden.spec_lang.compare.instances import anchor_of, constants_in
 from rewarden.spec_lang.compare.model import Change, Entailment
 from rewarden.spec_lang.compare.room import Answer
 from rewarden.spec_lang.compare.separate import ROWS, Separation, Task, separate
-from rewarden.spec_lang.compare.share_rows import Counting
-from rewarden.spec_lang.compare.shares import same_data, share_entails
-from rewarden.spec_lang.compare.z3 import GROUNDED, Budget, Differ, Scope
+from rewarden.spec_lang.compare.share_mixed import (
+    accepted_by_rows,
+    all_or_none,
+    asks_all_or_none,
+    every_point,
+    refused_by_rows,
+    why_open,
+)
+from rewarden.spec_lang.compare.share_rows import Counting, Question, as_share, counted_rows, moves_with_rewards
+from rewarden.spec_lang.compare.shares import share_entails
+from rewarden.spec_lang.compare.z3 import Budget, Differ, Scope
 from rewarden.spec_lang.forms import ZERO
+from rewarden.spec_lang.share_counts import enough
 
 TRIED = 2  # data rows near which a difference is looked for
 LENGTHS = 3  # of traces, whose instances are looked at together
@@ -93,7 +102,10 @@ def entails(setting: Setting, strong: Sequence[Aligned], weak: Sequence[Aligned]
             answer = _proof(differ, _of_like_length(part, strong), part)
             if answer.status != "unsat":
                 left.append((part, answer))
-    left = [(part, answer) for part, answer in left if not _grounded(setting, differ, strong, part)]
+    closer = [(part, answer, _grounded(setting, differ, strong, part)) for part, answer in left]
+    left = [
+        (part, near if near.values is not None else answer) for part, answer, near in closer if near.status != "unsat"
+    ]
     if not left:
         return Found("proved")
     for part, answer, effort in _efforts(left, setting.budget.points) if refute else ():
@@ -104,17 +116,34 @@ def entails(setting: Setting, strong: Sequence[Aligned], weak: Sequence[Aligned]
                 return Found("proved", reason=f"no reward satisfies the rule of {strong[0].side.upper()}")
             if isinstance(found, Separation):
                 return Found("refuted", found, only_outside=_only_outside(setting, differ, strong, weak))
+    about_rows = [all(part.own.over_rows for part in parts) for parts in (strong, weak) if parts]
+    if all(about_rows) or (refute and any(about_rows)):
+        return _shares(setting, strong, weak, refute=refute)
     part, answer = left[0]
     return Found("unknown", reason=_reason(setting, answer, (*strong, part)))
 
 
-def _grounded(setting: Setting, differ: Differ, strong: Sequence[Aligned], part: Aligned) -> bool:
-    """Does the rule follow by what its data constants are, where they are of few rows?"""
-    constants = {c for one in (*strong, part) for c in constants_in(one)}
-    few = [c for c in constants if len(setting.data.get(c.data, ())) in range(1, GROUNDED + 1)]
-    if not few or part.rows is not None or any(one.rows is not None for one in strong):
-        return False
-    return differ.ask(part, _of_like_length(part, strong), Scope(grounded=True)).status == "unsat"
+def _grounded(setting: Setting, differ: Differ, strong: Sequence[Aligned], part: Aligned) -> Answer:
+    """Does the rule follow by what its data constants come from, or by every record of a type that has few? Else a
+    point that this does not exclude."""
+    every = (part, *strong)
+    known = any(constants_in(one) for one in every)
+    if any(one.rows is not None for one in every):
+        return _grounded_near(differ, strong, part) if known else Answer("unknown")
+    if not known and not all(v.discrete for one in every for v in one.variables):
+        return Answer("unknown")
+    return differ.ask(part, _of_like_length(part, strong), Scope(grounded=True))
+
+
+def _grounded_near(differ: Differ, strong: Sequence[Aligned], part: Aligned) -> Answer:
+    """The same of rules near data, row by row of the part's, where these are few."""
+    rows: list[int | None] = [None] if part.rows is None else list(range(len(part.rows.values)))
+    if len(strong) > 1 or len(rows) > NEW_ROWS:
+        return Answer("unknown")
+    for row in rows:
+        if differ.ask(part, strong, Scope(row, _rows_near(part, strong, row), grounded=True)).status != "unsat":
+            return Answer("unknown")
+    return Answer("unsat")
 
 
 def _efforts(left: Sequence[tuple[Aligned, Answer]], points: int) -> Iterator[tuple[Aligned, Answer, int]]:
@@ -247,7 +276,10 @@ def _points(
 ) -> Iterator[Point]:
     """Points of the part's domain where it fails and the strong rule does not: first those that both specs speak of,
     off the ends of ranges; then any."""
-    seen = set()
+    seen: set[tuple[int | None, tuple[Fraction, ...]]] = set()
+    if any(constants_in(one) for one in (part, *strong)) and part.rows is None and first.values is not None:
+        seen.add((None, first.values))
+        yield Point(part, first.values)
     for scope in _scopes(setting, strong, part):
         answer = differ.ask(part, strong, scope)
         if answer.values is not None and (scope.row, answer.values) not in seen:
@@ -304,9 +336,68 @@ def _rows_near(part: Aligned, strong: Sequence[Aligned], row: int | None) -> tup
 
 # ── shares ─────────────────────────────────────────────────────────────────────────────────────
 def _shares(setting: Setting, strong: Sequence[Aligned], weak: Sequence[Aligned], *, refute: bool) -> Found:
-    """Shares of the same rows are compared by the counts; nothing else is."""
+    """Rules about rows of data, all or a share of them, are compared by the counts."""
     match strong, weak:
-        case [Aligned() as a], [Aligned() as b] if same_data(a, b):
-            found = share_entails(setting.frame, setting.data, setting.budget, a, b, refute=refute)
-            return Found(found.status, reason=found.reason, counting=found.counting)
-    return Found("unknown", reason="a share is compared with another share of the same rows, and with nothing else")
+        case [Aligned() as a], [Aligned() as b]:
+            asked, wanted = as_share(a), as_share(b)
+            if asked is not None and wanted is not None:
+                found = share_entails(setting.frame, setting.data, setting.budget, asked, wanted, refute=refute)
+                return Found(found.status, reason=found.reason, counting=found.counting)
+    return _rows_and_others(setting, strong, weak, refute=refute)
+
+
+def _rows_and_others(setting: Setting, strong: Sequence[Aligned], weak: Sequence[Aligned], *, refute: bool) -> Found:
+    """A rule about rows, and one about other records (`share_mixed`)."""
+    about = [[as_share(part) for part in parts] for parts in (strong, weak)]
+    match about:
+        case [[Aligned() as counting], [*others]] if not any(others):
+            return _from_rows(setting, counting, weak, refute=refute)
+        case [[*others], [Aligned() as counting]] if not any(others):
+            return _to_rows(setting, strong, counting, refute=refute)
+    return Found("unknown", reason="rules about several kinds of rows at once are not compared")
+
+
+def _from_rows(setting: Setting, strong: Aligned, weak: Sequence[Aligned], *, refute: bool) -> Found:
+    """Does what a rule says of rows entail one about other records?"""
+    question = Question(setting.frame, setting.data, setting.budget, strong, weak[0])
+    assert strong.share is not None
+    if not moves_with_rewards(strong):
+        rows = counted_rows(strong)
+        if rows and not enough(strong.share, len(rows)):
+            return Found("proved", reason=f"no reward satisfies the rule of {strong.side.upper()}")
+    plain = asks_all_or_none(strong)
+    for premises in ([], [plain]) if plain is not None else ([],):
+        if entails(setting, premises, weak, refute=False).status == "proved":
+            return Found("proved")
+    differ = Differ(setting.frame, setting.data, setting.budget)
+    nowhere = refute
+    for part in weak if refute else ():
+        every = every_point(part)
+        some = _points(setting, differ, [], part, differ.ask(part, [], Scope()))
+        points = every or islice(some, setting.budget.points)
+        found = accepted_by_rows(question, points, weak, every=bool(every))
+        if isinstance(found, Separation):
+            return Found("refuted", found)
+        nowhere = nowhere and found == "impossible"
+    if nowhere:
+        return Found("proved")
+    return Found("unknown", reason=why_open(strong))
+
+
+def _to_rows(setting: Setting, strong: Sequence[Aligned], weak: Aligned, *, refute: bool) -> Found:
+    """Does a rule about other records entail what another says of rows?"""
+    question = Question(setting.frame, setting.data, setting.budget, strong[0], weak)
+    assert weak.share is not None
+    if not moves_with_rewards(weak):
+        n = len(counted_rows(weak))
+        if n == 0 or enough(weak.share, n) == range(n + 1):
+            return Found("proved")
+    for plain in all_or_none(weak):
+        if entails(setting, strong, [plain], refute=False).status == "proved":
+            return Found("proved")
+    found = refused_by_rows(question, strong) if refute else None
+    if found == "impossible":
+        return Found("proved")
+    if isinstance(found, Counting):
+        return Found("refuted", counting=found)
+    return Found("unknown", reason=why_open(weak))

@@ -35,6 +35,7 @@ from rewarden.spec_lang.compare.align import Aligned, Rows, substituted
 from rewarden.spec_lang.compare.data import Matrix
 from rewarden.spec_lang.compare.fit import Form, Point, fit, impossible
 from rewarden.spec_lang.compare.frame import Frame
+from rewarden.spec_lang.compare.groups import Groups, groups, regions
 from rewarden.spec_lang.compare.instances import (
     anchor_of,
     anchors_at,
@@ -53,7 +54,7 @@ from rewarden.spec_lang.compare.instances import (
 from rewarden.spec_lang.compare.reward import TableReward, World
 from rewarden.spec_lang.compare.room import Answer
 from rewarden.spec_lang.compare.terms import read_beside_rewards, subterms
-from rewarden.spec_lang.compare.z3 import GROUNDED, Budget, Scope, breach
+from rewarden.spec_lang.compare.z3 import Budget, Scope, breach
 from rewarden.spec_lang.errors import Unsupported
 from rewarden.spec_lang.forms import ONE, ZERO, combine, form_of
 from rewarden.spec_lang.obligation import Call, Const, Max, Min, Product, Statistic, Sum, Term, Var
@@ -114,13 +115,13 @@ def search(
             return None
         if any(violated(p.rule, p.values, world, task.frame) for p in here):
             return None  # data constants came out differently than planned
-        failing = _failing(task, world)
-        if failing is None:
+        where = failing(task, world)
+        if where is None:
             return world
-        if isinstance(failing, Answer) or any(failing == p for p in respected):
+        if isinstance(where, Answer) or any(where == p for p in respected):
             return None
-        respected.append(failing)
-        more = instances(task, failing.rule, failing.values)
+        respected.append(where)
+        more = instances(task, where.rule, where.values)
         respected += [p for p in more if not any(p == known for known in respected)]
     return None
 
@@ -141,7 +142,7 @@ def instances(task: Task, rule: Aligned, values: Sequence[Fraction]) -> list[Poi
 
 
 # ── is the accepting rule satisfied everywhere? ────────────────────────────────────────────────
-def _failing(task: Task, world: World) -> Point | Answer | None:
+def failing(task: Task, world: World) -> Point | Answer | None:
     """None if Z3 proves that it is; a point where it is not; or an answer that leaves it open."""
     for part in task.accepting:
         rows: Sequence[int | None] | None = (
@@ -214,8 +215,7 @@ def shapes(task: Task) -> Iterator[dict[str, Form]]:
     yield dict.fromkeys(names, Form())
     if constants:
         yield dict.fromkeys(names, Form(ranked=True))
-        if all(len(task.data.get(c.data, ())) <= GROUNDED for c in constants):
-            yield dict.fromkeys(names, Form(rows=True))
+        yield from _grouped(task, names, constants)
         for name, base in _columns(task, constants):
             yield {n: Form(base=base if n == name else None) for n in names}
         return
@@ -228,6 +228,26 @@ def shapes(task: Task) -> Iterator[dict[str, Form]]:
     yield dict.fromkeys(names, Form(exceptions="all"))
     if any(slopes.values()):
         yield {name: Form(slopes[name], "all") for name in names}
+
+
+def _grouped(task: Task, names: Sequence[str], constants: set[Statistic]) -> Iterator[dict[str, Form]]:
+    """Rows of data have values of their own; then records of a premise, or those that are looked at, as well."""
+    if not {c.data for c in constants} <= task.data.keys():
+        return
+    parts = (*task.accepting, *task.refusing)
+    inside = {name: regions(parts, task.frame, name) for name in names}
+    apart: dict[str, Groups] = {}
+    for name in names:
+        mine = {c for c in constants if c.reward == name}
+        apart[name] = groups([task.data[d] for d in sorted({c.data for c in mine})], inside[name], mine)
+    if any(apart.values()):
+        yield {name: Form(groups=apart[name]) for name in names}
+        yield {name: Form(exceptions="all", groups=apart[name]) for name in names}
+    for k in range(max(map(len, inside.values()), default=0)):
+        yield {
+            name: Form(exceptions="all", groups=apart[name], region=inside[name][k] if k < len(inside[name]) else None)
+            for name in names
+        }
 
 
 def _columns(task: Task, constants: set[Statistic]) -> Iterator[tuple[str, Term]]:

@@ -7,10 +7,10 @@ exact evaluator, row by row, as each spec wrote the rule.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from itertools import chain
 from math import ceil, floor
 
 import numpy as np
@@ -31,17 +31,22 @@ from rewarden.spec_lang.compare.share_rows import (
     Shares,
     Values,
     counted_rows,
+    different_rows,
     moves_with_rewards,
     own_points,
     same_count,
+    same_data,
     values_at_row,
 )
 from rewarden.spec_lang.compare.share_tables import (
+    Counted,
     Patterns,
     Table,
+    Tally,
     Uses,
     Worths,
     as_world,
+    climbed,
     counted,
     searched,
     tables,
@@ -55,7 +60,7 @@ from rewarden.spec_lang.share_counts import enough, judged
 from rewarden.spec_lang.z3_terms import Z3Formula, Z3Term, fraction, read
 
 FINE = 2**20  # parts of 1, to which the numbers of tables are rounded
-CHOSEN = 200  # different rows among which Z3 may choose those that satisfy q
+CHOSEN = 500  # different rows among which Z3 may choose those that satisfy q
 
 
 class _Table(Room):
@@ -98,11 +103,12 @@ def apart(question: Question) -> Shares:
         if not any(isinstance(t, Call | Statistic) for part in (strong, weak) for t in _terms(part)):
             counting = _judged(question, World({}, question.data))  # of rewards nothing depends
             return Shares("proved") if counting is None else Shares("refuted", counting)
-        world = _by_tables(question)
-        counting = None if world is None else _judged(question, world)
+        counting = _by_tables(question, climb=False)
         if counting is not None:
             return Shares("refuted", counting)
-        return _by_z3(question, room)
+        found = _by_z3(question, room)
+        counting = _by_tables(question, climb=True) if found.status == "unknown" else None
+        return found if counting is None else Shares("refuted", counting)
     except (Unsupported, ZeroDivisionError) as error:
         return Shares("unknown", reason=str(error))
     except KeyError:
@@ -113,8 +119,8 @@ def _terms(part: Aligned) -> list[Term]:
     return [t for formula in (part.premise, part.conclusion) for t in subterms(formula)]
 
 
-def _by_tables(question: Question) -> World | None:
-    """Rewards from tables of numbers, which many rows take no longer to count for."""
+def _by_tables(question: Question, *, climb: bool) -> Counting | None:
+    """Rewards from tables of numbers, which many rows take no longer to count for; the last resort is to `climb`."""
     alike = same_count(question.accepting, question.refusing)
     weak = counted(question.refusing, question.data)
     strong = weak if alike else counted(question.accepting, question.data)
@@ -124,12 +130,36 @@ def _by_tables(question: Question) -> World | None:
     for constant in {*constants_in(strong.part), *constants_in(weak.part)}:
         further.setdefault(constant.reward, []).append(question.data[constant.data])
 
-    def judge(table: Table) -> tuple[bool, bool]:
+    def tallies(table: Table) -> tuple[Tally, Tally]:
         tally = weak.tally(table)
-        return question.parts_them((tally if alike else strong.tally(table), tally))
+        return tally if alike else strong.tally(table), tally
 
-    found = searched(tables(weak.uses, further, _patterns(question, weak.uses)), judge)
-    return None if found is None else as_world(found, question.data, _names(question))
+    def judge(table: Table) -> tuple[bool, bool]:
+        return question.parts_them(tallies(table))
+
+    if climb:
+        used = [record for use in (*strong.uses, *weak.uses) for record in use.records]
+        taken = [(name, row) for name, several in further.items() for rows in several for row in rows_of(rows)]
+        zero = dict.fromkeys([*used, *taken], 0.0)
+        found = climbed(zero, lambda table: question.missing(tallies(table))) if zero else None
+    else:
+        groups = chain.from_iterable(
+            tables(uses, further, _patterns(question, part, uses))
+            for part, uses in _in_patterns(question, weak, strong)
+        )
+        found = searched(groups, judge)
+    return None if found is None else _judged(question, as_world(found, question.data, _names(question)))
+
+
+def _in_patterns(question: Question, weak: Counted, strong: Counted) -> list[tuple[Aligned, Sequence[Uses]]]:
+    """The rows that patterns are made for, and what they apply rewards to: of the same rows then for both rules at
+    once."""
+    alone: tuple[Aligned, Sequence[Uses]] = (weak.part, weak.uses)
+    if not same_data(question.accepting, question.refusing):
+        return [alone, (strong.part, strong.uses)]
+    known = {use.call for use in weak.uses}
+    more = [use for use in strong.uses if use.call not in known]
+    return [alone, (weak.part, [*weak.uses, *more])] if more else [alone]
 
 
 def _names(question: Question) -> list[str]:
@@ -138,12 +168,13 @@ def _names(question: Question) -> list[str]:
     return list(dict.fromkeys([*calls, *(c.reward for part in parts for c in constants_in(part))]))
 
 
-def _patterns(question: Question, uses: Sequence[Uses]) -> Patterns:
-    """What rewards are worth at a row that satisfies what the rules count, or does not: for some rows."""
-    strong, weak = question.accepting, question.refusing
+def _patterns(question: Question, about: Aligned, uses: Sequence[Uses]) -> Patterns:
+    """What rewards are worth at a row of one rule that satisfies what the rules count, or does not: for some rows."""
+    both = (question.accepting, question.refusing)
+    strong, weak = both if same_data(*both) else (about, about)
     free = not (moves_with_rewards(weak) or moves_with_rewards(strong))
-    assert weak.rows is not None
-    every = range(len(weak.rows.values))
+    assert about.rows is not None
+    every = range(len(about.rows.values))
     numbers = [counted_rows(part) if free else list(every) for part in (strong, weak)]
     found: list[Worths] = []
     without: Worths | None = None
@@ -181,7 +212,7 @@ def _by_z3(question: Question, room: _Table) -> Shares:
     looked = "no rewards were found that the one accepts and the other does not"
     if moves_with_rewards(strong) or moves_with_rewards(weak):
         return Shares("unknown", reason=f"the rows that are counted depend on the reward, and {looked}")
-    different = [_different(part) for part in (strong, weak)]
+    different = [different_rows(part, counted_rows(part)) for part in (strong, weak)]
     if max(map(len, different)) > CHOSEN:
         return Shares("unknown", reason=f"of {sum(different[1].values())} rows {looked}")
     often = [
@@ -204,16 +235,6 @@ def _by_z3(question: Question, room: _Table) -> Shares:
     world = _world(question, room, solver.model()) if answer == "sat" else None
     counting = None if world is None else _judged(question, world)
     return Shares("refuted", counting) if counting is not None else Shares("unknown", reason=looked)
-
-
-def _different(part: Aligned) -> dict[int, int]:
-    """Of rows with the same variables the first that is counted, and how often they are."""
-    rows = counted_rows(part)
-    assert part.rows is not None
-    keys = [part.rows.keys.index(key) for key in dict.fromkeys(key for _, key in part.rows.fixed)]
-    first: dict[bytes, int] = {}
-    numbers = [first.setdefault(row, k) for row, k in zip(rows_of(part.rows.own[rows][:, keys]), rows, strict=True)]
-    return dict(Counter(numbers))
 
 
 def _define(question: Question, room: _Table) -> None:
@@ -241,16 +262,34 @@ def _world(question: Question, room: _Table, model: Z3Term) -> World | None:
 def _judged(question: Question, world: World) -> Counting | None:
     """The rows under these rewards, judged exactly as both specs wrote the rule: None unless one accepts them and the
     other does not."""
-    truths = [_truths(question, part, world) for part in (question.accepting, question.refusing)]
-    (accepted, tally) = ((int(holds.sum()), len(rows)) for rows, holds in truths)
-    if question.parts_them((accepted, tally)) != (True, False):
+    accepted = _counts(question, question.accepting, world)
+    counting = _counting(question, question.refusing, world)
+    if question.parts_them((accepted, counting.tally)) != (True, False):
         return None
-    part = question.refusing
+    return replace(counting, accepted=accepted)
+
+
+def judged_one(question: Question, world: World, *, accepting: bool = False) -> Counting | None:
+    """The same where only one of the rules is about rows: None unless it refuses (accepts) these rewards."""
+    part = question.accepting if accepting else question.refusing
+    counting = _counting(question, part, world)
+    return counting if question.accepts(part, counting.tally) == accepting else None
+
+
+def _counts(question: Question, part: Aligned, world: World) -> Tally:
+    rows, holds = _truths(question, part, world)
+    return int(holds.sum()), len(rows)
+
+
+def _counting(question: Question, part: Aligned, world: World) -> Counting:
+    """How many rows satisfy it, and the first few that do and that do not."""
     assert part.share is not None
-    rows, holds = truths[1]
+    rows, holds = _truths(question, part, world)
+    tally = int(holds.sum()), len(rows)
     few = np.sort(np.concatenate([np.flatnonzero(holds)[:SHOWN], np.flatnonzero(~holds)[:SHOWN]]))
     shown = [CountedRow(int(rows[k]), values_at_row(part, int(rows[k])), bool(holds[k])) for k in few]
-    return Counting(part, world, tuple(shown), judged(part.share, *tally), tally, accepted)
+    verdict = judged(part.share, *tally) if tally[1] else "proved"
+    return Counting(part, world, tuple(shown), verdict, tally, tally)
 
 
 def _truths(question: Question, part: Aligned, world: World) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -9,8 +10,8 @@ from typing import Literal
 
 import numpy as np
 
-from rewarden.spec_lang.compare.align import Aligned, same
-from rewarden.spec_lang.compare.data import Matrix
+from rewarden.spec_lang.compare.align import Aligned, same, same_rows
+from rewarden.spec_lang.compare.data import Matrix, rows_of
 from rewarden.spec_lang.compare.frame import Frame
 from rewarden.spec_lang.compare.instances import anchor_of
 from rewarden.spec_lang.compare.reward import World
@@ -20,9 +21,9 @@ from rewarden.spec_lang.compare.share_tables import (
 from rewarden.spec_lang.compare.terms import subterms
 from rewarden.spec_lang.compare.z3 import Budget
 from rewarden.spec_lang.evaluate import truth_of_rows
-from rewarden.spec_lang.forms import ZERO
-from rewarden.spec_lang.obligation import And, Call, Statistic
-from rewarden.spec_lang.share_counts import CountVerdict, judged
+from rewarden.spec_lang.forms import ONE, ZERO
+from rewarden.spec_lang.obligation import And, Call, Share, Statistic
+from rewarden.spec_lang.share_counts import CountVerdict, enough, judged
 from rewarden.spec_lang.term_walk import variables_of
 
 Values = tuple[Fraction, ...]  # of a rule's variables, in the frame's columns
@@ -75,14 +76,52 @@ class Question:
         satisfied, counted = tally
         return counted == 0 or judged(part.share, satisfied, counted) == "proved"
 
+    def missing(self, tallies: tuple[Tally, Tally]) -> int:
+        """How many rows are wanting until the one rule accepts its count and the other does not."""
+        return _short(self.accepting, tallies[0]) + _surplus(self.refusing, tallies[1])
+
     def parts_them(self, tallies: tuple[Tally, Tally]) -> tuple[bool, bool]:
         """Whether the accepting rule accepts these counts of its own, and the refusing one those of its own."""
         return self.accepts(self.accepting, tallies[0]), self.accepts(self.refusing, tallies[1])
 
 
+def _short(part: Aligned, tally: Tally) -> int:
+    """Rows until the count is enough; more than there are if none is."""
+    assert part.share is not None
+    satisfied, n = tally
+    counts = enough(part.share, n) if n else range(1)
+    if not counts:
+        return n + 1
+    return max(counts.start - satisfied, satisfied - counts.stop + 1, 0)
+
+
+def _surplus(part: Aligned, tally: Tally) -> int:
+    """Rows until the count is not enough; more than there are if every one is."""
+    assert part.share is not None
+    satisfied, n = tally
+    counts = enough(part.share, n) if n else range(1)
+    if satisfied not in counts:
+        return 0
+    if len(counts) == n + 1:
+        return n + 1
+    return satisfied - counts.start + 1 if counts.start else counts.stop - satisfied
+
+
 def same_count(a: Aligned, b: Aligned) -> bool:
     """Do both count the same thing over the same rows?"""
     return a.share is not None and b.share is not None and same(replace(a, share=None), replace(b, share=None))
+
+
+def same_data(a: Aligned, b: Aligned) -> bool:
+    """Are both about the same rows?"""
+    return a.rows is not None and same_rows(a.rows, b.rows)
+
+
+def as_share(part: Aligned) -> Aligned | None:
+    """A rule about a share of rows, or about all of them: a share of 1. None of any other rule."""
+    if not part.own.over_rows:
+        return None
+    return part if part.share is not None else replace(part, share=Share(">=", ONE, None))
 
 
 def moves_with_rewards(part: Aligned) -> bool:
@@ -95,6 +134,15 @@ def counted_rows(part: Aligned) -> list[int]:
     speaks = And((own.structure, own.assume, own.premise))
     holds = truth_of_rows(speaks, own_points(part, variables_of(speaks)))
     return [int(row) for row in np.flatnonzero(holds)]
+
+
+def different_rows(part: Aligned, rows: list[int]) -> dict[int, int]:
+    """Of rows with the same variables the first, and how often they are."""
+    assert part.rows is not None
+    keys = [part.rows.keys.index(key) for key in dict.fromkeys(key for _, key in part.rows.fixed)]
+    first: dict[bytes, int] = {}
+    numbers = [first.setdefault(row, k) for row, k in zip(rows_of(part.rows.own[rows][:, keys]), rows, strict=True)]
+    return dict(Counter(numbers))
 
 
 def own_points(part: Aligned, read: Set[int] | None = None) -> Matrix:

@@ -29,6 +29,9 @@ from rewarden.spec_lang.obligation import And, Atom, Call, Formula, Statistic, T
 LARGE = 2.0**20
 STRETCHED = 2.0**10
 COLUMNS = 6
+STEPS = 1_500  # of a climb, fewer of many rows
+CLIMBED = 300_000  # rows that are judged on it
+LEVELS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)  # that a record is given on it
 PAIRS = 3  # of tables, one turned into the other, for each group of them
 ORDERS = 24  # in which the records of a pair are turned, fewer where there are many
 MANY = 10_000
@@ -134,9 +137,8 @@ def _none(reward: str, columns: Matrix) -> tuple[Matrix, Matrix]:
 
 def constant_of(constant: Statistic, table: Table, data: Mapping[str, Matrix]) -> Fraction:
     """The data constant of these rewards."""
-    return as_world({record: x for record, x in table.items() if record[0] == constant.reward}, data).statistic(
-        constant
-    )
+    mine = {record: x for record, x in table.items() if record[0] == constant.reward}
+    return as_world(mine, data, [constant.reward]).statistic(constant)
 
 
 def as_world(table: Table, data: Mapping[str, Matrix], names: Sequence[str] = ()) -> World:
@@ -257,3 +259,25 @@ def _on_the_way(
             case _:
                 hi = middle
     return None
+
+
+def climbed(start: Table, missing: Callable[[Table], int]) -> Table | None:
+    """From a table in single steps to one of which nothing is missing: a record at a time gets another number, and
+    keeps it unless more is missing then. Of data whose rows share their records, where a step moves many rows."""
+    generator = np.random.default_rng(len(start))
+    records = list(start)
+    table = dict(start)
+    left = missing(table)
+    for _ in range(max(1, min(STEPS, CLIMBED // max(1, len(records))))):
+        if left == 0:
+            return table
+        record = records[generator.integers(len(records))]
+        before = table[record]
+        other = table[records[generator.integers(len(records))]]
+        table[record] = float(generator.choice([*LEVELS, other, other + 0.25, other - 0.25]))
+        now = missing(table)
+        if now <= left:
+            left = now
+        else:
+            table[record] = before
+    return table if left == 0 else None

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 
-from rewarden.spec_lang.compare.align import Aligned, same_rows
+from rewarden.spec_lang.compare.align import Aligned
 from rewarden.spec_lang.compare.data import Matrix
 from rewarden.spec_lang.compare.frame import Frame
 from rewarden.spec_lang.compare.share_rewards import apart
@@ -29,6 +29,7 @@ from rewarden.spec_lang.compare.share_rows import (
     counted_rows,
     moves_with_rewards,
     same_count,
+    same_data,
 )
 from rewarden.spec_lang.compare.z3 import Budget, Differ, Scope
 from rewarden.spec_lang.obligation import TRUE, Share
@@ -44,16 +45,11 @@ def share_entails(
     *,
     refute: bool = True,
 ) -> Shares:
-    """Does every reward that satisfies `strong` satisfy `weak`, which is about the same rows (`same_data`)?"""
+    """Does every reward that satisfies `strong` satisfy `weak`?"""
     question = Question(frame, data, budget, strong, weak)
     if _follows(question):
         return Shares("proved")
     return apart(question) if refute else Shares("unknown")
-
-
-def same_data(a: Aligned, b: Aligned) -> bool:
-    """Are both about a share of the same rows?"""
-    return a.share is not None and b.share is not None and a.rows is not None and same_rows(a.rows, b.rows)
 
 
 def _follows(question: Question) -> bool:
@@ -66,12 +62,14 @@ def _follows(question: Question) -> bool:
     rows = counted_rows(weak)
     if not rows:
         return True
-    if moves_with_rewards(strong) or strong.share.op[0] != weak.share.op[0]:
+    if moves_with_rewards(strong):
         return False
     theirs = counted_rows(strong)
     asked = enough(strong.share, len(theirs)) if theirs else range(len(theirs) + 1)
     if not asked:
         return True
+    if strong.share.op[0] != weak.share.op[0] or not same_data(strong, weak):
+        return False
     wanted = enough(weak.share, len(rows))
     if strong.share.op[0] == ">":  # of the rows that both count at least as many
         follows = max(0, asked.start - len(set(theirs) - set(rows))) in wanted

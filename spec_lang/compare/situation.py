@@ -22,7 +22,7 @@ from rewarden.spec_lang.compare.share_rows import Counting
 from rewarden.spec_lang.evaluate import statistic_text, value
 from rewarden.spec_lang.naming import named_records
 from rewarden.spec_lang.numerals import decimal
-from rewarden.spec_lang.obligation import Const, Max, Min, Product, Term, Var
+from rewarden.spec_lang.obligation import Const, Ite, Max, Min, Product, Term, Var
 
 
 def situation(
@@ -174,7 +174,7 @@ def _elsewhere(name: str, part: Aligned, values: Sequence[Fraction], world: Worl
 
 
 def _of_column(base: Term, columns: Sequence[str]) -> list[tuple[str, Fraction]]:
-    """A column, its opposite, or one of them cut off: `min(speed, 2)`."""
+    """A column, its opposite, or one of them cut off: `min(speed, 2)`. Or a step where a premise holds."""
     match base:
         case Var(k):
             return [(columns[k], Fraction(1))]
@@ -184,6 +184,8 @@ def _of_column(base: Term, columns: Sequence[str]) -> list[tuple[str, Fraction]]
             ((column, slope),) = _of_column(inner, columns)
             name = "min" if isinstance(base, Min) else "max"
             return [(f"{name}({'-' if slope < 0 else ''}{column}, {_number(level)})", Fraction(1))]
+        case Ite(_, Const(step), _):
+            return [("(1 where a premise holds)", step)]
     return []
 
 

@@ -8,23 +8,35 @@ breach   Given a reward with all its numbers, is there a point in the whole doma
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import product
+from math import prod
 
 import z3
 
 from rewarden.spec_lang.compare.align import Aligned
 from rewarden.spec_lang.compare.data import Matrix
 from rewarden.spec_lang.compare.frame import Frame
-from rewarden.spec_lang.compare.instances import instantiations, is_anchor, records_of, split_arguments
+from rewarden.spec_lang.compare.instances import (
+    by_rewards,
+    instantiations,
+    is_anchor,
+    quantified,
+    records_of,
+    split_arguments,
+)
 from rewarden.spec_lang.compare.reward import TableReward, statistics_in
 from rewarden.spec_lang.compare.room import Anchor, Answer, Room, order_constants
+from rewarden.spec_lang.evaluate import truth_of_rows
 from rewarden.spec_lang.forms import ZERO
-from rewarden.spec_lang.obligation import Statistic
+from rewarden.spec_lang.obligation import TRUE, And, Statistic
 from rewarden.spec_lang.z3_terms import Z3Term
 
 GROUNDED = 64  # rows of data, each of which is looked at
+FEW = 256  # records, or choices of some, at each of which a rule is looked at
+MANY_ROWS = 100_000  # of data, which are not looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +123,7 @@ def _difference(asked: Differ, weak: Aligned, strong: Sequence[Aligned], scope: 
             for row in rows:
                 _exclude(room, part, records, anchor if row is None else room.row(part, row))
     if scope.grounded:
-        _ground(room, asked, strong)
+        _ground(room, asked, strong, own)
     order_constants(room, asked.data)
     return _Difference(room, weak, tuple(strong), raw, terms)
 
@@ -164,18 +176,113 @@ def speaks_of_all(part: Aligned, other: Aligned, data: Mapping[str, Matrix], bud
     return room.check(raw).status == "unsat"
 
 
-def _ground(room: Room, asked: Differ, strong: Sequence[Aligned]) -> None:
+def _ground(room: Room, asked: Differ, strong: Sequence[Aligned], own: Sequence[_Record]) -> None:
+    """What is known of the rows that data constants come from: one is worth the constant; of few, what each is worth.
+    And the strong rule at these, and at every record of a type that has few."""
+    worth: list[_Record] = []
+    rows_there: list[_Record] = []
     for constant in statistics_in(tuple(room.constants)):
         rows = asked.data.get(constant.data)
-        if rows is None or len(rows) > GROUNDED:
-            continue
-        records = [tuple(room.number(Fraction(float(x))) for x in row) for row in rows]
-        room.define(constant, rows)
         (kind, *more) = asked.frame.signature(constant.reward)
-        for part in strong:
-            if not more and part.rows is None and [view.type_name for view in part.records] == [kind.name]:
-                for record in records:
-                    _exclude(room, part, [record], {})
+        if rows is None or len(rows) == 0:
+            continue
+        if len(rows) <= GROUNDED:
+            room.define(constant, rows)
+        if not more:
+            worth += [(kind.name, record) for record in _worth_it(room, constant, rows, kind.name, strong)]
+            if len(rows) <= GROUNDED:
+                rows_there += [(kind.name, tuple(room.number(Fraction(float(x))) for x in row)) for row in rows]
+    for part in (part for part in strong if part.rows is None):
+        own_kind = part.records[0].type_name
+        few = _few_records(room, part)
+        for given in (few,) if few else ((*worth, *own), (*rows_there, *own)):
+            mine = [record for kind, record in given if kind == own_kind]
+            _everywhere(room, part, mine, [record for kind, record in own if kind == own_kind])
+    for part in strong:
+        _at_its_rows(room, part, rows_there)
+
+
+def _at_its_rows(room: Room, part: Aligned, rows_there: Sequence[_Record]) -> None:
+    """A rule near few rows, at each of these and at other ones that are known, near it."""
+    if part.rows is None or len(part.rows.values) > GROUNDED or len(quantified(part)) != 1:
+        return
+    kind = part.records[quantified(part)[0]].type_name
+    others = [record for other, record in rows_there if other == kind]
+    for number in range(len(part.rows.values)):
+        anchor = room.row(part, number)
+        here = tuple(anchor.get((0, k), room.number(ZERO)) for k in range(len(part.records[0].variables)))
+        further = others if len(others) * len(part.rows.values) <= FEW else []
+        for record in (here, *further):
+            _exclude(room, part, [record], anchor)
+
+
+def _worth_it(
+    room: Room, constant: Statistic, rows: Matrix, kind: str, strong: Sequence[Aligned]
+) -> list[tuple[Z3Term, ...]]:
+    """A record that is a row of the data and worth the constant; of a mean one that is worth no more, and one no
+    less."""
+    found = [_some_row(room, rows) for _ in range(2 if constant.kind == "mean" else 1)]
+    values = [room.reward(constant.reward, record) for record in found]
+    here = room.constants[constant]
+    room.add(*([values[0] <= here, values[1] >= here] if constant.kind == "mean" else [values[0] == here]))
+    for part in strong:
+        if _speaks_everywhere(part, kind, rows):
+            for record in found:
+                seen = room.at(part, record, {})
+                room.add(seen.domain, seen.premise)
+    return found
+
+
+def _some_row(room: Room, rows: Matrix) -> tuple[Z3Term, ...]:
+    """A record that lies, column by column, between the least and the greatest of the rows."""
+    found: list[Z3Term] = []
+    for column in rows.T:
+        lo, hi = Fraction(float(column.min())), Fraction(float(column.max()))
+        term = room.number(lo) if lo == hi else room.fresh("row")
+        room.add(term >= room.number(lo), term <= room.number(hi))
+        found.append(term)
+    return tuple(found)
+
+
+def _speaks_everywhere(part: Aligned, kind: str, rows: Matrix) -> bool:
+    """Is that a rule about one record, and does it speak of every row?"""
+    if part.rows is not None or [view.type_name for view in part.records] != [kind]:
+        return False
+    if len(part.variables) != rows.shape[1] or by_rewards(part.premise)[1] != TRUE or len(rows) > MANY_ROWS:
+        return False
+    for variable, column in zip(part.variables, rows.T, strict=True):
+        if not variable.lo <= Fraction(float(column.min())) <= Fraction(float(column.max())) <= variable.hi:
+            return False
+    return bool(truth_of_rows(And((part.structure, part.assume, part.premise)), rows).all())
+
+
+def _few_records(room: Room, part: Aligned) -> list[_Record]:
+    """Every record of the part, where all its numbers are whole, and there are few."""
+    (first, *_) = part.records
+    if any(view.type_name != first.type_name for view in part.records):
+        return []
+    spans = [part.variables[v] for v in first.variables]
+    count = prod(int(v.hi - v.lo) + 1 if v.discrete else FEW + 1 for v in spans)
+    if count > FEW:
+        return []
+    choices = product(*([v.lo + k for k in range(int(v.hi - v.lo) + 1)] for v in spans))
+    return [(first.type_name, tuple(room.number(x) for x in choice)) for choice in choices]
+
+
+def _everywhere(
+    room: Room, part: Aligned, records: Sequence[tuple[Z3Term, ...]], own: Sequence[tuple[Z3Term, ...]]
+) -> None:
+    """The rule at all choices of the records, where these are few; else at those among which are own ones."""
+    n = len(part.records)
+    if any(view.type_name != part.records[0].type_name for view in part.records):
+        return
+    choices: Iterable[tuple[tuple[Z3Term, ...], ...]] = product(records, repeat=n)
+    if len(records) ** n > FEW:
+        if n != 2 or 2 * len(own) * len(records) > FEW:
+            return
+        choices = [*product(own, records), *product(records, own)]
+    for choice in choices:
+        _exclude(room, part, choice, {})
 
 
 # ── breach ─────────────────────────────────────────────────────────────────────────────────────

@@ -100,6 +100,9 @@ class Wording:
         if len(shares) == 1:
             code, message = "S04", f"no reward can satisfy {first.rule}"
             help = "a share lies between 0 and 1, the ends included"
+            if first.asked:
+                told += f" and {first.has}, whatever the reward"
+                help = "correct what is counted, or the level"
         else:
             code, message = "S03", f"no reward can satisfy {listed(list(rules))} together"
             help = "weaken one of them, or make their premises exclude each other"

@@ -170,7 +170,7 @@ def put(term: Term, columns: Columns) -> Term:
         case Var(index):
             return columns[index]
         case Call(reward, arguments):
-            return Call(reward, tuple(form_of(put(t, columns)).term() for t in arguments))
+            return Call(reward, tuple(_argument(t, columns) for t in arguments))
         case Sum(terms):
             return forms.combine((form_of(put(t, columns)), forms.ONE) for t in terms).term()
         case Product(left, right):
@@ -188,6 +188,12 @@ def put(term: Term, columns: Columns) -> Term:
             if chosen in (TRUE, FALSE):
                 return put(then if chosen == TRUE else otherwise, columns)
             return Ite(chosen, put(then, columns), put(otherwise, columns))
+
+
+def _argument(term: Term, columns: Columns) -> Term:
+    """Nearly always a column and its number, which is what it is."""
+    placed = put(term, columns)
+    return placed if isinstance(placed, Const | Var) else form_of(placed).term()
 
 
 def _renamed_formula(formula: Formula, columns: Columns) -> Formula:

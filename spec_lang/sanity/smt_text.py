@@ -74,6 +74,8 @@ class SmtText:
     def _atom(self, term: Term, relation: str) -> str:
         """`term ⋈ 0`. Where one min or max is the only piece, it holds if it does for one part or for all of them (the
         steps of clauses.py), which spares Z3 a case for each part."""
+        if not _in_pieces(term):
+            return f"({relation} {self.term(term)} 0.0)"
         form = form_of(term)
         pieces = [leaf for leaf in form.parts if isinstance(leaf, Min | Max | Ite)]
         match pieces:
@@ -142,6 +144,16 @@ class SmtText:
             self._lines.append(f"(declare-const {name} Real)")
             self._lines.append(f"(assert (and (<= 0.0 {name}) (= (* {name} {name}) {inner})))")
         return self._roots[root]
+
+
+def _in_pieces(term: Term) -> bool:
+    """Might a leaf of its form be one of several pieces? A look that costs less than the form."""
+    match term:
+        case Sum(terms):
+            return any(map(_in_pieces, terms))
+        case Product(Const(), right):
+            return _in_pieces(right)
+    return isinstance(term, Min | Max | Ite)
 
 
 def number(value: Fraction) -> str:

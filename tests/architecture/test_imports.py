@@ -25,7 +25,7 @@ KERNEL = (
 )
 Z3_MODULES = {"spec_lang/sanity/z3.py", "spec_lang/z3_terms.py", "verifier/z3_engine.py"}
 Z3_MODULES |= {"spec_lang/compare/fit.py", "spec_lang/compare/room.py", "spec_lang/compare/z3.py"}
-Z3_MODULES |= {"spec_lang/compare/share_rewards.py", "editor/history/overlap.py"}
+Z3_MODULES |= {"spec_lang/compare/loop_graph.py", "spec_lang/compare/share_rewards.py", "editor/history/overlap.py"}
 
 
 @cache

@@ -97,26 +97,26 @@ def check(olds: tuple[Allowed, Rule], news: tuple[Allowed, Rule], generator: ran
 def test_what_is_said_of_loops_is_true(relation: str) -> None:
     generator = random.Random(relation)
     changes: Counter[str] = Counter()
-    for _ in range(40):
+    for _ in range(24):
         old: Rule = (generator.choice(list(BODIES)), generator.choice((-1, 0, 0, 1)), generator.choice(OPS))
         new: Rule = (old[0], generator.choice((-1, 0, 0, 1)), generator.choice(OPS))
         if generator.random() < 0.2:
             new = (generator.choice(list(BODIES)), *new[1:])
         changes[check(((relation, ""), old), ((relation, ""), new), generator)] += 1
-    assert changes["equal"] >= 2
-    assert relation == "a.x < b.x" or min(changes["weaker"], changes["stronger"]) >= 2
-    assert changes["undecided"] <= 4
+    assert changes["equal"] >= 1
+    assert relation == "a.x < b.x" or min(changes["weaker"], changes["stronger"]) >= 1
+    assert not changes["undecided"]
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_other_loops_are_compared_truthfully(seed: int) -> None:
     generator = random.Random(seed)
     changes: Counter[str] = Counter()
-    for _ in range(30):
+    for _ in range(16):
         allowed = [(generator.choice(list(RELATIONS)), generator.choice(list(PREMISES))) for _ in range(2)]
         body, more = generator.choice(list(BODIES)), generator.choice((-1, 0, 0, 0, 1))
         ops = generator.choice([("<=", "<="), ("<=", "<="), ("<=", "<"), ("==", "<="), ("!=", "!="), ("!=", "<")])
         old, new = ((where, (body, more, op)) for where, op in zip(allowed, ops, strict=True))
         changes[check(old, new, generator)] += 1
     decided = {"equal", "weaker", "stronger", "disjoint"}
-    assert sum(changes[c] for c in decided) >= 25, changes
+    assert sum(changes[c] for c in decided) >= 15, changes

@@ -52,7 +52,8 @@ def test_ranges_and_lines_hold_at_every_point(folder: Path, seed: int, plain: bo
         for i in range(len(layer.bias))
         if rng.random() < 0.3
     }
-    bounds = Bounds(program, Box(low, high), slopes, {}, thorough)
+    bounds = Bounds(program, Box(low, high), slopes, {}, 1 + thorough)
+    bounds.advance(len(program.layers))
     exact = ExactProgram(compile_program(claim, {"R": artifact}))
     inner = [[lo + (hi - lo) * Fraction(int(t), 32) for lo, hi, t in zip(low, high, row, strict=True)]
              for row in rng.integers(0, 33, size=(6, 3))]  # fmt: skip
@@ -105,7 +106,8 @@ def test_twins_are_differences_and_any_lines_hold_them(
         for i in range(len(layer.bias))
         if layer.pair is not None and rng.random() < 0.5
     }
-    bounds = Bounds(program, Box(low, high), choices, {}, thorough)
+    bounds = Bounds(program, Box(low, high), choices, {}, 1 + thorough)
+    bounds.advance(len(program.layers))
     target = Functional()
     target.add_affine(program, forms[0], 1, 1)
     value, bottom = bounds.lower_bound(target)

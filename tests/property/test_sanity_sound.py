@@ -64,9 +64,20 @@ def test_no_reward_satisfies_rules_that_are_said_to_clash(text: str, folder: Pat
         assert small.some_reward(spec, checks, QUARTERS if len(records) < 3 else HALVES) is None
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=EXAMPLES // 4, deadline=None)
 @given(text=small.texts(data=True, most=3))
 def test_nor_those_about_data(text: str, folder: Path) -> None:
+    no_reward_satisfies_them(text, folder)
+
+
+@pytest.mark.slow
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(text=small.texts(data=True, most=3))
+def test_nor_those_about_data_at_length(text: str, folder: Path) -> None:
+    no_reward_satisfies_them(text, folder)
+
+
+def no_reward_satisfies_them(text: str, folder: Path) -> None:
     spec, sanity = checked(text, folder)
     for finding in of(sanity, "S03", "S04"):
         note(str(finding.diagnostic.related))

@@ -423,3 +423,12 @@ data e: S from "e.csv"
     (change,) = compared(rule(old), rule(new), tmp_path, head=head).rules
     assert change.change == expected
     assert len(change.situations) == {"equal": 0, "weaker": 1, "disjoint": 2}[expected]
+
+
+def test_the_reason_names_how_many_rows_are_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text("\n".join(["x", *(str(k / 40) for k in range(210))]) + "\n")
+    head = 'spec small v1\nfeatures S { x: real in 0 .. 10 }\nreward R(s: S)\ndata d: S from "d.csv"\n'
+    old = "must rule: forall p in d expect share(R(p) > 0) >= 0.6\n"
+    (change,) = compared(old, "must rule: forall s: S expect R(s) > 0\n", tmp_path, head=head).rules
+    assert change.change == "stronger_or_equal"
+    assert "up to 200 different rows" in change.reason
