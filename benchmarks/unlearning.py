@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -47,7 +48,7 @@ def unlearning(_: Scene) -> Iterator[Row]:
                 _copy(Path(folder) / "store", store.folder)
                 now = replace(run, checkpoints=store)
                 stages.append(learner.stages_to_train(rest, OPTIONS, now))
-                spent, child = _timed(lambda rest=rest, now=now: learner.fit(rest, OPTIONS, now))
+                spent, child = _timed(partial(learner.fit, rest, OPTIONS, now))
                 seconds.append(spent)
                 if repeat == 0:
                     oracle = learner.fit(rest, OPTIONS, Run(1))

@@ -80,7 +80,9 @@ def is_pickle(head: bytes) -> bool:
     """Protocols 2 to 5 say so; 0 and 1 are ASCII and begin with a global, a mark or a persistent id."""
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return True
-    return (head[:1] == b"c" and b"\n" in head) or head[:2] in (b"(d", b"(l", b"(c", b"(i", b"]q", b"}q", b"ct")
+    if head[:2] in (b"(d", b"(l"):  # of protocol 0: stored at once, or filled or ended; else a text such as `(declare-`
+        return head[2:3] in (b"p", b"(", b".", b"\n")
+    return ((head[:2] in (b"(c", b"(i", b"ct") or head[:1] == b"c") and b"\n" in head) or head[:2] in (b"]q", b"}q")
 
 
 def pickled(path: Path) -> ArtifactError:
