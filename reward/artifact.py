@@ -145,6 +145,15 @@ class Artifact:
         scores = forward(self, encoded.values)
         return np.ma.masked_array(scores, mask=encoded.out_of_domain) if out_of_domain == "flag" else scores
 
+    def with_patches(self, patches: tuple[Patch, ...]) -> Artifact:
+        """The same reward with these of its patches alone, and without the tensors that only the others use."""
+        from rewarden.reward.widths import patch_tensors
+
+        kept = {name for patch in patches for name in patch_tensors(patch)}
+        gone = {name for patch in self.patches for name in patch_tensors(patch)} - kept
+        tensors = {name: value for name, value in self.tensors.items() if name not in gone}
+        return replace(self, patches=patches, tensors=tensors)
+
     def child(
         self,
         edit: Edit,

@@ -8,14 +8,12 @@ on time.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from fractions import Fraction
 
 import torch
 from torch import Tensor
 
 from rewarden.reward.artifact import Artifact
-from rewarden.reward.graph import Patch
 from rewarden.reward.rounding import deployed_error
 from rewarden.spec_lang.claim import Affine, Box, Claim, ClaimCall, ClaimVariable
 from rewarden.spec_lang.errors import EditError
@@ -51,16 +49,8 @@ def certified_extremum(artifact: Artifact, box: Box, sign: int) -> Fraction:
 
 
 def _without(artifact: Artifact, kind: str) -> Artifact:
-    """The artifact without its patches of that kind, and without the tensors that only they use."""
-    kept = tuple(p for p in artifact.patches if p.kind != kind)
-    dropped = {name for p in artifact.patches if p.kind == kind for name in _tensors_of(p)}
-    needed = {name for p in kept for name in _tensors_of(p)}
-    tensors = {name: value for name, value in artifact.tensors.items() if name not in dropped - needed}
-    return replace(artifact, patches=kept, tensors=tensors)
-
-
-def _tensors_of(patch: Patch) -> tuple[str, ...]:
-    return (patch.rows, patch.offsets, patch.level, patch.slope, patch.delta, patch.gate)
+    """The artifact without its patches of that kind."""
+    return artifact.with_patches(tuple(patch for patch in artifact.patches if patch.kind != kind))
 
 
 def _search(artifact: Artifact, box: Box, sign: int) -> float:

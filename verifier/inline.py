@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from rewarden.reward import graph as g
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.widen import widened
+from rewarden.reward.widths import patch_tensors
 from rewarden.spec_lang.claim import Affine, Claim
 from rewarden.spec_lang.errors import BindingError, Unsupported
 from rewarden.verifier.program import INPUT, Block, Layer, Program
@@ -138,8 +139,7 @@ class Emitter:
 
     def patch(self, patch: g.Patch, tensors: Mapping[str, NDArray[np.float32]], reward: int, point: int) -> int:
         """The layer of the patched reward; keyed by (kind, reward layer, argument layer, tensor values)."""
-        names = (patch.rows, patch.offsets, patch.level, patch.slope, patch.delta, patch.gate)
-        values = [_float64(tensors[name]) for name in names]
+        values = [_float64(tensors[name]) for name in patch_tensors(patch)]
         key: Key = ("patch", patch.kind, reward, point, *map(_content, values))
         if key not in self.memo:
             self.memo[key] = self._emit_patch(patch.kind, values, reward, point)

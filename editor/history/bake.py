@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rewarden.editor.history.stored import Stored, all_stored, rebuilt
+from rewarden.editor.history.stored import Stored, all_stored
+from rewarden.editor.pace import paced
 from rewarden.editor.unlearn.differentiable import evaluate, trainable
 from rewarden.reward.artifact import Artifact, Edit
 from rewarden.reward.deployed import forward
@@ -57,17 +58,14 @@ def bake(
     patches = all_stored(artifact)
     if not patches:
         raise EditError("E31", "the reward has no patches: there is nothing to bake")
-    plain = rebuilt(artifact, ())
+    plain = artifact.with_patches(())
     with deterministic(options.seed) as generator:
         names = trainable(artifact.graph)
         fixed = {name: tensor64(value) for name, value in plain.tensors.items()}
         parameters = [fixed[name].clone().requires_grad_() for name in names]
         spread = max(float(forward(artifact, _domain(artifact, CHECKED, generator)).std()), 1e-6)
-        sizes = [max(float(p.detach().square().mean().sqrt()), 1e-4) for p in parameters]
-        optimiser = torch.optim.Adam([{"params": [p]} for p in parameters])
+        optimiser, schedule = paced(parameters, options.learning_rate, options.steps)
         for step in range(options.steps):
-            for group, size in zip(optimiser.param_groups, sizes, strict=True):  # layers differ in scale
-                group["lr"] = options.learning_rate * size * (1 - step / options.steps)
             rows = np.concatenate([_domain(artifact, POINTS, generator), _near(artifact, patches, generator)])
             wanted = tensor64(forward(artifact, rows))
             found = evaluate(artifact.graph, {**fixed, **dict(zip(names, parameters, strict=True))}, tensor64(rows))
@@ -75,6 +73,7 @@ def bake(
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
+            schedule.step()
             if progress is not None:
                 progress(step + 1, options.steps)
         tensors = {

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from rewarden.editor.history.stored import Stored, all_stored, stored
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.lineage import Entry
@@ -72,7 +69,8 @@ def added(child: Artifact, parent: Artifact) -> tuple[Stored, ...]:
     """The patches that an edit put on top. Raises EditError E31 where it changed anything else."""
     below = len(parent.patches)
     same_tensors = all(
-        name in child.tensors and child.tensors[name].tobytes() == value.tobytes() for name, value in _base(parent)
+        name in child.tensors and child.tensors[name].tobytes() == value.tobytes()
+        for name, value in parent.with_patches(()).tensors.items()
     )
     kept = all(a.same(b) for a, b in zip(all_stored(child), all_stored(parent), strict=False))
     if child.graph != parent.graph or child.records != parent.records or not same_tensors or not kept:
@@ -84,11 +82,6 @@ def added(child: Artifact, parent: Artifact) -> tuple[Stored, ...]:
     if len(child.patches) < below:
         raise EditError("E31", f"the edit {described(child)} took patches away", help="revert to before it")
     return tuple(stored(child, patch) for patch in child.patches[below:])
-
-
-def _base(artifact: Artifact) -> list[tuple[str, NDArray[np.float32]]]:
-    names = {getattr(p, f) for p in artifact.patches for f in ("rows", "offsets", "level", "slope", "delta", "gate")}
-    return [(name, value) for name, value in artifact.tensors.items() if name not in names]
 
 
 def statements(edits: Sequence[Artifact], about: Sequence[str]) -> Mapping[str, str]:

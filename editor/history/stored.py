@@ -96,8 +96,7 @@ def with_patch(artifact: Artifact, patch: Stored, extremum: ExtremumBound) -> Ar
 
 def rebuilt(base: Artifact, patches: tuple[Stored, ...]) -> Artifact:
     """The artifact without its patches, and with these as they are."""
-    used = {getattr(patch, part) for patch in base.patches for part in PARTS}
-    bare = replace(base, patches=(), tensors={k: v for k, v in base.tensors.items() if k not in used})
+    bare = base.with_patches(())
     for patch in patches:
         bare = _pushed(bare, patch)
     return bare

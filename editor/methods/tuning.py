@@ -17,9 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rewarden.editor.history.stored import all_stored, rebuilt, with_patch
+from rewarden.editor.history.stored import all_stored, with_patch
 from rewarden.editor.mend import EditReport
 from rewarden.editor.methods.task import Edited, Task
+from rewarden.editor.pace import paced
 from rewarden.editor.unlearn.differentiable import evaluate, trainable
 from rewarden.reward.agreement import random_rows
 from rewarden.reward.artifact import Artifact, Edit
@@ -102,19 +103,17 @@ class Tuning:
         weight: float,
         generator: torch.Generator,
     ) -> None:
-        sizes = [max(float(p.detach().square().mean().sqrt()), 1e-4) for p in parameters]
-        optimiser = torch.optim.Adam([{"params": [p]} for p in parameters])
-        wanted = tensor64(forward(rebuilt(artifact, ()), rows))
+        optimiser, schedule = paced(parameters, PACE, STEPS)
+        wanted = tensor64(forward(artifact.with_patches(()), rows))
         points = tensor64(rows)
-        for step in range(STEPS):
-            for group, size in zip(optimiser.param_groups, sizes, strict=True):
-                group["lr"] = PACE * size * (1 - step / STEPS)
+        for _ in range(STEPS):
             some = torch.randint(len(points), (POINTS,), generator=generator)
             drift = (((reward(points[some]) - wanted[some]) / spread) ** 2).mean()
             loss = drift + weight * penalty() / spread
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
+            schedule.step()
 
     def _said(self, child: Artifact, task: Task, rows: Rows) -> Artifact:
         change = np.abs(forward(child, rows).astype(np.float64) - forward(task.artifact, rows).astype(np.float64))
@@ -128,7 +127,7 @@ class Tuning:
 
 def _child(artifact: Artifact, names: list[str], parameters: list[Tensor], task: Task) -> Artifact:
     tensors = {n: p.detach().numpy().astype(np.float32) for n, p in zip(names, parameters, strict=True)}
-    child = replace(rebuilt(artifact, ()), tensors={**rebuilt(artifact, ()).tensors, **tensors})
+    child = replace(artifact.with_patches(()), tensors={**artifact.with_patches(()).tensors, **tensors})
     for patch in all_stored(artifact):
         child = with_patch(child, patch, task.mender.extremum)
     return child

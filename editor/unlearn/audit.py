@@ -50,7 +50,7 @@ class Audit:
     """`retained`: share of the rows that stay which the reward gets right (pairs in order), before and after; None
     where the data ask no question. No attacks without rows that nobody learned from."""
 
-    gap: Gap | None
+    gap: Gap
     before: Attack | None
     after: Attack | None
     retained: tuple[float, float] | None

@@ -90,10 +90,9 @@ class Change:
     def applied(self, network: Network) -> tuple[Assembled, int]:
         """The graph of R + change, and the index of R's old output."""
         graph, tensors = self.artifact.graph, self.artifact.tensors
-        names = {name for patch in self.artifact.patches for name in _tensors(patch)}
         splice = Splice()
         splice.nodes = list(graph.nodes)
-        splice.tensors = {name: value for name, value in tensors.items() if name not in names}
+        splice.tensors = dict(self.artifact.with_patches(()).tensors)
         alone = self.assembled(network)
         prefix = _free(tensors)
         output = splice.graft(alone.graph, alone.tensors, prefix)
@@ -141,21 +140,12 @@ def require_one_record(artifact: Artifact, record: object) -> None:
 
 def scores(artifact: Artifact, rows: np.ndarray) -> Tensor:
     """The deployed reward of encoded rows [..., width], without its patches, as float64 [...]."""
-    bare = without_patches(artifact)
+    bare = artifact.with_patches(())
     flat = np.ascontiguousarray(rows.reshape(-1, rows.shape[-1]), np.float32)
     found = forward(bare, flat).astype(np.float64)
     if not np.isfinite(found).all():
         raise DataError("D05", "the artifact has no finite reward at some of the answers' records", help="drop them")
     return tensor64(found).reshape(rows.shape[:-1])
-
-
-def without_patches(artifact: Artifact) -> Artifact:
-    names = {name for patch in artifact.patches for name in _tensors(patch)}
-    return replace(artifact, patches=(), tensors={k: v for k, v in artifact.tensors.items() if k not in names})
-
-
-def _tensors(patch: object) -> tuple[str, ...]:
-    return tuple(getattr(patch, name) for name in ("rows", "offsets", "level", "slope", "delta", "gate"))
 
 
 def _free(tensors: Mapping[str, object]) -> str:

@@ -88,12 +88,11 @@ def _audited(found: Unlearned) -> list[str]:
     audit = found.audit
     assert audit is not None
     lines = ["audit"]
-    if audit.gap is not None:
-        same = "the same tensors, byte for byte" if audit.gap.equal else "other tensors"
-        lines.append(
-            f"  against an oracle that never saw the rows: {same}; rewards differ by {number(audit.gap.largest)} at "
-            f"most, {number(audit.gap.mean)} in the mean (up to a shift)"
-        )
+    same = "the same tensors, byte for byte" if audit.gap.equal else "other tensors"
+    lines.append(
+        f"  against an oracle that never saw the rows: {same}; rewards differ by {number(audit.gap.largest)} at "
+        f"most, {number(audit.gap.mean)} in the mean (up to a shift)"
+    )
     if audit.retained is not None:
         lines.append(f"  rows that stay, in order: {audit.retained[0]:.4f} before, {audit.retained[1]:.4f} after")
     for name, attack in (("before", audit.before), ("after", audit.after)):
@@ -126,9 +125,11 @@ def _as_json(found: Unlearned) -> dict[str, object]:
         "audit": None
         if audit is None
         else {
-            "oracle": None
-            if audit.gap is None
-            else {"equal": audit.gap.equal, "largest": repr(audit.gap.largest), "mean": repr(audit.gap.mean)},
+            "oracle": {
+                "equal": audit.gap.equal,
+                "largest": repr(audit.gap.largest),
+                "mean": repr(audit.gap.mean),
+            },
             "retained": None if audit.retained is None else [repr(share) for share in audit.retained],
             "membership": [
                 None

@@ -48,7 +48,7 @@ def plain(artifact: Artifact) -> Artifact | None:
 
 def _idle(artifact: Artifact, number: int) -> bool:
     patch = artifact.patches[number]
-    below = _with_patches(artifact, artifact.patches[:number])
+    below = artifact.with_patches(artifact.patches[:number])
     sign = 1 if patch.kind == "ceiling" else -1
     level, slope, delta, gate = (
         Fraction(float(artifact.tensors[name][0])) for name in (patch.level, patch.slope, patch.delta, patch.gate)
@@ -74,14 +74,3 @@ def _at_the_gate(artifact: Artifact, patch: Patch, gate: Fraction) -> Box:
         lo, hi = box[j]
         box[j] = (lo, max(lo, min(hi, edge))) if weight > 0 else (min(hi, max(lo, edge)), hi)
     return tuple(box)
-
-
-def _with_patches(artifact: Artifact, patches: tuple[Patch, ...]) -> Artifact:
-    gone = {name for patch in artifact.patches for name in _tensors_of(patch)}
-    kept = {name for patch in patches for name in _tensors_of(patch)}
-    tensors = {name: value for name, value in artifact.tensors.items() if name in kept or name not in gone}
-    return replace(artifact, patches=patches, tensors=tensors)
-
-
-def _tensors_of(patch: Patch) -> tuple[str, ...]:
-    return (patch.rows, patch.offsets, patch.level, patch.slope, patch.delta, patch.gate)
