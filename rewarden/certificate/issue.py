@@ -11,8 +11,10 @@ CERTIFICATE/
 from __future__ import annotations
 
 import gzip
+import os
 import tempfile
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +23,9 @@ from rewarden.certificate.check import Report, check, evidence_name
 from rewarden.certificate.statement import EvidenceFile, ResultLike, SpecFacts, build_statement
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.store import zip_bytes
-from rewarden.spec_lang.canonical import canonical_json, digest_of, rational_text
-from rewarden.spec_lang.claim_json import claim_digest, claims_document
+from rewarden.spec_lang.canonical import canonical_json, digest_of
+from rewarden.spec_lang.claim import Claim
+from rewarden.spec_lang.claim_json import claim_digest, claims_document, shown_point
 from rewarden.spec_lang.errors import CertificateError
 
 if TYPE_CHECKING:
@@ -52,8 +55,12 @@ def issue(
     rewards: Mapping[str, Artifact],
     out: Path,
     key: Ed25519PrivateKey | None = None,
+    issued: datetime | None = None,
 ) -> Path:
     """Write a certificate to `out` (missing or empty), whole or not at all; returns its path.
+
+    `issued` is the time that it says it was made, to the second; by default now, or $SOURCE_DATE_EPOCH where that is
+    set. But for that field and the signature, equal inputs give equal bytes.
 
     The kernel runs over the finished folder first: CertificateError C40 if it refuses any of the evidence (which
     would be a bug in Rewarden), C41 if nothing has a claim. A rule without evidence is listed, with its reason.
@@ -64,17 +71,26 @@ def issue(
     with new_folder(out) as scratch:
         claims_file, evidence = _write_evidence(found, scratch)
         report = _kernel(scratch, {r for f in found if f.claim for r, _ in f.claim.rewards}, rewards)
-        statement = canonical_json(build_statement(found, spec, rewards, claims_file, evidence, report))
+        statement = canonical_json(
+            build_statement(found, spec, rewards, claims_file, evidence, report, issued or _now())
+        )
         if key is None:
             (scratch / "statement.json").write_bytes(statement)
         else:
-            from rewarden.certificate.envelope import public_pem, sign
+            from rewarden.certificate.envelope import ENVELOPE, KEYS, sign
+            from rewarden.certificate.keys import public_pem
 
-            (scratch / "envelope.dsse.json").write_bytes(sign(statement, key))
-            (scratch / "public_key.pem").write_bytes(public_pem(key.public_key()))
+            (scratch / ENVELOPE).write_bytes(sign(statement, key))
+            (scratch / KEYS).write_bytes(public_pem(key.public_key()))
         name = next(iter(sorted(rewards)), "R")
         (scratch / "README.txt").write_text(README.format(folder=Path(out).name, reward=name), encoding="utf-8")
     return Path(out)
+
+
+def _now() -> datetime:
+    """$SOURCE_DATE_EPOCH, as builds that can be repeated set it, or the clock."""
+    fixed = os.environ.get("SOURCE_DATE_EPOCH", "")
+    return datetime.fromtimestamp(int(fixed), UTC) if fixed.isdecimal() else datetime.now(UTC)
 
 
 def _write_evidence(results: Iterable[ResultLike], folder: Path) -> tuple[EvidenceFile, dict[str, EvidenceFile]]:
@@ -84,7 +100,7 @@ def _write_evidence(results: Iterable[ResultLike], folder: Path) -> tuple[Eviden
     (folder / "proofs").mkdir()
     files = {}
     for result, claim in with_claim:
-        value = _evidence(result, claim_digest(claim))
+        value = _evidence(result, claim)
         if value is None:
             continue
         data = canonical_json(value)
@@ -96,14 +112,15 @@ def _write_evidence(results: Iterable[ResultLike], folder: Path) -> tuple[Eviden
     return EvidenceFile("claims.json", digest_of(claims)), files
 
 
-def _evidence(result: ResultLike, claim: str) -> Mapping[str, Any] | None:
-    """A proof, or the point of a violation; None where there is neither."""
+def _evidence(result: ResultLike, claim: Claim) -> Mapping[str, Any] | None:
+    """A proof, or the point (or loop) of a violation; None where there is neither."""
     if result.verdict == "proved":
+        assert result.proof is None or isinstance(result.proof, Mapping), "proofs are written before they are issued"
         return result.proof
     if result.verdict != "violated" or result.witness is None:
         return None
-    point = {"box": result.witness.box, "point": [rational_text(x) for x in result.witness.point]}
-    return {"format": "rewarden-counterexample", "format_version": 1, "claim": claim, "witness": point}
+    head = {"format": "rewarden-counterexample", "format_version": 1, "claim": claim_digest(claim)}
+    return {**head, **shown_point(claim, result.witness.box, result.witness.point)}
 
 
 def _kernel(folder: Path, names: set[str], rewards: Mapping[str, Artifact]) -> Report:

@@ -9,15 +9,21 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rewarden.certificate.check import Report, check
-from rewarden.certificate.envelope import Signature, check_signature
+from rewarden.certificate.envelope import ENVELOPE, Signature, check_signatures
 from rewarden.certificate.kernel_json import Refused, canonical, digest, parse, read_regular
+from rewarden.certificate.keys import load_public_key
+from rewarden.certificate.model_signature import covers
+from rewarden.certificate.policy import Policy, objections
+from rewarden.certificate.signoff import signers_of
 from rewarden.certificate.statement import (
     CONCERNS,
     DEPLOYED,
@@ -33,6 +39,9 @@ from rewarden.spec_lang import Spec, load_spec
 from rewarden.spec_lang.claim_json import dump_claim
 from rewarden.spec_lang.errors import CertificateError, RewardenError, Unsupported
 from rewarden.verifier.bind import bind
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 # What every certificate of this kind says in the same words.
 FIXED: Mapping[str, Any] = {
@@ -63,6 +72,7 @@ class Checked:
     signature: Signature
     statement: Mapping[str, Any] | None
     problems: tuple[str, ...]
+    notes: tuple[str, ...] = ()  # what was asked for besides, and holds
 
     @property
     def accepted(self) -> bool:
@@ -77,6 +87,8 @@ def check_certificate(
     allow: tuple[Path, ...] = (),
     *,
     public_key: Path | None = None,
+    policy: Policy | None = None,
+    model_signature: Path | None = None,
     workers: int = 1,
     require_light: bool = False,
     allow_unchecked: bool = False,
@@ -85,8 +97,10 @@ def check_certificate(
 
     `rewards`: name → artifact; the name "" stands for the only one there is. Accepted: the kernel refuses nothing and
     has proved every `must` claim (unless `allow_unchecked`), the claims are those of the spec (where one is given) and
-    cover its `must` rules, the statement agrees with all of it, and the signature fits. `require_light`:
-    CertificateError C45 if torch or z3 has been imported into this process.
+    cover its `must` rules, the statement agrees with all of it, the signature fits, and nothing speaks against it in
+    the `policy`. `public_key` or the policy's keys are those that are trusted. `model_signature`: a signature of the
+    artifact by model-signing, which must be of the same bytes. `require_light`: CertificateError C45 if torch or z3 has
+    been imported into this process.
     """
     folder = Path(cert_dir)
     problems: list[str] = []
@@ -100,13 +114,30 @@ def check_certificate(
             problems += [] if text.matched else [text.sentence]
             if text.without_claim and not allow_unchecked:
                 problems.append(f"text: these must rules of the spec have no claim: {', '.join(text.without_claim)}")
-    signature, statement = _signed_statement(folder, public_key, problems)
+        if model_signature is not None and report.problem is None:
+            problems += _model_signed(model_signature, paths.values())
+    trusted = () if public_key is None else (load_public_key(public_key),)
+    signature, statement = _signed_statement(
+        folder, trusted or (() if policy is None else policy.keys_of("certificate")), problems
+    )
     if statement is not None:
+        problems += [] if policy is None else _against(policy, statement, signature, report)
         problems += _disagreements(folder, statement, report)
         problems += _words(statement, report, text.spec)
     if require_light and (found := [name for name in HEAVY if name in sys.modules]):
         raise CertificateError("C45", f"{' and '.join(found)} was imported into the process that checks a certificate")
-    return Checked(report, text, signature, statement, tuple(problems))
+    notes = _notes(policy, model_signature, problems)
+    return Checked(report, text, signature, statement, tuple(problems), notes)
+
+
+def _notes(policy: Policy | None, model_signature: Path | None, problems: Iterable[str]) -> tuple[str, ...]:
+    asked = []
+    if policy is not None:
+        asked.append(("policy", f"policy: {policy.path.name} is met"))
+    if model_signature is not None:
+        said = f"{model_signature.name} is of the same bytes; its own signature is not checked (model_signing verify)"
+        asked.append(("model signature", f"model signature: {said}"))
+    return tuple(said for what, said in asked if not any(problem.startswith(what) for problem in problems))
 
 
 @contextmanager
@@ -184,26 +215,26 @@ def _claims_in(folder: Path) -> dict[str, bytes]:
 
 # ── statement and signature ────────────────────────────────────────────────────────────────────
 def _signed_statement(
-    folder: Path, public_key: Path | None, problems: list[str]
+    folder: Path, trusted: Sequence[Ed25519PublicKey], problems: list[str]
 ) -> tuple[Signature, Mapping[str, Any] | None]:
     """The statement, from its envelope. One without a signature is read, and reported as a problem."""
     try:
-        if (folder / "envelope.dsse.json").exists():
-            payload, signature = check_signature(folder, public_key)
+        if (folder / ENVELOPE).exists():
+            payload, signature = check_signatures(folder, trusted)
         else:
             payload = read_regular(folder / "statement.json")
-            signature = Signature(False, False, None, "signature: none; the certificate is not signed")
+            signature = Signature(False, False, (), "signature: none; the certificate is not signed")
             problems.append(signature.sentence)
         value = parse(payload)
     except CertificateError as error:
         problems.append(f"signature: {error.message}")
-        return Signature(False, False, None, f"signature: {error.message}"), None
+        return Signature(False, False, (), f"signature: {error.message}"), None
     except FileNotFoundError:
         problems.append("statement: the certificate holds neither envelope.dsse.json nor an unsigned statement.json")
-        return Signature(False, False, None, "signature: there is no statement"), None
+        return Signature(False, False, (), "signature: there is no statement"), None
     except (Refused, OSError) as error:
         problems.append(f"statement: {error}")
-        return Signature(False, False, None, "signature: there is no statement"), None
+        return Signature(False, False, (), "signature: there is no statement"), None
     if not isinstance(value, dict) or (value.get("_type"), value.get("predicateType")) != (
         STATEMENT_TYPE,
         PREDICATE_TYPE,
@@ -211,6 +242,32 @@ def _signed_statement(
         problems.append("statement: not a Rewarden certificate's statement")
         return signature, None
     return signature, value
+
+
+def _against(policy: Policy, statement: Mapping[str, Any], signature: Signature, report: Report) -> list[str]:
+    """What the policy has against it, sign-offs that cannot be read among it."""
+    problems: list[str] = []
+    signed_off: dict[str, set[str]] = defaultdict(set)
+    for path in policy.sign_offs:
+        try:
+            digest_signed, signers = signers_of(path, policy.keys_of("spec"))
+            signed_off[digest_signed].update(signers)
+        except CertificateError as error:
+            problems.append(f"policy: {path.name}: {error.message}")
+    try:
+        now = datetime.now(UTC)
+        return problems + objections(policy, statement, signature.signers, signed_off, report.tier, now)
+    except (KeyError, TypeError) as error:
+        return [*problems, f"statement: a field is missing or misshapen ({error})"]
+
+
+def _model_signed(signature: Path, artifacts: Iterable[Path]) -> list[str]:
+    try:
+        if any(covers(signature, load_artifact(path)) for path in artifacts):
+            return []
+    except RewardenError as error:
+        return [f"model signature: {error.message}"]
+    return [f"model signature: {signature.name} is of other files than the artifact's"]
 
 
 def _disagreements(folder: Path, statement: Mapping[str, Any], report: Report) -> list[str]:

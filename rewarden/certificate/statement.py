@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from rewarden.certificate.check import TIER, ClaimReport, Report
@@ -66,7 +67,7 @@ class ResultLike(Protocol):
     @property
     def witness(self) -> PointLike | None: ...
     @property
-    def proof(self) -> Mapping[str, Any] | None: ...
+    def proof(self) -> object: ...
     @property
     def claim(self) -> Claim | None: ...
 
@@ -107,6 +108,7 @@ def build_statement(
     claims_file: EvidenceFile,
     evidence: Mapping[str, EvidenceFile],
     report: Report,
+    issued: datetime,
 ) -> dict[str, Any]:
     """The whole statement. `evidence`: rule → its file; `report`: what the kernel says of those files."""
     found = list(results)
@@ -120,6 +122,7 @@ def build_statement(
         "predicateType": PREDICATE_TYPE,
         "predicate": {
             "schema_version": 1,
+            "issued": issued.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "concerns": CONCERNS,
             "semantics": "real",
             "deployed_arithmetic": DEPLOYED,

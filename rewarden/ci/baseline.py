@@ -87,10 +87,10 @@ def _of_certificate(folder: Path) -> Baseline:
 
 def _statement(folder: Path) -> bytes:
     """As signed; a signature that does not fit is CertificateError C33, one that is missing is no matter."""
-    from rewarden.certificate.envelope import check_signature
+    from rewarden.certificate.envelope import check_signatures
 
     if (folder / "envelope.dsse.json").exists():
-        return check_signature(folder)[0]
+        return check_signatures(folder)[0]
     return (folder / "statement.json").read_bytes()
 
 

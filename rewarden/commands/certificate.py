@@ -41,7 +41,9 @@ def certify(
     with progress(quiet) as report:
         told = per_rule(report)
         chosen = verify_options(bound.config, {"budget": budget})
-        result = api.verify(bound.spec, chosen, rules=bound.rules, progress=told, rewards=bound.rewards)
+        result = api.with_proofs(
+            api.verify(bound.spec, chosen, rules=bound.rules, progress=told, rewards=bound.rewards)
+        )
     emit(result_lines(result, quiet=quiet))
     issued = api.certify(result, out=out, key=signer)
     if not quiet:
@@ -62,6 +64,16 @@ def check_certificate(
     public_key: Annotated[
         Path | None, typer.Option("--public-key", metavar="FILE", help="Trust this key (PEM) and no other.")
     ] = None,
+    policy: Annotated[
+        Path | None,
+        typer.Option("--policy", metavar="FILE", help="Hold it to this policy (TOML): whose keys, how old."),
+    ] = None,
+    model_signature: Annotated[
+        Path | None,
+        typer.Option(
+            "--model-signature", metavar="FILE", help="A signature of the artifact by model-signing, to match."
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that check proofs.")] = 1,
     allow_unchecked: Annotated[
         bool, typer.Option("--allow-unchecked", help="Accept must rules without a proof, so long as nothing is false.")
@@ -71,14 +83,18 @@ def check_certificate(
     """Check a certificate: proofs, text and signature. Loads neither torch nor z3."""
     from rewarden.binding import params_of, places_of
     from rewarden.certificate.match import check_certificate as check
+    from rewarden.certificate.policy import load_policy
     from rewarden.config import Config, find_config
     from rewarden.output import emit
     from rewarden.spec_lang.errors import UsageError
 
     if not certificate.is_dir():
         raise UsageError("G50", f"{certificate}: there is no certificate folder of this name")
+    if public_key is not None and policy is not None:
+        raise UsageError("G51", "--public-key and --policy: whose keys are trusted?", help="give one")
     if public_key is not None:
         _require_key(public_key)
+    asked = None if policy is None else load_policy(policy)
     config = find_config() if not reward and spec is None else Config()
     if not reward and config.rewards:
         spec = config.specs[0] if len(config.specs) == 1 else None
@@ -89,6 +105,8 @@ def check_certificate(
         {**config.params, **params_of(param or ())},
         (*config.allow, *(allow or ())),
         public_key=public_key,
+        policy=asked,
+        model_signature=model_signature,
         workers=workers,
         require_light=True,
         allow_unchecked=allow_unchecked,
@@ -98,7 +116,7 @@ def check_certificate(
 
 
 def _signer(key: Path | None, new_key: Path | None) -> Path | None:
-    from rewarden.certificate.envelope import generate_key
+    from rewarden.certificate.keys import generate_key
     from rewarden.spec_lang.errors import UsageError
 
     if key is not None and new_key is not None:
@@ -110,7 +128,7 @@ def _signer(key: Path | None, new_key: Path | None) -> Path | None:
 
 def _require_key(path: Path) -> None:
     """A key that cannot be read says nothing about the certificate: that is a usage error, told before the work."""
-    from rewarden.certificate.envelope import load_public_key
+    from rewarden.certificate.keys import load_public_key
     from rewarden.spec_lang.errors import CertificateError, UsageError
 
     try:
@@ -129,7 +147,7 @@ def _lines(checked: Checked, quiet: bool) -> list[str]:
         for claim in checked.kernel.claims:
             lines += [claim.sentence, f"  {claim.verdict}: {claim.reason}"]
         lines += [f"reward {name}: {digest}" for name, digest in sorted(checked.kernel.rewards.items())]
-        lines += [checked.text.sentence, checked.signature.sentence]
+        lines += [checked.text.sentence, checked.signature.sentence, *checked.notes]
         lines += [f"arithmetic: {checked.kernel.tier}", f"trusted: {checked.kernel.trusted_base}", ""]
     lines += [f"  {problem}" for problem in checked.problems]
     proved = sum(claim.verdict == "proved" for claim in checked.kernel.claims)

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 import rewarden as rw
 from rewarden.certificate import kernel_bounds, kernel_proof, match
 from rewarden.certificate.check import Report
-from rewarden.certificate.envelope import generate_key, load_private_key
+from rewarden.certificate.keys import generate_key, load_private_key
 from rewarden.certificate.kernel_json import canonical
 from rewarden.certificate.match import Checked, TextMatch, check_certificate
 from rewarden.reward.artifact import Artifact, RewardRecord
@@ -328,9 +328,8 @@ def generous(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every bound is by one too high."""
     honest = kernel_bounds.Bounds.lower_bound
 
-    def lower_bound(self: kernel_bounds.Bounds, functional: kernel_bounds.Functional) -> tuple[int, int]:
-        number, bottom = honest(self, functional)
-        return number + bottom, bottom
+    def lower_bound(self: kernel_bounds.Bounds, functional: kernel_bounds.Functional) -> Fraction:
+        return honest(self, functional) + 1
 
     monkeypatch.setattr(kernel_bounds.Bounds, "lower_bound", lower_bound)
 

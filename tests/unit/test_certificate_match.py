@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from rewarden.certificate.envelope import fingerprint, generate_key, load_private_key, load_public_key, sign
+from rewarden.certificate.envelope import sign
 from rewarden.certificate.issue import issue
+from rewarden.certificate.keys import fingerprint, generate_key, load_private_key, load_public_key
 from rewarden.certificate.match import Checked, check_certificate
 from rewarden.certificate.statement import SpecFacts
 from rewarden.reward.artifact import Artifact
@@ -123,7 +124,7 @@ def rewrite(certificate: Path, key: Ed25519PrivateKey, change: Any) -> None:
     """Change the statement and sign it again, as a forger with a trusted key would."""
     from rewarden.certificate.envelope import open_envelope
 
-    statement = json.loads(open_envelope((certificate / "envelope.dsse.json").read_bytes(), key.public_key()))
+    statement = json.loads(open_envelope((certificate / "envelope.dsse.json").read_bytes(), [key.public_key()])[0])
     change(statement)
     (certificate / "envelope.dsse.json").write_bytes(sign(canonical_json(statement), key))
 

@@ -1,0 +1,83 @@
+"""A report as plain values, which the page and the PDF both render: headings, paragraphs, tables, pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A verdict or the like, shown in its colour: proved, violated, unknown, accepted, …"""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Text of a file, a name or a digest."""
+
+    text: str
+
+
+Inline = str | Word | Code
+Cell = tuple[Inline, ...] | Inline
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """`level` 1 is the document's title; `anchor` names a place that others may point at."""
+
+    level: int
+    text: str
+    anchor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    parts: tuple[Inline, ...]
+    fine: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bullets:
+    items: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Every table has a caption, for those who hear it, and a row of headings. `shares`: relative widths."""
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    shares: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Source text with its line numbers."""
+
+    caption: str
+    lines: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An SVG; `says` is what it shows, in words."""
+
+    svg: str
+    says: str
+
+
+Block = Heading | Paragraph | Bullets | Table | Lines | Picture
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    title: str
+    blocks: tuple[Block, ...]
+
+
+def inlines(cell: Cell) -> tuple[Inline, ...]:
+    """A cell's parts."""
+    return cell if isinstance(cell, tuple) else (cell,)

@@ -1,0 +1,91 @@
+"""A report as one HTML page that asks for nothing from anywhere: headings in order, captions and alternatives said."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from rewarden.audit.document import (
+    Block,
+    Bullets,
+    Cell,
+    Code,
+    Document,
+    Heading,
+    Inline,
+    Lines,
+    Paragraph,
+    Table,
+    Word,
+    inlines,
+)
+from rewarden.report.markup import Html, join, tag, text
+
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"  # the page asks for nothing from anywhere
+_COLOURS = {
+    "proved": "proved", "accepted": "proved", "violated": "violated", "vacuous": "violated", "rejected": "violated",
+    "unknown": "unknown",
+}  # fmt: skip
+
+
+def render(document: Document) -> str:
+    """The page as text. The same document gives the same text."""
+    folder = files("rewarden")
+    style = "\n".join(
+        folder.joinpath(*place).read_text(encoding="utf-8")
+        for place in (("report", "style.css"), ("audit", "audit.css"))
+    )
+    head = tag(
+        "head",
+        Html('<meta charset="utf-8">'),
+        Html('<meta name="viewport" content="width=device-width, initial-scale=1">'),
+        Html(f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'),
+        tag("title", document.title),
+        tag("style", Html(style)),
+    )
+    body = tag("body", tag("main", *map(_block, document.blocks), cls="audit"))
+    return "<!doctype html>\n" + tag("html", head, body, lang="en") + "\n"
+
+
+def _block(block: Block) -> Html:
+    match block:
+        case Heading(level, words, anchor):
+            return tag(f"h{level}", words) if anchor is None else tag(f"h{level}", words, id=anchor)
+        case Paragraph(parts, fine):
+            return tag("p", *map(_inline, parts), cls="fine") if fine else tag("p", *map(_inline, parts))
+        case Bullets(items):
+            return tag("ul", *(tag("li", _cell(item)) for item in items))
+        case Table():
+            return _table(block)
+        case Lines(caption, lines):
+            rows = join(tag("span", tag("i", str(number)), text(line), cls="line") for number, line in lines)
+            return tag("figure", tag("pre", rows), tag("figcaption", caption), cls="source")
+    svg = Html(block.svg)
+    return tag(
+        "figure", tag("div", svg, role="img", aria_label=block.says), tag("figcaption", block.says), cls="picture"
+    )
+
+
+def _table(block: Table) -> Html:
+    total = sum(block.shares)
+    columns = join(Html(f'<col style="width:{share / total:.1%}">') for share in block.shares)
+    head = tag("tr", *(tag("th", words, scope="col") for words in block.head))
+    rows = (tag("tr", *(_data(k, cell) for k, cell in enumerate(row))) for row in block.rows)
+    parts = (tag("caption", block.caption), tag("colgroup", columns), tag("thead", head), tag("tbody", *rows))
+    return tag("table", *parts, cls="audit")
+
+
+def _data(place: int, cell: Cell) -> Html:
+    return tag("td", _cell(cell)) if place else tag("th", _cell(cell), scope="row")
+
+
+def _cell(cell: Cell) -> Html:
+    return join(_inline(part) for part in inlines(cell))
+
+
+def _inline(part: Inline) -> Html:
+    match part:
+        case Word(words):
+            return tag("span", words, cls=f"badge {_COLOURS.get(words, 'none')}")
+        case Code(words):
+            return tag("code", words)
+    return text(part)

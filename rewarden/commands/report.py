@@ -1,0 +1,74 @@
+"""`rewarden report`: a certificate as something to read, to print and to file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rewarden import exits
+from rewarden.commands import options
+
+
+def report(
+    certificate: Annotated[Path, typer.Argument(metavar="CERT", help="The certificate's folder.")],
+    spec: Annotated[Path, typer.Option("--spec", metavar="SPEC", help="The spec that it is about.")],
+    reward: options.Rewards = None,
+    before: Annotated[
+        list[str] | None,
+        typer.Option("--before", metavar="[NAME=]ARTIFACT", help="An earlier artifact, to show the difference beside."),
+    ] = None,
+    requirements: Annotated[
+        Path | None,
+        typer.Option("--requirements", metavar="FILE", help="A CSV (id, text) of what has to be covered."),
+    ] = None,
+    param: options.Params = None,
+    allow: options.Allow = None,
+    policy: Annotated[Path | None, typer.Option("--policy", metavar="FILE", help="Hold it to this policy.")] = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the page.")] = None,
+    pdf: Annotated[Path | None, typer.Option("--pdf", metavar="FILE", help="Write it for paper.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write the requirements with rules and evidence.")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that check proofs.")] = 1,
+) -> int:
+    """Check a certificate, and write what an auditor reads: a page, a PDF, a table of requirements."""
+    from rewarden.atomic import write_bytes, write_text
+    from rewarden.audit.page import render
+    from rewarden.audit.pdf import paper
+    from rewarden.audit.report import Audited, document
+    from rewarden.audit.traceability import as_csv, load_requirements, trace
+    from rewarden.binding import params_of, places_of
+    from rewarden.certificate.match import check_certificate
+    from rewarden.certificate.policy import load_policy
+    from rewarden.output import emit
+    from rewarden.reward.store import load_artifact
+    from rewarden.spec_lang import load_spec
+    from rewarden.spec_lang.errors import UsageError
+
+    if not certificate.is_dir():
+        raise UsageError("G50", f"{certificate}: there is no certificate folder of this name")
+    if html is None and pdf is None and csv is None:
+        raise UsageError("G46", "no report is asked for", help="name a file: --html, --pdf or --csv")
+    required = None if requirements is None else load_requirements(requirements)
+    read = load_spec(spec, params=params_of(param or ()), allow=tuple(allow or ()))
+    held = None if policy is None else load_policy(policy)
+    places = places_of(reward or ())
+    rewards = {name: load_artifact(place) for name, place in places.items()}
+    checked = check_certificate(certificate, rewards, read, policy=held, workers=workers)
+    names = sorted(checked.kernel.rewards) or sorted(read.rewards)
+    rewards = {(names[0] if name == "" else name): artifact for name, artifact in rewards.items()}
+    older = places_of(before) if before else {}
+    earlier = {(name or names[0]): load_artifact(place) for name, place in older.items()}
+    traced = trace(read, checked, required)
+    told = document(Audited(certificate, checked, read, rewards, traced, earlier))
+    if html is not None:
+        write_text(html, render(told))
+    if pdf is not None:
+        write_bytes(pdf, paper(told))
+    if csv is not None:
+        write_text(csv, as_csv(traced))
+    emit([f"wrote {path}" for path in (html, pdf, csv) if path is not None])
+    emit([*(f"  {problem}" for problem in checked.problems), "accepted" if checked.accepted else "rejected"])
+    return exits.PROVED if checked.accepted else exits.REJECTED

@@ -1,0 +1,174 @@
+"""The report of a certificate: what it says, that it asks for nothing, and which requirements it leaves open."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import subprocess
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from rewarden.audit.document import Bullets, Code, Document, Heading, Lines, Paragraph, Picture, Table, Word
+from rewarden.audit.page import render
+from rewarden.audit.pdf import paper
+from rewarden.audit.report import Audited, document
+from rewarden.audit.traceability import as_csv, load_requirements, trace
+from rewarden.cli import run
+from rewarden.spec_lang import load_spec
+from rewarden.spec_lang.errors import UsageError
+from tests.unit.test_certificate_match import World
+from tests.unit.test_certificate_match import world as world  # the fixture
+
+HOSTILE = """<script>alert(1)</script> #panic("typst") $x$ *bold* `raw` [link] \\ "quoted" =1+1"""
+
+
+@pytest.fixture
+def audited(world: World) -> Audited:
+    certificate = world.issue("c", Ed25519PrivateKey.generate())
+    spec = load_spec(world.spec)
+    checked = world.check(certificate, allow_unchecked=True)
+    return Audited(certificate, checked, spec, {"R": world.artifact}, trace(spec, checked), {})
+
+
+def test_the_page_says_what_was_checked_and_what_was_not(audited: Audited) -> None:
+    page = render(document(audited))
+    told = re.sub(r"<[^>]+>", "", page)
+    assert audited.spec.digest in told
+    for claim in audited.checked.kernel.claims:
+        assert claim.rule in told
+        assert claim.verdict in told
+    assert "any policy that is trained on the reward" in told
+    assert "What was not checked" in told
+    assert "The budget was spent." in told  # why `open` is unknown
+    assert "rewarden check-certificate c --reward R=ARTIFACT --spec toy.rwd" in told
+
+
+def test_the_page_asks_for_nothing(audited: Audited) -> None:
+    page = render(document(audited))
+    without_names = page.replace("http://www.w3.org/", "")
+    assert not re.search(r"""(?:src|href)\s*=\s*["'](?!#|data:)""", without_names)
+    assert "url(" not in without_names.replace("url(#", "")
+    assert "<script" not in page
+    assert "default-src 'none'" in page
+
+
+def test_the_same_certificate_gives_the_same_bytes(audited: Audited) -> None:
+    assert render(document(audited)) == render(document(audited))
+    assert paper(document(audited)) == paper(document(audited))
+
+
+def test_headings_come_in_order_and_tables_have_captions(audited: Audited) -> None:
+    page = render(document(audited))
+    levels = [int(level) for level in re.findall(r"<h([1-6])", page)]
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+    assert page.count("<table") == page.count("<caption")
+    assert page.count("<svg") == page.count('<div role="img" aria-label=')
+
+
+def test_a_rejected_certificate_says_why(audited: Audited, world: World) -> None:
+    proof = next((audited.folder / "proofs").glob("capped.json"))
+    proof.write_bytes(proof.read_bytes().replace(b"0", b"1", 1))
+    checked = world.check(audited.folder, allow_unchecked=True)
+    page = render(document(Audited(audited.folder, checked, audited.spec, audited.rewards, audited.traceability, {})))
+    assert "rejected" in page
+    assert "Why it is rejected" in page
+
+
+# ── hostile words ──────────────────────────────────────────────────────────────────────────────
+def everything(words: str) -> Document:
+    """Each kind of block, with these words wherever words can be."""
+    blocks = (
+        Heading(1, words, "a"), Paragraph((words, Word(words), Code(words)), fine=True),
+        Bullets((words, (Code(words),))),
+        Table(words, (words, words), ((words, (Code(words), Word(words))),)), Lines(words, ((1, words), (2, ""))),
+        Picture('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10"></svg>', words),
+        Paragraph(()), Bullets(()), Table(words, (words,), ()),
+    )  # fmt: skip
+    return Document(words, blocks)
+
+
+def test_words_are_never_markup(tmp_path: Path) -> None:
+    page = render(everything(HOSTILE))
+    assert "<script" not in page
+    made = paper(everything(HOSTILE))
+    assert made.startswith(b"%PDF-")
+
+
+@pytest.mark.parametrize("words", ["", " ", "\u202e\u0000\x07", "x" * 5000, "a b" * 999, "日本語 ✓ 🚗", "…" * 50])
+def test_any_words(words: str) -> None:
+    assert paper(everything(words)).startswith(b"%PDF-")
+    assert render(everything(words)).endswith("</html>\n")
+
+
+# ── requirements ───────────────────────────────────────────────────────────────────────────────
+SPEC = """\
+spec toy v1
+
+features S {
+  x0 : real in -1 .. 1
+  x1 : real in -1 .. 1
+}
+
+reward R(s: S)
+
+--- Never above the level.
+must capped:
+  forall s: S
+  expect R(s) <= {level}
+  id "SR-1" because "=HYPERLINK(evil)"
+
+should low:
+  forall s: S
+  given s.x0 >= 0
+  expect R(s) <= -1000
+"""
+
+
+def test_requirements_to_evidence(world: World, tmp_path: Path) -> None:
+    level = re.search(r"expect R\(s\) <= (\S+)", world.spec.read_text())
+    assert level is not None
+    named = tmp_path / "named.rwd"
+    named.write_text(SPEC.replace("{level}", level[1]), encoding="utf-8")
+    checked = world.check(world.issue("c", Ed25519PrivateKey.generate()), allow_unchecked=True)
+    traced = trace(load_spec(named), checked, {"SR-1": "told elsewhere", "SR-2": "never seen"})
+    first, *_, last = traced.traces
+    assert (first.requirement, first.rule, first.verdict, first.covered) == ("SR-1", "capped", "proved", True)
+    assert first.evidence == "proofs/capped.json"
+    assert first.checked.endswith("(exact integer arithmetic)")
+    assert (last.requirement, last.because, last.rule, last.verdict) == ("SR-2", "never seen", "", "no rule")
+    assert any("SR-2" in gap for gap in traced.gaps)
+    assert any("names no requirement: low" in gap for gap in traced.gaps)
+    assert any("x1" in gap and "x0" not in gap for gap in traced.gaps)
+    rows = list(csv.DictReader(io.StringIO(as_csv(traced))))
+    assert [row["requirement"] for row in rows] == ["SR-1", "", "SR-2"]
+    assert rows[0]["because"] == "'=HYPERLINK(evil)"  # no spreadsheet may take it for a formula
+
+
+@pytest.mark.parametrize("text", ["name\nx\n", "id\n\n,\n", "id\nA\nA\n", 'id\n"A', "id,text\n,no number\n"])
+def test_a_list_of_requirements_that_is_none(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text(text)
+    if text == "id\n\n,\n":
+        path.write_text("id\n,\n")
+    with pytest.raises(UsageError) as refused:
+        load_requirements(path)
+    assert refused.value.code == "G47"
+
+
+# ── the command ────────────────────────────────────────────────────────────────────────────────
+def test_the_command(audited: Audited, world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["report", str(audited.folder), "--spec", str(world.spec), "-r", f"R={world.folder / 'reward.rwz'}"]
+    assert run(arguments) == 2  # nothing asked for
+    files = [tmp_path / "a.html", tmp_path / "a.pdf", tmp_path / "a.csv"]
+    for option, file in zip(("--html", "--pdf", "--csv"), files, strict=True):
+        arguments += [option, str(file)]
+    assert run(arguments) == 0
+    assert capsys.readouterr().out.endswith("accepted\n")
+    assert all(file.stat().st_size > 100 for file in files)
+    said = subprocess.run(["file", str(files[1])], capture_output=True, text=True, check=False).stdout
+    assert "PDF" in said or not said
