@@ -12,6 +12,11 @@
     [verify]                     # engine, semantics, budget, timeout, seed
     budget = 200000
 
+    [text]                       # data of texts are changed a little and tried (docs/data.md)
+    encoder = "minilm/"
+    paraphrases = "said.jsonl"
+    texts = 100                  # rows of each data
+
     [patch]                      # ring, in percent of each feature's range
     ring = 5
 
@@ -19,13 +24,15 @@
     fail_on = "must"             # or should, or unknown
     waivers = "waivers.toml"
     against = "baseline.json"    # or a certificate: only new violations fail
+    certificate = "certificate/" # has to be about the spec and the artifacts as they are now; of one spec
+    policy = "policy.toml"       # what certificates are held to (docs/certificate.md)
 
     [[run]]                      # `rewarden ci` only: specs with artifacts of their own, instead of those above
     spec = "parking.rwd"
     rules = ["slow_near"]        # all of them, if it is not said
     rewards = { R = "parking/" }
     params = { eps = 0.05 }
-    verify = { budget = 50000 }
+    verify = { budget = 50000 }  # and text, and certificate
 
 Paths are relative to the file. Unknown keys are errors: a typing error must not silently weaken a check.
 """
@@ -43,8 +50,8 @@ from rewarden.nearby import did_you_mean
 from rewarden.spec_lang.errors import UsageError
 
 FILE = "rewarden.toml"
-_SECTIONS = ("specs", "allow", "rewards", "params", "verify", "patch", "ci", "run")
-_RUN = ("spec", "rules", "rewards", "params", "verify")
+_SECTIONS = ("specs", "allow", "rewards", "params", "verify", "text", "patch", "ci", "run")
+_RUN = ("spec", "rules", "rewards", "params", "verify", "text", "certificate")
 _VERIFY: Mapping[str, tuple[type, ...]] = {
     "engine": (str,),
     "semantics": (str,),
@@ -52,19 +59,22 @@ _VERIFY: Mapping[str, tuple[type, ...]] = {
     "timeout": (int, Fraction),
     "seed": (int,),
 }
+_TEXT: Mapping[str, tuple[type, ...]] = {"encoder": (str,), "paraphrases": (str,), "texts": (int,)}
 _PATCH: Mapping[str, tuple[type, ...]] = {"ring": (int, Fraction)}
-_CI: Mapping[str, tuple[type, ...]] = {"fail_on": (str,), "waivers": (str,), "against": (str,)}
+_CI: Mapping[str, tuple[type, ...]] = dict.fromkeys(("fail_on", "waivers", "against", "certificate", "policy"), (str,))
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One spec with its artifacts; no `rules` are all of them."""
+    """One spec with its artifacts; no `rules` are all of them. `text`: options of `api.with_texts`."""
 
     spec: Path
     rewards: Mapping[str, Path] = field(default_factory=dict)
     params: Mapping[str, object] = field(default_factory=dict)
     verify: Mapping[str, Any] = field(default_factory=dict)
     rules: tuple[str, ...] = ()
+    text: Mapping[str, Any] = field(default_factory=dict)
+    certificate: Path | None = None  # that has to be about these very artifacts and this spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,7 @@ class Config:
     rewards: Mapping[str, Path] = field(default_factory=dict)
     params: Mapping[str, object] = field(default_factory=dict)
     verify: Mapping[str, Any] = field(default_factory=dict)
+    text: Mapping[str, Any] = field(default_factory=dict)
     patch: Mapping[str, Any] = field(default_factory=dict)
     ci: Mapping[str, Any] = field(default_factory=dict)
     runs: tuple[Run, ...] = ()
@@ -84,7 +95,8 @@ class Config:
     def all_runs(self) -> tuple[Run, ...]:
         """What `rewarden ci` runs: a run for each spec, and those that are written out. Params and artifacts of the
         whole file are those of its `specs`."""
-        return (*(Run(spec, self.rewards, self.params) for spec in self.specs), *self.runs)
+        certificate = self.place("certificate")
+        return (*(Run(spec, self.rewards, self.params, certificate=certificate) for spec in self.specs), *self.runs)
 
     def place(self, name: str) -> Path | None:
         """A file that [ci] names."""
@@ -112,12 +124,15 @@ def load_config(path: str | Path) -> Config:
         table = table.get("tool", {}).get("rewarden", {})
     _known(table, _SECTIONS, file, "")
     specs, allow = _names(table, "specs", file), _names(table, "allow", file)
+    if len(specs) != 1 and "certificate" in table.get("ci", {}):
+        raise UsageError("G03", f"{file}: ci.certificate is of one spec", help="give each its own, with [[run]]")
     return Config(
         specs=tuple(file.parent / s for s in specs),
         allow=tuple(file.parent / s for s in allow),
         rewards=_rewards(table, file, ""),
         params=_params(table, file, ""),
         verify=_options(table, "verify", _VERIFY, file),
+        text=_text(table, file),
         patch=_options(table, "patch", _PATCH, file),
         ci=_options(table, "ci", _CI, file),
         runs=_runs(table, file),
@@ -136,8 +151,20 @@ def _runs(table: Mapping[str, Any], file: Path) -> tuple[Run, ...]:
         _kind(run.get("spec"), (str,), file, f"{where}spec")
         rewards, params = _rewards(run, file, where), _params(run, file, where)
         verify = _options(run, "verify", _VERIFY, file, where)
-        found.append(Run(file.parent / run["spec"], rewards, params, verify, tuple(_names(run, "rules", file))))
+        rules, text = tuple(_names(run, "rules", file)), _text(run, file, where)
+        certificate = None
+        if "certificate" in run:
+            _kind(run["certificate"], (str,), file, f"{where}certificate")
+            certificate = file.parent / run["certificate"]
+        found.append(Run(file.parent / run["spec"], rewards, params, verify, rules, text, certificate))
     return tuple(found)
+
+
+def _text(table: Mapping[str, Any], file: Path, where: str = "") -> dict[str, Any]:
+    given = _options(table, "text", _TEXT, file, where)
+    if given.get("texts", 1) < 1:
+        raise UsageError("G03", f"{file}: {where}text.texts must be at least 1")
+    return {key: value if key == "texts" else file.parent / value for key, value in given.items()}
 
 
 def _rewards(table: Mapping[str, Any], file: Path, where: str) -> dict[str, Path]:

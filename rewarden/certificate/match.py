@@ -213,6 +213,16 @@ def _claims_in(folder: Path) -> dict[str, bytes]:
         raise CertificateError("C42", f"claims.json cannot be read: {error}") from None
 
 
+def rewards_of(folder: Path) -> set[str]:
+    """The names of the rewards that a certificate's claims are about. CertificateError C42 if they cannot be read."""
+    try:
+        value = parse(read_regular(Path(folder) / "claims.json"))
+        claims = value["claims"] if isinstance(value, dict) else []
+        return {str(name) for claim in claims for name in claim["rewards"]}
+    except (Refused, OSError, KeyError, TypeError) as error:
+        raise CertificateError("C42", f"claims.json cannot be read: {error}") from None
+
+
 # ── statement and signature ────────────────────────────────────────────────────────────────────
 def _signed_statement(
     folder: Path, trusted: Sequence[Ed25519PublicKey], problems: list[str]

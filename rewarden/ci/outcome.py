@@ -8,6 +8,7 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rewarden.text.told import TextTold
     from rewarden.verifier.verdict import RuleResult
 
 
@@ -35,7 +36,8 @@ class Waiver:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RuleOutcome:
-    """A rule's result, and how it stands: waived by somebody, or `known` from the baseline."""
+    """A rule's result, and how it stands: waived by somebody, or `known` from the baseline. `text`: what is known of
+    texts, where its records are vectors of texts."""
 
     result: RuleResult
     place: Place
@@ -44,6 +46,7 @@ class RuleOutcome:
     because: str | None = None
     waiver: Waiver | None = None
     known: bool = False
+    text: TextTold | None = None
 
     @property
     def broken(self) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from rewarden import exits
 from rewarden.checking import shown as shown_path
 from rewarden.ci.baseline import Baseline, held_against, load_baseline
+from rewarden.ci.certificates import troubles_with
 from rewarden.ci.checks import finding, findings_of
 from rewarden.ci.fingerprint import fingerprint
 from rewarden.ci.outcome import Outcome, Place, RuleOutcome, RunOutcome, Trouble, Waiver
@@ -23,6 +24,7 @@ from rewarden.spec_lang.errors import CertificateError, RewardenError, SpecError
 if TYPE_CHECKING:
     from rewarden.reward.artifact import Artifact
     from rewarden.spec_lang.spec import Spec
+    from rewarden.text.told import TextTold
     from rewarden.verdict_cache import VerdictCache
     from rewarden.verifier.progress import Report, Stop
     from rewarden.verifier.verdict import VerificationResult
@@ -97,11 +99,13 @@ def outcome_of_error(error: Exception, path: Path | None) -> Outcome:
 
 def rule_outcomes(spec: Spec, file: str, result: VerificationResult) -> tuple[RuleOutcome, ...]:
     """Results with their places and fingerprints."""
+    texts: Mapping[str, TextTold] = getattr(result, "texts", {})
     found = []
     for told in result.rules:
         rule = spec.rule(told.rule)
         place = Place(file, rule.span.line, rule.span.column)
-        found.append(RuleOutcome(told, place, fingerprint(spec, rule.name), rule.requirement, rule.because))
+        name = fingerprint(spec, rule.name)
+        found.append(RuleOutcome(told, place, name, rule.requirement, rule.because, text=texts.get(told.rule)))
     return tuple(found)
 
 
@@ -121,7 +125,10 @@ def _run(config: Config, run: Run, options: CiOptions, progress: Report | None, 
     told = RunOutcome(file)
     try:
         rules, given, kept = options.rules, options.given, options.kept
-        return verified(config, run, rules, given, kept, check=True, progress=progress, stop=stop)
+        told = verified(config, run, rules, given, kept, check=True, progress=progress, stop=stop)
+        if rules or not told.rules:
+            return told  # a part of the rules: the certificate is about all of them
+        return replace(told, troubles=(*told.troubles, *troubles_with(config, run, run.rewards, file)))
     except RewardenError as error:
         return replace(told, troubles=trouble_of(error, file))
     except Exception as error:
@@ -158,6 +165,7 @@ def verified(
     artifacts: dict[str, Artifact] = {name: load_artifact(place) for name, place in rewards.items()}
     chosen = verify_options(replace(config, verify={**config.verify, **run.verify}), given or {})
     result = api.verify(spec, chosen, rules=names, progress=progress, stop=stop, cache=verdicts, rewards=artifacts)
+    result = api.with_texts(result, stop=stop, **{**config.text, **run.text})
     return replace(
         told,
         rewards={name: (shown(place), artifacts[name].digest) for name, place in rewards.items()},

@@ -308,3 +308,43 @@ def test_checks_are_kept_for_the_text_that_they_are_of(tmp_path: Path, capsys: p
     out, err = capsys.readouterr()
     assert "nothing uses" in out
     assert "ignored" in err
+
+
+# ── certificates ───────────────────────────────────────────────────────────────────────────────
+CERTIFIED = f"{CONFIG}[ci]\ncertificate = 'certificate'\n"
+
+
+def _said(capsys: pytest.CaptureFixture[str]) -> str:
+    out, err = capsys.readouterr()
+    return out + err
+
+
+def test_a_certificate_has_to_be_about_what_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _project(tmp_path, PROVED, config=CERTIFIED)
+    assert run(["ci"]) == 2  # there is none yet
+    assert "no certificate folder" in _said(capsys)
+    assert run(["certify", "cart.rwd", "-r", "R=reward", "-o", "certificate"]) == 0
+    assert run(["ci"]) == 0
+    write_reward(tmp_path, write_spec(tmp_path, PROVED, SHOULD))  # the spec has changed since
+    assert run(["ci"]) == 4
+    assert "the certificate is rejected" in _said(capsys)
+    assert run(["ci", "--rule", "bounded"]) == 0  # a part of the rules
+
+
+def test_a_certificate_is_held_to_the_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _project(tmp_path, PROVED, config=f"{CERTIFIED}policy = 'policy.toml'\n")
+    assert run(["keys", "new", "me.pem"]) == 0
+    assert run(["keys", "new", "you.pem"]) == 0
+    (tmp_path / "policy.toml").write_text('[[role]]\nname = "auditor"\nkeys = ["you.pub.pem"]\n')
+    assert run(["certify", "cart.rwd", "-r", "R=reward", "-o", "certificate", "--key", "me.pem"]) == 0
+    assert run(["ci"]) == 4
+    assert run(["sign", "certificate", "--key", "you.pem"]) == 0
+    assert run(["ci"]) == 0
+    (tmp_path / "policy.toml").write_text("[[role]]\n")
+    assert run(["ci"]) == 2
+    assert "name must be text" in _said(capsys)
+
+
+def test_one_certificate_for_several_specs_makes_no_sense(tmp_path: Path) -> None:
+    _project(tmp_path, PROVED, config=CERTIFIED.replace('["cart.rwd"]', '["cart.rwd", "cart.rwd"]'))
+    assert run(["ci"]) == 2
