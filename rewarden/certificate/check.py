@@ -1,12 +1,12 @@
 """The certificate kernel: does each proof in a certificate prove its claim about these very rewards?
 
-    python -m rewarden.certificate.check CERTIFICATE --reward [NAME=]ARTIFACT … [--workers N] [--allow-unchecked]
+    python -m rewarden.certificate.check CERTIFICATE --reward [NAME=]ARTIFACT … [--jobs N] [--allow-unchecked]
 
 Read it in this order: `kernel_json` (untrusted bytes), `kernel_artifact` (the reward), `kernel_program` (claim and
 reward become layers), `kernel_twins` (two calls as one and a difference), `kernel_bounds` (what can be said about
-layers over a box), `kernel_proof` (claims, trees, leaves), `kernel_sentence` (a claim in words), and this file. That is
-the whole kernel, which uses Python's standard library and nothing else of Rewarden. docs/formats.md is its
-specification, docs/certificate.md the argument that it cannot accept a false claim.
+layers over a box), `kernel_proof` (claims, trees, leaves), `kernel_loops` (claims about loops), `kernel_sentence` (a
+claim in words), and this file. That is the whole kernel, which uses Python's standard library and nothing else of
+Rewarden. docs/formats.md is its specification, docs/certificate.md the argument that it cannot accept a false claim.
 
 It does not check what the claims mean to the author of a spec (`text: not checked`) nor who issued the certificate
 (`signature: not checked`): `rewarden check-certificate` does both. Exit status: 0 accepted, 4 rejected, 2 usage.
@@ -14,10 +14,11 @@ It does not check what the claims mean to the author of a spec (`text: not check
 
 from __future__ import annotations
 
+import argparse
 import platform
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import Pool
@@ -27,15 +28,18 @@ if __name__ == "__main__" and not __package__:  # run as a plain file: its neigh
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from rewarden.certificate.kernel_artifact import Reward, load_reward
-from rewarden.certificate.kernel_json import Refused, array, fields, gunzip, parse, read_regular, refuse
+from rewarden.certificate.kernel_json import Refused, anything, array, gunzip, parse, read, read_regular, refuse
+from rewarden.certificate.kernel_loops import loop_leaves, replay_loop
 from rewarden.certificate.kernel_program import Program, inline
-from rewarden.certificate.kernel_proof import Claim, Leaf, check_leaf, leaves, read_claim, replay
+from rewarden.certificate.kernel_proof import Claim, Leaf, check_leaves, leaves, read_claim, replay
 from rewarden.certificate.kernel_sentence import sentence
 
 TIER = "exact integer arithmetic"
-TRUSTED_BASE = "the eight files of the kernel, Python and its standard library, the operating system and the machine"
+Check = Callable[[Claim, Program, Sequence[Leaf]], None]  # refuses one of the leaves, or none
+Run = tuple[int, Check]  # in how many processes leaves are checked, and how
+TRUSTED_BASE = "the nine files of the kernel, Python and its standard library, the operating system and the machine"
 MAX_CLAIMS = 10_000
-CHUNK = 32  # leaves handed to a worker at a time
+CHUNK = 32  # leaves handed to a process at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +65,11 @@ class Report:
     rewards: Mapping[str, str]  # name → digest of the artifact that was read
     problem: str | None = None  # why nothing could be checked
     tier: str = TIER
-    trusted_base: str = f"{TRUSTED_BASE} (Python {platform.python_version()})"
+
+    @property
+    def trusted_base(self) -> str:
+        more = "" if self.tier == TIER else f", and for its arithmetic {self.tier}"
+        return f"{TRUSTED_BASE} (Python {platform.python_version()}){more}"
 
     @property
     def sound(self) -> bool:
@@ -80,46 +88,40 @@ class Report:
 
 
 # ── the certificate ────────────────────────────────────────────────────────────────────────────
-def check(cert_dir: Path, rewards: Mapping[str, Path], workers: int = 1) -> Report:
+def check(
+    cert_dir: Path, rewards: Mapping[str, Path], workers: int = 1, tier: str = TIER, leaf: Check = check_leaves
+) -> Report:
     """Check every claim of a certificate. `rewards`: name → artifact; the name "" stands for the only one there is.
 
-    Never raises for what the certificate or the artifacts hold: that is what the report says.
+    `tier` names the arithmetic in which `leaf` checks the leaves of proofs. Never raises for what the certificate or
+    the artifacts hold: that is what the report says.
     """
-    found: dict[str, str] = {}
+    folder, found = Path(cert_dir), {}
     try:
-        claims = [read_claim(value) for value in _claims(Path(cert_dir))]
+        shape = {"format": "rewarden-claims", "format_version": 1, "claims": array}
+        stated = read(parse(read_regular(folder / "claims.json")), shape, "claims.json")
+        claims = [read_claim(value) for value in array(stated["claims"], "claims", MAX_CLAIMS)]
         if [c.rule for c in claims] != sorted({c.rule for c in claims}):
             refuse("claims.json: the claims must be sorted by rule, each rule once")
         loaded = {name: load_reward(Path(path)) for name, path in _named(claims, rewards).items()}
         found = {name: reward.digest for name, reward in loaded.items()}
-        files = _evidence_files(Path(cert_dir), claims)
-        return Report(tuple(_check_claim(c, loaded, files.get(c.digest), workers) for c in claims), found)
+        files = _evidence_files(folder, claims)
+        run = workers, leaf
+        return Report(tuple(_check_claim(c, loaded, files.get(c.digest), run) for c in claims), found, None, tier)
     except Refused as error:
-        return Report((), found, str(error))
+        return Report((), found, str(error), tier)
     except OSError as error:
-        return Report((), found, f"{error.filename}: {error.strerror}")
-
-
-def _claims(folder: Path) -> list[object]:
-    form, version, claims = fields(
-        parse(read_regular(folder / "claims.json")), "format format_version claims", "claims.json"
-    )
-    if form != "rewarden-claims" or type(version) is not int or version != 1:
-        refuse("claims.json is not of format rewarden-claims, version 1")
-    return array(claims, "claims", MAX_CLAIMS)
+        return Report((), found, f"{error.filename}: {error.strerror}", tier)
 
 
 def _named(claims: Sequence[Claim], rewards: Mapping[str, Path]) -> dict[str, Path]:
     """The artifacts by the names that the claims use."""
     wanted = sorted({name for claim in claims for name in claim.rewards})
+    told = ", ".join(wanted) or "no reward"
     if set(rewards) == {""}:
-        if len(wanted) != 1:
-            refuse(f"the claims are about {', '.join(wanted) or 'no reward'}: say NAME=ARTIFACT for each")
-        return {wanted[0]: rewards[""]}
+        return {wanted[0]: rewards[""]} if len(wanted) == 1 else refuse(f"the claims are about {told}: name each")
     unknown = sorted(set(rewards) - set(wanted))
-    if unknown:
-        refuse(f"no claim is about a reward called {', '.join(unknown)}: they are about {', '.join(wanted) or 'none'}")
-    return dict(rewards)
+    return refuse(f"no claim is about {', '.join(unknown)}: they are about {told}") if unknown else dict(rewards)
 
 
 def evidence_name(rule: str, claim_digest: str) -> str:
@@ -143,7 +145,7 @@ def _evidence_files(folder: Path, claims: Sequence[Claim]) -> dict[str, Path]:
 
 
 # ── one claim ──────────────────────────────────────────────────────────────────────────────────
-def _check_claim(claim: Claim, rewards: Mapping[str, Reward], file: Path | None, workers: int) -> ClaimReport:
+def _check_claim(claim: Claim, rewards: Mapping[str, Reward], file: Path | None, run: Run) -> ClaimReport:
     def report(verdict: str, reason: str, count: int = 0) -> ClaimReport:
         return ClaimReport(claim.rule, claim.severity, sentence(claim), verdict, reason, claim.digest, count)
 
@@ -158,142 +160,124 @@ def _check_claim(claim: Claim, rewards: Mapping[str, Reward], file: Path | None,
                 refuse(f"{name} is {rewards[name].digest}, the claim is about {wanted}")
         data = read_regular(file)
         evidence = parse(gunzip(data) if file.suffix == ".gz" else data)
-        program = inline(len(claim.names), [(rewards[name], arguments) for name, arguments in claim.calls])
         if isinstance(evidence, dict) and evidence.get("format") == "rewarden-counterexample":
-            _check_counterexample(claim, program, evidence)
-            return report("violated", "a point was replayed at which the premise is true and the conclusion false")
-        count = _check_proof(claim, program, evidence, workers)
+            point = "witness" if claim.loops is None else "loop"
+            shown = read(evidence, {**_head(claim, "rewarden-counterexample"), point: anything}, "a counterexample")
+            if claim.cases or _replayed(claim, _program(claim, rewards), shown[point]) != (True, False):
+                refuse(f"the {point} is no counterexample")
+            return report("violated", f"a {point} was replayed that satisfies the premise and not the conclusion")
+        count = _check_proof(claim, rewards, evidence, run)
     except Refused as error:
         return report("refused", str(error))
     leaf_word = "leaf" if count == 1 else "leaves"
     return report("proved", f"{count} {leaf_word} and a point that satisfies the premise were recomputed", count)
 
 
-def _about(claim: Claim, form: object, version: object, about: object, wanted: str) -> None:
-    if form != wanted or type(version) is not int or version != 1:
-        refuse(f"not of format {wanted}, version 1")
-    if about != claim.digest:
-        refuse("the proof is of another claim")
+def _head(claim: Claim, form: str) -> dict[str, object]:
+    return {"format": form, "format_version": 1, "claim": claim.digest}
 
 
-def _check_counterexample(claim: Claim, program: Program, value: object) -> None:
-    form, version, about, witness = fields(value, "format format_version claim witness", "a counterexample")
-    _about(claim, form, version, about, "rewarden-counterexample")
-    if replay(claim, program, witness) != (True, False):
-        refuse("the point is no counterexample")
+def _program(claim: Claim, rewards: Mapping[str, Reward]) -> Program:
+    return inline(len(claim.names), [(rewards[name], arguments) for name, arguments in claim.calls])
 
 
-def _check_proof(claim: Claim, program: Program, value: object, workers: int) -> int:
-    """The number of leaves checked; refused unless the proof is whole and every leaf holds."""
-    form, version, about, witness, trees = fields(value, "format format_version claim witness goals", "a proof")
-    _about(claim, form, version, about, "rewarden-proof")
-    premise, conclusion = replay(claim, program, witness)
-    if not premise:
-        refuse("the witness does not satisfy the premise: the claim may be vacuous")
-    if not conclusion:
-        refuse("the claim is false at the proof's own witness")
+def _replayed(claim: Claim, program: Program, point: object) -> tuple[bool, bool]:
+    return (replay if claim.loops is None else replay_loop)(claim, program, point)
+
+
+def _check_proof(claim: Claim, rewards: Mapping[str, Reward], evidence: object, run: Run) -> int:
+    """The number of leaves checked; refused unless the proof is whole and every leaf holds. Of a claim with cases each
+    has trees and a witness; this may be null, if some other case has one."""
+    point, trees = ("witness", "goals") if claim.loops is None else ("loop", "sums")
+    part, head = {point: anything, trees: anything}, _head(claim, "rewarden-proof")
+    if claim.cases:
+        parts = read(evidence, {**head, "cases": (part,) * len(claim.cases)}, "a proof of cases")["cases"]
+    else:
+        parts = (read(evidence, {**head, **part}, "a proof"),)
+    if all(found[point] is None for found in parts):
+        refuse("no point satisfies the premise: the claim may be vacuous")
     count = 0
-    for why, checked in _results(claim, program, leaves(claim, program, trees), workers):
-        if why is not None:
-            refuse(why)
-        count += checked
+    for case, found in zip(claim.cases or (claim,), parts, strict=True):
+        program = _program(case, rewards)
+        if found[point] is not None and _replayed(case, program, found[point]) != (True, True):
+            refuse("the witness does not satisfy the premise (the claim may be vacuous), or the claim is false there")
+        every = (leaves if case.loops is None else loop_leaves)(case, program, found[trees])
+        for why, checked in _results(case, program, every, run):
+            count += checked if why is None else refuse(why)
     return count
 
 
 # ── leaves, here or in several processes ───────────────────────────────────────────────────────
-_shared: list[tuple[Claim, Program]] = []  # in a worker process: what its leaves are about
+_shared: list[tuple[Check, Claim, Program]] = []  # in each process: how to check leaves, and what they are about
 
 
-def _share(claim: Claim, program: Program) -> None:
-    _shared[:] = [(claim, program)]
+def _share(check_some: Check, claim: Claim, program: Program) -> None:
+    _shared[:] = [(check_some, claim, program)]
 
 
 def _check_chunk(chunk: Sequence[Leaf]) -> tuple[str | None, int]:
-    claim, program = _shared[0]
-    for leaf in chunk:
-        try:
-            check_leaf(claim, program, leaf)
-        except Refused as error:
-            return f"goal {leaf.goal}: {error}", 0
+    check_some, claim, program = _shared[0]
+    try:
+        check_some(claim, program, chunk)
+    except Refused as error:
+        return str(error), 0
     return None, len(chunk)
 
 
-def _results(claim: Claim, program: Program, found: Iterator[Leaf], workers: int) -> Iterator[tuple[str | None, int]]:
+def _results(claim: Claim, program: Program, found: Iterator[Leaf], run: Run) -> Iterator[tuple[str | None, int]]:
     chunks = iter(lambda: list(islice(found, CHUNK)), [])
-    _share(claim, program)
+    workers, leaf = run
     if workers <= 1:
+        _share(leaf, claim, program)
         yield from map(_check_chunk, chunks)
         return
-    with Pool(workers, _share, (claim, program)) as pool:
+    with Pool(workers, _share, (leaf, claim, program)) as pool:
         yield from pool.imap_unordered(_check_chunk, chunks)
 
 
 # ── the command ────────────────────────────────────────────────────────────────────────────────
+MARKS = {"not checked": "NOT CHECKED", "refused": "REFUSED"}
+
+
 def render(report: Report) -> str:
     """The report as text: a sentence per claim, its verdict, and what was not checked."""
     lines = []
     for claim in report.claims:
-        mark = "checked" if claim.checked else "NOT CHECKED" if claim.verdict == "not checked" else "REFUSED"
+        mark = MARKS.get(claim.verdict, "checked")
         lines += [claim.sentence, f"  {claim.verdict}: {claim.reason} [{mark}]", f"  claim {claim.digest}", ""]
     lines += [f"reward {name}: {value}" for name, value in sorted(report.rewards.items())]
     lines += ["text: not checked", "signature: not checked"]
-    lines += [
-        f"arithmetic: {report.tier}, of the reward as a function of real numbers",
-        f"trusted: {report.trusted_base}",
-    ]
+    lines += [f"arithmetic: {report.tier}, of the reward as a function of real numbers"]
+    lines += [f"trusted: {report.trusted_base}"]
+    proved = f"{sum(c.verdict == 'proved' for c in report.claims)} of {len(report.claims)} claims proved"
     if report.problem is not None:
         return "\n".join([*lines, f"rejected: {report.problem}"])
-    proved = sum(c.verdict == "proved" for c in report.claims)
-    counts = f"{proved} of {len(report.claims)} claims proved"
     if report.accepted:
-        return "\n".join([*lines, f"accepted: {counts}, every must among them"])
+        return "\n".join([*lines, f"accepted: {proved}, every must among them"])
     if report.sound:
-        return "\n".join([*lines, f"incomplete: {counts}; every must claim, and at least one claim, needs a proof"])
-    return "\n".join([*lines, f"rejected: {counts}; evidence was refused"])
+        return "\n".join([*lines, f"incomplete: {proved}; every must claim, and at least one claim, needs a proof"])
+    return "\n".join([*lines, f"rejected: {proved}; evidence was refused"])
 
 
-USAGE = "python -m rewarden.certificate.check CERTIFICATE --reward [NAME=]ARTIFACT … [--workers N] [--allow-unchecked]"
-
-
-def _arguments(arguments: Sequence[str]) -> tuple[Path, dict[str, Path], int, bool]:
-    """The command line; ValueError with a sentence if it makes no sense."""
-    folder: Path | None = None
-    rewards: dict[str, Path] = {}
-    workers, lenient = 1, False
-    rest = iter(arguments)
-    for argument in rest:
-        match argument:
-            case "--reward":
-                name, _, path = next(rest, "").rpartition("=")
-                if not path or not Path(path).exists() or name in rewards:
-                    raise ValueError(f"--reward needs [NAME=]ARTIFACT, each name once, and {path or 'it'} must exist")
-                rewards[name] = Path(path)
-            case "--workers":
-                workers = int(next(rest, "none"))
-            case "--allow-unchecked":
-                lenient = True
-            case _ if argument.startswith("-") or folder is not None:
-                raise ValueError(f"unexpected argument {argument}")
-            case _:
-                folder = Path(argument)
-    if folder is not None and not folder.is_dir():
-        raise ValueError(f"{folder}: there is no certificate folder of this name")
-    if folder is None or not rewards or not 1 <= workers <= 256:
-        raise ValueError("name one certificate folder and at least one --reward [NAME=]ARTIFACT")
-    if "" in rewards and len(rewards) > 1:
-        raise ValueError("with several rewards each needs a name: --reward NAME=ARTIFACT")
-    return folder, rewards, workers, lenient
-
-
-def main(arguments: Sequence[str]) -> int:
-    try:
-        folder, rewards, workers, lenient = _arguments(arguments)
-    except ValueError as error:
-        print(f"error: {error}\nusage: {USAGE}", file=sys.stderr)
-        return 2
-    report = check(folder, rewards, workers)
+def main(arguments: Sequence[str], tiers: Mapping[str, tuple[str, Check]] | None = None) -> int:
+    """The command; `tiers` are ways to check leaves by name, and what each is called in the answer."""
+    known = {"exact": (TIER, check_leaves), **(tiers or {})}
+    parser = argparse.ArgumentParser(prog="python -m rewarden.certificate.check", allow_abbrev=False)
+    parser.add_argument("certificate", type=Path, help="the folder of a certificate")
+    parser.add_argument("--reward", action="append", required=True, metavar="[NAME=]ARTIFACT")
+    parser.add_argument("--jobs", "--workers", type=int, default=1, metavar="N", help="processes that share the leaves")
+    parser.add_argument("--tier", choices=known, default=next(reversed(known)))
+    parser.add_argument("--allow-unchecked", action="store_true", help="accept missing evidence, never false evidence")
+    given = parser.parse_args(arguments)
+    pairs = [reward.rpartition("=") for reward in given.reward]
+    rewards = {name: Path(path) for name, _, path in pairs}
+    if not given.certificate.is_dir() or not all(path.exists() for path in rewards.values()):
+        parser.error("the certificate must be a folder, and every ARTIFACT must exist")
+    if len(rewards) < len(pairs) or ("" in rewards and len(rewards) > 1) or not 1 <= given.jobs <= 256:
+        parser.error("with several rewards each needs its own NAME=; N is 1 to 256")
+    report = check(given.certificate, rewards, given.jobs, *known[given.tier])
     print(render(report))
-    return 0 if report.accepted or (lenient and report.sound) else 4
+    return 0 if report.accepted or (given.allow_unchecked and report.sound) else 4
 
 
 if __name__ == "__main__":

@@ -11,48 +11,52 @@ from __future__ import annotations
 import math
 import struct
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from rewarden.certificate.kernel_json import (
     Refused,
+    anything,
     array,
     digest,
     digest_text,
-    fields,
     integer,
-    items,
+    one_of,
     parse,
+    read,
     read_regular,
     refuse,
     text,
+    within,
 )
 
-MAX_MANIFEST = 1 << 24
-MAX_TENSORS = 1 << 24  # bytes: four million weights, far beyond what this kernel could bound
-_MANIFEST = "format format_version records graph patches identified learner data parent edit tensors"
-# op → (fields that name earlier nodes, fields that name tensors), in the order of docs/formats.md
+LIMIT = 1 << 24  # bytes of each of the two files: four million weights, far beyond what this kernel could bound
+_count = within(0, LIMIT)
+_FEATURE = {
+    "name": anything, "kind": one_of("real", "int", "bool", "enum"), "lo": anything, "hi": anything, "unit": anything,
+    "cases": array, "size": anything,
+}  # fmt: skip
+_MANIFEST = {
+    "format": "rewarden-artifact", "format_version": 1, "tensors": digest_text,
+    "records": [{"param": anything, "type": anything, "features": [_FEATURE]}],
+    "graph": {"nodes": array, "output": _count}, "patches": array,
+    "identified": anything, "learner": anything, "data": anything, "parent": anything, "edit": anything,
+}  # fmt: skip
+# op → the fields that name earlier nodes, then those that name tensors, in the order of docs/formats.md
 OPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "input": ((), ()),
     "scale": (("in",), ("scale", "shift")),
     "affine": (("in",), ("weight", "bias")),
-    "relu": (("in",), ()),
     "leaky_relu": (("in",), ("slope",)),
-    "abs": (("in",), ()),
-    "add": (("in", "with"), ()),
-    "sub": (("in", "with"), ()),
-    "minimum": (("in", "with"), ()),
-    "maximum": (("in", "with"), ()),
-    "min": (("in",), ()),
-    "max": (("in",), ()),
     "clip": (("in",), ("lo", "hi")),
     "concat": (("parts",), ()),
+    **dict.fromkeys(("relu", "abs", "min", "max"), (("in",), ())),
+    **dict.fromkeys(("add", "sub", "minimum", "maximum"), (("in", "with"), ())),
 }
 PATCH_TENSORS = ("rows", "offsets", "level", "slope", "delta", "gate")
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(NamedTuple):
     """Entry k is values[k] / bottom, exactly; bottom is the smallest power of two that serves all entries."""
 
     shape: tuple[int, ...]
@@ -60,98 +64,91 @@ class Tensor:
     bottom: int
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
+    """A node of the graph, or a patch: then `op` is its kind, and it has no inputs."""
+
     op: str
     inputs: tuple[int, ...]
     tensors: tuple[Tensor, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Patch:
-    kind: str
-    tensors: tuple[Tensor, ...]  # in the order of PATCH_TENSORS
-
-
-@dataclass(frozen=True, slots=True)
-class Reward:
+class Reward(NamedTuple):
     digest: str
     width: int  # encoded columns
     nodes: tuple[Node, ...]
     output: int
-    patches: tuple[Patch, ...]
+    patches: tuple[Node, ...]
+
+
+def load_reward(path: Path) -> Reward:
+    """The reward at `path`. Refused if any byte is not what its digests, or docs/formats.md, say."""
+    try:
+        manifest, tensor_bytes = _two_files(path)
+        found = read(parse(manifest), _MANIFEST, "the manifest")
+        if digest(tensor_bytes) != found["tensors"]:
+            refuse("the tensors are not the ones that the manifest names")
+        tensors = _tensors(tensor_bytes)
+        nodes = tuple(_node(k, node, tensors) for k, node in enumerate(found["graph"]["nodes"]))
+        output = integer(found["graph"]["output"], 0, len(nodes) - 1, "output")
+        patches = tuple(_patch(patch, tensors) for patch in found["patches"])
+        return Reward(digest(manifest), _width(found["records"]), nodes, output, patches)
+    except Refused as error:
+        raise Refused(f"{path.name}: {error}") from None
+    except OSError as error:
+        raise Refused(f"{path}: {error.strerror or error}") from None
 
 
 def _two_files(path: Path) -> tuple[bytes, bytes]:
     """Manifest and tensors, from a folder or a `.rwz`."""
+    names = ("manifest.json", "tensors.safetensors")
     if path.is_dir():
-        return read_regular(path / "manifest.json", MAX_MANIFEST), read_regular(
-            path / "tensors.safetensors", MAX_TENSORS
-        )
-    found = {}
+        return read_regular(path / names[0], LIMIT), read_regular(path / names[1], LIMIT)
     try:
         with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-            if sorted(e.filename for e in entries) != ["manifest.json", "tensors.safetensors"]:
+            entries = {entry.filename: entry for entry in archive.infolist()}
+            if len(archive.infolist()) != 2 or entries.keys() != set(names):
                 refuse("the zip must hold exactly manifest.json and tensors.safetensors")
-            for entry in entries:
-                limit = min(MAX_MANIFEST, MAX_TENSORS)
-                if entry.compress_type != zipfile.ZIP_STORED or max(entry.file_size, entry.compress_size) > limit:
-                    refuse(f"{entry.filename} is compressed, or larger than {limit} bytes")
-                found[entry.filename] = archive.read(entry)
+            for entry in entries.values():
+                if entry.compress_type != zipfile.ZIP_STORED or max(entry.file_size, entry.compress_size) > LIMIT:
+                    refuse(f"{entry.filename} is compressed, or larger than {LIMIT} bytes")
+            return archive.read(entries[names[0]]), archive.read(entries[names[1]])
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
         refuse(f"not an artifact: {error}")
-    return found["manifest.json"], found["tensors.safetensors"]
 
 
-def _tensor(data: bytes, shape: tuple[int, ...]) -> Tensor:
-    numbers = struct.unpack(f"<{len(data) // 4}f", data)  # binary32 → binary64 is exact
-    if not all(map(math.isfinite, numbers)):
-        refuse("a tensor holds a number that is not finite")
-    ratios = [x.as_integer_ratio() for x in numbers]  # exact; −0 becomes 0
-    bottom = max((q for _, q in ratios), default=1)
-    return Tensor(shape, tuple(p * (bottom // q) for p, q in ratios), bottom)
-
-
-def read_tensors(data: bytes) -> dict[str, Tensor]:
+def _tensors(data: bytes) -> dict[str, Tensor]:
     """safetensors: eight bytes of header length, a JSON header, then the tensors one after the other, no gaps."""
-    if len(data) < 8 or len(data) - 8 < int.from_bytes(data[:8], "little"):
-        refuse("the tensors file is cut short")
     start = 8 + int.from_bytes(data[:8], "little")
+    if len(data) < max(8, start):
+        refuse("the tensors file is cut short")
     header = parse(data[8:start].rstrip(b" "), canonical_form=False)
     if not isinstance(header, dict):
         refuse("the tensors file has no header")
     header.pop("__metadata__", None)
-    spans, tensors = [], {}
-    for name, entry in header.items():
-        kind, shape, offsets = fields(entry, "dtype shape data_offsets", f"tensor {name!r}")
-        sizes = tuple(integer(n, 1, MAX_TENSORS, "a size") for n in array(shape, "a shape", 2))
-        if not sizes:
-            refuse(f"tensor {name!r} has no dimension")
-        low, high = (integer(k, 0, MAX_TENSORS, "an offset") for k in items(offsets, 2, "data_offsets"))
-        if kind != "F32" or high - low != 4 * math.prod(sizes):
+    shape = {"dtype": "F32", "shape": [within(1, LIMIT)], "data_offsets": (_count, _count)}
+    entries = {name: read(entry, shape, f"tensor {name!r}") for name, entry in header.items()}
+    edge, tensors = start, {}
+    for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
+        low, high = (start + k for k in entry["data_offsets"])
+        if len(entry["shape"]) not in (1, 2) or high - low != 4 * math.prod(entry["shape"]):
             refuse(f"tensor {name!r} is not float32 of its shape")
-        spans.append((low, high))
-        if start + high > len(data):
-            refuse("the tensors file is cut short")
-        tensors[name] = _tensor(data[start + low : start + high], sizes)
-    edges = sorted(spans)
-    if [0, *(high for _, high in edges)] != [*(low for low, _ in edges), len(data) - start]:
-        refuse("the tensors do not fill their file exactly")
-    return tensors
+        if low != edge or high > len(data):
+            refuse("the tensors do not follow each other, or their file is cut short")
+        edge = high
+        numbers = struct.unpack(f"<{(high - low) // 4}f", data[low:high])  # binary32 → binary64 is exact
+        if not all(map(math.isfinite, numbers)):
+            refuse(f"tensor {name!r} holds a number that is not finite")
+        ratios = [x.as_integer_ratio() for x in numbers]  # exact; −0 becomes 0
+        bottom = max(q for _, q in ratios)
+        tensors[name] = Tensor(entry["shape"], tuple(p * (bottom // q) for p, q in ratios), bottom)
+    return tensors if edge == len(data) else refuse("the tensors do not fill their file exactly")
 
 
-def _width(records: object) -> int:
+def _width(records: tuple[dict[str, tuple[dict[str, Any], ...]], ...]) -> int:
     """The number of encoded columns: a case per column for an enum, else `size`."""
-    total = 0
-    for record in array(records, "records", 100):
-        _, _, features = fields(record, "param type features", "a record")
-        for feature in array(features, "features", 100_000):
-            _, kind, _, _, _, cases, size = fields(feature, "name kind lo hi unit cases size", "a feature")
-            if kind not in ("real", "int", "bool", "enum"):
-                refuse(f"unknown kind of feature {kind!r}")
-            total += len(array(cases, "cases", 100_000)) if kind == "enum" else integer(size, 1, 100_000, "size")
-    return integer(total, 1, 100_000, "the number of encoded columns")
+    features = [feature for record in records for feature in record["features"]]
+    sizes = [len(f["cases"]) if f["kind"] == "enum" else integer(f["size"], 1, LIMIT, "size") for f in features]
+    return integer(sum(sizes), 1, 100_000, "the number of encoded columns")
 
 
 def _node(index: int, value: object, tensors: dict[str, Tensor]) -> Node:
@@ -159,49 +156,20 @@ def _node(index: int, value: object, tensors: dict[str, Tensor]) -> Node:
     if not isinstance(op, str) or op not in OPS or (op == "input") != (index == 0):
         refuse(f"node {index}: unknown or misplaced op {op!r}")
     links, names = OPS[op]
-    found = fields(value, " ".join(("op", *links, *names)), f"node {index}")[1:]
-    sources = array(found[0], "parts", 10_000) if op == "concat" else found[: len(links)]
-    inputs = tuple(integer(k, 0, index - 1, f"an input of node {index}") for k in sources)
+    link = within(0, index - 1)
+    shape = {"op": op, **dict.fromkeys(links, [link] if op == "concat" else link), **dict.fromkeys(names, text)}
+    found = read(value, shape, f"node {index}")
+    inputs = found["parts"] if op == "concat" else tuple(found[key] for key in links)
     if op == "concat" and not inputs:
         refuse(f"node {index} joins nothing")
-    return Node(op, inputs, tuple(_named(name, tensors) for name in found[len(links) :]))
+    return Node(op, inputs, _named(found, names, tensors))
 
 
-def _named(name: object, tensors: dict[str, Tensor]) -> Tensor:
-    if not isinstance(name, str) or name not in tensors:
-        refuse(f"there is no tensor {name!r}")
-    return tensors[name]
+def _patch(value: object, tensors: dict[str, Tensor]) -> Node:
+    shape = {"kind": one_of("ceiling", "floor"), "rule": text, **dict.fromkeys(PATCH_TENSORS, text)}
+    found = read(value, shape, "a patch")
+    return Node(found["kind"], (), _named(found, PATCH_TENSORS, tensors))
 
 
-def _patch(value: object, tensors: dict[str, Tensor]) -> Patch:
-    kind, rule, *names = fields(value, " ".join(("kind", "rule", *PATCH_TENSORS)), "a patch")
-    text(rule, "a patch's rule")
-    if kind not in ("ceiling", "floor"):
-        refuse(f"unknown kind of patch {kind!r}")
-    return Patch(str(kind), tuple(_named(name, tensors) for name in names))
-
-
-def load_reward(path: Path) -> Reward:
-    """The reward at `path`. Refused if any byte is not what its digests, or docs/formats.md, say."""
-    try:
-        manifest, tensor_bytes = _two_files(path)
-        found = parse(manifest)
-        form, version, records, graph, patches, *_, tensors_digest = fields(found, _MANIFEST, "the manifest")
-        if form != "rewarden-artifact" or version != 1 or type(version) is not int:
-            refuse("not a rewarden-artifact of format version 1")
-        if digest(tensor_bytes) != digest_text(tensors_digest, "tensors"):
-            refuse("the tensors are not the ones that the manifest names")
-        tensors = read_tensors(tensor_bytes)
-        node_values, output = fields(graph, "nodes output", "the graph")
-        nodes = tuple(_node(k, node, tensors) for k, node in enumerate(array(node_values, "nodes", 10_000)))
-        return Reward(
-            digest(manifest),
-            _width(records),
-            nodes,
-            integer(output, 0, len(nodes) - 1, "output"),
-            tuple(_patch(patch, tensors) for patch in array(patches, "patches", 1000)),
-        )
-    except Refused as error:
-        raise Refused(f"{path.name}: {error}") from None
-    except OSError as error:
-        raise Refused(f"{path}: {error.strerror or error}") from None
+def _named(found: dict[str, str], keys: tuple[str, ...], tensors: dict[str, Tensor]) -> tuple[Tensor, ...]:
+    return tuple(tensors.get(found[key]) or refuse(f"there is no tensor {found[key]!r}") for key in keys)

@@ -1,4 +1,4 @@
-"""Certificate kernel, part 4: bounds on a program over a box, by interval arithmetic and back-substitution.
+"""Certificate kernel, part 5: bounds on a program over a box, by interval arithmetic and back-substitution.
 
 Nothing here can be too optimistic: a proof only chooses among lines that are all sound, and numbers are exact integers,
 or rounded outward. With y = max(z, 0) and l ≤ z ≤ u:
@@ -17,105 +17,67 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from operator import mul
+from typing import NamedTuple
 
-from rewarden.certificate.kernel_json import refuse
-from rewarden.certificate.kernel_program import INPUT, MAX_BITS, Affine, Layer, Program
+from rewarden.certificate.kernel_program import INPUT, Affine, Block, Form, Layer, Program, common
 from rewarden.certificate.kernel_twins import choice, extent, is_open, line
 
-GRID = 64  # interval ends are integers over 2**GRID, rounded outward
-SLOPE = 40  # slopes of upper lines are integers over 2**SLOPE, rounded down
-ONE = 1 << SLOPE
-HALF_SLOPES = 8  # a proof gives slopes of lower lines as integers over 2**8
-Neuron = tuple[int, int]
+GRID = 64  # ends of intervals are integers over 2**GRID, rounded outward
+ONE = 1 << 40  # slopes of upper lines are integers over ONE, rounded down
+SLOPES = 1 << 8  # a proof gives slopes of lower lines as integers over SLOPES
 Side = tuple[int, int, int]  # layer, neuron; 0: z − l ≥ 0, or 1: u − z ≥ 0, with the bounds known where it is used
-Terms = Sequence[tuple[Affine | Side, int, int]]  # facts: what is ≥ 0 (≤ 0 where m < 0), with a weight m·2**e
+Terms = Sequence[tuple[Affine | Side, Fraction]]  # facts, ≥ 0 where the leaf speaks (≤ 0 where the weight is negative)
 Ends = tuple[list[int], list[int]]
 
 
 class Box:
     """Closed bounds per variable: exact integers over `bottom`, and rounded outward to the grid."""
 
-    __slots__ = ("bottom", "coarse", "high", "low")
-
     def __init__(self, low: Sequence[Fraction], high: Sequence[Fraction]) -> None:
-        self.bottom = math.lcm(*(x.denominator for x in (*low, *high)))
-        if self.bottom.bit_length() > MAX_BITS:
-            refuse("a box has too large a common denominator")
-        self.low = [x.numerator * (self.bottom // x.denominator) for x in low]
-        self.high = [x.numerator * (self.bottom // x.denominator) for x in high]
+        ends, self.bottom = common((*low, *high), "a box")
+        self.low, self.high = ends[: len(low)], ends[len(low) :]
         self.coarse = (
             [(x << GRID) // self.bottom for x in self.low],
             [-((-x << GRID) // self.bottom) for x in self.high],
         )
 
-    def narrowed(self, k: int, side: int, bound: int) -> Box:
-        """With a better lower (side 0) or upper bound of variable k: ±bound, over 2**GRID."""
-        low, high = ([Fraction(x, self.bottom) for x in ends] for ends in (self.low, self.high))
-        if side == 0:
-            low[k] = max(low[k], Fraction(bound, 1 << GRID))
-        else:
-            high[k] = min(high[k], Fraction(-bound, 1 << GRID))
-        return Box(low, high)
-
 
 class Functional:
-    """constant + Σ row·source: what is being bounded. Rows and constant each have their own denominator."""
-
-    __slots__ = ("bottom", "constant", "rows")
+    """Σ constants + Σ row·source: what is being bounded. Each row and each constant has a denominator of its own."""
 
     def __init__(self) -> None:
-        self.constant, self.bottom = 0, 1
+        self.constants: list[tuple[int, int]] = []
         self.rows: dict[int, tuple[list[int], int]] = {}
 
-    def add_constant(self, number: int, bottom: int) -> None:
-        common = math.lcm(self.bottom, bottom)
-        self.constant = self.constant * (common // self.bottom) + number * (common // bottom)
-        self.bottom = common
+    def add(self, program: Program, form: Form, weight: Fraction) -> None:
+        """Add weight · form."""
+        weight /= form.bottom
+        self.constants.append((weight.numerator * form.constant, weight.denominator))
+        for source, entries in form.parts:
+            row = [0] * program.width(source)
+            for k, x in entries.items():
+                row[k] = weight.numerator * x
+            self.add_row(source, row, weight.denominator)
 
     def add_row(self, source: int, row: list[int], bottom: int) -> None:
-        if source not in self.rows:
-            self.rows[source] = (row, bottom)
-            return
-        old, over = self.rows[source]
-        common = math.lcm(over, bottom)
-        a, b = common // over, common // bottom
-        self.rows[source] = ([x * a + y * b for x, y in zip(old, row, strict=True)], common)
-
-    def add_affine(self, program: Program, form: Affine, number: int, bottom: int) -> None:
-        """Add (number / bottom) · form."""
-        bottom *= form.bottom
-        self.add_constant(number * form.constant, bottom)
-        row = [0] * program.variables
-        for k, x in form.variables:
-            row[k] += number * x
-        self.add_row(INPUT, row, bottom)
-        for call, x in form.calls:
-            self.add_row(program.outputs[call], [number * x], bottom)
-
-    def add_neuron(self, layer: Layer, neuron: int, number: int, bottom: int) -> None:
-        """Add (number / bottom) · z of one neuron."""
-        bottom *= layer.bottom
-        self.add_constant(number * layer.bias[neuron], bottom)
-        for block in layer.blocks:
-            row = [0] * block.width
-            for j, w in block.rows[neuron].items():
-                row[j] = number * w
-            self.add_row(block.source, row, bottom)
+        if source in self.rows:
+            old, over = self.rows[source]
+            shared = math.lcm(over, bottom)
+            a, b = shared // over, shared // bottom
+            row, bottom = [x * a + y * b for x, y in zip(old, row, strict=True)], shared
+        self.rows[source] = row, bottom
 
 
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """Per neuron: output ≥ lower·z − drop and output ≤ upper·z + shift, over 2**SLOPE (drop and shift also over
-    2**GRID). Only twins have drops."""
+class Lines(NamedTuple):
+    """Per neuron: lower·z − drop ≤ output·one ≤ upper·z + shift; drop and shift are also over 2**GRID."""
 
-    lower: list[int]
-    upper: list[int]
-    shift: list[int]
-    plain: bool  # all slopes are 0 or 1, and stored as such, over 1; no shifts, no drops
-    drop: list[int] | None = None
+    lower: Sequence[int]
+    drop: Sequence[int]
+    upper: Sequence[int]
+    shift: Sequence[int]
+    one: int
 
 
 class Bounds:
@@ -130,7 +92,7 @@ class Bounds:
         self,
         program: Program,
         box: Box,
-        slopes: Mapping[Neuron, int],
+        slopes: Mapping[tuple[int, int], int],
         signs: Collection[Side],
         effort: int = 1,
     ) -> None:
@@ -155,90 +117,24 @@ class Bounds:
         layer = self.program.layers[index]
         low, high = self.intervals(layer)
         known = self.inner.get(index, (low, high))
-        gated = index in self.program.gates
-        copies = None if layer.pair is None else self.copies(layer.pair)
         for k in range(len(low)):
             low[k], high[k] = max(low[k], known[0][k]), min(high[k], known[1][k])
-            if (index, k, 0) in self.signs:
-                low[k] = max(low[k], 0)
-            if (index, k, 1) in self.signs:
-                high[k] = min(high[k], 0)
-            if copies is not None:
-                (a, b) = copies[k]
+            low[k] = max(low[k], 0) if (index, k, 0) in self.signs else low[k]
+            high[k] = min(high[k], 0) if (index, k, 1) in self.signs else high[k]
+            if layer.pair is not None:
+                a, b = self.copies(layer.pair, k)
                 low[k], high[k] = max(low[k], a[0] - b[1]), min(high[k], a[1] - b[0])
-                open_question = is_open(a, b)
+                unsettled = is_open(a, b)
             else:
-                open_question = low[k] < 0 < high[k] if layer.kind != "linear" else gated
-            if self.effort + open_question >= 2:
+                unsettled = low[k] < 0 < high[k] if layer.kind != "linear" else index in self.program.gates
+            if self.effort + unsettled >= 2:
                 low[k] = max(low[k], self.side(index, k, 0, ()))
                 if self.effort == 2 or layer.kind in ("linear", "twin") or low[k] < 0:
                     high[k] = min(high[k], -self.side(index, k, 1, ()))
         self.inner[index] = low, high
         self.settle(index)
 
-    def settle(self, index: int) -> None:
-        """What a layer's bounds say of its outputs, and its lines."""
-        layer, (low, high) = self.program.layers[index], self.inner[index]
-        lines: Lines | None = None
-        if layer.kind == "linear":
-            self.ranges[index] = low, high
-        elif layer.pair is not None:
-            lines = self.twin(index, low, high, self.copies(layer.pair))
-        else:
-            gate = self.gate(layer) if layer.kind == "gated" else "closed"
-            lines = self.relaxation(index, low, high, gate)
-            self.ranges[index] = (
-                [max(x, 0) if gate == "closed" else 0 for x in low],
-                [max(x, 0) if gate != "open" else 0 for x in high],
-            )
-        self.lines[index : index + 1] = [lines]
-
-    def step(self, layer: int, neuron: int, side: int, facts: Terms) -> bool:
-        """A better bound of one pre-activation, or of a variable (layer −1): lower (side 0) or upper. Whether the two
-        bounds cross now: then the leaf speaks of no point, and numbers grow no further."""
-        bound = self.side(layer, neuron, side, facts)
-        if layer == INPUT:
-            self.box = self.box.narrowed(neuron, side, bound)
-            self.ranges[INPUT] = self.box.coarse
-            return self.box.low[neuron] > self.box.high[neuron]
-        self.advance(layer + 1)
-        low, high = self.inner[layer]
-        low[neuron] = max(low[neuron], bound) if side == 0 else low[neuron]
-        high[neuron] = min(high[neuron], -bound) if side == 1 else high[neuron]
-        for index in range(layer, len(self.lines)):
-            self.settle(index)
-        return low[neuron] > high[neuron]
-
-    def choose(self, layer: int, neuron: int, slope: int) -> None:
-        """The lower line of a neuron, from here on."""
-        self.slopes[layer, neuron] = slope
-        if layer < len(self.lines):
-            self.settle(layer)
-
-    def copies(self, pair: tuple[int, int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-        """Per neuron, the bounds of z_A and of z_B."""
-        sides = [self.inner[pair[i]][end] for i in (0, 1) for end in (0, 1)]
-        return [((a, b), (c, d)) for a, b, c, d in zip(*sides, strict=True)]
-
-    def twin(
-        self, index: int, low: list[int], high: list[int], copies: Sequence[tuple[tuple[int, int], tuple[int, int]]]
-    ) -> Lines:
-        lower, upper, shift, drop, least, most = [], [], [], [], [], []
-        for k, (d, (a, b)) in enumerate(zip(zip(low, high, strict=True), copies, strict=True)):
-            below, above = divmod(self.slopes.get((index, k), choice(d, a, b)), 3)  # a proof's choice is 0 … 8
-            slope, intercept = line(d, a, above, SLOPE)
-            upper.append(slope)
-            shift.append(intercept)
-            slope, intercept = line((-d[1], -d[0]), b, below, SLOPE)
-            lower.append(slope)
-            drop.append(intercept)
-            ends = extent(d, a, b)
-            least.append(ends[0])
-            most.append(ends[1])
-        self.ranges[index] = least, most
-        return Lines(lower, upper, shift, False, drop)
-
-    def intervals(self, layer: Layer) -> tuple[list[int], list[int]]:
+    def intervals(self, layer: Layer) -> Ends:
         """Interval arithmetic over the sources, rounded outward to the grid.
 
         Twice the least Σ w·v over below ≤ v ≤ above is Σ w·(below + above) − Σ |w|·(above − below); twice the
@@ -246,102 +142,147 @@ class Bounds:
         """
         low = [b << (GRID + 1) for b in layer.bias]
         high = low.copy()
-        for block in layer.blocks:
-            below, above = self.ranges[block.source]
-            middle = [a + b for a, b in zip(below, above, strict=True)]
-            spread = [a - b for a, b in zip(above, below, strict=True)]
-            for k, row in enumerate(block.rows):
-                if block.lines is not None:
-                    at = sum(map(mul, block.lines[k][0], middle))
-                    reach = sum(map(mul, block.lines[k][1], spread))
-                else:
-                    at = sum(w * middle[j] for j, w in row.items())
-                    reach = sum(abs(w) * spread[j] for j, w in row.items())
+        for source, rows, _ in layer.blocks:
+            ends = list(zip(*self.ranges[source], strict=True))
+            middle, spread = [b + a for a, b in ends], [b - a for a, b in ends]
+            for k, row in enumerate(rows):
+                at = sum(map(mul, row.values(), map(middle.__getitem__, row)))
+                reach = sum(map(mul, map(abs, row.values()), map(spread.__getitem__, row)))
                 low[k] += at - reach
                 high[k] += at + reach
         return [x // (2 * layer.bottom) for x in low], [-(-x // (2 * layer.bottom)) for x in high]
 
-    def side(self, index: int, neuron: int, side: int, facts: Terms) -> int:
-        """A lower bound of z (side 0) or of −z (side 1) of one neuron or variable, rounded down to the grid."""
-        functional = Functional()
-        if index == INPUT:
-            functional.add_affine(self.program, Affine(0, ((neuron, 1),), (), 1), -1 if side else 1, 1)
-        else:
-            functional.add_neuron(self.program.layers[index], neuron, -1 if side else 1, 1)
-        self.subtract(functional, facts)
-        number, bottom = self.lower_bound(functional)
-        return (number << GRID) // bottom
+    def copies(self, pair: tuple[int, int], k: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The bounds of z_A and of z_B of one neuron."""
+        (low_a, high_a), (low_b, high_b) = self.inner[pair[0]], self.inner[pair[1]]
+        return (low_a[k], high_a[k]), (low_b[k], high_b[k])
 
-    def subtract(self, functional: Functional, facts: Terms) -> None:
-        """Subtract Σ m·2**e · fact: facts are ≥ 0 there, so a lower bound of what is left is one of the whole."""
-        for fact, m, e in facts:
-            number, bottom = m << max(e, 0), 1 << max(-e, 0)
-            if isinstance(fact, Affine):
-                functional.add_affine(self.program, fact, -number, bottom)
-                continue
-            layer, neuron, side = fact
-            self.advance(layer + 1)
-            sign = -1 if side else 1
-            functional.add_neuron(self.program.layers[layer], neuron, -sign * number, bottom)
-            functional.add_constant(sign * number * self.inner[layer][side][neuron], bottom << GRID)
+    def settle(self, index: int) -> None:
+        """What a layer's bounds say of its outputs, and its lines."""
+        layer, inner = self.program.layers[index], self.inner[index]
+        lines: Lines | None = None
+        if layer.kind == "linear":
+            self.ranges[index] = inner
+        else:
+            gate = self.gate(layer) if layer.kind == "gated" else "closed"
+            each = []
+            for k, d in enumerate(zip(*inner, strict=True)):
+                chosen = self.slopes.get((index, k))  # checked where it was read
+                if layer.pair is not None:
+                    each.append(_twin(d, *self.copies(layer.pair, k), chosen))
+                else:
+                    each.append(_relu(*d, gate, chosen, ONE if layer.kind == "gated" else 0))
+            least, most, lower, drop, upper, shift = map(list, zip(*each, strict=True))
+            self.ranges[index] = least, most
+            lines = Lines(lower, drop, upper, shift, ONE)
+            if not any(drop) and not any(shift) and not any(s % ONE for s in lower + upper):
+                lines = Lines([s // ONE for s in lower], drop, [s // ONE for s in upper], shift, 1)
+        self.lines[index : index + 1] = [lines]
 
     def gate(self, layer: Layer) -> str:
         """`open`: some entry is at or above the gate everywhere; `closed`: none is anywhere; else `either`."""
-        low, high = self.ranges[layer.gate_layer]
-        number, bottom = layer.gate
+        (number, bottom), (low, high) = layer.gate, self.ranges[layer.gate_layer]
         if any(x * bottom >= number << GRID for x in low):
             return "open"
         return "closed" if all(x * bottom < number << GRID for x in high) else "either"
 
-    def relaxation(self, index: int, low: list[int], high: list[int], gate: str) -> Lines:
-        n = len(low)
-        lower, upper, shift = [0] * n, [0] * n, [0] * n
-        if gate == "open":
-            return Lines(lower, upper, shift, True)
-        plain = True
-        default = self.program.layers[index].kind == "gated"  # its default lower line is z
-        for k, (below, above) in enumerate(zip(low, high, strict=True)):
-            if below >= 0:
-                upper[k] = ONE
-                lower[k] = ONE if gate == "closed" else 0
-            elif above > 0:
-                plain = False
-                upper[k] = (above << SLOPE) // (above - below)
-                shift[k] = above * (ONE - upper[k])
-                if gate == "closed":
-                    chosen = self.slopes.get((index, k))  # 0 … 2**HALF_SLOPES, checked where it was read
-                    if chosen is not None:
-                        lower[k] = chosen << (SLOPE - HALF_SLOPES)
-                    elif default or above > -below:
-                        lower[k] = ONE
-        if plain:
-            lower, upper = [x >> SLOPE for x in lower], [x >> SLOPE for x in upper]
-        return Lines(lower, upper, shift, plain)
+    # ── what a leaf asks for ───────────────────────────────────────────────────────────────────
+    def step(self, layer: int, neuron: int, side: int, facts: Terms) -> bool:
+        """A better bound of one pre-activation, or of a variable (layer −1): lower (side 0) or upper. Whether the two
+        bounds cross now: then the leaf speaks of no point, and numbers grow no further."""
+        bound = self.side(layer, neuron, side, facts)
+        if layer == INPUT:
+            cell = [[Fraction(x, self.box.bottom) for x in found] for found in (self.box.low, self.box.high)]
+            better = Fraction(-bound if side else bound, 1 << GRID)
+            cell[side][neuron] = min(cell[1][neuron], better) if side else max(cell[0][neuron], better)
+            self.box = Box(*cell)
+            self.ranges[INPUT] = self.box.coarse
+            return self.box.low[neuron] > self.box.high[neuron]
+        self.advance(layer + 1)
+        ends = self.inner[layer]
+        ends[side][neuron] = min(ends[1][neuron], -bound) if side else max(ends[0][neuron], bound)
+        for index in range(layer, len(self.lines)):
+            self.settle(index)
+        return ends[0][neuron] > ends[1][neuron]
 
-    # ── back-substitution ──────────────────────────────────────────────────────────────────────
-    def lower_bound(self, functional: Functional) -> tuple[int, int]:
-        """A lower bound, number / bottom, of a functional over the box; the functional is used up.
+    def choose(self, layer: int, neuron: int, slope: int) -> None:
+        """The lower line of a neuron, from here on."""
+        self.slopes[layer, neuron] = slope
+        if layer < len(self.lines):
+            self.settle(layer)
+
+    def side(self, index: int, neuron: int, side: int, facts: Terms) -> int:
+        """A lower bound of z (side 0) or of −z (side 1) of one neuron or variable, rounded down to the grid."""
+        functional = Functional()
+        functional.add(self.program, self.program.neuron(index, neuron), Fraction(-1 if side else 1))
+        bound = self.least(facts, functional)
+        return (bound.numerator << GRID) // bound.denominator
+
+    def least(self, facts: Terms, functional: Functional | None = None) -> Fraction:
+        """A lower bound of a functional (of 0, where there is none) less Σ λ·fact."""
+        functional = functional or Functional()
+        self.subtract(functional, facts)
+        return self.lower_bound(functional)
+
+    def subtract(self, functional: Functional, facts: Terms) -> None:
+        """Subtract Σ λ·fact: facts are ≥ 0 there, so a lower bound of what is left is one of the whole."""
+        for fact, weight in facts:
+            if isinstance(fact, Affine):
+                functional.add(self.program, self.program.form(fact), -weight)
+                continue
+            layer, neuron, side = fact
+            self.advance(layer + 1)
+            sign = -1 if side else 1
+            functional.add(self.program, self.program.neuron(layer, neuron), -sign * weight)
+            bound = sign * weight.numerator * self.inner[layer][side][neuron]
+            functional.constants.append((bound, weight.denominator << GRID))
+
+    def pull(self, block: Block, row: list[int]) -> list[int]:
+        """row · W."""
+        return [sum(map(mul, weights, map(row.__getitem__, at) if at else row)) for at, weights in block.columns]
+
+    def lower_bound(self, functional: Functional) -> Fraction:
+        """A lower bound of a functional over the box; the functional is used up.
 
         Sources are replaced from the last layer down, so each is replaced once, after all that read it.
         """
-        rows = functional.rows
+        rows, constants = functional.rows, functional.constants
         self.advance(max(rows, default=INPUT) + 1)
         while (index := max(rows, default=INPUT)) != INPUT:
             row, bottom = rows.pop(index)
             layer, lines = self.program.layers[index], self.lines[index]
             if lines is not None:
-                if not lines.plain:
-                    fall = sum(c * t for c, t in zip(row, lines.shift, strict=True) if c < 0)
-                    if lines.drop is not None:
-                        fall -= sum(c * t for c, t in zip(row, lines.drop, strict=True) if c > 0)
-                    functional.add_constant(fall, bottom << (SLOPE + GRID))
-                    bottom <<= SLOPE
+                bottom *= lines.one
+                if lines.one != 1:
+                    fall = sum(c * t if c < 0 else -c * s for c, s, t in zip(row, lines.drop, lines.shift, strict=True))
+                    constants.append((fall, bottom << GRID))
                 row = [c * (a if c > 0 else b) for c, a, b in zip(row, lines.lower, lines.upper, strict=True)]
             bottom *= layer.bottom
-            functional.add_constant(sum(map(mul, row, layer.bias)), bottom)
+            constants.append((sum(map(mul, row, layer.bias)), bottom))
             for block in layer.blocks:
-                functional.add_row(block.source, block.pull(row), bottom)
+                functional.add_row(block.source, self.pull(block, row), bottom)
         row, bottom = rows.get(INPUT, ([0] * self.program.variables, 1))
-        ends = zip(row, self.box.low, self.box.high, strict=True)
-        functional.add_constant(sum(c * (a if c > 0 else b) for c, a, b in ends), bottom * self.box.bottom)
-        return functional.constant, functional.bottom
+        least = sum(c * (a if c > 0 else b) for c, a, b in zip(row, self.box.low, self.box.high, strict=True))
+        constants.append((least, bottom * self.box.bottom))
+        shared = math.lcm(*(over for _, over in constants))
+        return Fraction(sum(number * (shared // over) for number, over in constants), shared)
+
+
+# ── one neuron: bounds of its output, then lower, drop, upper, shift of its lines ───────────────
+def _relu(low: int, high: int, gate: str, chosen: int | None, default: int) -> tuple[int, ...]:
+    """`chosen`: the lower slope, over SLOPES; where there is none, 1 if u > −l, else `default`."""
+    most = max(high, 0) if gate != "open" else 0
+    least = max(low, 0) if gate == "closed" else 0
+    if gate == "open" or (high <= 0 and low < 0):
+        return least, most, 0, 0, 0, 0
+    if low >= 0:
+        return least, most, ONE if gate == "closed" else 0, 0, ONE, 0
+    upper = high * ONE // (high - low)
+    lower = default if chosen is None and high <= -low else ONE if chosen is None else chosen * (ONE // SLOPES)
+    return least, most, lower if gate == "closed" else 0, 0, upper, high * (ONE - upper)
+
+
+def _twin(d: tuple[int, int], a: tuple[int, int], b: tuple[int, int], chosen: int | None) -> tuple[int, ...]:
+    """`chosen`: 3·(line below) + (line above)."""
+    below, above = divmod(choice(d, a, b) if chosen is None else chosen, 3)
+    return (*extent(d, a, b), *line((-d[1], -d[0]), b, below, ONE), *line(d, a, above, ONE))

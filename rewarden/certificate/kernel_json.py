@@ -1,9 +1,9 @@
 """Certificate kernel, part 1: reading untrusted bytes.
 
-Everything the kernel reads passes through here: regular files of bounded size (no symlink is followed inside a
-bundle), JSON with no duplicate key, no floating-point number and no NaN, canonical form where the format asks for it,
-objects with exactly the fields they should have, integers that are not booleans, rationals in lowest terms. Whatever
-else is found raises `Refused` with a sentence. Standard library only.
+Everything the kernel reads passes through here: regular files of bounded size (no link is followed inside a bundle),
+JSON with no duplicate key, no floating-point number and no NaN, in canonical form where the format asks for it, and in
+exactly the shape that a table of shapes gives. Whatever else is found raises `Refused` with a sentence. Standard
+library only.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import os
 import re
 import stat
 import zlib
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 MAX_FILE = 1 << 27  # bytes of any one file, after decompression
+MAX_ENTRIES = 1 << 20  # of one list
 MAX_DIGITS = 2000  # of one rational; a product of two subnormal doubles has 650
 _RATIONAL = re.compile(r"(-?(?:0|[1-9][0-9]*))(?:/([1-9][0-9]*))?", re.ASCII)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
@@ -33,20 +35,17 @@ def refuse(why: str) -> NoReturn:
     raise Refused(why)
 
 
+# ── bytes ──────────────────────────────────────────────────────────────────────────────────────
 def read_regular(path: Path, limit: int = MAX_FILE) -> bytes:
     """The bytes of a regular file; a link, a device or a file over the limit is refused. OSError if it is not there."""
     flags = [getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY")]  # absent on some systems
     if path.is_symlink():
         refuse(f"{path.name} is a link")
-    handle = os.open(path, os.O_RDONLY | sum(flags))
-    with os.fdopen(handle, "rb") as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
+    with os.fdopen(os.open(path, os.O_RDONLY | sum(flags)), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             refuse(f"{path.name} is not a regular file")
         data = file.read(limit + 1)
-    if len(data) > limit:
-        refuse(f"{path.name} is larger than {limit} bytes")
-    return data
+    return data if len(data) <= limit else refuse(f"{path.name} is larger than {limit} bytes")
 
 
 def gunzip(data: bytes, limit: int = MAX_FILE) -> bytes:
@@ -58,9 +57,7 @@ def gunzip(data: bytes, limit: int = MAX_FILE) -> bytes:
         refuse(f"damaged gzip data ({error})")
     if len(out) > limit:
         refuse(f"unpacks to more than {limit} bytes")
-    if not unpacker.eof or unpacker.unused_data:
-        refuse("gzip data is cut short or followed by something else")
-    return out
+    return out if unpacker.eof and not unpacker.unused_data else refuse("gzip data is cut short or goes on")
 
 
 def digest(data: bytes) -> str:
@@ -71,15 +68,13 @@ def canonical(value: object) -> bytes:
     """The one way to write a value of the formats."""
     try:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-    except (UnicodeEncodeError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         refuse(f"no canonical form: {error}")
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
-    if len(found) != len(pairs):
-        refuse("a key appears twice in one object")
-    return found
+    return found if len(found) == len(pairs) else refuse("a key appears twice in one object")
 
 
 def _no_float(text: str) -> NoReturn:
@@ -94,67 +89,93 @@ def parse(data: bytes, *, canonical_form: bool = True) -> object:
         )
     except (ValueError, RecursionError) as error:
         refuse(f"not JSON: {error}")
-    if canonical_form and canonical(value) != data:
-        refuse("not in canonical form")
+    return value if not canonical_form or canonical(value) == data else refuse("not in canonical form")
+
+
+# ── shapes ─────────────────────────────────────────────────────────────────────────────────────
+def read(value: object, shape: object, what: str) -> Any:  # noqa: ANN401 - the shape says what
+    """What a value says, if it has that shape; `what` names it in a refusal. A shape is
+
+    - a function of value and name, which reads it;
+    - a dict: an object with exactly these keys, read as a dict;
+    - a list of one shape: a list of any number of such values; a tuple: a list of exactly these: both read as tuples;
+    - anything else: exactly this value.
+
+    Calls itself as deep as the shape goes, whatever the value.
+    """
+    if callable(shape):
+        return shape(value, what)
+    if isinstance(shape, dict):
+        if not isinstance(value, dict) or value.keys() != shape.keys():
+            refuse(f"{what} must have exactly the fields {', '.join(shape)}")
+        return {key: read(value[key], inner, f"{what}: {key}") for key, inner in shape.items()}
+    if isinstance(shape, list):
+        return tuple(read(entry, shape[0], what) for entry in array(value, what))
+    if isinstance(shape, tuple):
+        if not isinstance(value, list) or len(value) != len(shape):
+            refuse(f"{what} must be a list of {len(shape)} entries")
+        return tuple(read(entry, inner, what) for entry, inner in zip(value, shape, strict=True))
+    return value if type(value) is type(shape) and value == shape else refuse(f"{what} must be {shape!r}")
+
+
+def anything(value: object, _: str) -> object:
     return value
 
 
-# ── shapes of values ───────────────────────────────────────────────────────────────────────────
-def fields(value: object, keys: str, what: str) -> list[object]:
-    """The values of an object that has exactly these keys, in that order."""
-    wanted = keys.split()
-    if not isinstance(value, dict) or set(value) != set(wanted):
-        refuse(f"{what} must have exactly the fields {', '.join(wanted)}")
-    return [value[key] for key in wanted]
-
-
-def array(value: object, what: str, limit: int = 1 << 20) -> list[object]:
+def array(value: object, what: str, limit: int = MAX_ENTRIES) -> list[Any]:
+    """A list, its entries as they are."""
     if not isinstance(value, list) or len(value) > limit:
         refuse(f"{what} must be a list of at most {limit} entries")
     return value
 
 
-def items(value: object, count: int, what: str) -> list[object]:
-    """A list of exactly `count` entries."""
-    if not isinstance(value, list) or len(value) != count:
-        refuse(f"{what} must be a list of {count} entries")
-    return value
+def within(low: int, high: int) -> Callable[[object, str], int]:
+    """An integer in low … high; `true` is an int to Python but not to us."""
+
+    def integer(value: object, what: str) -> int:
+        if type(value) is int and low <= value <= high:
+            return value
+        refuse(f"{what} must be an integer in {low} … {high}")
+
+    return integer
 
 
 def integer(value: object, low: int, high: int, what: str) -> int:
-    """An integer in low … high; `true` is an int to Python but not to us."""
-    if type(value) is not int or not low <= value <= high:
-        refuse(f"{what} must be an integer in {low} … {high}")
-    return value
+    return within(low, high)(value, what)
+
+
+def one_of(*texts: str) -> Callable[[object, str], str]:
+    def member(value: object, what: str) -> str:
+        return str(value) if value in texts else refuse(f"{what} must be one of {', '.join(texts)}")
+
+    return member
 
 
 def boolean(value: object, what: str) -> bool:
-    if type(value) is not bool:
-        refuse(f"{what} must be true or false")
-    return value
+    return value if isinstance(value, bool) else refuse(f"{what} must be true or false")
 
 
 def text(value: object, what: str) -> str:
     """Printable text: what is shown to a reader cannot move the cursor, change direction or start a line."""
-    if not isinstance(value, str) or len(value) > 10_000 or not value.isprintable():
-        refuse(f"{what} must be printable text")
-    return value
+    if isinstance(value, str) and len(value) <= 10_000 and value.isprintable():
+        return value
+    refuse(f"{what} must be printable text")
+
+
+def text_or_null(value: object, what: str) -> str | None:
+    return None if value is None else text(value, what)
 
 
 def digest_text(value: object, what: str) -> str:
-    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
-        refuse(f"{what} must be a sha256 digest")
-    return value
+    return value if isinstance(value, str) and _DIGEST.fullmatch(value) else refuse(f"{what} must be a sha256 digest")
 
 
 def rational(value: object, what: str) -> Fraction:
     """`"p"` or `"p/q"`, in lowest terms, q > 1: one way to write each number."""
-    if not isinstance(value, str) or len(value) > 2 * MAX_DIGITS:
-        refuse(f"{what} must be a rational, as a string")
-    match = _RATIONAL.fullmatch(value)
-    if match is None or value == "-0":
-        refuse(f"{what} must be a rational such as 3/4, not {value[:40]!r}")
+    match = _RATIONAL.fullmatch(value) if isinstance(value, str) and len(value) <= 2 * MAX_DIGITS else None
+    if match is None or match[0] == "-0":
+        refuse(f"{what} must be a rational, as a string such as 3/4")
     top, bottom = int(match[1]), int(match[2] or "1")
     if match[2] is not None and (bottom == 1 or math.gcd(top, bottom) != 1):
-        refuse(f"{what} is not in lowest terms: {value[:40]!r}")
+        refuse(f"{what} is not in lowest terms")
     return Fraction(top, bottom)

@@ -1,4 +1,4 @@
-"""Certificate kernel, part 5: claims, and the trees that prove them.
+"""Certificate kernel, part 6: claims, and the trees that prove them.
 
 A claim says: at every point of its boxes (whole numbers where a variable is discrete) at which every clause has a true
 atom, every goal has a true atom. Its proof is one tree per goal and box. Cuts, signs and cases split, with nothing
@@ -10,12 +10,12 @@ again. Standard library only.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from rewarden.certificate.kernel_bounds import HALF_SLOPES, Bounds, Box, Functional, Neuron, Side, Terms
+from rewarden.certificate.kernel_bounds import SLOPES, Bounds, Box, Side, Terms
 from rewarden.certificate.kernel_json import (
     Refused,
     array,
@@ -23,12 +23,14 @@ from rewarden.certificate.kernel_json import (
     canonical,
     digest,
     digest_text,
-    fields,
     integer,
-    items,
+    one_of,
     rational,
+    read,
     refuse,
     text,
+    text_or_null,
+    within,
 )
 from rewarden.certificate.kernel_program import INPUT, Affine, Program, affine_of, evaluate
 from rewarden.certificate.kernel_twins import with_twins
@@ -46,6 +48,7 @@ class Atom(NamedTuple):
 
 
 Clause = tuple[Atom, ...]
+Pair = tuple[Fraction, Fraction]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,180 +57,203 @@ class Claim:
     rule: str
     severity: str
     names: tuple[str, ...]
-    units: tuple[str, ...]
+    units: tuple[str | None, ...]
     discrete: tuple[bool, ...]
     records: tuple[tuple[str, tuple[int, ...]], ...]  # name, variables
     rewards: Mapping[str, str]
     calls: tuple[tuple[str, tuple[Affine, ...]], ...]
     clauses: tuple[Clause, ...]
     goals: tuple[Clause, ...]
-    boxes: tuple[tuple[tuple[Fraction, Fraction], ...], ...]
+    boxes: tuple[tuple[Pair, ...], ...]
     instances: str | None
+    loops: tuple[int, ...] | None = None  # of a claim about loops (`kernel_loops`): goals to each of its sums
+    cases: tuple[Claim, ...] = ()  # of a claim that says several: about traces of each length
 
 
 # ── reading a claim ────────────────────────────────────────────────────────────────────────────
+def _affine(variables: int, calls: int) -> Callable[[object, str], Affine]:
+    def entries(value: object, count: int, what: str) -> dict[int, Fraction]:
+        found = read(value, [(within(0, count - 1), rational)], what)
+        indices = [k for k, _ in found]
+        if indices != sorted(set(indices)) or not all(x for _, x in found):
+            refuse(f"{what} must ascend, without zeros")
+        return dict(found)
+
+    def affine(value: object, what: str) -> Affine:
+        found = read(value, {"constant": rational, "variables": array, "calls": array}, what)
+        return affine_of(
+            found["constant"],
+            entries(found["variables"], variables, f"{what}: variables"),
+            entries(found["calls"], calls, f"{what}: calls"),
+        )
+
+    return affine
+
+
+def _atom(variables: int, calls: int) -> Callable[[object, str], Atom]:
+    shape = {"affine": _affine(variables, calls), "strict": boolean}
+    return lambda value, what: Atom(*read(value, shape, what).values())
+
+
 def read_claim(value: object) -> Claim:
-    keys = "rule severity variables records rewards calls clauses goals boxes instances constants"
-    rule, severity, variables, records, rewards, calls, clauses, goals, boxes, instances, constants = fields(
-        value, keys, "a claim"
-    )
-    if severity not in ("must", "should"):
-        refuse("severity is must or should")
-    triples = [fields(v, "name unit discrete", "a variable") for v in array(variables, "variables")]
-    n = len(triples)
-    if not isinstance(rewards, dict):
-        refuse("rewards must be an object")
-    named = {text(name, "a reward's name"): digest_text(x, "a reward's digest") for name, x in rewards.items()}
-    read_calls = tuple(_call(call, named, n) for call in array(calls, "calls", 10_000))
-    for constant in array(constants, "constants"):
-        shown, data, number = fields(constant, "text data value", "a constant")
-        text(shown, "a constant's text"), digest_text(data, "a constant's data"), rational(number, "a constant")
-    discrete = tuple(boolean(d, "discrete") for _, _, d in triples)
-    found = tuple(_box(box, discrete) for box in array(boxes, "boxes"))
+    if not isinstance(value, dict) or "cases" not in value:
+        return _plain(value)
+    stated = read(value, {"rule": text, "severity": text, "cases": array}, "a claim")
+    cases = tuple(_plain(case) for case in stated["cases"]) or refuse("a claim has no cases")
+    rewards = {pair for case in cases for pair in case.rewards.items()}
+    if any((c.rule, c.severity, c.loops) != (stated["rule"], stated["severity"], None) for c in cases):
+        refuse("the cases of a claim are of one rule, and none is about loops")
+    if len(dict(rewards)) != len(rewards):
+        refuse("the cases of a claim are about the same rewards")
+    return replace(cases[0], digest=digest(canonical(value)), rewards=dict(rewards), cases=cases)
+
+
+def _plain(value: object) -> Claim:
+    shape = {
+        "rule": text, "severity": one_of("must", "should"), "instances": text_or_null, "calls": array,
+        "variables": [{"name": text, "unit": text_or_null, "discrete": boolean}], "records": array,
+        "rewards": _rewards, "clauses": array, "goals": array, "boxes": array,
+        "constants": [{"text": text, "data": digest_text, "value": rational}],
+    }  # fmt: skip
+    if isinstance(value, dict) and "loops" in value:
+        shape["loops"] = [within(0, MAX_OPEN)]
+    found = read(value, shape, "a claim")
+    variables, calls = found["variables"], found["calls"]
+    n = len(variables)
+    record = {"name": text, "type": text, "variables": [within(0, n - 1)]}
+    call = {"reward": one_of(*found["rewards"]), "arguments": [_affine(n, 0)]}
+    discrete = tuple(v["discrete"] for v in variables)
     return Claim(
         digest(canonical(value)),
-        text(rule, "a rule's name"),
-        str(severity),
-        tuple(text(name, "a variable's name") for name, _, _ in triples),
-        tuple("" if unit is None else text(unit, "a unit") for _, unit, _ in triples),
+        found["rule"],
+        found["severity"],
+        tuple(v["name"] for v in variables),
+        tuple(v["unit"] for v in variables),
         discrete,
-        tuple(_record(record, n) for record in array(records, "records")),
-        named,
-        read_calls,
-        tuple(_clause(clause, n, len(read_calls)) for clause in array(clauses, "clauses")),
-        tuple(_clause(goal, n, len(read_calls)) for goal in array(goals, "goals")),
-        found,
-        None if instances is None else text(instances, "instances"),
-    )
+        tuple((r["name"], r["variables"]) for r in read(found["records"], [record], "records")),
+        found["rewards"],
+        tuple((c["reward"], c["arguments"]) for c in read(calls, [call], "calls")),
+        read(found["clauses"], [[_atom(n, len(calls))]], "clauses"),
+        read(found["goals"], [[_atom(n, len(calls))]], "goals"),
+        tuple(_box(box, discrete) for box in read(found["boxes"], [((rational, rational),) * n], "a box")),
+        found["instances"],
+        found.get("loops"),
+    )  # fmt: skip
 
 
-def _record(value: object, n: int) -> tuple[str, tuple[int, ...]]:
-    name, kind, variables = fields(value, "name type variables", "a record")
-    text(kind, "a record's type")
-    return text(name, "a record's name"), tuple(integer(k, 0, n - 1, "an index") for k in array(variables, "variables"))
+def _rewards(value: object, what: str) -> dict[str, str]:
+    if not isinstance(value, dict):
+        refuse(f"{what} must be an object")
+    return {text(name, "a reward's name"): digest_text(found, "a reward's digest") for name, found in value.items()}
 
 
-def _call(value: object, rewards: Mapping[str, str], n: int) -> tuple[str, tuple[Affine, ...]]:
-    name, arguments = fields(value, "reward arguments", "a call")
-    if text(name, "a reward's name") not in rewards:
-        refuse(f"a call of {name}, which is not among the rewards")
-    return str(name), tuple(_affine(a, n, 0) for a in array(arguments, "arguments"))
-
-
-def _affine(value: object, n: int, calls: int) -> Affine:
-    constant, variables, outputs = fields(value, "constant variables calls", "an affine form")
-    return affine_of(
-        rational(constant, "a constant"),
-        dict(_entries(variables, n)),
-        dict(_entries(outputs, calls)),
-    )
-
-
-def _entries(value: object, count: int) -> Iterator[tuple[int, Fraction]]:
-    last = -1
-    for entry in array(value, "coefficients"):
-        index, number = items(entry, 2, "a coefficient")
-        last = integer(index, last + 1, count - 1, "an index (ascending)")
-        yield last, rational(number, "a coefficient") or refuse("a coefficient is zero")
-
-
-def _clause(value: object, n: int, calls: int) -> Clause:
-    atoms = []
-    for atom in array(value, "a clause", MAX_OPEN):
-        form, strict = fields(atom, "affine strict", "an atom")
-        atoms.append(Atom(_affine(form, n, calls), boolean(strict, "strict")))
-    return tuple(atoms)
-
-
-def _box(value: object, discrete: tuple[bool, ...]) -> tuple[tuple[Fraction, Fraction], ...]:
+def _box(bounds: Sequence[Pair], discrete: Sequence[bool]) -> tuple[Pair, ...]:
     """Closed bounds per variable; those of a discrete one rounded inward to whole numbers."""
-    found = []
-    for pair, whole in zip(items(value, len(discrete), "a box"), discrete, strict=True):
-        low, high = (rational(x, "a bound") for x in items(pair, 2, "a variable's bounds"))
-        if whole:
-            low, high = Fraction(math.ceil(low)), Fraction(math.floor(high))
-        if low > high:
-            refuse("a box is empty")
-        found.append((low, high))
-    return tuple(found)
+    found = tuple(
+        (Fraction(math.ceil(low)), Fraction(math.floor(high))) if whole else (low, high)
+        for (low, high), whole in zip(bounds, discrete, strict=True)
+    )
+    return found if all(low <= high for low, high in found) else refuse("a box is empty")
 
 
 # ── points ─────────────────────────────────────────────────────────────────────────────────────
 def replay(claim: Claim, program: Program, witness: object) -> tuple[bool, bool]:
     """A point of the claim, exactly: (every clause has a true atom, every goal has one). Refused if it is outside."""
-    box, point = fields(witness, "box point", "a witness")
-    bounds = claim.boxes[integer(box, 0, len(claim.boxes) - 1, "a box")]
-    x = [rational(v, "a coordinate") for v in items(point, len(claim.names), "a point")]
-    for value, (low, high), whole in zip(x, bounds, claim.discrete, strict=True):
+    shape = {"box": within(0, len(claim.boxes) - 1), "point": (rational,) * len(claim.names)}
+    box, x = read(witness, shape, "a witness").values()
+    for value, (low, high), whole in zip(x, claim.boxes[box], claim.discrete, strict=True):
         if not low <= value <= high or (whole and value.denominator != 1):
             refuse("the witness lies outside its box")
-    outputs = evaluate(program, x)
+    values = x, evaluate(program, x)
 
-    def true(atom: Atom) -> bool:
-        form = atom.form
-        total = form.constant + sum(c * x[k] for k, c in form.variables) + sum(c * outputs[k] for k, c in form.calls)
-        return total > 0 if atom.strict else total >= 0
+    def true(clauses: Sequence[Clause]) -> bool:
+        return all(any(holds(atom, *values) for atom in clause) for clause in clauses)
 
-    return all(any(map(true, c)) for c in claim.clauses), all(any(map(true, g)) for g in claim.goals)
+    return true(claim.clauses), true(claim.goals)
+
+
+def value_of(form: Affine, x: Sequence[Fraction], outputs: Sequence[Fraction]) -> Fraction:
+    total = form.constant + sum(c * x[k] for k, c in form.variables) + sum(c * outputs[k] for k, c in form.calls)
+    return Fraction(total) / form.bottom
+
+
+def holds(atom: Atom, x: Sequence[Fraction], outputs: Sequence[Fraction]) -> bool:
+    value = value_of(atom.form, x, outputs)
+    return value > 0 or (value == 0 and not atom.strict)
 
 
 # ── trees ──────────────────────────────────────────────────────────────────────────────────────
-Fact = tuple[int, int]  # clause, atom
 Bound = tuple[Fraction, ...]
 
 
 class Leaf(NamedTuple):
+    """A leaf as the proof states it, and the branch that leads to it: box, cases (clause, chosen atom), signs."""
+
     goal: int
+    atoms: Clause  # of the goal
     low: Bound
     high: Bound
-    cases: tuple[Fact, ...]  # chosen above
-    signs: tuple[Side, ...]  # likewise: of pre-activations
-    body: list[object]
+    cases: tuple[tuple[int, int], ...]
+    signs: tuple[Side, ...]
+    body: list[Any]
+
+
+def leaves(claim: Claim, program: Program, trees: object) -> Iterator[Leaf]:
+    """All leaves of a proof: for every goal, for every box, one tree."""
+    shape = ((array,) * len(claim.boxes),) * len(claim.goals)
+    for goal, per_box in enumerate(read(trees, shape, "the trees (one list per goal, one tree per box)")):
+        for box, tree in enumerate(per_box):
+            try:
+                yield from walk(claim, program, goal, box, tree)
+            except Refused as error:
+                raise Refused(f"goal {goal}, box {box}: {error}") from None
 
 
 def walk(claim: Claim, program: Program, goal: int, box: int, value: object) -> Iterator[Leaf]:
     """The leaves of one tree with the box, cases and signs of each; refused unless the tree is whole."""
-    bounds = claim.boxes[box]
-    root = tuple(low for low, _ in bounds), tuple(high for _, high in bounds)
+    low: Bound = tuple(ends[0] for ends in claim.boxes[box])
+    high: Bound = tuple(ends[1] for ends in claim.boxes[box])
     for clause in claim.clauses:
         if len(clause) == 1:
-            root = _narrowed(*root, clause[0], claim.discrete)
-    branches: list[tuple[Bound, Bound, tuple[Fact, ...], tuple[Side, ...]]] = [(*root, (), ())]
+            low, high = _narrowed(low, high, clause[0], claim.discrete)
+    branches = [Leaf(goal, claim.goals[goal], low, high, (), (), [])]
     for node in array(value, "a tree", MAX_NODES):
-        if not isinstance(node, list) or not node:
-            refuse("a node must be a list")
         if not branches:
             refuse("a tree has nodes left over")
-        low, high, cases, signs = branches.pop()
+        at = branches.pop()
+        low, high = at.low, at.high
         match node:
-            case ["cut", variable, at]:
-                k = integer(variable, 0, len(low) - 1, "a cut variable")
-                cut = rational(at, "a cut")
-                left, right = (
-                    (Fraction(math.floor(cut)), Fraction(math.floor(cut) + 1)) if claim.discrete[k] else (cut, cut)
-                )
-                # no point lies between left and right; and each side is smaller than the whole
-                if not (low[k] <= left < high[k] and (claim.discrete[k] or low[k] < cut)):
-                    refuse("a cut lies outside its box")
-                branches.append(((*low[:k], right, *low[k + 1 :]), high, cases, signs))
-                branches.append((low, (*high[:k], left, *high[k + 1 :]), cases, signs))
+            case ["cut", variable, cut]:
+                parts = halves(claim, low, high, variable, cut)
+                branches += [at._replace(low=low, high=high) for low, high in reversed(parts)]
             case ["case", clause]:
                 k = integer(clause, 0, len(claim.clauses) - 1, "a case's clause")
                 if not claim.clauses[k]:
                     refuse("a case on a clause without atoms")
                 for i, atom in reversed(list(enumerate(claim.clauses[k]))):
-                    branches.append((*_narrowed(low, high, atom, claim.discrete), (*cases, (k, i)), signs))
+                    ends = _narrowed(low, high, atom, claim.discrete)
+                    branches.append(at._replace(low=ends[0], high=ends[1], cases=(*at.cases, (k, i))))
             case ["sign", layer, neuron]:
-                at = _neuron(program, layer, neuron)
-                branches += [(low, high, cases, (*signs, (*at, side))) for side in (1, 0)]  # z ≥ 0 comes first
+                named = _neuron(program, layer, neuron)
+                branches += [at._replace(signs=(*at.signs, (*named, side))) for side in (1, 0)]  # z ≥ 0 comes first
             case ["leaf", *body]:
-                yield Leaf(goal, low, high, cases, signs, body)
+                yield at._replace(body=body)
             case _:
                 refuse("a node must be a cut, a sign, a case or a leaf")
-        if len(branches) > MAX_OPEN or len(cases) > MAX_OPEN or len(signs) > MAX_SIGNS:
+        if len(branches) > MAX_OPEN or len(at.cases) > MAX_OPEN or len(at.signs) > MAX_SIGNS:
             refuse("a tree is too deep")
     if branches:
         refuse("a tree ends before it is whole")
+
+
+def halves(claim: Claim, low: Bound, high: Bound, variable: object, at: object) -> tuple[tuple[Bound, Bound], ...]:
+    """The two parts of a box that is cut: no point lies between them, and each is smaller than the whole."""
+    k, cut = integer(variable, 0, len(low) - 1, "a cut variable"), rational(at, "a cut")
+    whole = claim.discrete[k]
+    left, right = (Fraction(math.floor(cut)), Fraction(math.floor(cut) + 1)) if whole else (cut, cut)
+    if not (low[k] <= left < high[k] and (whole or low[k] < cut)):
+        refuse("a cut lies outside its box")
+    return (low, (*high[:k], left, *high[k + 1 :])), ((*low[:k], right, *low[k + 1 :]), high)
 
 
 def _narrowed(low: Bound, high: Bound, fact: Atom, discrete: Sequence[bool]) -> tuple[Bound, Bound]:
@@ -240,76 +266,83 @@ def _narrowed(low: Bound, high: Bound, fact: Atom, discrete: Sequence[bool]) -> 
         return low, high
     ((k, slope),) = fact.form.variables
     edge = Fraction(-fact.form.constant, slope)  # both are over the same positive denominator
+    beyond = discrete[k] and fact.strict and edge.denominator == 1
     if slope > 0:
-        if discrete[k]:
-            edge = Fraction(math.floor(edge) + 1 if fact.strict else math.ceil(edge))
+        edge = Fraction(math.ceil(edge) + beyond) if discrete[k] else edge
         return (*low[:k], max(low[k], edge), *low[k + 1 :]), high
-    if discrete[k]:
-        edge = Fraction(math.ceil(edge) - 1 if fact.strict else math.floor(edge))
+    edge = Fraction(math.floor(edge) - beyond) if discrete[k] else edge
     return low, (*high[:k], min(high[k], edge), *high[k + 1 :])
 
 
-def check_leaf(claim: Claim, program: Program, leaf: Leaf) -> None:
-    """Refused unless the leaf's bound, computed here, settles its goal wherever in its box its facts hold."""
-    form = leaf.body[4] if len(leaf.body) == 5 else 0
-    number, multipliers, slopes, steps = items(leaf.body[:4], 4, "a leaf")
-    if len(leaf.body) > 5 or (len(leaf.body) == 5 and integer(form, 1, 1, "a leaf's form") != 1):
-        refuse("a leaf has four parts, or five")
-    if form:
+# ── leaves ─────────────────────────────────────────────────────────────────────────────────────
+class Plan(NamedTuple):
+    """What a leaf says is to be done, read and found to be in order."""
+
+    program: Program
+    facts: Terms  # −Σ λ·fact ≤ 0 where the facts hold and the goal fails, < 0 if one is strict
+    strict: bool
+    slopes: dict[tuple[int, int], int]
+    moves: list[Callable[[Any], bool | None]]
+
+
+def plan(claim: Claim, program: Program, leaf: Leaf) -> Plan | None:
+    """None where the facts leave no point of the leaf's box."""
+    if leaf.body[4:] == [1] and type(leaf.body[4]) is int:
         program = _twins(claim, program)
+    elif len(leaf.body) != 4:
+        refuse("a leaf has four parts, or five, the last one being 1")
     if any(low > high for low, high in zip(leaf.low, leaf.high, strict=True)):
-        return  # the facts leave no point of the box
-    goal = claim.goals[leaf.goal]
+        return None
+    number, multipliers, slopes, steps = leaf.body[:4]
+    goal = leaf.atoms
     which = integer(number, -1, len(goal) - 1, "a goal's atom")
     facts, strict = _facts(claim, program, leaf, multipliers)
     if which >= 0:  # where the goal fails, −atom ≥ 0, or > 0 where the atom is not strict
-        facts, strict = [(goal[which].form, -1, 0), *facts], strict or not goal[which].strict
+        facts, strict = [(goal[which].form, Fraction(-1)), *facts], strict or not goal[which].strict
     chosen = dict(_slope(program, entry) for entry in array(slopes, "slopes"))
     moves = [_step(claim, program, leaf, entry) for entry in array(steps, "steps")]
-    for effort in range(1 if moves else 0, 3):  # the quick ways are enough for nearly every leaf; all are sound
-        bounds = Bounds(program, Box(leaf.low, leaf.high), chosen, frozenset(leaf.signs), effort)
-        for move in moves:
-            match move:
-                case (layer, neuron), slope:
-                    bounds.choose(layer, neuron, slope)
-                case layer, neuron, side, used:
-                    if bounds.step(layer, neuron, side, used):
-                        return
-                case _:
-                    bounds.again()
-        target = Functional()
-        bounds.subtract(target, facts)
-        value, _ = bounds.lower_bound(target)
-        # −Σ λ·fact ≥ value, and ≤ 0 where the facts hold and the goal fails, < 0 if a fact is strict: so if value > 0,
-        # or = 0 with a strict one, there is no such point.
-        if value > 0 or (value == 0 and strict):
+    return Plan(program, facts, strict, chosen, moves)
+
+
+def check_leaf(claim: Claim, program: Program, leaf: Leaf, bounding: Callable[..., Any] = Bounds) -> None:
+    """Refused unless the leaf's bound, computed here, settles its goal wherever in its box its facts hold."""
+    todo = plan(claim, program, leaf)
+    if todo is None:
+        return
+    for effort in range(1 if todo.moves else 0, 3):  # the quick ways are enough for nearly every leaf; all are sound
+        bounds = bounding(todo.program, Box(leaf.low, leaf.high), todo.slopes, frozenset(leaf.signs), effort)
+        if any(move(bounds) for move in todo.moves):
+            return  # two bounds have crossed: there is no such point
+        value = bounds.least(todo.facts)
+        if value > 0 or (value == 0 and todo.strict):
             return
-    refuse("a leaf's bound does not settle its goal")
+    refuse(f"goal {leaf.goal}: a leaf's bound does not settle it")
 
 
-Move = tuple[Neuron, int] | tuple[int, int, int, Terms] | tuple[()]
+def check_leaves(claim: Claim, program: Program, found: Iterable[Leaf]) -> None:
+    for leaf in found:
+        check_leaf(claim, program, leaf)
 
 
-def _step(claim: Claim, program: Program, leaf: Leaf, entry: object) -> Move:
-    """What a leaf does after another: choose a line, tighten a bound, or bound all layers again."""
+def _step(claim: Claim, program: Program, leaf: Leaf, entry: object) -> Callable[[Bounds], bool | None]:
+    """What a leaf does after another: bound all layers again, tighten a bound, or choose a line. True: no point."""
     match entry:
         case ["again"]:
-            return ()
-        case [layer, neuron, side, facts]:
-            return (
-                *_neuron(program, layer, neuron, INPUT),
-                integer(side, 0, 1, "a side"),
-                _facts(claim, program, leaf, facts)[0],
-            )
+            return lambda bounds: bounds.again()
+        case [layer, neuron, side, used]:
+            at, end = _neuron(program, layer, neuron, INPUT), integer(side, 0, 1, "a side")
+            facts, _ = _facts(claim, program, leaf, used)
+            return lambda bounds: bounds.step(*at, end, facts)
         case _:
-            return _slope(program, entry)
+            where, slope = _slope(program, entry)
+            return lambda bounds: bounds.choose(*where, slope)
 
 
-def _slope(program: Program, entry: object) -> tuple[Neuron, int]:
-    layer, neuron, slope = items(entry, 3, "a slope")
-    at = _neuron(program, layer, neuron)
-    most = 1 << HALF_SLOPES if program.layers[at[0]].pair is None else 8
-    return at, integer(slope, 0, most, "a slope")
+def _slope(program: Program, entry: object) -> tuple[tuple[int, int], int]:
+    if not isinstance(entry, list) or len(entry) != 3:
+        refuse("a slope must be a list of 3 entries")
+    at = _neuron(program, entry[0], entry[1])
+    return at, integer(entry[2], 0, SLOPES if program.layers[at[0]].pair is None else 8, "a slope")
 
 
 def _twins(claim: Claim, program: Program) -> Program:
@@ -323,36 +356,30 @@ def _twins(claim: Claim, program: Program) -> Program:
 def _facts(claim: Claim, program: Program, leaf: Leaf, value: object) -> tuple[Terms, bool]:
     """Facts, weighted, and whether one of them is strict. All are true where the leaf speaks: atoms of clauses with one
     atom, or chosen by a case above it; [−1, atom]: an atom of its goal, which fails; [layer, neuron, side]: a bound."""
-    terms: list[tuple[Affine | Side, int, int]] = []
+    terms: list[tuple[Affine | Side, Fraction]] = []
     strict = False
     for entry in array(value, "multipliers"):
-        *named, weight = array(entry, "a multiplier", 4) or refuse("a multiplier is empty")
-        m, e = items(weight, 2, "a weight")
-        m, e = integer(m, 1, 1 << 256, "a weight's m"), integer(e, -4096, 4096, "its e")
-        if len(named) == 3:
-            terms.append(((*_neuron(program, named[0], named[1]), integer(named[2], 0, 1, "a side")), m, e))
-            continue
-        clause, atom = items(named, 2, "what a multiplier names")
-        k = integer(clause, -1, len(claim.clauses) - 1, "a fact's clause")
-        atoms = claim.goals[leaf.goal] if k < 0 else claim.clauses[k]
-        i = integer(atom, 0, len(atoms) - 1, "a fact's atom")
-        if k >= 0 and len(atoms) != 1 and (k, i) not in leaf.cases:
-            refuse("a leaf uses an atom that no case above it has chosen")
-        terms.append((atoms[i].form, -m if k < 0 else m, e))
-        strict = strict or (atoms[i].strict if k >= 0 else not atoms[i].strict)
+        match entry:
+            case [layer, neuron, side, weight]:
+                terms.append(((*_neuron(program, layer, neuron), integer(side, 0, 1, "a side")), _weight(weight)))
+            case [clause, atom, weight]:
+                k = integer(clause, -1, len(claim.clauses) - 1, "a fact's clause")
+                atoms = leaf.atoms if k < 0 else claim.clauses[k]
+                i = integer(atom, 0, len(atoms) - 1, "a fact's atom")
+                if k >= 0 and len(atoms) != 1 and (k, i) not in leaf.cases:
+                    refuse("a leaf uses an atom that no case above it has chosen")
+                terms.append((atoms[i].form, -_weight(weight) if k < 0 else _weight(weight)))
+                strict = strict or atoms[i].strict == (k >= 0)
+            case _:
+                refuse("a multiplier must name an atom or a neuron's bound, and its weight")
     return terms, strict
+
+
+def _weight(value: object) -> Fraction:
+    m, e = read(value, (within(1, 1 << 256), within(-4096, 4096)), "a weight")
+    return Fraction(m << max(e, 0), 1 << max(-e, 0))
 
 
 def _neuron(program: Program, layer: object, neuron: object, first: int = 0) -> tuple[int, int]:
     k = integer(layer, first, len(program.layers) - 1, "a layer")
     return k, integer(neuron, 0, program.width(k) - 1, "a neuron")
-
-
-def leaves(claim: Claim, program: Program, trees: object) -> Iterator[Leaf]:
-    """All leaves of a proof: for every goal, for every box, one tree."""
-    for goal, per_box in enumerate(items(trees, len(claim.goals), "the trees (one list per goal)")):
-        for box, tree in enumerate(items(per_box, len(claim.boxes), "the trees of a goal (one per box)")):
-            try:
-                yield from walk(claim, program, goal, box, tree)
-            except Refused as error:
-                raise Refused(f"goal {goal}, box {box}: {error}") from None

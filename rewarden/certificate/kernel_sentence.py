@@ -1,4 +1,4 @@
-"""Certificate kernel, part 6: a claim as a sentence.
+"""Certificate kernel, part 7: a claim as a sentence.
 
 What was checked is the claim, so the kernel says the claim, in full and in its own words. Nothing here decides
 anything. Standard library only.
@@ -9,77 +9,83 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
+from rewarden.certificate.kernel_loops import sums_of, width
 from rewarden.certificate.kernel_program import Affine
-from rewarden.certificate.kernel_proof import Atom, Claim, Clause
+from rewarden.certificate.kernel_proof import Atom, Claim
 
 
 def sentence(claim: Claim) -> str:
     """E.g. `must slow: for all s.speed in [0, 5/2] m/s: if s.speed > 1/2, then 3/10 - R(s) >= 0.`"""
+    if claim.cases:
+        return " ".join(map(sentence, claim.cases))
     calls = [_call(claim, name, arguments) for name, arguments in claim.calls]
-    premise = "".join(f" if {_conjunction(claim, calls, claim.clauses)}," for _ in claim.clauses[:1])
-    goals = _conjunction(claim, calls, claim.goals) if claim.goals else "nothing more is asked"
+    if claim.loops is not None:
+        return _of_loops(claim, calls)
+    premise = f" if {_all(claim, calls, claim.clauses)}," if claim.clauses else ""
+    goals = _all(claim, calls, claim.goals) if claim.goals else "nothing more is asked"
     return f"{claim.severity} {claim.rule}: for all {_domain(claim)}:{premise} then {goals}."
 
 
-def _domain(claim: Claim) -> str:
-    parts = []
-    for k, name in enumerate(claim.names):
-        ends = {box[k] for box in claim.boxes}
-        unit = f" {claim.units[k]}" if claim.units[k] else ""
-        whole = "whole number " if claim.discrete[k] else ""
-        if len(ends) == 1:
-            ((low, high),) = ends
-            parts.append(f"{whole}{name} in [{number(low)}, {number(high)}]{unit}")
+def _of_loops(claim: Claim, calls: Sequence[str]) -> str:
+    """E.g. `… round every loop of records with t[0].x in [0, 1]: the sum over its steps of -R(t[0], t[1]) is >= 0.`"""
+    rise = 2 * width(claim)
+    here, there = (name for name, _ in claim.records)
+    premise = f" if at each step, from {here} to {there}, {_all(claim, calls, claim.clauses)}," if claim.clauses else ""
+    told = []
+    for goals in sums_of(claim):
+        added = dict(goals[0][0].form.variables).get(rise) if len(goals) == 1 and len(goals[0]) == 1 else None
+        if added is None:
+            told.append(f"there are rises that add up to 0 with which at each step {_all(claim, calls, goals)}")
         else:
-            parts.append(f"{whole}{name} in its bounds{unit}")
-    text = ", ".join(parts)
-    if len(claim.boxes) == 1:
-        return text
-    of = f" of {claim.instances}" if claim.instances else ""
-    return f"{text}, in each of the {len(claim.boxes)} boxes{of} that claims.json lists"
+            ((form, strict),) = goals[0]
+            form = form._replace(variables=tuple(v for v in form.variables if v[0] != rise))
+            told.append(f"the sum over its steps of {_form(claim, calls, form)} is {'>' if strict else '>='} 0")
+    records = _domain(claim, rise // 2)
+    sums = " and ".join(told) or "nothing more is asked"
+    return f"{claim.severity} {claim.rule}: round every loop of records, each with {records}:{premise} then {sums}."
 
 
-def _conjunction(claim: Claim, calls: Sequence[str], clauses: Sequence[Clause]) -> str:
-    texts = [" or ".join(_atom(claim, calls, atom) for atom in clause) or "false" for clause in clauses]
+def _domain(claim: Claim, count: int | None = None) -> str:
+    parts = []
+    for k, (name, unit, whole) in list(enumerate(zip(claim.names, claim.units, claim.discrete, strict=True)))[:count]:
+        ends = {f"[{number(box[k][0])}, {number(box[k][1])}]" for box in claim.boxes}
+        where = ends.pop() if len(ends) == 1 else "its bounds"
+        parts.append(f"{'whole number ' if whole else ''}{name} in {where}{f' {unit}' if unit else ''}")
+    if len(claim.boxes) != 1:
+        of = f" of {claim.instances}" if claim.instances else ""
+        parts.append(f"in each of the {len(claim.boxes)} boxes{of} that claims.json lists")
+    return ", ".join(parts)
+
+
+def _all(claim: Claim, calls: Sequence[str], clauses: Sequence[Sequence[Atom]]) -> str:
+    each = [[f"{_form(claim, calls, a.form)} {'>' if a.strict else '>='} 0" for a in clause] for clause in clauses]
+    texts = [" or ".join(atoms) or "false" for atoms in each]
     return " and ".join(f"({t})" if " or " in t and len(texts) > 1 else t for t in texts)
-
-
-def _atom(claim: Claim, calls: Sequence[str], atom: Atom) -> str:
-    return f"{_form(claim, calls, atom.form)} {'>' if atom.strict else '>='} 0"
 
 
 def _call(claim: Claim, reward: str, arguments: tuple[Affine, ...]) -> str:
     """R(s) where the arguments are exactly the variables of a record, else with every argument spelled out."""
-    plain = tuple(a.variables[0][0] if _is_variable(a) else -1 for a in arguments)
-    for split in ((r, *more) for r in claim.records for more in ((), *((q,) for q in claim.records))):
-        if plain == tuple(k for _, variables in split for k in variables):
-            return f"{reward}({', '.join(name for name, _ in split)})"
+    plain = tuple(next((k for k, x in a.variables if a == Affine(0, ((k, 1),), (), 1)), -1) for a in arguments)
+    for records in ((r, *more) for r in claim.records for more in ((), *((q,) for q in claim.records))):
+        if plain == tuple(k for _, variables in records for k in variables):
+            return f"{reward}({', '.join(name for name, _ in records)})"
     return f"{reward}({', '.join(_form(claim, (), a) for a in arguments)})"
 
 
-def _is_variable(form: Affine) -> bool:
-    return form.constant == 0 and form.bottom == 1 and len(form.variables) == 1 and form.variables[0][1] == 1
-
-
 def _form(claim: Claim, calls: Sequence[str], form: Affine) -> str:
-    terms = [(Fraction(c, form.bottom), claim.names[k]) for k, c in form.variables]
-    terms += [(Fraction(c, form.bottom), calls[k]) for k, c in form.calls]
-    if form.constant or not terms:
-        terms.append((Fraction(form.constant, form.bottom), ""))
+    terms = [(c, claim.names[k]) for k, c in form.variables] + [(c, calls[k]) for k, c in form.calls]
     out = ""
-    for c, name in terms:
-        size = number(abs(c)) if not name else name if abs(c) == 1 else f"{number(abs(c))}·{name}"
-        out += (" - " if c < 0 else " + ") + size if out else ("-" if c < 0 else "") + size
+    for c, name in [*terms, (form.constant, "")] if form.constant or not terms else terms:
+        size = number(Fraction(abs(c), form.bottom))
+        term = f"{size}·{name}" if name and size != "1" else name or size
+        out += (f" {'-' if c < 0 else '+'} " if out else "-" * (c < 0)) + term
     return out
 
 
 def number(x: Fraction) -> str:
     """Exact: an integer, a short decimal where there is one, else p/q."""
     for places in range(1, 10):
-        if x.denominator != 1 and (x * 10**places).denominator == 1:
-            sign, digits = (
-                "-" if x < 0 else "",
-                str(abs(x.numerator) * 10**places // x.denominator).rjust(places + 1, "0"),
-            )
-            return f"{sign}{digits[:-places]}.{digits[-places:]}"
+        if x.denominator != 1 and 10**places % x.denominator == 0:
+            digits = str(abs(x.numerator) * 10**places // x.denominator).rjust(places + 1, "0")
+            return f"{'-' if x < 0 else ''}{digits[:-places]}.{digits[-places:]}"
     return str(x)

@@ -17,9 +17,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rewarden.certificate.check import Report, check
+from rewarden.certificate.check import TIER, Check, Report, check
 from rewarden.certificate.envelope import ENVELOPE, Signature, check_signatures
-from rewarden.certificate.kernel_json import Refused, canonical, digest, parse, read_regular
+from rewarden.certificate.kernel_json import Refused, canonical, digest, parse, read, read_regular
+from rewarden.certificate.kernel_proof import check_leaves
 from rewarden.certificate.keys import load_public_key
 from rewarden.certificate.model_signature import covers
 from rewarden.certificate.policy import Policy, objections
@@ -29,6 +30,7 @@ from rewarden.certificate.statement import (
     DEPLOYED,
     NOT_CHECKED,
     PREDICATE_TYPE,
+    SHAPE,
     STATEMENT_TYPE,
     TRUSTED_BASE,
     facts_of,
@@ -37,7 +39,7 @@ from rewarden.reward.artifact import Artifact
 from rewarden.reward.store import load_artifact, zip_bytes
 from rewarden.spec_lang import Spec, load_spec
 from rewarden.spec_lang.claim_json import dump_claim
-from rewarden.spec_lang.errors import CertificateError, RewardenError, Unsupported
+from rewarden.spec_lang.errors import CertificateError, RewardenError, Unsupported, UsageError
 from rewarden.verifier.bind import bind
 
 if TYPE_CHECKING:
@@ -90,6 +92,7 @@ def check_certificate(
     policy: Policy | None = None,
     model_signature: Path | None = None,
     workers: int = 1,
+    tier: str = "exact",
     require_light: bool = False,
     allow_unchecked: bool = False,
 ) -> Checked:
@@ -105,7 +108,7 @@ def check_certificate(
     folder = Path(cert_dir)
     problems: list[str] = []
     with _on_disk(rewards) as paths:
-        report = check(folder, paths, workers)
+        report = check(folder, paths, workers, *_arithmetic(tier))
         _judge_kernel(report, problems, allow_unchecked)
         text = TextMatch(False, "text: not checked")
         if spec is not None and report.problem is None:
@@ -138,6 +141,18 @@ def _notes(policy: Policy | None, model_signature: Path | None, problems: Iterab
         said = f"{model_signature.name} is of the same bytes; its own signature is not checked (model_signing verify)"
         asked.append(("model signature", f"model signature: {said}"))
     return tuple(said for what, said in asked if not any(problem.startswith(what) for problem in problems))
+
+
+def _arithmetic(tier: str) -> tuple[str, Check]:
+    """What a tier is called in answers, and how it checks leaves. UsageError G55 where its package is missing."""
+    if tier == "exact":
+        return TIER, check_leaves
+    from rewarden.certificate.tiers import tiers
+
+    known = tiers()
+    if tier not in known:
+        raise UsageError("G55", f"--tier {tier}: its package is not installed", help=f"known here: {', '.join(known)}")
+    return known[tier]
 
 
 @contextmanager
@@ -251,6 +266,10 @@ def _signed_statement(
     ):
         problems.append("statement: not a Rewarden certificate's statement")
         return signature, None
+    try:
+        read(value, SHAPE, "the statement")
+    except Refused as error:
+        problems.append(f"statement: {error}")
     return signature, value
 
 

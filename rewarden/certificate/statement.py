@@ -7,12 +7,13 @@ and in whole sentences everything that a reader must know before relying on them
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from rewarden.certificate.check import TIER, ClaimReport, Report
+from rewarden.certificate.kernel_json import digest_text, one_of, rational, read, refuse
 from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang.canonical import rational_text
 from rewarden.spec_lang.claim import Claim
@@ -42,6 +43,67 @@ NOT_CHECKED = (
     "How the reward was learned: the artifact's record of it is the learner's own account.",
     "Rewards at records outside the declared ranges.",
 )
+
+
+# ── the shape of a statement, for its readers (docs/schemas/statement.schema.json) ─────────────
+def _string(value: object, what: str) -> str:
+    return value if isinstance(value, str) else refuse(f"{what} must be text")
+
+
+def _strings(value: object, what: str) -> dict[str, str]:
+    return (
+        value
+        if isinstance(value, dict) and all(isinstance(v, str) for v in value.values())
+        else refuse(f"{what} must be an object of texts")
+    )
+
+
+def _or_null(shape: object) -> Callable[[object, str], Any]:
+    return lambda value, what: None if value is None else read(value, shape, what)
+
+
+_FILE = {"file": _string, "digest": digest_text}
+_CONSTANT = {"text": _string, "data": digest_text, "value": rational}
+_RULE = {
+    "name": _string,
+    "title": _string,
+    "severity": one_of("must", "should"),
+    "verdict": one_of("proved", "violated", "vacuous", "unknown"),
+    "reason": _string,
+    "semantics": _string,
+    "claim": _or_null(digest_text),
+    "evidence": _or_null(_FILE),
+    "checker": _or_null({"tier": _string, "verdict": one_of("proved", "violated")}),
+    "constants": [_CONSTANT],
+}
+_REWARD = {
+    "name": _string,
+    "digest": digest_text,
+    "identified": one_of("exact", "shift", "affine"),
+    "learner": _or_null(_string),
+    "learned_from": [{"name": _string, "bytes": digest_text, "table": digest_text}],
+    "parent": _or_null(digest_text),
+    "parent_is": _or_null(_string),
+    "patches": [{"kind": one_of("ceiling", "floor"), "rule": _string}],
+    "edit": _or_null({"kind": _string, "rule": _or_null(_string), "statement": _strings}),
+}
+SHAPE = {
+    "_type": STATEMENT_TYPE,
+    "predicateType": PREDICATE_TYPE,
+    "subject": [{"name": _string, "digest": {"sha256": _string}}],
+    "predicate": {
+        "schema_version": 1,
+        "issued": _string,
+        **dict.fromkeys(("concerns", "semantics", "deployed_arithmetic"), _string),
+        **{key: [_string] for key in ("trusted_base", "not_checked", "assumptions")},
+        "params": _strings,
+        "claims": _FILE,
+        "rules": [_RULE],
+        "data": [{"used_in": _string, "table": digest_text}],
+        "rewards": [_REWARD],
+        "tools": _strings,
+    },
+}
 
 
 class PointLike(Protocol):

@@ -18,6 +18,7 @@ KERNEL = (
     "kernel_artifact",
     "kernel_bounds",
     "kernel_json",
+    "kernel_loops",
     "kernel_program",
     "kernel_proof",
     "kernel_sentence",
@@ -26,6 +27,7 @@ KERNEL = (
 Z3_MODULES = {"spec_lang/sanity/z3.py", "spec_lang/z3_terms.py", "verifier/z3_engine.py"}
 Z3_MODULES |= {"spec_lang/compare/fit.py", "spec_lang/compare/room.py", "spec_lang/compare/z3.py"}
 Z3_MODULES |= {"spec_lang/compare/loop_graph.py", "spec_lang/compare/share_rewards.py", "editor/history/overlap.py"}
+Z3_MODULES |= {"editor/preconditions.py", "editor/methods/clashing.py"}
 
 
 @cache

@@ -4,21 +4,33 @@ one of them, and a verdict without one says so."""
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import rewarden as rw
-from rewarden.spec_lang.claim import Claim
+from rewarden.spec_lang.claim import Affine, AffineAtom, Claim
+from rewarden.spec_lang.claim_json import claim_digest
 from rewarden.verifier.decision import verify_claim
+from rewarden.verifier.inline import compile_program
 from rewarden.verifier.options import VerifyOptions
+from rewarden.verifier.scribe.late import with_proof
+from rewarden.verifier.scribe.leaves import Subject, attempt
+from rewarden.verifier.scribe.mirror import Mirror
+from rewarden.verifier.trail import Trail
+from rewarden.verifier.unwritten import Unwritten
 from rewarden.verifier.verdict import CERTIFIABLE, Verdict
 from tests.differential.test_kernel_accepts_proofs import judged
 from tests.reference.cart import PROVED, write_reward, write_spec
-from tests.reference.random_claims import random_claim
+from tests.reference.certificates import network
+from tests.reference.random_claims import atom, plain_claim, random_claim
 from tests.reference.random_graphs import MIXED, TWO_REALS, random_artifact, random_mlp
 from tests.reference.tiny_networks import tiny_claim, truth_of
+from tests.unit.test_decision import SUM
 
 BUDGETS = {"cells": 2000, "neurons": 400, "lp": 100, "z3": 0}
 
@@ -32,6 +44,9 @@ def told(claim: Claim, rewards, engine: str, folder) -> str:
     result = verify_claim(claim, rewards, options(engine))
     if result.verdict is not Verdict.PROVED:
         return str(result.verdict)
+    assert isinstance(result.proof, Unwritten)
+    assert isinstance(result.proof.trail, Trail) == (engine == "cells")
+    result = with_proof(result, rewards)
     assert (result.proof is not None) == result.reason.endswith(CERTIFIABLE)
     if result.proof is None:
         assert "no proof to certify" in result.reason
@@ -77,3 +92,64 @@ def test_what_an_engine_proves_can_be_certified(engine: str, tmp_path: Path) -> 
     assert [(rule.verdict, rule.engine) for rule in result.rules] == [(Verdict.PROVED, engine)]
     rw.certify(result, out=tmp_path / "certificate")
     assert rw.check_certificate(tmp_path / "certificate", reward=reward, spec=spec).accepted
+
+
+def just_out_of_reach(seed: int, share: float) -> tuple[Claim, dict, list[object] | None]:
+    """A level between what default lines reach and what is true, and the leaf of chosen lines that reaches it."""
+    rewards = {"R": network(seed, 2, (8, 8, 8))}
+
+    def about(level: Fraction) -> tuple[Claim, Mirror, Subject]:
+        goal = AffineAtom(Affine(-level, (), ((0, Fraction(1)),)), False)
+        claim = plain_claim(TWO_REALS, rewards, goals=[(goal,)])
+        mirror = Mirror.of(compile_program(claim, rewards))
+        assert mirror is not None
+        return claim, mirror, Subject.of(mirror, claim, 0, ())
+
+    claim, mirror, subject = about(Fraction(0))
+    lo, hi = (torch.tensor([[float(ends[i]) for ends in claim.boxes[0]]], dtype=torch.float64) for i in (0, 1))
+    with torch.no_grad():
+        reached = float(mirror.lower(mirror.known(lo, hi, {}, deep=True), subject.rows).bound)
+        share_of = torch.rand(2000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        least = float(mirror.values(lo + (hi - lo) * share_of, subject.rows).min())
+        claim, mirror, subject = about(Fraction(reached + share * (least - reached)))
+        return claim, rewards, attempt(mirror, subject, lo, hi, {}, exactly=True).leaves[0]
+
+
+@pytest.mark.parametrize("seed", [7, 10, 11])
+def test_chosen_lines_are_for_the_sum_alone(seed: int, tmp_path: Path) -> None:
+    """The kernel bounds layers when they are first read: lines that are chosen before that move those bounds, too."""
+    claim, rewards, leaf = just_out_of_reach(seed, 0.1 if seed == 10 else 0.3)
+    assert leaf is not None
+    assert isinstance(leaf[4], list)
+    assert any(len(step) == 3 for step in leaf[4]), "no lines were needed"
+    point = [str(lo) for lo, _ in claim.boxes[0]]
+    proof = {
+        "format": "rewarden-proof",
+        "format_version": 1,
+        "claim": claim_digest(claim),
+        "witness": {"box": 0, "point": point},
+        "goals": [[[leaf]]],
+    }
+    report = judged(tmp_path / "certificate", claim, rewards, proof)
+    assert report.claims[0].verdict == "proved", report.claims[0].reason
+
+
+def test_a_rule_with_nothing_to_spare_has_a_proof(tmp_path: Path) -> None:
+    """|x| + |y| >= x + y, equal on a quadrant: floats cannot tell, and rationals can."""
+    rewards = {"R": SUM}
+    goal = (atom(0, {0: -1, 1: -1}, {0: 1}),)
+    claim = plain_claim(TWO_REALS, rewards, goals=[goal])
+    result = with_proof(verify_claim(claim, rewards, options("lp")), rewards)
+    assert isinstance(result.proof, Mapping), result.reason
+    assert judged(tmp_path / "certificate", claim, rewards, result.proof).accepted
+
+
+def test_a_proof_that_is_not_found_is_told_of() -> None:
+    """Where the budget is spent first, the verdict stays and says that there is none."""
+    rewards = {"R": SUM}
+    claim = plain_claim(TWO_REALS, rewards, goals=[(atom(0, {0: -1, 1: -1}, {0: 1}),)])
+    result = verify_claim(claim, rewards, options("lp"))
+    told = with_proof(result, rewards, stop=lambda: True)
+    assert (told.verdict, told.proof) == (Verdict.PROVED, None)
+    assert "no proof to certify" in told.reason
+    assert with_proof(told, rewards) is told

@@ -73,7 +73,7 @@ def kernel_program(claim: Claim, rewards: dict[str, Artifact], folder: Path) -> 
 
 def dense(layer: Layer) -> tuple[list[tuple[int, list[list[Fraction]]]], list[Fraction]]:
     blocks = [
-        (b.source, [[Fraction(row.get(j, 0), layer.bottom) for j in range(b.width)] for row in b.rows])
+        (b.source, [[Fraction(row.get(j, 0), layer.bottom) for j in range(len(b.columns))] for row in b.rows])
         for b in layer.blocks
     ]
     return blocks, [Fraction(x, layer.bottom) for x in layer.bias]
@@ -132,7 +132,7 @@ def lower(program: Program, low: Sequence[Fraction], high: Sequence[Fraction], l
     bounds.advance(len(program.layers))
     functional = Functional()
     functional.add_row(program.outputs[0], [1], 1)
-    return Fraction(*bounds.lower_bound(functional))
+    return bounds.lower_bound(functional)
 
 
 @given(seeds, st.booleans(), st.integers(0, 5))

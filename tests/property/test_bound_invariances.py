@@ -20,7 +20,7 @@ from rewarden.verifier.inline import compile_program
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.program import INPUT, Block, Layer, Program
 from rewarden.verifier.torch_settings import plain_torch
-from rewarden.verifier.wide import bounds, sharpen
+from rewarden.verifier.wide import bounds, formats, sharpen
 from rewarden.verifier.wide.network import network_of, rows_of
 from rewarden.verifier.wide.split import Signs
 from tests.reference.random_claims import random_claim
@@ -56,7 +56,7 @@ def changed(program: Program, at: int, rows, columns) -> Program:
     return replace(program, layers=tuple(layers))
 
 
-def both_bounds(program: Program, products: sharpen.Format = sharpen.DOUBLE) -> torch.Tensor:
+def both_bounds(program: Program, products: formats.Format = formats.DOUBLE) -> torch.Tensor:
     """Lower and upper bounds by both engines that back-substitute."""
     box = program.claim.boxes[0]
     lo, hi = (torch.tensor([[float(side[i]) for side in box]], dtype=torch.float64) for i in (0, 1))

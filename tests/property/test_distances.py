@@ -132,6 +132,33 @@ def test_epic_by_the_definition_with_every_expectation_written_out() -> None:
     assert epic(one, other, roles, steps, options).value == pytest.approx(np.sqrt((1 - rho) / 2), abs=1e-6)
 
 
+def world(states: np.ndarray, push: np.ndarray) -> np.ndarray:
+    """What `recorded` records."""
+    moved = [states[:, 0] + 0.3 * push[:, 0], 0.9 * states[:, 1] + 0.1 * states[:, 0]]
+    return np.clip(np.stack(moved, axis=1), -1, 1)
+
+
+def test_dard_under_the_model_comes_near_that_of_the_true_world() -> None:
+    """Its definition (Wulfe et al., eq. 5) with the world's own dynamics in place of the recorded neighbours."""
+    one, other = network(1, [0, 0, 0]), network(2, [0, 0, 0])
+    steps, drawn = recorded(1000), 32
+    rng = np.random.default_rng(77)
+    s, u, t = (np.repeat(part, drawn, axis=0) for part in (steps.before, steps.extra, steps.after))
+    push = rng.choice(steps.extra, len(s))
+    first, second = world(s, push), world(t, push)
+    shaped = []
+    for reward in (one, other):
+        here, early, late, both_ = (
+            reward.score(np.concatenate(parts, axis=1).astype(np.float32)).astype(float)
+            for parts in ((s, u, t), (s, push, first), (t, push, second), (first, push, second))
+        )
+        shaped.append((here + GAMMA * late - early - GAMMA * both_).reshape(-1, drawn).mean(axis=1))
+    truth = np.sqrt((1 - np.corrcoef(*shaped)[0, 1]) / 2)
+    options = replace(OPTIONS, count=500, canonical_dard=24)
+    found = dard(one, other, roles_of(one), steps, options).value
+    assert found == pytest.approx(truth, abs=0.05)
+
+
 def test_a_reward_of_the_state_alone_is_compared_where_steps_end() -> None:
     generator = torch.Generator().manual_seed(0)
     nets = []

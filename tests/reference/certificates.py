@@ -173,7 +173,7 @@ def prove(claim_json: Json, artifacts: Mapping[str, Artifact], folder: Path, dep
         for box in range(len(read.boxes)):
             nodes: list[Json] = []
             low, high = (tuple(pair[side] for pair in read.boxes[box]) for side in (0, 1))
-            root = Leaf(goal, low, high, (), (), [])
+            root = Leaf(goal, read.goals[goal], low, high, (), (), [])
             for clause in read.clauses:
                 root = _less(root, clause[0], read.discrete) if len(clause) == 1 else root
             if not _grow(read, program, root, depth, nodes):

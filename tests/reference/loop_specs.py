@@ -191,3 +191,30 @@ def best_mean(count: int, moves: dict[tuple[int, int], Fraction]) -> Fraction | 
         if last is not None:
             means.append(min((last - e) / (count - k) for k in range(count) if (e := levels[k][v]) is not None))
     return max(means, default=None)
+
+
+# ── a continuous world ─────────────────────────────────────────────────────────────────────────
+WALK = """spec walk v1
+features S {{ x : real in 0 .. 4, y : real in 0 .. 4 }}
+reward M(a: S, b: S)
+relation walks(a, b: S) = |a.x - b.x| <= 1 and |a.y - b.y| <= 1
+must r: cycle t: S via walks expect sum(M(t) - {cost}) {op} 0
+"""
+
+
+def learned(seed: int) -> tuple[torch.nn.Module, str]:
+    """A potential that a network has learned roughly, and what a step has to cost for it to be worth a proof."""
+    rng = np.random.default_rng(seed)
+    net = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, 1))
+    one = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.ReLU(), torch.nn.Linear(3, 1))
+    with torch.no_grad():
+        for p in one.parameters():
+            p.copy_(torch.tensor(rng.normal(0, 0.5, tuple(p.shape))))
+        first, last = net[0], net[2]
+        first.weight.zero_()
+        first.weight[:3, :2], first.weight[3:, 2:] = one[0].weight, one[0].weight
+        first.bias[:3], first.bias[3:] = one[0].bias, one[0].bias
+        last.weight[0, :3], last.weight[0, 3:] = -one[2].weight[0], one[2].weight[0]
+        last.bias.zero_()
+        first.weight += torch.tensor(rng.normal(0, 0.02, (6, 4)))
+    return net, str(round(float(rng.uniform(0.0, 0.4)), 2))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
+import numpy as np
+
 from rewarden.reward import graph as g
 from rewarden.reward.artifact import Artifact
 
@@ -56,7 +58,8 @@ def slow_evaluate(artifact: Artifact, x: Sequence[Fraction]) -> Fraction:
     reward = values[artifact.graph.output][0]
     for patch in artifact.patches:
         level, slope, delta, gate = (tensor(name)[0] for name in (patch.level, patch.slope, patch.delta, patch.gate))
-        far = max(a - b for a, b in zip(affine(patch.rows, list(x)), tensor(patch.offsets), strict=True))
+        sums, stored = affine(patch.rows, list(x)), np.atleast_2d(artifact.tensors[patch.offsets])
+        far = min(max(a - Fraction(float(b)) for a, b in zip(sums, box, strict=True)) for box in stored)
         ramp = slope * max(Fraction(0), far - delta)
         if far < gate:
             reward = min(reward, level + ramp) if patch.kind == "ceiling" else max(reward, level - ramp)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -220,7 +219,7 @@ def without_calls(
     low: tuple[Fraction, ...], high: tuple[Fraction, ...], fact: kernel_proof.Atom, whole: Sequence[bool]
 ) -> Edge:
     """Forgets the calls of an atom."""
-    return honest(low, high, fact._replace(form=replace(fact.form, calls=())), whole)
+    return honest(low, high, fact._replace(form=fact.form._replace(calls=())), whole)
 
 
 def one_too_far(

@@ -177,7 +177,7 @@ def wrong_way(monkeypatch: pytest.MonkeyPatch) -> None:
     honest = kernel_bounds.Bounds.subtract
 
     def subtract(self: kernel_bounds.Bounds, functional: Json, facts: Json) -> None:
-        honest(self, functional, [(f, m if isinstance(f, kernel_bounds.Affine) else -m, e) for f, m, e in facts])
+        honest(self, functional, [(f, m if isinstance(f, kernel_bounds.Affine) else -m) for f, m in facts])
 
     monkeypatch.setattr(kernel_bounds.Bounds, "subtract", subtract)
 

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from rewarden.certificate import check as kernel
+from rewarden.certificate import kernel_program
 from rewarden.certificate.check import Report, check
 from rewarden.certificate.kernel_json import Refused, canonical, digest, gunzip, parse, read_regular
 from rewarden.reward.artifact import Artifact, RewardRecord
@@ -608,6 +609,18 @@ def test_widths_do_not_explode(tmp_path: Path) -> None:
         manifest["graph"]["output"] = len(nodes) - 1
 
     assert "large" in check_reason(forged_artifact(tmp_path / "a", double))
+
+
+def test_empty_rows_cost_memory_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Joining many narrow layers, over and over in another order: nearly no weights, and rows without end."""
+    monkeypatch.setattr(kernel_program, "MAX_WEIGHTS", 1 << 13)
+    program = kernel_program.Program(4)
+    eye = kernel_program.diagonal([1] * 4)
+    parts = [program.emit("relu", [(kernel_program.INPUT, eye, k + 1)]) for k in range(16)]
+    orders = [(*parts[k:], *parts[:k]) for k in range(16)]
+    with pytest.raises(Refused, match="large"):
+        list(map(program.concat, orders))
+    assert sum(len(block.rows) for layer in program.layers for block in layer.blocks) < 1 << 14
 
 
 def check_reason(folder: Path) -> str:

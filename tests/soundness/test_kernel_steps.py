@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rewarden.certificate.kernel_bounds import GRID, HALF_SLOPES, Bounds, Box, Functional
+from rewarden.certificate.kernel_bounds import GRID, SLOPES, Bounds, Box, Functional
 from rewarden.certificate.kernel_json import Refused
 from rewarden.certificate.kernel_program import INPUT, Affine, Program
 from rewarden.certificate.kernel_proof import Atom, Claim, check_leaf, leaves, read_claim
@@ -98,15 +98,15 @@ def wander(rng: random.Random, claim: Claim, program: Program, point: tuple[Frac
     bounds = Bounds(program, Box([lo for lo, _ in box], [hi for _, hi in box]), {}, signs, rng.choice([0, 1, 1, 1, 2]))
     atoms = known_at(claim, program, outputs)
 
-    def facts() -> list[tuple[Affine | tuple[int, int, int], int, int]]:
-        found: list[tuple[Affine | tuple[int, int, int], int, int]] = []
+    def facts() -> list[tuple[Affine | tuple[int, int, int], Fraction]]:
+        found: list[tuple[Affine | tuple[int, int, int], Fraction]] = []
         for _ in range(rng.choice([0, 1, 1, 2])):
             m, e = rng.choice([1, 1, 3, 5]), rng.choice([-3, -1, 0, 0, 1])
             if rng.random() < 0.5:
-                found.append(((*rng.choice(neurons), rng.randrange(2)), m, e))
+                found.append(((*rng.choice(neurons), rng.randrange(2)), m * Fraction(2) ** e))
             else:
                 form, sign = rng.choice(atoms)
-                found.append((form, sign * m, e))
+                found.append((form, sign * m * Fraction(2) ** e))
         return found
 
     better = 0
@@ -115,7 +115,7 @@ def wander(rng: random.Random, claim: Claim, program: Program, point: tuple[Frac
         if action < 0.2:
             layer, neuron = rng.choice(neurons)
             twin = program.layers[layer].pair is not None
-            bounds.choose(layer, neuron, rng.randint(0, 8 if twin else 1 << HALF_SLOPES))
+            bounds.choose(layer, neuron, rng.randint(0, 8 if twin else SLOPES))
         elif action < 0.3:
             bounds.again()
         elif action < 0.4:
@@ -135,13 +135,11 @@ def wander(rng: random.Random, claim: Claim, program: Program, point: tuple[Frac
         assert all(Fraction(hi, bounds.box.bottom) >= x for hi, x in zip(bounds.box.high, point, strict=True))
         target, used = Functional(), facts()
         bounds.subtract(target, used)
-        number, bottom = bounds.lower_bound(target)
-        assert number <= 0, "a sum of facts, all at least 0, taken off nothing"
+        assert bounds.lower_bound(target) <= 0, "a sum of facts, all at least 0, taken off nothing"
         for form, _ in atoms:
             target = Functional()
-            target.add_affine(program, form, 1, 1)
-            number, bottom = bounds.lower_bound(target)
-            assert Fraction(number, bottom) <= value(form, program, outputs)
+            target.add(program, program.form(form), Fraction(1))
+            assert bounds.lower_bound(target) <= value(form, program, outputs)
     return better
 
 

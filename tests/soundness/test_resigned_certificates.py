@@ -8,6 +8,7 @@ artifact's own exact evaluator, and by z3.
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -20,8 +21,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 import rewarden as rw
 from rewarden.certificate import kernel_bounds, kernel_proof, match
 from rewarden.certificate.check import Report
-from rewarden.certificate.keys import generate_key, load_private_key
 from rewarden.certificate.kernel_json import canonical
+from rewarden.certificate.keys import generate_key, load_private_key
 from rewarden.certificate.match import Checked, TextMatch, check_certificate
 from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.spec_lang import Spec
@@ -309,8 +310,71 @@ def test_a_weaker_claim_is_true_and_proved_and_still_not_what_the_spec_says(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_no_resigned_forgery_is_believed_in_thousands(worlds: dict[str, World], name: str, tmp_path: Path) -> None:
-    for seed in range(10_000, 13_000):
+    for seed in range(10_000, 13_400):
         attack(worlds[name], seed, tmp_path, z3=seed % 10 == 0)
+
+
+# ── another spec ───────────────────────────────────────────────────────────────────────────────
+TEXTS = {"patched": PATCHED, "pairs": PAIRS, "wedge": WEDGE}
+WORDS = (
+    ("<=", ">="),
+    (">=", "<="),
+    (">", "<"),
+    (" and ", " or "),
+    (" or ", " and "),
+    ("must ", "should "),
+    ("x0", "x1"),
+)
+
+
+def other_spec(rng: random.Random, name: str) -> str:
+    """A spec with a changed number, operator, feature, severity or name of a rule; or another one altogether."""
+    text = TEXTS[name]
+    kind = rng.randrange(8)
+    if kind == 0:
+        return TEXTS[rng.choice([n for n in TEXTS if n != name])]
+    if kind == 1:
+        return re.sub(r"(must|should) \w+:", f"{rng.choice(['must', 'should'])} renamed:", text, count=1)
+    if kind < 5:
+        found = list(re.finditer(r"[0-9]+(?:\.[0-9]+)?(?![0-9 ]*%)", text))
+        at = rng.choice(
+            [m for m in found if text[m.start() - 1] not in "xyv" and "spec" not in text[m.start() - 12 : m.start()]]
+        )
+        return text[: at.start()] + str(Fraction(at[0]) + rng.choice([1, 2, 5])) + text[at.end() :]
+    old, new = rng.choice([pair for pair in WORDS if pair[0] in text])
+    at_word = rng.choice([m.start() for m in re.finditer(re.escape(old), text)])
+    return text[:at_word] + new + text[at_word + len(old) :]
+
+
+def against(world: World, name: str, seed: int, folder: Path) -> str:
+    """An honest certificate with another spec: believed only where that says what the claims say."""
+    text = other_spec(random.Random(seed), name)
+    file = folder / f"{seed}.rwd"
+    file.write_text(text, encoding="utf-8")
+    try:
+        spec = rw.load_spec(file)
+    except RewardenError:
+        return "no spec"
+    certificate = world.honest.copy().write(folder / f"{name}-{seed}", world.key)
+    checked = check_certificate(certificate, world.honest.artifacts, spec, public_key=world.public)
+    if spec.digest != world.spec.digest:
+        assert not checked.accepted, f"a certificate of another spec is accepted:\n{text}"
+    said = of_the_spec(replace(world, spec=spec), world.honest)
+    assert not checked.text.matched or all(canonical(c) == said.get(c["rule"]) for c in world.honest.claims)
+    return "accepted" if checked.accepted else "refused"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_certificate_is_not_believed_about_another_spec(worlds: dict[str, World], name: str, tmp_path: Path) -> None:
+    found = Counter(against(worlds[name], name, seed, tmp_path) for seed in range(25))
+    assert found["refused"] > 8, found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_hundreds_of_other_specs(worlds: dict[str, World], name: str, tmp_path: Path) -> None:
+    for seed in range(1000, 1300):
+        against(worlds[name], name, seed, tmp_path)
 
 
 @pytest.mark.parametrize("change", UNBACKED)

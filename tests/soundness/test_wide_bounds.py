@@ -15,7 +15,7 @@ from rewarden.verifier.exact_program import ExactProgram, box_of
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.program import INPUT, Block, Layer, Program
 from rewarden.verifier.rounding import outward
-from rewarden.verifier.wide import bounds, sharpen
+from rewarden.verifier.wide import bounds, formats, sharpen
 from rewarden.verifier.wide import network as network_module
 from rewarden.verifier.wide.network import Network, Node, network_of, rows_of
 from rewarden.verifier.wide.split import Signs
@@ -27,11 +27,11 @@ from tests.reference.wide_bounds import back_substituted
 from tests.soundness.test_cells import exact_pre_activations
 
 seeds = st.integers(0, 2**32 - 1)
-formats = st.sampled_from([sharpen.SINGLE, sharpen.DOUBLE])
+products_in = st.sampled_from([formats.SINGLE, formats.DOUBLE])
 FUNCTIONALS = [form(calls={0: 1}), form(Fraction(1, 7), {0: Fraction(2, 3)}, {0: Fraction(-2, 3)})]
 
 
-def known_of(program: Program, network, *, deep: sharpen.Format | None):
+def known_of(program: Program, network, *, deep: formats.Format | None):
     lo, hi = outward(program.claim.boxes[0])
     known = bounds.known_by_intervals(network, torch.from_numpy(lo)[None], torch.from_numpy(hi)[None])
     return sharpen.sharpened(network, known, deep) if deep is not None else known
@@ -65,7 +65,7 @@ def random_lines(rng, known, values, network) -> bounds.Lines:
     return bounds.Lines(lower, default.upper, default.intercept, held)
 
 
-def check_rows(rng, program: Program, functionals, point, *, deep: sharpen.Format | None) -> None:
+def check_rows(rng, program: Program, functionals, point, *, deep: formats.Format | None) -> None:
     network = network_of(program)
     assume(network is not None)
     exact = ExactProgram(program)
@@ -85,7 +85,7 @@ def check_rows(rng, program: Program, functionals, point, *, deep: sharpen.Forma
 
 
 @settings(max_examples=150, deadline=None)
-@given(seeds, st.booleans(), st.none() | formats)
+@given(seeds, st.booleans(), st.none() | products_in)
 def test_bounds_are_below_what_they_bound(seed, harsh, deep):
     rng = np.random.default_rng(seed)
     program = random_program(rng, harsh=harsh)
@@ -94,7 +94,7 @@ def test_bounds_are_below_what_they_bound(seed, harsh, deep):
 
 
 @settings(max_examples=100, deadline=None)
-@given(seeds, formats)
+@given(seeds, products_in)
 def test_a_large_weight_beside_many_small_ones(seed, deep):
     """Skip connections with weights near 1 and near 2^-53, and wide layers: every sum that is formed is charged."""
     rng = np.random.default_rng(seed)
@@ -141,8 +141,8 @@ def test_binary32_costs_next_to_nothing(widths, radius):
     plain = bounds.known_by_intervals(network, lo, hi)
     slow, single, double = (plain.take(torch.arange(5)) for _ in range(3))
     back_substituted(network, slow)
-    sharpen.sharpened(network, single, sharpen.SINGLE)
-    sharpen.sharpened(network, double, sharpen.DOUBLE)
+    sharpen.sharpened(network, single, formats.SINGLE)
+    sharpen.sharpened(network, double, formats.DOUBLE)
     narrower = 0
     for k in range(1, len(widths)):
         loose = (plain.lo[k] < 0) & (plain.hi[k] > 0)
@@ -156,7 +156,7 @@ def test_binary32_costs_next_to_nothing(widths, radius):
 
 
 @settings(max_examples=8, deadline=None)
-@given(seeds, formats)
+@given(seeds, products_in)
 def test_sums_that_cancel_are_charged(seed, products):
     """Neurons that are on everywhere, so that bounds are attained at corners, in sums that nearly cancel: what remains
     is the rounding of the product."""
@@ -185,18 +185,18 @@ def test_sums_that_cancel_are_charged(seed, products):
 
 
 def test_products_that_are_not_of_binary32_are_noticed(monkeypatch):
-    assert sharpen._exact_products()
+    assert formats.exact_products()
     odd = torch.Tensor.__matmul__
 
     def rounded(a, b):
         return odd(a.bfloat16().float(), b.bfloat16().float()) if a.dtype == torch.float32 else odd(a, b)
 
     monkeypatch.setattr(torch.Tensor, "__matmul__", rounded)
-    assert not sharpen._exact_products()
+    assert not formats.exact_products()
     network, _, _ = head_of(np.random.default_rng(0), [4, 80, 3], 1, 0.1)
-    assert sharpen._format(network) is sharpen.DOUBLE
+    assert formats.format_of(network) is formats.DOUBLE
     monkeypatch.undo()
-    assert sharpen._format(network) is sharpen.SINGLE
+    assert formats.format_of(network) is formats.SINGLE
 
 
 @settings(max_examples=60, deadline=None)
