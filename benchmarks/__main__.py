@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import platform
 import subprocess
 import sys
@@ -15,10 +16,13 @@ import numpy as np
 import torch
 
 import rewarden as rw
+from benchmarks.acas_repair import acas_repair
 from benchmarks.acasxu import acasxu
+from benchmarks.editing import editing
 from benchmarks.learning import constraints, imitation, learn
 from benchmarks.lowering import lowering
 from benchmarks.penalty import penalty
+from benchmarks.proofs import proofs
 from benchmarks.rewards import growth, rewards
 from benchmarks.sanity import sanity
 from benchmarks.scale import scale
@@ -27,6 +31,7 @@ from benchmarks.timing import Row, median_seconds
 from benchmarks.unlearning import unlearning
 from benchmarks.wide import wide
 from rewarden.certificate.check import check
+from rewarden.certificate.tiers import tiers
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.deployed import forward
 from rewarden.spec_lang.claim import Claim
@@ -84,10 +89,18 @@ def certificate(scene: Scene) -> Iterator[Row]:
         for symbol, artifact in rewards.items():
             rw.save_reward(artifact, folder / symbol)
         places = {symbol: folder / symbol for symbol in rewards}
-        checking = median_seconds(lambda: check(folder / "certificate", places), 3, 0)
-    yield Row("verify all rules, patched", f"{verifying:.2f} s", "in process")
-    yield Row("check their certificate, exact tier", f"{checking:.2f} s", "one process")
-    yield Row("check / verify", f"{checking / verifying:.2f}", "ratio in one run")
+        report = check(folder / "certificate", places)
+        yield Row("verify all rules, patched", f"{verifying:.2f} s", "in process")
+        for name, tier in tiers().items():
+            checking = median_seconds(partial(check, folder / "certificate", places, 1, *tier), 3, 0)
+            yield Row(f"check their certificate, {name} tier", f"{checking:.2f} s", "one process")
+            yield Row("check / verify", f"{checking / verifying:.2f}", "ratio in one run")
+        size, leaves = _size_of(folder / "certificate" / "proofs"), sum(claim.leaves for claim in report.claims)
+        yield Row("proofs", f"{size / leaves:.0f} bytes a leaf", f"{leaves} leaves, before compression")
+
+
+def _size_of(proofs: Path) -> int:
+    return sum(len(gzip.decompress(f.read_bytes()) if f.suffix == ".gz" else f.read_bytes()) for f in proofs.iterdir())
 
 
 def patch(scene: Scene) -> Iterator[Row]:
@@ -116,11 +129,14 @@ SUITES: dict[str, Callable[[Scene], Iterator[Row]]] = {
     "constraints": constraints,
     "bound": bound,
     "certificate": certificate,
+    "proofs": proofs,
     "patch": patch,
+    "editing": editing,
     "lowering": lowering,
     "penalty": penalty,
     "sanity": sanity,
     "acasxu": acasxu,
+    "acas_repair": acas_repair,
     "unlearning": unlearning,
     "wide": wide,
     "rewards": rewards,

@@ -1,9 +1,8 @@
 """How fast learners train, against a plain torch loop; and what rules in the loss cost, and bring.
 
-`learn` gives the same pairs to the preference learner and to the loop that anybody would write: `torch.nn.Sequential`,
-`torch.optim.AdamW`, batches by a permutation, one Bradley-Terry loss, the same network, batches, epochs and
-thread, precision, a validation loss after each epoch. The learner does more (label noise, path norm, state of
-checkpoints, early stopping): the comparison is of pairs per second of training.
+`learn` gives the same data to a learner and to the loop that anybody would write (`plain`), with the same network,
+batches, epochs, precision and one thread. The learners do more (label noise, path norm, state of checkpoints, early
+stopping): the comparison is of items per second of training.
 
 `constraints` learns from recorded driving with the weight of the rules raised from 0: what share of each premise's
 volume violates its rule, and what the held-out accuracy is.
@@ -16,27 +15,40 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks import plain
 from benchmarks.penalty import RULES, violations_at
+from benchmarks.plain import HELD, KEPT, Plan
 from benchmarks.scene import Scene
 from benchmarks.timing import Row, median_seconds
 from rewarden.constraints import SpecRules
 from rewarden.learning import learn_from
 from rewarden.reward.learn_config import learn as learn_config
 from rewarden.reward.learn_config import load_learn_config
-from rewarden.reward.learners.interface import Comparisons, Penalty, Run
-from rewarden.reward.learners.options import ConstraintOptions, PreferenceOptions
+from rewarden.reward.learners.autoencoders import Autoencoders
+from rewarden.reward.learners.energy import Energy
+from rewarden.reward.learners.interface import Comparisons, Demonstrations, Judgements, Penalty, Run
+from rewarden.reward.learners.labels import Labels
+from rewarden.reward.learners.options import (
+    AutoencoderOptions,
+    ConstraintOptions,
+    EnergyOptions,
+    LabelOptions,
+    PreferenceOptions,
+)
 from rewarden.reward.learners.preferences import Preferences
-from rewarden.reward.segments import read_comparisons
+from rewarden.reward.segments import read_comparisons, read_demonstrations
 from rewarden.spec_lang.sampling.points import sample_rows
 
-EPOCHS, HIDDEN, BATCH = 20, 32, 256
+EPOCHS, HIDDEN, WIDE, BATCH = 20, 32, 256, 256
 WEIGHTS = (0.0, 0.1, 1.0, 10.0)
 SEEDS = (1, 2, 3)
 DENSE = 20_000
@@ -51,61 +63,69 @@ def learn(scene: Scene) -> Iterator[Row]:
         yield Row(f"learn from {name}", f"{seconds:.2f} s", "in process")
     data = read_comparisons(scene.folder / "data" / "preferences.parquet", scene.spec.features["Step"])
     torch.set_num_threads(1)
-    for hidden in (HIDDEN, 256):
+    pairs = len(data.segments)
+    for hidden in (HIDDEN, WIDE):
         for precision in ("single", "double"):
-            ours, plain = [], []
-            for _ in range(5):  # in turns, so that whatever else the machine does meets both
-                ours.append(_learner(data, hidden, precision))
-                plain.append(_plain(data, hidden, precision))
-            one, other = statistics.median(ours), statistics.median(plain)
-            usual = " (the default)" if precision == PreferenceOptions().precision else ""
-            yield Row(
-                f"train on {len(data.segments)} pairs of 5 steps, {hidden} × {hidden}, {precision} precision{usual}",
-                f"{one / other:.2f} × the throughput of a plain loop in that precision",
-                f"{one:,.0f} against {other:,.0f} pairs/s of CPU time; batches of {BATCH}, one thread, medians of 5",
+            plan = Plan(EPOCHS, hidden, BATCH, precision)
+            yield _against(
+                f"{pairs} pairs of 5 steps", plan, partial(_learner, data), partial(plain.pairs, data.segments)
             )
+    demos = read_demonstrations(scene.folder / "data" / "demos.parquet", scene.spec.features["Step"])
+    rows, worth = demos.rows, np.asarray(scene.rewards["R"].score(demos.rows), np.float64)
+    judged = Judgements(demos.record, rows, worth)
+    for hidden in (HIDDEN, WIDE):
+        plan = Plan(EPOCHS, hidden, BATCH, "single")
+        yield _against(f"{len(rows)} labels", plan, partial(_labels, judged), partial(plain.labels, rows, worth))
+    plan = Plan(EPOCHS, HIDDEN, BATCH, "single")
+    yield _against(f"{len(rows)} demonstrations (energy)", plan, partial(_energy, demos), partial(plain.energy, rows))
+    plan = Plan(EPOCHS, AutoencoderOptions().hidden, BATCH, "single")
+    what = f"{len(rows)} demonstrations (autoencoders, in binary64)"
+    yield _against(what, plan, partial(_autoencoders, demos), partial(plain.autoencoders, rows))
 
 
-def _learner(data: Comparisons, hidden: int, precision: str) -> float:
+def _against(what: str, plan: Plan, learner: Callable[[Plan], float], loop: Callable[[Plan], float]) -> Row:
+    """The learner and the plain loop in turns, so that whatever else the machine does meets both."""
+    found = [(learner(plan), loop(plan)) for _ in range(5)]
+    one, other = (statistics.median(column) for column in zip(*found, strict=True))
+    return Row(
+        f"train on {what}, hidden layers of {plan.hidden}, {plan.precision} precision",
+        f"{one / other:.2f} × the throughput of a plain loop in that precision",
+        f"{one:,.0f} against {other:,.0f} a second of CPU time; batches of {plan.batch}, one thread, medians of 5",
+    )
+
+
+def _learner(data: Comparisons, plan: Plan) -> float:
     """Pairs per second of CPU time."""
-    options = PreferenceOptions(hidden=hidden, epochs=EPOCHS, patience=EPOCHS, batch=BATCH, precision=precision)
+    options = PreferenceOptions(**_common(plan), precision=plan.precision)
+    return _rate(len(data.segments), lambda run: Preferences().fit(data, options, run))
+
+
+def _labels(data: Judgements, plan: Plan) -> float:
+    options = LabelOptions(**_common(plan), precision=plan.precision)
+    return _rate(len(data.rows), lambda run: Labels().fit(data, options, run))
+
+
+def _energy(data: Demonstrations, plan: Plan) -> float:
+    options = EnergyOptions(**_common(plan), precision=plan.precision)
+    return _rate(len(data.rows), lambda run: Energy().fit(data, options, run))
+
+
+def _autoencoders(data: Demonstrations, plan: Plan) -> float:
+    options = AutoencoderOptions(**_common(plan), warm_up=1)
+    return _rate(len(data.rows), lambda run: Autoencoders().fit(data, options, run))
+
+
+def _common(plan: Plan) -> dict[str, Any]:
+    """No run stops early."""
+    held = {"validation": HELD, "held_out": 1.0 - KEPT - HELD}
+    return {"hidden": plan.hidden, "epochs": plan.epochs, "patience": plan.epochs, "batch": plan.batch, **held}
+
+
+def _rate(items: int, fit: Callable[[Run], object]) -> float:
+    """Items that are trained on, per second of CPU time, over the epochs after the first."""
     marks: list[float] = []
-    Preferences().fit(data, options, Run(1, progress=lambda *told: marks.append(time.process_time())))
-    kept = len(data.segments) * (1 - options.validation - options.held_out)
-    return kept * (len(marks) - 1) / (marks[-1] - marks[0])
-
-
-def _plain(data: Comparisons, hidden: int, precision: str) -> float:
-    """Pairs per second of the loop that anybody would write."""
-    torch.manual_seed(1)
-    kind = torch.float32 if precision == "single" else torch.float64
-    z = torch.from_numpy((data.segments - data.segments.mean((0, 1, 2))) / data.segments.std((0, 1, 2))).to(kind)
-    width = z.shape[-1]
-    module = torch.nn.Sequential(
-        torch.nn.Linear(width, hidden), torch.nn.ReLU(),
-        torch.nn.Linear(hidden, hidden), torch.nn.ReLU(),
-        torch.nn.Linear(hidden, 1),
-    ).to(kind)  # fmt: skip
-    optimiser = torch.optim.AdamW(module.parameters(), lr=0.005)
-    cut = int(len(z) * 0.75)
-    kept, held = z[:cut], z[cut : cut + len(z) // 10]
-
-    def loss_of(pairs: torch.Tensor) -> torch.Tensor:
-        sums = module(pairs).squeeze(-1).sum(dim=2)
-        return torch.nn.functional.softplus(sums[:, 1] - sums[:, 0]).mean()
-
-    start = 0.0
-    for epoch in range(EPOCHS):
-        if epoch == 1:
-            start = time.process_time()
-        for items in torch.split(torch.randperm(len(kept)), BATCH):
-            optimiser.zero_grad()
-            loss = loss_of(kept[items])
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-        with torch.no_grad():
-            loss_of(held)
-    return len(kept) * (EPOCHS - 1) / (time.process_time() - start)
+    fit(Run(1, progress=lambda *told: marks.append(time.process_time())))
+    return KEPT * items * (len(marks) - 1) / (marks[-1] - marks[0])
 
 
 def imitation(scene: Scene) -> Iterator[Row]:
@@ -121,7 +141,7 @@ def imitation(scene: Scene) -> Iterator[Row]:
         np.savez(Path(name) / "pairs.npz", segments=data.segments[:COMPARED])
         command = [python, "-W", "ignore", str(script), str(Path(name) / "pairs.npz"), str(HIDDEN), "3", str(BATCH)]
         other = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
-    one = _learner(data, HIDDEN, PreferenceOptions().precision)
+    one = _learner(data, Plan(EPOCHS, HIDDEN, BATCH, PreferenceOptions().precision))
     yield Row(what, f"{one / other:.0f} × its throughput", f"{one:,.0f} against {other:,.0f} pairs/s of CPU time")
 
 

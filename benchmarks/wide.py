@@ -32,7 +32,7 @@ from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.wide.bounds import all_rows, default_lines, known_by_intervals, lower_rows
 from rewarden.verifier.wide.network import network_of, rows_of
 from rewarden.verifier.wide.sharpen import sharpened
-from rewarden.verifier.wide.split import DEEP, _arrays
+from rewarden.verifier.wide.split import DEEP, QUICK, _arrays
 
 INPUTS, HIDDEN = 384, (256, 64)
 RADII = (0.002, 0.001)
@@ -90,8 +90,8 @@ def _bounds(program: Any, rows: Any, radius: float, head: nn.Module) -> Iterator
 
     theirs = _auto_lirpa(head, torch.from_numpy(rows), radius)
     with torch.no_grad():
-        for name, ours in (("CROWN-IBP", quick), ("CROWN", deep)):
-            run = partial(_in_pairs, ours)
+        for name, ours, chunk in (("CROWN-IBP", quick, QUICK), ("CROWN", deep, DEEP)):
+            run = partial(_in_pairs, ours, chunk)
             if theirs is None:
                 figure = f"{60 * TIMED / median_seconds(run, RUNS):,.0f}"
                 yield Row(f"{name}, boxes a minute", figure, f"radius {radius}; auto_LiRPA is not installed")
@@ -105,15 +105,15 @@ def _bounds(program: Any, rows: Any, radius: float, head: nn.Module) -> Iterator
         loose = float(((known.lo[2] < 0) & (known.hi[2] > 0)).sum())
         work = 2.0 * 2.0 * loose * HIDDEN[0] * INPUTS
         a, b = torch.rand(PEAK, PEAK), torch.rand(PEAK, PEAK)
-        _, seconds, ratio = _in_turns(partial(_in_pairs, deep), lambda: a @ b)
+        _, seconds, ratio = _in_turns(partial(_in_pairs, deep, DEEP), lambda: a @ b)
         share = work * ratio / (2.0 * PEAK**3)
         how = f"radius {radius}; {2e-9 * PEAK**3 / seconds:.0f} GFLOP/s in binary32, two threads"
         yield Row("CROWN, share of the matrix-multiply peak", f"{share:.0%}", how)
 
 
-def _in_pairs(bound: Callable[[slice], torch.Tensor]) -> torch.Tensor:
+def _in_pairs(bound: Callable[[slice], torch.Tensor], chunk: int) -> torch.Tensor:
     """All boxes in the engine's chunks, two at a time, a thread each."""
-    parts = [slice(first, first + DEEP) for first in range(0, TIMED, DEEP)]
+    parts = [slice(first, first + chunk) for first in range(0, TIMED, chunk)]
 
     def one(part: slice) -> torch.Tensor:
         with torch.no_grad():

@@ -2,7 +2,11 @@
 
 For every instance box and every point of it (integers where `discrete`), if each of `clauses` has a true
 atom, then each of `goals` has a true atom. Atoms are affine over variables and calls; a call's arguments are
-affine over variables. All numbers are exact rationals. `docs/claims.md` gives the canonical JSON.
+affine over variables. All numbers are exact rationals. docs/formats.md gives the canonical JSON.
+
+A claim about loops (`loops` is not None) has two records of one kind, a step from the first to the second, and a last
+variable `rise`: round every loop whose steps satisfy the clauses there are rises that add up to 0 and with which the
+goals hold at every step; for each of its sums, which `loops` goals belong to, by itself.
 """
 
 from __future__ import annotations
@@ -78,3 +82,13 @@ class Claim:
     boxes: Sequence[Box]  # one for a plain rule, one per data row for a rule near data
     constants: tuple[ClaimConstant, ...] = ()
     instances: str | None = None  # "logs": the data the boxes were made from
+    loops: tuple[int, ...] | None = None  # of a claim about loops: how many goals belong to each sum, in order
+    cases: tuple[Claim, ...] = ()  # of a claim that says several, one for each length of traces: nothing else counts
+
+    @staticmethod
+    def of_cases(cases: Sequence[Claim]) -> Claim:
+        """All of these, which are of one rule, as one claim."""
+        rewards = tuple(sorted({pair for case in cases for pair in case.rewards}))
+        constants = tuple(dict.fromkeys(constant for case in cases for constant in case.constants))
+        first = cases[0]
+        return Claim(first.rule, first.severity, (), (), rewards, (), (), (), (), constants, cases=tuple(cases))

@@ -7,7 +7,7 @@ and indices out of range are CertificateError C20.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -49,6 +49,9 @@ def claims_document(claims: Iterable[Claim]) -> bytes:
 
 def claim_object(claim: Claim) -> dict[str, object]:
     """The claim as plain dicts and lists, ready for `canonical_json`."""
+    if claim.cases:
+        cases = [claim_object(case) for case in claim.cases]
+        return {"rule": claim.rule, "severity": claim.severity, "cases": cases}
     return {
         "rule": claim.rule,
         "severity": claim.severity,
@@ -61,7 +64,17 @@ def claim_object(claim: Claim) -> dict[str, object]:
         "boxes": [[[rational_text(lo), rational_text(hi)] for lo, hi in box] for box in claim.boxes],
         "instances": claim.instances,
         "constants": [{"text": c.text, "data": c.data, "value": rational_text(c.value)} for c in claim.constants],
+        **({} if claim.loops is None else {"loops": list(claim.loops)}),
     }
+
+
+def shown_point(claim: Claim, box: int, point: Sequence[Fraction]) -> dict[str, object]:
+    """How evidence shows a point of a claim: a witness, or the records of a loop."""
+    told = [rational_text(x) for x in point]
+    if claim.loops is None:
+        return {"witness": {"box": box, "point": told}}
+    width = len(claim.variables) // 2
+    return {"loop": [told[k : k + width] for k in range(0, len(told), width)]}
 
 
 def _affine_out(affine: Affine) -> dict[str, object]:
@@ -96,8 +109,22 @@ def load_claims(data: bytes) -> tuple[Claim, ...]:
 
 def claim_of_object(value: object) -> Claim:
     """The claim of an already parsed JSON object. CertificateError C20 where anything deviates from the format."""
+    if not isinstance(value, dict) or "cases" not in value:
+        return _plain(value)
+    o = _keys(value, "the claim", "rule", "severity", "cases")
+    cases = [_plain(item) for item in _list(o["cases"], "cases")]
+    if not cases or any((c.rule, c.severity, c.loops) != (o["rule"], o["severity"], None) for c in cases):
+        raise _malformed("cases", "there are none, or not of this rule")
+    found = Claim.of_cases(cases)
+    if len({name for name, _ in found.rewards}) != len(found.rewards):
+        raise _malformed("cases", "they are about different rewards")
+    return found
+
+
+def _plain(value: object) -> Claim:
     keys = ("rule", "severity", "variables", "records", "rewards", "calls", "clauses", "goals", "boxes")
-    o = _keys(value, "the claim", *keys, "instances", "constants")
+    loops = isinstance(value, dict) and "loops" in value
+    o = _keys(value, "the claim", *keys, "instances", "constants", *(("loops",) if loops else ()))
     variables = tuple(_variable(item) for item in _list(o["variables"], "variables"))
     width = len(variables)
     rewards = o["rewards"]
@@ -119,6 +146,7 @@ def claim_of_object(value: object) -> Claim:
         boxes=boxes,
         constants=tuple(_constant(item) for item in _list(o["constants"], "constants")),
         instances=_optional_text(o["instances"], "instances"),
+        loops=tuple(_index(n, 2**20, "loops") for n in _list(o["loops"], "loops")) if loops else None,
     )
 
 

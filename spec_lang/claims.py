@@ -8,7 +8,7 @@ Unsupported, with the reason.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from rewarden.spec_lang.boxes import boxes_of
@@ -17,7 +17,7 @@ from rewarden.spec_lang.clauses import Normaliser
 from rewarden.spec_lang.errors import BindingError, Unsupported
 from rewarden.spec_lang.evaluate import statistic_text
 from rewarden.spec_lang.linear_form import Gathering
-from rewarden.spec_lang.obligation import Obligation, Statistic
+from rewarden.spec_lang.obligation import Formula, Obligation, Statistic
 
 
 def claim_of(
@@ -59,11 +59,61 @@ def claim_of(
         clauses=normaliser.clauses(clauses, order),
         goals=normaliser.clauses(goals, order),
         boxes=boxes_of(obligation),
-        constants=tuple(
-            ClaimConstant(statistic_text(s), _digest(data_digests, s.data, "data set"), statistics[s])
-            for s in gathering.used_statistics
-        ),
+        constants=_constants(gathering, statistics, data_digests),
         instances=None if obligation.instances is None else obligation.instances.data,
+    )
+
+
+def loop_claim_of(
+    obligation: Obligation,
+    facts: Sequence[Formula],
+    sums: Sequence[Formula],
+    *,
+    rewards: Mapping[str, str],
+    statistics: Mapping[Statistic, Fraction],
+    data_digests: Mapping[str, str],
+) -> Claim:
+    """A rule about loops in the form that is certified (docs/formats.md, Loops): what one step of any loop says.
+
+    `obligation` is that of some loop of at least two records. `facts` and `sums` are over the columns of a record,
+    those of the next, and one variable more, the rise, of which `sums` alone speak: in each, a margin plus the rise is
+    compared with 0. Raises as `claim_of`.
+    """
+    gathering = Gathering(statistics)
+    normaliser = Normaliser(gathering)
+    gathering.origin = obligation.rule.span
+    clauses = normaliser.conjunction(normaliser.cnf(fact) for fact in facts)
+    goals = [normaliser.cnf(formula) for formula in sums]
+    order = normaliser.order_of_calls(clauses, *goals)
+    calls = tuple(gathering.calls[call] for call in order)
+    used = {call.reward for call in calls} | {statistic.reward for statistic in gathering.used_statistics}
+    pair = obligation.records[:2]
+    columns = [obligation.variables[k] for view in pair for k in view.variables]
+    box = boxes_of(obligation)[0]
+    width, zero = len(columns) // 2, Fraction(0)
+    return Claim(
+        rule=obligation.rule.name,
+        severity=obligation.rule.severity,
+        variables=(*(ClaimVariable(v.name, v.unit, v.discrete) for v in columns), ClaimVariable("rise", None, False)),
+        records=tuple(
+            ClaimRecord(r.name, r.type_name, tuple(range(k * width, (k + 1) * width))) for k, r in enumerate(pair)
+        ),
+        rewards=tuple((name, _digest(rewards, name, "reward")) for name in sorted(used)),
+        calls=calls,
+        clauses=normaliser.clauses(clauses, order),
+        goals=tuple(goal for part in goals for goal in normaliser.clauses(part, order)),
+        boxes=((*(box[k] for view in pair for k in view.variables), (zero, zero)),),
+        constants=_constants(gathering, statistics, data_digests),
+        loops=tuple(len(part) for part in goals),
+    )
+
+
+def _constants(
+    gathering: Gathering, statistics: Mapping[Statistic, Fraction], data_digests: Mapping[str, str]
+) -> tuple[ClaimConstant, ...]:
+    return tuple(
+        ClaimConstant(statistic_text(s), _digest(data_digests, s.data, "data set"), statistics[s])
+        for s in gathering.used_statistics
     )
 
 

@@ -29,10 +29,11 @@ from rewarden.spec_lang.obligation import (
     RecordView,
     RuleInfo,
     Share,
+    Term,
     Variable,
 )
 from rewarden.spec_lang.symbols import Symbols
-from rewarden.spec_lang.values import Allowance, Context, Names, RecordValue, RowValue, StepsValue
+from rewarden.spec_lang.values import Allowance, Context, Move, Names, RecordValue, RowValue, StepsValue
 
 RuleKind = Literal["records", "near", "rows", "share", "trace", "cycle"]
 
@@ -124,9 +125,10 @@ def _lower_steps(rule: syntax.RuleDecl, context: Context, info: RuleInfo) -> Low
     """Traces and cycles: the ends of the lengths are lowered now, so that mistakes are known at once."""
     symbols, params = context.symbols, context.params
     done: dict[int, Obligation] = {}
+    moves: dict[Move, Formula] = {}
 
     def made(length: int, findings: Findings, allowance: Allowance) -> Obligation:
-        inner = Context(symbols, params, findings, allowance=allowance)
+        inner = Context(symbols, params, findings, allowance=allowance, moves=moves)
         obligation = _obligation(rule, quantify(rule, symbols, length), inner, info)
         return replace(obligation, case=f"{length} step{'s' if length > 1 else ''}")
 
@@ -223,9 +225,18 @@ def _relations(q: syntax.Quantifier, lowering: Lowering, names: Names) -> list[F
             assert names.steps is not None
             definition = lowering.symbols.definitions[name]
             a, b = (p.name for p in definition.params)
-            moves = names.steps.moves()
-            return [lowering.formula(definition.body, Names({a: here, b: after})) for here, after in moves]
+            found, known = [], lowering.context.moves
+            for here, after in names.steps.moves():
+                move = _variables(here), _variables(after)
+                if move not in known:
+                    known[move] = lowering.formula(definition.body, Names({a: here, b: after}))
+                found.append(known[move])
+            return found
     return []
+
+
+def _variables(record: RecordValue) -> tuple[Term, ...]:
+    return tuple(leaf for column in record.columns for leaf in column.parts)
 
 
 def _share(rule: syntax.RuleDecl, lowering: Lowering) -> tuple[Share | None, syntax.Expr]:

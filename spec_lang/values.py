@@ -11,7 +11,7 @@ from rewarden.spec_lang.features import Feature, RecordType
 from rewarden.spec_lang.findings import Findings
 from rewarden.spec_lang.forms import ONE, Form, TooLarge, constant
 from rewarden.spec_lang.formulas import as_literal
-from rewarden.spec_lang.obligation import FALSE, TRUE, And, Atom, Const, Formula, Ite, Or, Variable
+from rewarden.spec_lang.obligation import FALSE, TRUE, And, Atom, Const, Formula, Ite, Or, Term, Variable
 from rewarden.spec_lang.symbols import Symbols
 
 
@@ -38,6 +38,9 @@ class RecordValue:
     def of(self, feature: Feature) -> tuple[Form, ...]:
         start = self.type.offset(feature.name)
         return self.columns[start : start + feature.width]
+
+
+Move = tuple[tuple[Term, ...], tuple[Term, ...]]  # the variables of two records
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,6 +100,7 @@ class Context:
     budget: int = limits.EXPANSION_SIZE
     depth: int = 0
     allowance: Allowance = field(default_factory=Allowance)
+    moves: dict[Move, Formula] = field(default_factory=dict)  # the relation of each move: lengths share their moves
 
     def spend(self, amount: int) -> None:
         self.budget -= amount

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.schema import check_binding
 from rewarden.reward.statistics import statistic
 from rewarden.spec_lang.claim import Claim
-from rewarden.spec_lang.claims import claim_of
-from rewarden.spec_lang.errors import BindingError
+from rewarden.spec_lang.claims import claim_of, loop_claim_of
+from rewarden.spec_lang.clauses import negate
+from rewarden.spec_lang.errors import BindingError, Unsupported
 from rewarden.spec_lang.obligation import (
     And,
     Atom,
@@ -31,9 +32,11 @@ from rewarden.spec_lang.obligation import (
     Quotient,
     Sqrt,
     Statistic,
-    Sum,
     Term,
+    Var,
 )
+from rewarden.spec_lang.obligation import Sum as TermSum
+from rewarden.verifier.loops.local import CLAIMED, LOOP, loop_sums
 
 if TYPE_CHECKING:
     from rewarden.spec_lang import Spec
@@ -46,23 +49,58 @@ def bind(spec: Spec, rule_name: str, rewards: Mapping[str, Artifact]) -> Claim:
     bound), DataError for data that cannot be read, Unsupported (X codes) for a rule without a claim form, and
     KeyError for an unknown rule.
     """
+    if spec.rule(rule_name).kind == "cycle":
+        return bind_loops(spec, rule_name, rewards)
+    lengths = spec.lowered[rule_name].lengths if spec.rule(rule_name).kind == "trace" else ()
+    if len(lengths) > 1:
+        return bind_lengths(spec, rule_name, rewards)
     return bind_obligation(spec, spec.obligation(rule_name), rewards)
+
+
+def bind_lengths(spec: Spec, rule_name: str, rewards: Mapping[str, Artifact]) -> Claim:
+    """The claim of a rule about traces of several lengths: that of each. Unsupported X14 where some are long."""
+    lengths = spec.lowered[rule_name].lengths
+    if lengths[-1] > CLAIMED:
+        message = f"{rule_name}: a claim about traces of more than {CLAIMED} records is too large to be of use"
+        raise Unsupported("X14", message)
+    return Claim.of_cases([bind_obligation(spec, spec.unrolled(rule_name, n), rewards) for n in lengths])
+
+
+def bind_loops(spec: Spec, rule_name: str, rewards: Mapping[str, Artifact]) -> Claim:
+    """The claim of a rule about loops: what one step of any loop says. Unsupported X14 where no step says it all."""
+    obligation = spec.unrolled(rule_name, LOOP)
+    facts, sums = loop_sums(obligation)
+    rise = Var(2 * len(obligation.records[0].variables))
+    formulas = [
+        Or((*(negate(fact) for fact in part.cases), Atom(TermSum((part.margin, rise)), part.strict))) for part in sums
+    ]
+    return loop_claim_of(obligation, facts, formulas, **_bound(spec, obligation, rewards))
 
 
 def bind_obligation(spec: Spec, obligation: Obligation, rewards: Mapping[str, Artifact]) -> Claim:
     """As `bind`, for an obligation of `spec` that is at hand."""
+    return claim_of(obligation, **_bound(spec, obligation, rewards))
+
+
+class _Bound(TypedDict):
+    rewards: Mapping[str, str]
+    statistics: Mapping[Statistic, Fraction]
+    data_digests: Mapping[str, str]
+
+
+def _bound(spec: Spec, obligation: Obligation, rewards: Mapping[str, Artifact]) -> _Bound:
+    """What its symbols stand for."""
     for name in symbols(obligation):
         check_reward(spec, name, rewards)
     statistics = statistics_of(spec, obligation, rewards)
     data = {s.data for s in statistics}
     if obligation.instances is not None:
         data.add(obligation.instances.data)
-    return claim_of(
-        obligation,
-        rewards={name: artifact.digest for name, artifact in rewards.items()},
-        statistics=statistics,
-        data_digests={name: spec.rows(name).digest for name in sorted(data)},
-    )
+    return {
+        "rewards": {name: artifact.digest for name, artifact in rewards.items()},
+        "statistics": statistics,
+        "data_digests": {name: spec.rows(name).digest for name in sorted(data)},
+    }
 
 
 def check_reward(spec: Spec, name: str, rewards: Mapping[str, Artifact]) -> None:
@@ -115,7 +153,7 @@ def _children(node: Term | Formula) -> tuple[Term | Formula, ...]:
             return (term,)
         case And(parts) | Or(parts):
             return parts
-        case Sum(terms) | Min(terms) | Max(terms) | Call(arguments=terms):
+        case TermSum(terms) | Min(terms) | Max(terms) | Call(arguments=terms):
             return terms
         case Product(left, right) | Quotient(left, right):
             return (left, right)

@@ -90,7 +90,7 @@ class BranchAndBound:
     def __init__(self, program: Program, batch_size: int, bounded: Program | None = None) -> None:
         engine = Engine(bounded or program)
         self.claim, self.curved = program.claim, program.curved
-        batch = min(batch_size, max(LEAST, PRODUCTS // _products(engine)))
+        batch = min(batch_size, max(LEAST, PRODUCTS // products(engine)))
         self.searches = [GoalSearch(engine, program, goal, batch) for goal in range(len(program.claim.goals))]
         self.course: Course | None = None  # of a run that was stopped, or is under way
 
@@ -152,7 +152,7 @@ class BranchAndBound:
         return min(sum(s.settled for s in self.searches) / max(1, len(self.searches)), 1.0)
 
 
-def _products(engine: Engine) -> int:
+def products(engine: Engine) -> int:
     """Multiplications for one box, roughly: every neuron substituted back through all layers before it."""
     weights = total = 1
     for layer in engine.layers:

@@ -2,6 +2,7 @@
 
 1. premise: is there anything to speak of? One checked point of it, or its refutation (`vacuous`).
 2. `falsify` looks for a violation.
+   A linear reward is settled by `bounds` before that, in closed form.
 3. The engine that was asked for, alone; or in `auto` several, in two rounds, a short one and a long one: `bounds`;
    `differences`, where two calls are subtracted from each other; `cells`, which settle what is close. Then `lp` and
    `z3` on what is small, and `bounds` with the rest of the budget. Rules of many variables: `bounds` once for each box;
@@ -21,18 +22,18 @@ from typing import Any
 from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang.claim import Claim
 from rewarden.spec_lang.errors import BindingError
-from rewarden.verifier import engines
-from rewarden.verifier.engines.interface import Declined, Outcome, Part, Rows, Run, Task, rational
+from rewarden.verifier import by_parts, engines
+from rewarden.verifier.engines.interface import Declined, Outcome, Part, Rows, Run, Task
 from rewarden.verifier.executed import compile_executed
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.premise import Premise, find_premise
 from rewarden.verifier.progress import Progress, Report, Stop, stopping
 from rewarden.verifier.regions import OpenBoxes
-from rewarden.verifier.scribe.writer import CERTIFIED, written
 from rewarden.verifier.torch_settings import plain_torch
+from rewarden.verifier.unwritten import CERTIFIED, Unwritten, no_proof
 from rewarden.verifier.verdict import CERTIFIABLE, Reason, RuleResult, Verdict, Work, without_proof
-from rewarden.verifier.witness import Witness
+from rewarden.verifier.witness import Witness, proof_witness
 
 ROUNDS = (0.02, 0.23)  # of the budget: what each engine has in each round
 FIRST = 0.25  # of the budget, for rules of many variables: bounds, and cells
@@ -63,6 +64,12 @@ def verify_claim(
         if name in artifacts and artifacts[name].digest != digest:
             raise BindingError("B32", f"the claim is about another artifact than the one bound to {name}")
     chosen, report = options or VerifyOptions(), progress or _silent
+    if by_parts.needed(claim, artifacts):
+        return by_parts.decided(
+            claim, artifacts, lambda part, own: verify_claim(
+                part, artifacts, own, rows=rows, progress=progress, stop=stop, constants=constants
+            ), chosen, stopping(chosen, stop)
+        )  # fmt: skip
     program = (
         compile_executed(claim, artifacts, constants)
         if chosen.semantics == "float32"
@@ -70,7 +77,7 @@ def verify_claim(
     )
     with plain_torch(chosen.threads):
         task = Task(claim, program, artifacts, chosen, rows or {}, report, stopping(chosen, stop), time.monotonic())
-        result = _decide(task, recorded or (lambda run: run))
+        result = by_parts.without_tables_proof(_decide(task, recorded or (lambda run: run)), artifacts)
     report(Progress(claim.rule, "done", result.coverage))
     return result
 
@@ -82,7 +89,7 @@ def _silent(progress: Progress) -> None:
 # ── the steps ──────────────────────────────────────────────────────────────────────────────────
 def _decide(task: Task, recorded: Recorded) -> RuleResult:
     task.progress("premise")
-    premise = find_premise(task.program, task.artifacts, task.options, task.rows, task.stop)
+    premise = find_premise(task.slim.program, task.artifacts, task.options, task.rows, task.stop)
     if premise.status == "empty":
         return _result(task, Verdict.VACUOUS, Reason.VACUOUS, coverage=1.0, engine="z3", work=premise.work)
     if premise.witness is not None and premise.witness.deployed == "non-finite":
@@ -101,6 +108,9 @@ class _Decision:
 
     def verdict(self) -> RuleResult:
         engine, options = self.task.options.engine, self.task.options
+        found = self._closed() if engine == "auto" else None
+        if found is not None:
+            return found
         found = self._asked("falsify", self._begun("falsify"), options.falsify_budget)
         if found is None:
             found = self._auto(options.budget) if engine == "auto" else None
@@ -108,6 +118,13 @@ class _Decision:
             self.best = None
             found = self._asked(engine, self._begun(engine), options.budget)
         return found or self._open()
+
+    def _closed(self) -> RuleResult | None:
+        """Linear rewards have their least values at corners, which bounds tell exactly: there is nothing to search."""
+        program, claim = self.task.slim.program, self.task.claim
+        if program.executed is not None or any(layer.kind != "linear" for layer in program.layers):
+            return None
+        return self._asked("bounds", self._begun("bounds"), len(claim.boxes) * max(1, len(claim.goals)))
 
     def _auto(self, budget: int) -> RuleResult | None:
         claim = self.task.claim
@@ -225,25 +242,21 @@ def _proved(task: Task, premise: Premise, outcome: Outcome, engine: str, work: W
     """`proved` needs a checked point of the premise as well; without one the verdict is unknown."""
     if premise.witness is None:
         return _result(task, Verdict.UNKNOWN, Reason.NO_POINT, coverage=1.0, engine=engine, work=work)
-    proof, reason = outcome.proof, str(outcome.reason)
-    if proof is None and reason.endswith(CERTIFIABLE):  # proved without one
-        found = written(task.program, work.boxes, task.stop)
-        if isinstance(found, str):
-            reason = without_proof(reason, found)
-        else:
-            proof = found
+    reason = str(outcome.reason)
+    proof: dict[str, Any] | Unwritten | None = None
+    if outcome.proof is not None:
+        proof = {**outcome.proof, "witness": proof_witness(premise.witness)}
+    elif reason.endswith(CERTIFIABLE):
+        why = no_proof(task.program)
+        proof = Unwritten(work.boxes, outcome.trail) if why is None else None
+        reason = reason if why is None else without_proof(reason, why)
     return _result(
         task,
         Verdict.PROVED,
         reason,
         premise_witness=premise.witness,
         coverage=1.0,
-        proof=None if proof is None else {**proof, "witness": proof_witness(premise.witness)},
+        proof=proof,
         engine=engine,
         work=work,
     )
-
-
-def proof_witness(witness: Witness) -> dict[str, Any]:
-    """The `witness` of a proof object: a box number and a rational per variable (docs/formats.md, Proof)."""
-    return {"box": witness.box, "point": [rational(x) for x in witness.point]}

@@ -6,7 +6,7 @@ bounds against it; branch and bound asks it about leaves that the floats miss by
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
@@ -87,11 +87,15 @@ def leaf_bound(program: Program, goal: int, box: Box, leaf: Leaf) -> Fraction:
 
 
 class ExactBounds:
-    """Exact bounds of every layer of `program` over `box`, with a leaf's slopes and tight entries."""
+    """Exact bounds of every layer of `program` over `box`, with a leaf's slopes and tight entries; `signs` are (layer,
+    neuron, side) with z >= 0 (side 0) or z <= 0 (side 1)."""
 
-    def __init__(self, program: Program, box: Box, leaf: Leaf) -> None:
+    def __init__(
+        self, program: Program, box: Box, leaf: Leaf, signs: Collection[tuple[int, int, int]] = frozenset()
+    ) -> None:
         self.program = program
         self.box = box
+        self.signs = signs
         self.coarse = tuple(_on_grid(bounds) for bounds in box)
         self.slopes = {(layer, neuron): Fraction(k, 256) for layer, neuron, k in leaf.slopes}
         self.tight = {(layer, neuron, side): ms for layer, neuron, side, ms in leaf.tight}
@@ -103,18 +107,26 @@ class ExactBounds:
         for k, layer in enumerate(program.layers):
             self._bound_layer(k, layer, k in gate_layers)
 
-    def lower(self, affine: Affine) -> Fraction:
-        """The lower bound of an affine expression over variables and calls."""
+    def lower(self, affine: Affine, held: Sequence[tuple[int, int, int, Fraction]] = ()) -> Fraction:
+        """The lower bound of an affine expression over variables and calls, less multiples of z − l (side 0) or u − z
+        of neurons `held` (layer, neuron, side, multiple)."""
         row: SparseRow = {INPUT: dict(affine.variables)}
         for call, coefficient in affine.calls:
             target = row.setdefault(self.program.outputs[call], {})
             target[0] = target.get(0, Fraction(0)) + coefficient
-        return self._lower(row, affine.constant, len(self.program.layers))
+        constant = affine.constant
+        for layer, neuron, side, multiple in held:
+            sign = -1 if side else 1
+            constant += expand_linear(self.program.layers[layer], {neuron: -sign * multiple}, row)
+            constant += sign * multiple * self.bounds[layer][neuron][side]
+        return self._lower(row, constant, len(self.program.layers))
 
     def _bound_layer(self, k: int, layer: Layer, read_by_gate: bool) -> None:
         bounds = []
         for j in range(layer.rows):
             lo, hi = self._interval(layer, j)
+            lo = max(lo, Fraction(0)) if (k, j, 0) in self.signs else lo
+            hi = min(hi, Fraction(0)) if (k, j, 1) in self.signs else hi
             if self._is_loose(layer, read_by_gate, lo, hi):
                 lo = max(lo, self._pre_activation(k, j, 1, ()))
                 hi = min(hi, -self._pre_activation(k, j, -1, ()))

@@ -13,6 +13,8 @@ from fractions import Fraction
 from math import gcd, lcm
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from rewarden.spec_lang.boxes import RowBoxes
 from rewarden.spec_lang.claim import Affine, AffineAtom, Box, Claim, Clause
 from rewarden.verifier.program import INPUT, Layer, Program
@@ -205,12 +207,16 @@ def _integers(layer: Layer) -> _IntegerLayer:
 def _sparse_rows(layer: Layer, k: int) -> list[list[tuple[int, Fraction]]]:
     block = layer.blocks[k]
     exact = block.exact or {}
-    rows = []
-    for r, row in enumerate(block.weight.tolist()):
-        # An exact entry may be so small that its nearest binary64 is 0: it still counts.
-        weights = ((c, exact.get((r, c), w)) for c, w in enumerate(row))
-        rows.append([(c, Fraction(w)) for c, w in weights if w != 0])
-    return rows
+    rows: list[list[tuple[int, Fraction]]] = [[] for _ in range(block.weight.shape[0])]
+    at, columns = np.nonzero(block.weight)
+    for r, c, w in zip(at.tolist(), columns.tolist(), block.weight[at, columns].tolist(), strict=True):
+        if (r, c) not in exact:
+            rows[r].append((c, Fraction(w)))
+    # An exact entry may be so small that its nearest binary64 is 0: it still counts.
+    for (r, c), value in exact.items():
+        if value != 0:
+            rows[r].append((c, value))
+    return [sorted(row) for row in rows] if exact else rows
 
 
 def _integer_row(row: list[tuple[int, Fraction]], scale: int, width: int) -> Row:

@@ -10,22 +10,31 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.rounding import deployed_error
+from rewarden.reward.tables import has_tables, is_table
 from rewarden.spec_lang.claim import Affine, Box, Claim, ClaimCall, ClaimVariable
-from rewarden.spec_lang.errors import EditError
+from rewarden.spec_lang.errors import EditError, Unsupported
 from rewarden.verifier.backsub import Engine, Functionals
 from rewarden.verifier.box_minimum import Boxes
+from rewarden.verifier.branch import products
+from rewarden.verifier.executed import compile_executed
 from rewarden.verifier.float_program import FloatProgram
 from rewarden.verifier.fusion import functional_rows
 from rewarden.verifier.inline import compile_program
+from rewarden.verifier.program import Program
 from rewarden.verifier.rounding import outward
 
+Array = NDArray[np.float64]
 BATCH = 256
-MOST_BOXES = 2048
+MOST_BOXES = 512
+PRODUCTS = 2**28  # multiplications: about a second
+WIDE = 24  # columns from which on halving boxes gets nowhere
 ENOUGH = 0.02  # stop when the bound exceeds a reached value by this share of its spread over the first boxes
 
 
@@ -39,13 +48,33 @@ def certified_extremum(artifact: Artifact, box: Box, sign: int) -> Fraction:
     """
     lowering = "ceiling" if sign > 0 else "floor"
     artifact = _without(artifact, lowering)
+    if has_tables(artifact):  # they raise sign·r to their level at most, and raise nothing above it
+        levels = [
+            sign * Fraction(float(artifact.tensors[p.level][0]))
+            for p in artifact.patches
+            if is_table(p, artifact.tensors)
+        ]
+        rest = tuple(p for p in artifact.patches if not is_table(p, artifact.tensors))
+        return max(certified_extremum(artifact.with_patches(rest), box, sign), *levels)
     with torch.no_grad():
-        bound = _search(artifact, box, sign)
-    lo, hi = outward(box)
-    bound += deployed_error(artifact, lo, hi)
+        lo, hi = outward(box)
+        bound = _search(artifact, lo[None, :], hi[None, :], sign)
     if not torch.isfinite(torch.tensor(bound)):
         raise EditError("E11", "the reward has no finite certified bound near the region", help="check its weights")
     return Fraction(bound) + abs(Fraction(bound)) / 2**50  # pays for the one rounding of the sum above
+
+
+def certified_extremum_over(artifact: Artifact, lo: Array, hi: Array, sign: int) -> Fraction:
+    """As `certified_extremum`, over all of the boxes lo[k], hi[k] (float64 [box, width]) at once."""
+    lowering = "ceiling" if sign > 0 else "floor"
+    artifact = _without(artifact, lowering)
+    levels = [sign * Fraction(float(artifact.tensors[p.level][0])) for p in artifact.patches]
+    bare = artifact.with_patches(())  # patches that raise sign·r raise it to their level at most
+    with torch.no_grad():
+        bound = _search(bare, lo, hi, sign)
+    if not torch.isfinite(torch.tensor(bound)):
+        raise EditError("E11", "the reward has no finite certified bound near the region", help="check its weights")
+    return max([Fraction(bound) + abs(Fraction(bound)) / 2**50, *levels])
 
 
 def _without(artifact: Artifact, kind: str) -> Artifact:
@@ -53,20 +82,24 @@ def _without(artifact: Artifact, kind: str) -> Artifact:
     return artifact.with_patches(tuple(patch for patch in artifact.patches if patch.kind != kind))
 
 
-def _search(artifact: Artifact, box: Box, sign: int) -> float:
+def _search(artifact: Artifact, lows: Array, highs: Array, sign: int) -> float:
     columns = [f"x{j}" for j in range(artifact.width)]
     variables = tuple(ClaimVariable(name, None, False) for name in columns)
     identity = tuple(Affine(Fraction(0), ((j, Fraction(1)),)) for j in range(artifact.width))
+    box = tuple((Fraction(a), Fraction(b)) for a, b in zip(lows.min(0).tolist(), highs.max(0).tolist(), strict=True))
     claim = Claim("", "must", variables, (), (("r", ""),), (ClaimCall("r", identity),), (), (), (box,))
-    engine = Engine(compile_program(claim, {"r": artifact}))
+    program, error = _as_executed(claim, artifact, lows, highs)
+    engine = Engine(program)
     target = Functionals.of(functional_rows(engine.program, [Affine(Fraction(0), (), ((0, Fraction(-sign)),))]))
 
     network = FloatProgram(engine.program)  # decides where the search stops, never what it answers
-    lo, hi = (torch.from_numpy(side)[None, :] for side in outward(box))
-    bound, axis = _bound(engine, target, lo, hi)
+    lo, hi = torch.from_numpy(lows), torch.from_numpy(highs)
+    parts = [_bound(engine, target, a, b) for a, b in zip(torch.split(lo, BATCH), torch.split(hi, BATCH), strict=True)]
+    bound, axis = torch.cat([b for b, _ in parts]), torch.cat([a for _, a in parts])
     reached, boxes = -float("inf"), 1
     start = float(bound.max())
-    while boxes < MOST_BOXES:
+    most = min(MOST_BOXES, PRODUCTS // products(engine)) if artifact.width < WIDE else 0
+    while boxes < most:
         worst = bound.argsort(descending=True)[:BATCH]
         reached = max(reached, float((sign * network.calls((lo[worst] + hi[worst]) / 2)).max()))
         top = float(bound[worst[0]])
@@ -81,7 +114,16 @@ def _search(artifact: Artifact, box: Box, sign: int) -> float:
         lo, hi = torch.cat((lo[keep], halves[0])), torch.cat((hi[keep], halves[1]))
         bound, axis = torch.cat((bound[keep], new_bound)), torch.cat((axis[keep], new_axis))
         boxes += 2 * int(worst.numel())
-    return float(bound.max())
+    return float(bound.max()) + error
+
+
+def _as_executed(claim: Claim, artifact: Artifact, lows: Array, highs: Array) -> tuple[Program, float]:
+    """The reward as binary32 executes it, whose bounds hold of its exact values too. A smooth reward has no such form:
+    its exact one, and how far the deployed pass may be off, which is a far coarser bound."""
+    try:
+        return compile_executed(claim, {"r": artifact}), 0.0
+    except Unsupported:
+        return compile_program(claim, {"r": artifact}), deployed_error(artifact, lows.min(axis=0), highs.max(axis=0))
 
 
 def _bound(engine: Engine, target: Functionals, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 
 from rewarden.reward import graph as g
 from rewarden.reward.artifact import Artifact
+from rewarden.reward.tables import has_tables, restricted
 from rewarden.reward.widen import widened
 from rewarden.reward.widths import patch_tensors
-from rewarden.spec_lang.claim import Affine, Claim
+from rewarden.spec_lang.boxes import hull
+from rewarden.spec_lang.claim import Affine, Claim, ClaimCall
 from rewarden.spec_lang.errors import BindingError, Unsupported
 from rewarden.verifier.program import INPUT, Block, Layer, Program
 
@@ -55,8 +57,20 @@ def inline_calls(emitter: Emitter, claim: Claim, artifacts: Mapping[str, Artifac
                 "B31",
                 f"reward {call.reward} reads {artifact.width} columns, and the claim passes {len(call.arguments)}",
             )
-        outputs.append(_inline_call(emitter, artifact, emitter.arguments(call.arguments)))
+        there = restricted(artifact, *arguments_over(claim, call)) if has_tables(artifact) else artifact
+        outputs.append(_inline_call(emitter, there, emitter.arguments(call.arguments)))
     return tuple(outputs)
+
+
+def arguments_over(claim: Claim, call: ClaimCall) -> tuple[Matrix, Matrix]:
+    """Where a call's arguments may lie over all boxes of the claim: lo, hi float64 [arguments], rounded outwards."""
+    around = hull(claim.boxes)
+    lo, hi = np.empty(len(call.arguments)), np.empty(len(call.arguments))
+    for k, argument in enumerate(call.arguments):
+        least = argument.constant + sum((c * around[j][0 if c > 0 else 1] for j, c in argument.variables), Fraction(0))
+        most = argument.constant + sum((c * around[j][1 if c > 0 else 0] for j, c in argument.variables), Fraction(0))
+        lo[k], hi[k] = np.nextafter(nearest(least), -np.inf), np.nextafter(nearest(most), np.inf)
+    return lo, hi
 
 
 def _inline_call(emitter: Emitter, artifact: Artifact, arguments: int) -> int:

@@ -21,7 +21,10 @@ from rewarden.spec_lang.claim_json import claim_digest
 from rewarden.spec_lang.features import RecordType
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.options import VerifyOptions
+from rewarden.verifier.program import Program
 from rewarden.verifier.region_words import Described, Part
+from rewarden.verifier.trail import trail_in, trail_out
+from rewarden.verifier.unwritten import Unwritten
 from rewarden.verifier.verdict import Reason, RuleResult, Verdict, Work
 from rewarden.verifier.witness import Witness, replay, replay_premise, with_types
 
@@ -79,7 +82,7 @@ def to_kept(result: RuleResult, key: str) -> dict[str, Any]:
         "warnings": list(result.warnings),
         "witness": _point(result.witness),
         "premise_witness": _point(result.premise_witness),
-        "proof": None if result.proof is None else dict(result.proof),
+        "proof": _proof(result.proof),
         "claim": result.claim is not None,
         "unsettled": None if result.unsettled is None else _described(result.unsettled),
     }
@@ -94,6 +97,12 @@ def to_kept(result: RuleResult, key: str) -> dict[str, Any]:
 
 def _point(witness: Witness | None) -> list[str] | None:
     return None if witness is None else [str(x) for x in witness.point]
+
+
+def _proof(proof: Mapping[str, Any] | Unwritten | None) -> dict[str, Any] | None:
+    if not isinstance(proof, Unwritten):
+        return None if proof is None else dict(proof)
+    return {"boxes": proof.boxes, "trail": None if proof.trail is None else trail_out(proof.trail)}
 
 
 def _described(region: Described) -> dict[str, Any]:
@@ -144,11 +153,11 @@ def _of_kept(
         raise KeptError("the witness is none")
     if premise is None and (content["premise_witness"] is not None or verdict is Verdict.PROVED):
         raise KeptError("no record satisfies the premise")
-    proof = content["proof"]
-    if proof is not None:
+    proof: Mapping[str, Any] | Unwritten | None = None
+    if content["proof"] is not None:
         if verdict is not Verdict.PROVED:
             raise KeptError("a proof of what is not proved")
-        require_whole(proof, claim)
+        proof = _proof_in(content["proof"], claim, program)
     return RuleResult(
         rule=claim.rule,
         severity=claim.severity,
@@ -197,6 +206,14 @@ def _unhex(sides: Mapping[str, Any]) -> dict[str, Any]:
         else [str(case) for case in side]
         for label, side in sides.items()
     }
+
+
+def _proof_in(proof: Mapping[str, Any], claim: Claim, program: Program) -> Mapping[str, Any] | Unwritten:
+    if set(proof) != {"boxes", "trail"}:
+        require_whole(proof, claim)
+        return proof
+    trail = None if proof["trail"] is None else trail_in(proof["trail"], program)
+    return Unwritten(_count(proof["boxes"]), trail)
 
 
 def require_whole(proof: Mapping[str, Any], claim: Claim) -> None:

@@ -7,16 +7,18 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from rewarden.reward.artifact import Artifact
+from rewarden.reward.tables import has_tables
 from rewarden.spec_lang import Spec
 from rewarden.spec_lang.claim import Claim
 from rewarden.spec_lang.errors import Unsupported, UsageError
 from rewarden.spec_lang.obligation import Obligation, Statistic
-from rewarden.verifier.bind import bind_obligation, check_reward, data_constants, symbols
+from rewarden.verifier.bind import bind_obligation, check_reward, data_constants, statistics_of, symbols
 from rewarden.verifier.enclosed_constants import constants_of, enclosed_constants
 from rewarden.verifier.executed_constants import spread_words, with_constants
 from rewarden.verifier.executed_truth import NonFiniteError
@@ -33,6 +35,7 @@ from rewarden.verifier.regions import Frame, Region
 from rewarden.verifier.rows import verify_rows
 from rewarden.verifier.saved import Saver
 from rewarden.verifier.search import search
+from rewarden.verifier.shortfall import measured
 from rewarden.verifier.starts import Array
 from rewarden.verifier.steps import verify_lengths
 from rewarden.verifier.verdict import Reason, RuleResult, Verdict, VerificationResult, Work
@@ -72,7 +75,7 @@ def verify(
     rows, stopped, started = _seed_rows(spec), stopping(chosen, stop), time.monotonic()
     results = []
     with ExitStack() as stack:
-        torch = _Torch(stack)
+        torch = _Torch(stack, chosen.threads)
         keepers = tuple(k for k in (saver, keeper) if k is not None)
         for name in names:
             run = _Run(spec, rewards, chosen, rows, progress, stopped, started, torch, keepers, saver)
@@ -85,17 +88,18 @@ def verify(
 
 
 class _Torch:
-    """torch, loaded and set once it is needed (mutable)."""
+    """torch, loaded and set once it is needed (mutable). What small networks ask of it is over before several threads
+    have begun: they cost five times the processor time and save none."""
 
-    def __init__(self, stack: ExitStack) -> None:
-        self.stack = stack
+    def __init__(self, stack: ExitStack, threads: int) -> None:
+        self.stack, self.threads = stack, threads
         self.ready = False
 
     def need(self) -> None:
         if not self.ready:
             from rewarden.verifier.torch_settings import plain_torch
 
-            self.stack.enter_context(plain_torch())
+            self.stack.enter_context(plain_torch(self.threads))
             self.ready = True
 
 
@@ -162,11 +166,15 @@ class _Run:
             spread = spread_words(executed) if told.verdict is Verdict.UNKNOWN else ()
             return replace(told, warnings=(*told.warnings, *spread))
         told = self._kept(claim)
+        statistics = partial(statistics_of, self.spec, obligation, self.rewards)
+        if self.options.semantics == "real":
+            told = replace(told, witness=measured(told.witness, obligation, self.rewards, statistics))
         return self._with_coverage(told, claim) if whole and self.options.coverage_budget else told
 
     def _kept(self, claim: Claim) -> RuleResult:
         """What was decided before, or is now and can be kept."""
-        if not self.keepers or self.options.semantics != "real":
+        patched_near_data = any(has_tables(self.rewards[name]) for name, _ in claim.rewards)  # decided in parts
+        if not self.keepers or self.options.semantics != "real" or patched_near_data:
             return self._decided(claim, {})
         for keeper in self.keepers:
             key = key_of(claim, self.options, self.rows, keeper.code)

@@ -3,8 +3,8 @@
 A state holds the verdicts of the claims that are finished (`kept`), and of the claim at work what each engine has
 answered so far (a log), and every search in between (`saved_search`). Going on, the steps of the portfolio are taken
 anew, in the same order: what the log answers is not asked again, and a search starts where it was saved. So the end is
-the same, byte for byte, as without a break. Engines that keep no such state (cells, programs) are asked again for what
-they are needed.
+the same, byte for byte, as without a break. Engines that keep no such state (the search for violations, linear
+programs, z3) are asked again for what they are needed: for a small part of the work.
 
 The state is a `.npz` of plain arrays, one of them JSON text; nothing is unpickled.
 """
@@ -18,6 +18,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,7 +53,7 @@ class Saver:
         self.code = self.about["code"]
         self.key: str | None = None  # of the claim at work
         self.logs: list[list[dict[str, Any]]] = []  # by run
-        self.searches: list[tuple[int, BranchAndBound]] = []  # runs by number, those that hold a search
+        self.searches: list[tuple[int, Callable[[], Snapshot | None]]] = []  # runs by number, those that can be saved
         self.next = time.monotonic() + EVERY
         self.pending = None if before is None else _read(before, self.about)  # what is not taken up yet
         self.active = False  # the claim at work is the pending one
@@ -94,14 +95,15 @@ class Saver:
         if isinstance(run, Declined):
             return run
         search: BranchAndBound | None = getattr(run, "search", None)
-        found = None if before is None or search is None else before.snapshot(number)
-        if search is not None:
-            self.searches.append((number, search))
-        if search is not None and found is not None:
-            from rewarden.verifier.saved_search import StateError, restore
+        ways = _ways(run, search)
+        found = None if before is None or ways is None else before.snapshot(number)
+        if ways is not None:
+            self.searches.append((number, ways[0]))
+        if ways is not None and found is not None:
+            from rewarden.verifier.saved_search import StateError
 
             try:
-                restore(search, found)
+                ways[1](found)
             except StateError as error:
                 raise damaged(str(error)) from error
         return _Recorded(run, search, self.logs[number], found is not None)
@@ -134,14 +136,13 @@ class Saver:
         self.write(buffer.getvalue())
 
     def _running(self) -> tuple[Mapping[str, Any] | None, dict[str, Any]]:
-        from rewarden.verifier.saved_search import snapshot
-
         before = self.pending
         if before is not None and not self.active:
             return before.running, {name: a for name, a in before.arrays.items() if name != "state"}
         if self.key is None:
             return None, {}
-        snapshots = [(number, snapshot(search)) for number, search in self.searches]
+        taken = [(number, snapshot()) for number, snapshot in self.searches]
+        snapshots = [(number, found) for number, found in taken if found is not None]
         logs, searches = list(self.logs), [{"run": number, **found.told} for number, found in snapshots]
         arrays = {f"r{number}.{name}": a for number, found in snapshots for name, a in found.arrays.items()}
         if before is not None and before.running is not None:  # runs that have not begun again yet
@@ -150,6 +151,18 @@ class Saver:
             arrays |= {name: a for name, a in before.arrays.items() if name.startswith(kept)} if kept else {}
             logs, searches = [*logs, *before.running["logs"][len(logs) :]], [*searches, *later]
         return {"key": self.key, "logs": logs, "searches": searches}, arrays
+
+
+def _ways(
+    run: Run, search: BranchAndBound | None
+) -> tuple[Callable[[], Snapshot | None], Callable[[Snapshot], None]] | None:
+    """How a run is saved and how put where a saved one was; None for those that are asked again."""
+    from rewarden.verifier.saved_search import restore, snapshot
+
+    if search is not None:
+        return partial(snapshot, search), partial(restore, search)
+    out, back = getattr(run, "snapshot", None), getattr(run, "restore", None)
+    return None if out is None or back is None else (out, back)
 
 
 class _Recorded:

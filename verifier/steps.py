@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from rewarden.spec_lang.claim import Claim
 from rewarden.spec_lang.obligation import Obligation
-from rewarden.verifier.verdict import RuleResult, Verdict, Work
+from rewarden.verifier.unwritten import CaseProof, Unwritten
+from rewarden.verifier.verdict import CERTIFIABLE, RuleResult, Verdict, Work
 
 Decide = Callable[[Obligation], RuleResult]
 
@@ -34,8 +36,25 @@ def verify_lengths(obligations: Sequence[Obligation], decide: Decide) -> RuleRes
     proved = [r for r in results if r.verdict is Verdict.PROVED]
     if not proved:
         return replace(last, reason=f"No trace satisfies the premise. {last.reason}", claim=None, **told)  # type: ignore[arg-type]
-    reason = f"Proved for each length, from {obligations[0].case} to {obligations[-1].case}."
-    return replace(proved[-1], reason=reason, proof=None, claim=None, **told)  # type: ignore[arg-type]
+    claim, owed = _cases(results)
+    certified = CERTIFIABLE if owed is not None else "; there is no proof to certify: some length has none."
+    reason = f"Proved for each length, from {obligations[0].case} to {obligations[-1].case}{certified}"
+    return replace(proved[-1], reason=reason, proof=owed, claim=claim, **told)  # type: ignore[arg-type]
+
+
+def _cases(results: Sequence[RuleResult]) -> tuple[Claim | None, Unwritten | None]:
+    """The claims of all lengths as one, and what is owed of its proof: of a length without traces, that it has none."""
+    claims = [result.claim for result in results if result.claim is not None]
+    if len(claims) < len(results):
+        return None, None
+    parts = []
+    for claim, result in zip(claims, results, strict=True):
+        vacuous = result.verdict is Verdict.VACUOUS
+        proof = Unwritten(result.work.boxes) if vacuous else result.proof
+        if proof is None:
+            return Claim.of_cases(claims), None
+        parts.append(CaseProof(claim, proof, None if vacuous else result.premise_witness))
+    return Claim.of_cases(claims), Unwritten(sum(result.work.boxes for result in results), cases=tuple(parts))
 
 
 def _work(results: Sequence[RuleResult]) -> Work:

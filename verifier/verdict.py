@@ -12,6 +12,7 @@ from rewarden.verifier.coverage.parts import Coverage
 from rewarden.verifier.nearest import NearestRow
 from rewarden.verifier.region_words import Described
 from rewarden.verifier.regions import OpenBoxes
+from rewarden.verifier.unwritten import Unwritten
 from rewarden.verifier.witness import Witness
 
 
@@ -63,7 +64,6 @@ class Reason(StrEnum):
 
 
 CERTIFIABLE = "; the proof can be certified."
-NO_LOOPS = "There is no proof to certify: the kernel knows claims of a fixed number of records alone."
 
 
 def without_proof(reason: str, why: str) -> str:
@@ -95,8 +95,8 @@ class Work:
 class RuleResult:
     """One rule's verdict. `coverage` is the settled share of the domain, 0 to 1 (1 when proved, vacuous or violated).
 
-    `proof` is a proof object of docs/formats.md, where one was written. `claim` is None where the
-    rule has no claim form yet.
+    `proof` is a proof object of docs/formats.md, or what one is written from when a certificate is asked for
+    (`scribe.late`); None where there is none. `claim` is None where the rule has no claim form yet.
     """
 
     rule: str
@@ -106,7 +106,7 @@ class RuleResult:
     witness: Witness | None = None
     premise_witness: Witness | None = None
     coverage: float = 0.0
-    proof: Mapping[str, Any] | None = field(default=None, repr=False)
+    proof: Mapping[str, Any] | Unwritten | None = field(default=None, repr=False)
     claim: Claim | None = field(default=None, repr=False)
     engine: str | None = None
     work: Work = Work()

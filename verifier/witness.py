@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from rewarden.reward.artifact import Artifact
+from rewarden.spec_lang.canonical import rational_text
 from rewarden.spec_lang.claim import Affine, Claim, ClaimCall, ClaimRecord
 from rewarden.spec_lang.features import Feature, RecordType
 from rewarden.verifier.deployed_program import DeployedProgram, Judge, judge_of
@@ -72,10 +73,13 @@ class Witness:
     goal: int | None
     goal_margins: tuple[Fraction, ...]
     deployed: Deployed
+    shortfall: Fraction | None = None  # of the conclusion as it is written, where that is known (`shortfall`)
 
     @property
     def violation(self) -> Fraction:
-        """How far the goal is from true: minus its best atom's margin (0 for a premise witness)."""
+        """How far the conclusion is from true, or else the goal: minus its best atom's margin (0 if none is false)."""
+        if self.shortfall is not None:
+            return self.shortfall
         return -max(self.goal_margins) if self.goal_margins else Fraction(0)
 
     def values(self) -> dict[str, dict[str, Any]]:
@@ -340,3 +344,8 @@ def _number(value: Fraction) -> float:
 
 def _json(value: Value | tuple[str, ...]) -> object:
     return list(value) if isinstance(value, tuple) else value
+
+
+def proof_witness(witness: Witness) -> dict[str, Any]:
+    """The `witness` of a proof object: a box number and a rational per variable (docs/formats.md, Proof)."""
+    return {"box": witness.box, "point": [rational_text(x) for x in witness.point]}

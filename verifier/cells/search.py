@@ -31,7 +31,9 @@ SHRUNK = 0.7  # of its volume: a cell that has shrunk below this is bounded agai
 ROUNDS = 3
 
 DONE, FOUND, PAUSED, FULL = 0, 1, 2, 3
+DEAD, INPUT, NEURON, EACH = 0, 1, 2, 3  # of Trail.kind, as in `verifier.trail`
 Truths = NDArray[np.bool_]
+Kinds = NDArray[np.int8]
 
 
 class Waiting(NamedTuple):
@@ -51,6 +53,17 @@ class Waiting(NamedTuple):
     side: Whole  # 1 or 2, as Cell.held
     share: Array  # [slot] of the whole, by volume
     pile: Whole  # [1] how many
+
+
+class Log(NamedTuple):
+    """What became of each cell, [event], in the order in which they were taken up: depth first, so that it tells the
+    tree. Nobody reads it where there is no room for an event."""
+
+    kind: Kinds  # DEAD, or how it was cut
+    what: Whole  # the input, the node, or the alternatives, a bit for each
+    which: Whole  # the neuron
+    at: Array
+    size: Whole  # [1] how many
 
 
 class Tally(NamedTuple):
@@ -73,6 +86,13 @@ def new_waiting(net: Net, aim: Aim, rows: int) -> Waiting:
     )  # fmt: skip
 
 
+def new_log(room: int) -> Log:
+    return Log(
+        np.zeros(room, np.int8), np.zeros(room, np.int64), np.zeros(room, np.int64), np.zeros(room),
+        np.zeros(1, np.int64),
+    )  # fmt: skip
+
+
 def new_tally() -> Tally:
     return Tally(np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(1))
 
@@ -82,6 +102,14 @@ def _set(to: NDArray[Any], values: NDArray[Any]) -> None:
     """`to[:] = values`, which takes numba ten times as long to compile."""
     for k in range(to.shape[0]):
         to[k] = values[k]
+
+
+@nb.njit(error_model="numpy")
+def _note(log: Log, kind: int, what: int, which: int, at: float) -> None:
+    event = log.size[0]
+    if event < log.kind.shape[0]:
+        log.kind[event], log.what[event], log.which[event], log.at[event] = kind, what, which, at
+        log.size[0] = event + 1
 
 
 @nb.njit(error_model="numpy")
@@ -161,6 +189,7 @@ def _walk(
     cell: Cell,
     waiting: Waiting,
     tally: Tally,
+    log: Log,
     discrete: Truths,
     whole: Array,
     steps: int,
@@ -272,6 +301,7 @@ def _walk(
             cell.held[waiting.node[slot, k], waiting.neuron[slot, k]] = 0
         if unstable < 0 or living == 0:
             tally.settled[0] += share
+            _note(log, DEAD, 0, 0, 0.0)
             continue
         waiting.rows[slot] = rows
         hit = -1
@@ -287,7 +317,7 @@ def _walk(
             if _violates(net, aim, points[one], near, y, f):
                 hit = one
                 break
-        status = _cut(net, aim, cell, waiting, slot, alive, living, unstable, aimed, discrete, whole, share, last)
+        status = _cut(net, aim, cell, waiting, log, slot, alive, living, unstable, aimed, discrete, whole, share, last)
         if status == 0:
             tally.stuck[0] += 1
         if status < 0:
@@ -320,6 +350,7 @@ def _cut(
     aim: Aim,
     cell: Cell,
     waiting: Waiting,
+    log: Log,
     slot: int,
     alive: Truths,
     living: int,
@@ -336,9 +367,10 @@ def _cut(
     if slot + max(living, 2) > DEPTH:
         return -1
     if unstable <= FEW and living > 1:
-        other = slot
+        other, left = slot, 0
         for one in range(alive.shape[0]):
             if alive[one]:
+                left |= 1 << one
                 if other != slot:
                     _copy_rows(waiting, slot, other)
                 _push(waiting, other, cell, alive, share / living)
@@ -346,6 +378,7 @@ def _cut(
                     waiting.alive[other, each] = each == one
                 other += 1
         waiting.pile[0] = other
+        _note(log, EACH, left, 0, 0.0)
         return 1
     if 0 < unstable <= FEW and held < HELD:
         best, at, which = 0.0, -1, -1
@@ -368,6 +401,7 @@ def _cut(
                 _set(waiting.C[other, held], cell.B[at, which] if side == 1 else cell.A[at, which])
                 waiting.c[other, held] = cell.b[at, which] if side == 1 else cell.a[at, which]
             waiting.pile[0] = slot + 2
+            _note(log, NEURON, at, which, 0.0)
             return 1
     variable, best = -1, -1.0
     for d in range(n):
@@ -409,6 +443,7 @@ def _cut(
     waiting.lo[slot, variable] = upper
     waiting.hi[slot + 1, variable] = lower
     waiting.pile[0] = slot + 2
+    _note(log, INPUT, variable, 0, middle)
     return 1
 
 
@@ -426,6 +461,7 @@ def _entry(sources: int) -> Callable[..., int]:
         cell: Cell,
         waiting: Waiting,
         tally: Tally,
+        log: Log,
         discrete: Truths,
         whole: Array,
         steps: int,
@@ -433,7 +469,7 @@ def _entry(sources: int) -> Callable[..., int]:
         near: float,
         found: Array,
     ) -> int:
-        return _walk(net, aim, cell, waiting, tally, discrete, whole, steps, g, near, found) + 0 * sources
+        return _walk(net, aim, cell, waiting, tally, log, discrete, whole, steps, g, near, found) + 0 * sources
 
     compiled: Callable[..., int] = walk
     return compiled

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rewarden.verifier.branch import REPORTED, BranchAndBound
+from rewarden.verifier.decided_gates import renumbered
 from rewarden.verifier.engines.interface import Declined, Outcome, Part, Run, Task
 from rewarden.verifier.verdict import Reason, Work
 
 
 def start(task: Task, parts: Sequence[Part] | None = None) -> Run | Declined:
     """The whole claim, whatever the parts: a proof covers all of it."""
-    return Bounds(task, BranchAndBound(task.program, task.options.batch_size), Reason.BOUNDS)
+    search = BranchAndBound(task.slim.program, task.options.batch_size)
+    return Bounds(task, search, Reason.BOUNDS, task.slim.layers)
 
 
 class Bounds:
-    """`reason`: why a claim is proved, where nothing keeps it from being certified."""
+    """`reason`: why a claim is proved, where nothing keeps it from being certified. `layers`: the number in the task's
+    program of each layer that is searched, where they are not the same."""
 
-    def __init__(self, task: Task, search: BranchAndBound, reason: Reason) -> None:
-        self.task, self.search, self.reason = task, search, reason
+    def __init__(
+        self, task: Task, search: BranchAndBound, reason: Reason, layers: NDArray[np.int64] | None = None
+    ) -> None:
+        self.task, self.search, self.reason, self.layers = task, search, reason, layers
 
     def go(self, work: int) -> Outcome:
         """Up to `work` boxes."""
@@ -34,7 +42,9 @@ class Bounds:
         if found.status == "proved" and task.program.curved:
             return Outcome(status="proved", reason=Reason.SMOOTH_BOUNDS, work=spent, settled=1.0)
         if found.status == "proved":
-            return Outcome(status="proved", reason=self.reason, work=spent, settled=1.0, proof=found.proof)
+            assert found.proof is not None
+            proof = found.proof if self.layers is None else renumbered(found.proof, self.layers)
+            return Outcome(status="proved", reason=self.reason, work=spent, settled=1.0, proof=proof)
         # A frontier as long as the search reports may have been cut: then it is not all that is open.
         left = found.frontier if 0 < len(found.frontier) < REPORTED else None
         reason = Reason.STOPPED if task.stop() else Reason.BUDGET

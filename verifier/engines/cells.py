@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from rewarden.verifier.cells.engine import Cells
+from rewarden.verifier.decided_gates import by_gates
 from rewarden.verifier.engines.interface import Declined, Outcome, Part, Run, Task
 from rewarden.verifier.exact_program import Point
+from rewarden.verifier.saved_search import Snapshot
+from rewarden.verifier.saved_walks import cells_in, cells_out
+from rewarden.verifier.trail import Trail, renumbered
 from rewarden.verifier.verdict import Reason, Work
 
 
@@ -15,18 +22,24 @@ def start(task: Task, parts: Sequence[Part] | None = None) -> Run | Declined:
     """The whole claim, whatever the parts: cells look at all goals of a box at once."""
     if task.program.curved:
         return Declined(Reason.SMOOTH)
-    cells = Cells.of(task.program)
-    return Declined(Reason.NOT_CELLS) if cells is None else _Cells(task, cells)
+    kinds = by_gates(task.slim.program)
+    if len(kinds) > 1 or kinds[0].gated:
+        return Declined(Reason.NOT_CELLS)
+    cells = Cells.of(kinds[0].program, recorded=True)
+    return Declined(Reason.NOT_CELLS) if cells is None else _Cells(task, cells, task.slim.layers[kinds[0].layers])
 
 
 @dataclass(slots=True)
 class _Cells:
+    """`layers`: the number in the task's program of each layer that the cells know."""
+
     task: Task
     cells: Cells
+    layers: NDArray[np.int64]
 
     def go(self, work: int) -> Outcome:
         """Up to `work` boxes."""
-        task, before = self.task, self.cells.boxes
+        task = self.task
 
         def violates(point: Point) -> bool:
             return task.replay(point) is not None
@@ -35,12 +48,26 @@ class _Cells:
             task.progress("cells", share, boxes)
 
         found = self.cells.run(work, violates, report, task.stop)
-        spent = Work(boxes=self.cells.boxes - before)
+        spent = Work(boxes=self.cells.boxes - self.cells.begun)
         if found.point is not None:
             witness = task.replay(found.point)
             if witness is not None:
                 return Outcome(status="violated", reason=Reason.WITNESS, work=spent, settled=1.0, witness=witness)
         if found.status == "proved":
-            return Outcome(status="proved", reason=Reason.CELLS, work=spent, settled=1.0)
+            return Outcome(
+                status="proved", reason=Reason.CELLS, work=spent, settled=1.0, trail=self._trail(found.trail)
+            )
         reason = Reason.STOPPED if task.stop() else Reason.BUDGET
         return Outcome(status="open", reason=reason, work=spent, settled=found.settled)
+
+    def _trail(self, trail: Trail | None) -> Trail | None:
+        """As one of the task's program."""
+        if trail is None or len(self.layers) == len(self.task.program.layers):
+            return trail
+        return renumbered(trail, self.layers)
+
+    def snapshot(self) -> Snapshot | None:
+        return cells_out(self.cells)
+
+    def restore(self, saved: Snapshot) -> None:
+        cells_in(self.cells, saved)

@@ -16,4 +16,5 @@ def start(task: Task, parts: Sequence[Part] | None = None) -> Run | Declined:
     bounded = with_differences(task.program)
     if bounded is None:
         return Declined(Reason.NOT_DIFFERENCES)
-    return Bounds(task, BranchAndBound(task.program, task.options.batch_size, bounded), Reason.DIFFERENCES)
+    search = BranchAndBound(task.program, task.options.batch_size, bounded)
+    return Bounds(task, search, Reason.DIFFERENCES)

@@ -23,7 +23,8 @@ class _Search:
         """Up to `work` points, drawn anew each time."""
         task = self.task
         task.progress("search")
-        found = falsify(task.program, task.artifacts, replace(task.options, falsify_budget=work), task.rows, task.stop)
+        options = replace(task.options, falsify_budget=work)
+        found = falsify(task.slim.program, task.artifacts, options, task.rows, task.stop)
         spent = Work(points=found.points)
         if found.witness is not None:
             return Outcome(status="violated", reason=Reason.WITNESS, work=spent, settled=1.0, witness=found.witness)

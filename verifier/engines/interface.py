@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
@@ -18,12 +17,14 @@ from numpy.typing import NDArray
 
 from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang.claim import Box, Claim
+from rewarden.verifier.decided_gates import Decided, ungated
 from rewarden.verifier.deployed_program import Judge, judge_of
 from rewarden.verifier.exact_program import Point
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.program import Program
 from rewarden.verifier.progress import Phase, Progress, Report, Stop
 from rewarden.verifier.regions import OpenBoxes
+from rewarden.verifier.trail import Trail
 from rewarden.verifier.verdict import Reason, Work
 from rewarden.verifier.witness import Witness, replay
 
@@ -54,6 +55,11 @@ class Task:
     started: float
 
     @cached_property
+    def slim(self) -> Decided:
+        """The program without patches that are open all over the claim's boxes: the same function there."""
+        return ungated(self.program)
+
+    @cached_property
     def judge(self) -> Judge:
         return judge_of(self.program)
 
@@ -82,7 +88,7 @@ class Outcome:
     `proved` holds for all that the run was given; `violated` comes with an exactly checked `witness`. `settled` is a
     share, 0 to 1. `left`: what is open, all of it; None where an engine cannot say, and then it is everything.
     `region`: all that is open, too, for people to read. `proof` is a proof object of docs/formats.md, from engines that
-    write one. `work` is what this call of `go` has spent.
+    write one; `trail` what others have kept of their tree. `work` is what this call of `go` has spent.
     """
 
     status: Literal["proved", "violated", "open"]
@@ -91,6 +97,7 @@ class Outcome:
     settled: float = 0.0
     witness: Witness | None = None
     proof: dict[str, Any] | None = None
+    trail: Trail | None = None
     left: tuple[Part, ...] | None = None
     region: OpenBoxes | None = None
 
@@ -106,7 +113,3 @@ class Declined:
     """The engine has nothing to say about such claims."""
 
     reason: Reason
-
-
-def rational(value: Fraction) -> str:
-    return str(value.numerator) if value.denominator == 1 else f"{value.numerator}/{value.denominator}"

@@ -9,7 +9,6 @@ Read in this order.
 `potentials`    the argument for all loops at once, checked in integers; suspicious cycles where there is none
 `concrete`      loops and traces of concrete records, found among points of the cells
 `abstraction`   the whole for `cycle`: split what is suspicious until there is a proof, a loop that pays, or no budget
-`proof`         what was proved, JSON-ready, for a checker that trusts none of this
 `maxplus`       the whole for `trace`: the same bounds added up along the steps by dynamic programming
 
 Bounds come from `verifier.backsub` with every rounding accounted for; sums along loops and traces are sums of integers.

@@ -44,6 +44,8 @@ class Settled:
     potential: tuple[int, ...]
     scale: Fraction
     place: tuple[tuple[int, ...], ...]
+    graph: Graph  # of these cells, with upper bounds of what moves add
+    weight: Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -279,7 +281,12 @@ class Abstraction:
             for loop in loops_among(self.bounds, self.cells, self.graph.take(inside), self.seed + self.rounds)[:CLIMBS]:
                 self.search.example(loop)
         place = tuple(self.place[k] for k in cells)
-        self.parts.append(Settled(self.cells.take(cells), self.tilt[cells], tuple(potential), scale, place))
+        inside = np.isin(self.graph.source, cells) & np.isin(self.graph.target, cells)
+        number = np.zeros(len(self.cells), dtype=np.int64)
+        number[cells] = np.arange(len(cells))
+        graph = Graph(len(cells), number[self.graph.source[inside]], number[self.graph.target[inside]])
+        parts = self.cells.take(cells), self.tilt[cells], tuple(potential), scale, place
+        self.parts.append(Settled(*parts, graph, self.weight[inside]))
 
     def _single(self, cells: Sequence[int]) -> bool:
         """Does each of these hold one record, as far as anything reads it?"""

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from rewarden.spec_lang.errors import Unsupported
+from rewarden.verifier.bind import bind_loops
+from rewarden.verifier.inline import compile_program
 from rewarden.verifier.loops.abstraction import Abstraction, LoopOutcome, Search
 from rewarden.verifier.loops.bounds import Binding, MoveBounds
 from rewarden.verifier.loops.local import LOOP, loop_step
@@ -20,7 +22,8 @@ from rewarden.verifier.loops.partition import Array, Cells, first_cells
 from rewarden.verifier.loops.unrolled import Unrolled, columns_of, exact_point, total_work
 from rewarden.verifier.region_words import Described, described
 from rewarden.verifier.regions import Frame, OpenBoxes, Region
-from rewarden.verifier.verdict import NO_LOOPS, Reason, RuleResult, Verdict, Work
+from rewarden.verifier.unwritten import Unwritten, no_proof
+from rewarden.verifier.verdict import CERTIFIABLE, Reason, RuleResult, Verdict, Work, without_proof
 from rewarden.verifier.witness import Witness, replay_premise
 
 SHORT = 3  # records of the longest loop that is searched by unrolling
@@ -32,19 +35,23 @@ class LoopRule(Unrolled):
 
     def verdict(self) -> RuleResult:
         """Unsupported where the rule has no form that can be bounded, or too wide a range of whole numbers."""
+        told, outcomes = self._decided()
+        return self._certifiable(told, outcomes) if self.options.semantics == "real" else told
+
+    def _decided(self) -> tuple[RuleResult, Sequence[LoopOutcome]]:
         results: list[RuleResult] = []
         for length in range(1, SHORT + 1):
             result = self.search(self.spec.unrolled(self.name, length))
             results.append(result)
             if result.verdict is Verdict.VIOLATED or result.non_finite:
-                return replace(_paying(result, length), work=total_work(results))
+                return replace(_paying(result, length), work=total_work(results)), ()
         if self.options.semantics != "real" or self.options.engine not in ("auto", "bounds"):
             reason = f"Loops of up to {SHORT} records were searched; ask for the engine auto, in real semantics."
             plain = replace(results[-1], verdict=Verdict.UNKNOWN, reason=reason, coverage=0.0, engine="search")
-            return replace(plain, witness=None, proof=None, claim=None, work=total_work(results))
+            return replace(plain, witness=None, proof=None, claim=None, work=total_work(results)), ()
         examples = [r.premise_witness for r in results if r.premise_witness is not None]
         outcomes, found = self._by_cells(examples[0] if examples else None)
-        return self._told(outcomes, found, replace(results[-1], work=total_work(results)))
+        return self._told(outcomes, found, replace(results[-1], work=total_work(results))), outcomes
 
     # ── the graph of cells ─────────────────────────────────────────────────────────────────────
     def _by_cells(self, example: Witness | None) -> tuple[list[LoopOutcome], _Examples]:
@@ -86,6 +93,22 @@ class LoopRule(Unrolled):
             for step, weak in loop_step(loop)
         ]
 
+    def _certifiable(self, told: RuleResult, outcomes: Sequence[LoopOutcome]) -> RuleResult:
+        """With the claim about loops, where the rule has one; a proof of it is owed, and written if it is asked for."""
+        try:
+            claim = bind_loops(self.spec, self.name, self.rewards)
+        except Unsupported as error:
+            proved = told.verdict is Verdict.PROVED
+            return replace(told, reason=without_proof(told.reason, error.message)) if proved else told
+        if told.verdict is not Verdict.PROVED:
+            return replace(told, claim=claim)
+        assert claim.loops is not None, "it is a claim about loops"
+        owed = Unwritten(told.work.boxes, loops=tuple(outcomes[: len(claim.loops)]))
+        refused = no_proof(compile_program(claim, self.rewards))
+        if refused is not None:
+            return replace(told, claim=claim, reason=without_proof(told.reason, refused))
+        return replace(told, claim=claim, proof=owed)
+
     # ── words ──────────────────────────────────────────────────────────────────────────────────
     def _told(self, outcomes: Sequence[LoopOutcome], found: _Examples, plain: RuleResult) -> RuleResult:
         last, example = outcomes[-1], found.example
@@ -117,7 +140,7 @@ class LoopRule(Unrolled):
                 return replace(plain, reason=Reason.NO_POINT, coverage=1.0)
             case "proved":
                 told = f"{_potentials(cells)} that every move raises by at least what it adds"
-                reason = f"Proved for loops of every length: {told}. {NO_LOOPS}"
+                reason = f"Proved for loops of every length: {told}{CERTIFIABLE}"
                 return replace(plain, verdict=Verdict.PROVED, reason=reason)
         reason = Reason.STOPPED.value if self.stop() else Reason.BUDGET.value
         reason = f"{reason} {last.settled:.1%} of the cells lie on no loop that could pay."

@@ -22,9 +22,11 @@ from rewarden.spec_lang.errors import Unsupported
 from rewarden.spec_lang.forms import Form, form_of
 from rewarden.spec_lang.obligation import (
     FALSE,
+    TRUE,
     And,
     Atom,
     Call,
+    Const,
     Formula,
     Ite,
     Max,
@@ -34,14 +36,15 @@ from rewarden.spec_lang.obligation import (
     Product,
     Quotient,
     Sqrt,
-    Sum,
     Term,
     Var,
 )
+from rewarden.spec_lang.obligation import Sum as TermSum
 from rewarden.spec_lang.term_walk import variables_of
 
 LOOP = 3  # records of the loop that is read
 UNROLLED = 4  # records of traces that are left to the claims of their lengths
+CLAIMED = 12  # and of the longest of which there is a claim
 
 Parts = tuple[tuple[Term, Fraction], ...]
 
@@ -72,6 +75,46 @@ class Chain:
     steps: tuple[Step, ...]
     weak: bool
     impossible: bool = False  # some fact reads no record and is false
+    partial: bool = False  # some fact is left out, since it reads records that are far apart, or none
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """One conjunct of a rule about loops: `margin` is what a step leaves of the rule; its sum has to be above 0, if
+    `strict`, or at least 0, round each loop at all of whose steps `cases` hold."""
+
+    cases: tuple[Formula, ...]
+    margin: Term
+    strict: bool
+
+
+def loop_sums(obligation: Obligation) -> tuple[tuple[Formula, ...], tuple[Sum, ...]]:
+    """A rule about loops, whole: the facts of each step, over the columns of its two records, and its conjuncts.
+
+    `obligation` is that of the loop of three records. Unsupported X14 where a step does not say all of the rule.
+    """
+    (plain,) = _chains(replace(obligation, conclusion=FALSE), closed=True)
+    chains = _chains(obligation, closed=True)
+    if any(chain.partial for chain in (plain, *chains)):
+        raise Unsupported("X14", f"{obligation.rule.name}: its premise speaks of more than one step at a time")
+    loop_step(obligation)  # all steps are alike
+    width = len(obligation.records[0].variables)
+    facts = _facts_of(plain, width)
+    sums = []
+    for chain in chains:
+        adds = chain.steps[0].adds
+        parts = [Product(Const(-c), t) for t, c in adds.parts]
+        margin = TermSum((*parts, Const(-adds.constant)))
+        cases = tuple(fact for fact in _facts_of(chain, width) if fact not in facts)
+        sums.append(Sum(cases, margin, chain.weak))
+    return facts, tuple(sums)
+
+
+def _facts_of(chain: Chain, width: int) -> tuple[Formula, ...]:
+    """Of a step of a loop: its record's, the next record's, and its move's."""
+    first = chain.steps[0]
+    there = [_renamed_formula(fact, {k: width + k for k in range(width)}) for fact in first.record]
+    return (*first.record, *there, *first.move, *((FALSE,) if chain.impossible else ()))
 
 
 def loop_step(obligation: Obligation) -> tuple[tuple[Step, bool], ...]:
@@ -112,6 +155,7 @@ class _Open:
     parts: list[dict[Term, Fraction]]
     constants: list[Fraction]
     impossible: bool = False
+    partial: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -175,7 +219,9 @@ def _add_fact(open_: _Open, places: _Places, fact: Formula) -> None:
     if fact == FALSE:
         open_.impossible = True
     place = places.of(fact)
-    if place is not None:
+    if place is None:
+        open_.partial |= fact not in (FALSE, TRUE)
+    else:
         step, moves = place
         (open_.move if moves else open_.record)[step].append(_renamed_formula(fact, places.columns(step)))
 
@@ -188,6 +234,7 @@ def _chain(shared: _Open, places: _Places, goal: Formula, obligation: Obligation
         [{} for _ in range(places.count)],
         [Fraction(0)] * places.count,
         shared.impossible,
+        shared.partial,
     )
     total: Atom | None = None
     for part in [goal] if not isinstance(goal, Or) else list(goal.parts):
@@ -210,6 +257,7 @@ def _chain(shared: _Open, places: _Places, goal: Formula, obligation: Obligation
         ),
         weak=total is None or total.strict,
         impossible=own.impossible,
+        partial=own.partial,
     )
 
 
@@ -254,8 +302,8 @@ def _renamed(term: Term, columns: Mapping[int, int]) -> Term:
     match term:
         case Var(index):
             return Var(columns[index])
-        case Sum(terms):
-            return Sum(tuple(_renamed(t, columns) for t in terms))
+        case TermSum(terms):
+            return TermSum(tuple(_renamed(t, columns) for t in terms))
         case Min(terms):
             return Min(tuple(_renamed(t, columns) for t in terms))
         case Max(terms):

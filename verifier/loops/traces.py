@@ -13,16 +13,18 @@ import numpy as np
 
 from rewarden.spec_lang.errors import Unsupported
 from rewarden.spec_lang.obligation import FALSE
+from rewarden.verifier.bind import bind
+from rewarden.verifier.inline import compile_program
 from rewarden.verifier.loops.bounds import Binding
-from rewarden.verifier.loops.local import UNROLLED, Chain, trace_chains
+from rewarden.verifier.loops.local import CLAIMED, UNROLLED, Chain, trace_chains
 from rewarden.verifier.loops.maxplus import TraceOutcome, Trellis
 from rewarden.verifier.loops.partition import first_cells
 from rewarden.verifier.loops.unrolled import Unrolled, columns_of, exact_point, total_work
 from rewarden.verifier.steps import verify_lengths
-from rewarden.verifier.verdict import NO_LOOPS, Reason, RuleResult, Verdict, Work
+from rewarden.verifier.unwritten import CaseProof, Unwritten, no_proof
+from rewarden.verifier.verdict import CERTIFIABLE, Reason, RuleResult, Verdict, Work, without_proof
 from rewarden.verifier.witness import Witness, replay, replay_premise
 
-LONGEST = 12  # records of the longest claim that is tried for what the cells leave open
 EASY = 4_000  # moves between cells, before anything is searched
 ASCENT = 64  # records of the longest traces in which one that breaks the rule is sought by ascent
 SEARCHED = (1, 2, 3, 4, 6, 8, 12, 16)  # records of the traces that are searched by ascent
@@ -59,7 +61,7 @@ class TraceRule(Unrolled):
             results += self._searched(results[0], others)
             if results[-1].verdict is Verdict.VIOLATED or results[-1].non_finite:
                 return self._violated(results)
-            short = self.lengths[-1] <= LONGEST  # then there is another way left
+            short = self.lengths[-1] <= CLAIMED  # then there is another way left
             outcome = trellis.run(self.options.budget // (8 if short else 1), self.told, self.stop)
         return self._judged(_Settled(trellis, outcome, lengths, chains), results)
 
@@ -114,7 +116,7 @@ class TraceRule(Unrolled):
                 told = replace(plain, verdict=Verdict.VIOLATED, reason=Reason.WITNESS, witness=witness)
                 return _with_length(told, found.lengths[number])
         lengths = sorted({found.lengths[number] for number in open_})
-        if lengths and lengths[-1] <= LONGEST:
+        if lengths and lengths[-1] <= CLAIMED:
             left = verify_lengths([self.spec.unrolled(self.name, n) for n in lengths], self.decide)
             if left.verdict is not Verdict.PROVED:
                 return replace(left, work=left.work + work)
@@ -139,8 +141,30 @@ class TraceRule(Unrolled):
             return replace(plain, reason=Reason.NO_POINT)
         n = self.lengths
         for_each = f"for each length, from {n[0]} to {n[-1]} steps" if len(n) > 1 else f"for {n[0]} steps"
-        reason = f"Proved {for_each}: bounds on {found.outcome.cells} cells, added up along the steps. {NO_LOOPS}"
-        return replace(plain, verdict=Verdict.PROVED, reason=reason, premise_witness=example)
+        reason = f"Proved {for_each}: bounds on {found.outcome.cells} cells, added up along the steps"
+        owed = self._owed(example)
+        if owed is None:
+            told = without_proof(reason, f"claims about traces have up to {CLAIMED} records")
+            return replace(plain, verdict=Verdict.PROVED, reason=told, premise_witness=example)
+        proved = replace(plain, verdict=Verdict.PROVED, reason=reason + CERTIFIABLE, premise_witness=example)
+        return replace(proved, claim=bind(self.spec, self.name, self.rewards), proof=owed)
+
+    def _owed(self, example: Witness) -> Unwritten | None:
+        """A proof without sums along cells, of each length anew: for short traces, and not always to be found."""
+        n = self.lengths
+        if n[-1] > CLAIMED:
+            return None
+        claims = [self.claim(length) for length in n]
+        if any(no_proof(compile_program(claim, self.rewards)) is not None for claim in claims):
+            return None
+        if len(n) == 1:
+            return Unwritten(0)
+        shown = len(example.records)
+        cases = [
+            CaseProof(claim, Unwritten(0), example if length == shown else None)
+            for length, claim in zip(n, claims, strict=True)
+        ]
+        return Unwritten(0, cases=tuple(cases))
 
     def _none(self) -> bool:
         """Is there no trace at all? Every one of them breaks a rule that nothing satisfies."""

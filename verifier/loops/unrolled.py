@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 
 from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang import Spec
@@ -23,6 +24,7 @@ from rewarden.verifier.inline import compile_program
 from rewarden.verifier.loops.partition import Array
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.progress import Progress, Report, Stop
+from rewarden.verifier.shortfall import measured
 from rewarden.verifier.verdict import RuleResult, Work
 from rewarden.verifier.witness import Witness, replay, with_types
 
@@ -89,7 +91,12 @@ class Unrolled:
         return ExactProgram(compile_program(claim, self.rewards))
 
     def typed(self, witness: Witness | None) -> Witness | None:
-        return None if witness is None else with_types(witness, self.spec.features)
+        if witness is None:
+            return None
+        obligation = self.spec.unrolled(self.name, len(witness.records))
+        if self.options.semantics == "real":
+            witness = measured(witness, obligation, self.rewards, partial(self.statistics, obligation)) or witness
+        return with_types(witness, self.spec.features)
 
 
 def columns_of(obligation: Obligation) -> tuple[tuple[ClaimVariable, ...], Box]:

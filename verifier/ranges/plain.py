@@ -16,16 +16,17 @@ import numpy as np
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.graph import AffineMap, Input, Maximum, Minimum, Patch, ReduceMax, Relu
 from rewarden.reward.learners.splice import Splice
+from rewarden.reward.tables import has_tables
 from rewarden.spec_lang.claim import Box
 from rewarden.spec_lang.errors import EditError
 from rewarden.verifier.extremum import certified_extremum
 
 
 def plain(artifact: Artifact) -> Artifact | None:
-    """The artifact itself if it has no patches; None where some patch may jump."""
+    """The artifact itself if it has no patches; None where some patch may jump, or has many boxes."""
     if not artifact.patches:
         return artifact
-    if not all(_idle(artifact, number) for number in range(len(artifact.patches))):
+    if has_tables(artifact) or not all(_idle(artifact, number) for number in range(len(artifact.patches))):
         return None
     splice = Splice()
     output = splice.graft(artifact.graph, artifact.tensors, "")

@@ -11,7 +11,7 @@ as in Beta-CROWN (Wang et al., NeurIPS 2021), rounded to short numbers before it
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -28,6 +28,7 @@ WORTH = 0.03  # share of a variable's width that a step has to take off
 RATE, DECAY = 0.2, 0.93
 BITS = 9  # of a weight
 SLOPES = 256
+PLAIN = ((1, 1), (2, 2), (3, 4), (BITS, SLOPES))  # bits of weights, and parts of slopes, that equality is tried with
 TIE = 1e-6  # relative: a neuron whose bounds are so close to −l = u has its slope written down
 Leaf = list[object]
 
@@ -51,13 +52,15 @@ class Subject:
 @dataclass(slots=True, eq=False)
 class Tried:
     """[leaf]: what was found, or None; and of those that are left, which neuron costs most (layer, neuron), how many
-    are unstable, and how steep the best row is along each variable."""
+    are unstable, and how steep the best row is along each variable. `close`: leaves that hold but for rounding, or
+    fail by it."""
 
     leaves: list[Leaf | None]
     costly: list[tuple[int, int] | None]
     unstable: Tensor
     slope: Tensor
     exact: bool = False  # some point of a branch has next to no margin: no bound in floats can settle that
+    close: dict[int, list[Leaf]] = field(default_factory=dict)
 
 
 def attempt(
@@ -66,8 +69,11 @@ def attempt(
     lo: Tensor,
     hi: Tensor,
     signs: Mapping[int, Tensor],
+    *,
+    exactly: bool = False,
 ) -> Tried:
-    """A leaf for each branch, where one is found."""
+    """A leaf for each branch, where one is found. `exactly`: `close` ones are wanted, too, which is why no steps are
+    among their means."""
     count = lo.shape[0]
     tried = Tried([None] * count, [None] * count, torch.zeros(count, dtype=torch.int64), torch.zeros_like(lo))
     now = _Now(mirror, subject, torch.arange(count), mirror.known(lo, hi, signs, deep=False))
@@ -75,15 +81,17 @@ def attempt(
     if now.size:
         now.known = mirror.known(now.known.lo, now.known.hi, now.known.signs, deep=True)
         now.finish(tried)
-    for _ in range(NARROWINGS if lo.shape[1] < MANY else 0):
+    for _ in range(NARROWINGS if not exactly and lo.shape[1] < MANY else 0):
         if not now.size or not now.narrow(tried):
             break
         now.finish(tried)
     if now.size:
         ascent = _Ascent(now)
-        ascent.run()
+        ascent.run(STEPS if exactly or not ascent.few else FEW_STEPS)
         with torch.no_grad():
-            _write(now, tried, ascent.weights(), ascent.lines(), ascent.multiples(), ascent.scale)
+            for rounding in PLAIN if exactly else ():
+                _plainly(now, tried, ascent, rounding)
+            _write(now, tried, ascent)
     return tried
 
 
@@ -206,12 +214,12 @@ class _Ascent:
         """Signed, of those neurons that are held."""
         return {k: h * self.typical[k][:, None] * self.known.signs[k] for k, h in self.held.items()}
 
-    def run(self) -> None:
-        """A few steps; the best of each branch is kept."""
+    def run(self, steps: int) -> None:
+        """The best of each branch is kept."""
         now, parameters = self.now, [self.shares, *self.slopes.values(), *self.held.values()]
         kept = [p.detach().clone() for p in parameters]
         best = torch.full((now.size,), -torch.inf, dtype=torch.float64)
-        optimiser, steps = _Adam(parameters), FEW_STEPS if self.few else STEPS
+        optimiser = _Adam(parameters)
         for step in range(steps):
             with torch.enable_grad():
                 found = now.mirror.lower(self.known, now.subject.rows, self.lines(), self.multiples(), self.weights())
@@ -279,27 +287,45 @@ class _Adam:
                 p -= rate * (mean / (1 - 0.9**self.steps)) / ((square / (1 - 0.999**self.steps)).sqrt() + 1e-12)
 
 
-def _write(
-    now: _Now,
-    tried: Tried,
-    weights: Tensor,
-    slopes: dict[int, Tensor],
-    multiples: dict[int, Tensor],
-    scale: Tensor,
-) -> None:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sum:
+    """Of each branch a sum of rows, in short numbers; `anchor` is the row of weight 1."""
+
+    anchor: Tensor
+    weights: Tensor
+    slopes: dict[int, Tensor]
+    taken: dict[int, Tensor]
+    found: Bounded
+
+    @staticmethod
+    def of(now: _Now, ascent: _Ascent, bits: int, grid: int) -> _Sum:
+        known, weights = now.known, ascent.weights()
+        anchor = (weights / ascent.scale).argmax(-1)
+        norm = 1.0 / weights.gather(1, anchor[:, None])
+        weights = _short(weights * norm, bits)
+        slopes = {
+            k: torch.where(known.unstable(k), (s * grid).round() / grid, known.lower[k])
+            for k, s in ascent.lines().items()
+        }
+        taken = {k: _short((m * norm).abs(), bits) * m.sign() for k, m in ascent.multiples().items()}
+        return _Sum(anchor, weights, slopes, taken, now.mirror.lower(known, now.subject.rows, slopes, taken, weights))
+
+
+def _plainly(now: _Now, tried: Tried, ascent: _Ascent, rounding: tuple[int, int]) -> None:
+    """Equality holds at numbers that are plain, if at any that can be guessed: 1, 2, 3/4."""
+    sums = _Sum.of(now, ascent, *rounding)
+    for i in (sums.found.bound >= -sums.found.slack)[:, 0].nonzero()[:, 0].tolist():
+        tried.close.setdefault(int(now.index[i]), []).append(_leaf(now, i, sums))
+
+
+def _write(now: _Now, tried: Tried, ascent: _Ascent) -> None:
     """The rounded sum, bounded once more: what is positive is a leaf, of the rest it is said what is loose."""
     mirror, subject, known, index = now.mirror, now.subject, now.known, now.index
-    anchor = (weights / scale).argmax(-1)
-    norm = 1.0 / weights.gather(1, anchor[:, None])
-    weights = _short(weights * norm)
-    rounded = {
-        k: torch.where(known.unstable(k), (s * SLOPES).round() / SLOPES, known.lower[k]) for k, s in slopes.items()
-    }
-    taken = {k: _short((m * norm).abs()) * m.sign() for k, m in multiples.items()}
-    found = mirror.lower(known, subject.rows, rounded, taken, weights)
+    sums = _Sum.of(now, ascent, BITS, SLOPES)
+    found = sums.found
     enough = (found.bound > found.slack)[:, 0]
     for i in enough.nonzero()[:, 0].tolist():
-        tried.leaves[int(index[i])] = _leaf(now, i, int(anchor[i]), weights, rounded, taken, found)
+        tried.leaves[int(index[i])] = _leaf(now, i, sums)
     left = (~enough).nonzero()[:, 0]
     if not left.numel():
         return
@@ -327,16 +353,9 @@ def _write(
     tried.slope[where] = slope
 
 
-def _leaf(
-    now: _Now,
-    at: int,
-    anchor: int,
-    weights: Tensor,
-    slopes: dict[int, Tensor],
-    taken: dict[int, Tensor],
-    found: Bounded,
-) -> Leaf:
+def _leaf(now: _Now, at: int, sums: _Sum) -> Leaf:
     mirror, subject, known = now.mirror, now.subject, now.known
+    anchor, weights, slopes, taken, found = int(sums.anchor[at]), sums.weights, sums.slopes, sums.taken, sums.found
     clause, atom = subject.names[anchor]
     goal_atom = atom if clause < 0 else -1
     used: list[object] = []
@@ -347,21 +366,25 @@ def _leaf(
         for i in (multiple[at] != 0).nonzero()[:, 0].tolist():
             value = float(multiple[at, i])
             used.append([k, i, 0 if value > 0 else 1, _dyadic(abs(value))])
-    steps = list(now.steps[at])
+    steps, lines = list(now.steps[at]), list[object]()
     for k in mirror.relus:
         c = found.coefficients.get(k)
         if c is None:
             continue
         matters = known.unstable(k)[at] & (c.expand(len(weights), 1, -1)[at, 0] > 0)
         for i in (matters & (slopes[k][at] != known.lower[k][at])).nonzero()[:, 0].tolist():
-            steps.append([k, i, round(SLOPES * float(slopes[k][at, i]))])
-    return ["leaf", goal_atom, used, now.tied(at), steps]
+            lines.append([k, i, round(SLOPES * float(slopes[k][at, i]))])
+    if lines and not steps:
+        # These lines are for the sum alone. The kernel bounds a layer when something reads it first: so something has
+        # to, before they are chosen.
+        steps.append([mirror.relus[-1], 0, 0, []])
+    return ["leaf", goal_atom, used, now.tied(at), [*steps, *lines]]
 
 
-def _short(values: Tensor) -> Tensor:
-    """Rounded to BITS significant bits; what is next to nothing becomes 0."""
+def _short(values: Tensor, bits: int = BITS) -> Tensor:
+    """Rounded to so many significant bits; what is next to nothing becomes 0."""
     mantissa, exponent = torch.frexp(values)
-    rounded = torch.ldexp((mantissa * 2**BITS).round(), exponent - BITS)
+    rounded = torch.ldexp((mantissa * 2**bits).round(), exponent - bits)
     return torch.where(values > 1e-9, rounded, torch.zeros_like(values))
 
 

@@ -22,32 +22,33 @@ from rewarden.verifier.facts import FactId
 from rewarden.verifier.narrowing import narrowed, root_cell
 from rewarden.verifier.program import Program
 from rewarden.verifier.proof_tree import halves
+from rewarden.verifier.scribe.exact import holds
 from rewarden.verifier.scribe.leaves import MANY, Leaf, Subject, attempt
 from rewarden.verifier.scribe.mirror import Mirror
+from rewarden.verifier.trail import Cut, Guide, Sign, Trail
+from rewarden.verifier.unwritten import Unwritten, no_proof
 
 BATCH = 256  # branches at once, at most
 ELEMENTS = 2**22  # numbers of one batch of rows: they stay in the cache, more or less
+EXACT = 400  # branches that may be bounded once some point has no margin: signs settle that soon, or not at all
 FEW = 24  # unstable neurons up to which a branch is split at a neuron, where variables could be cut
 DEEPEST = 400  # splits above a leaf
 EMPTY: Leaf = ["leaf", -1, [], [], []]
 
-LEAST, SHARE = 1_000, 4  # branches that may be bounded: so many, and one for so many boxes that the verification took
-CERTIFIED = 2**20  # variables of all boxes up to which a proof is worth its size
+LEAST, TIMES = 2_000, 4  # branches that may be bounded: so many, and so many for each box that the verification took
+MOST = 100_000  # branches, whatever it took: minutes here, and hours in the kernel
 
-Sign = tuple[int, int, int]  # layer, neuron; 0: z >= 0, 1: z <= 0
+Held = tuple[int, int, int]  # layer, neuron; 0: z >= 0, 1: z <= 0
 
 
-def written(program: Program, boxes: int, stop: Callable[[], bool]) -> dict[str, Any] | str:
-    """The proof object (its witness is null) of a claim that has been proved at the cost of so many boxes, or why there
-    is none."""
-    claim = program.claim
+def written(program: Program, owed: Unwritten, stop: Callable[[], bool]) -> dict[str, Any] | str:
+    """The proof object (its witness is null) of a claim that has been proved, or why there is none."""
     mirror = Mirror.of(program)
-    if mirror is None:
-        return "smooth layers and float32 semantics have none"
-    if len(claim.boxes) * len(claim.goals) * len(claim.variables) > CERTIFIED:
-        return "it would be too large to be of use"
-    budget = LEAST + boxes // SHARE
-    writer = Writer(program, mirror, budget, stop)
+    refused = no_proof(program)
+    if refused is not None or mirror is None:
+        return refused or "the kernel knows no layers of this kind"
+    budget = min(MOST, LEAST + TIMES * owed.boxes)
+    writer = Writer(program, mirror, budget, stop, owed.trail)
     with torch.no_grad():
         proof = writer.write()
     if proof is None and writer.exact:
@@ -65,10 +66,11 @@ class _Branch:
 
     goal: int
     box: Box
-    signs: tuple[Sign, ...]
+    signs: tuple[Held, ...]
     chosen: tuple[FactId, ...]
     depth: int
     node: _Node
+    where: tuple[int, int] | None = None  # box and node of the trail, as far as it goes
 
 
 @dataclass(slots=True, eq=False)
@@ -82,8 +84,10 @@ class _Node:
 class Writer:
     """One claim's proof (mutable)."""
 
-    def __init__(self, program: Program, mirror: Mirror, budget: int, stop: Callable[[], bool]) -> None:
-        self.claim: Claim = program.claim
+    def __init__(
+        self, program: Program, mirror: Mirror, budget: int, stop: Callable[[], bool], trail: Trail | None = None
+    ) -> None:
+        self.program, self.claim = program, program.claim
         self.mirror, self.left, self.stop = mirror, budget, stop
         self.discrete = [v.discrete for v in self.claim.variables]
         self.several = [c for c, clause in enumerate(self.claim.clauses) if len(clause) > 1]
@@ -91,10 +95,11 @@ class Writer:
         widest = max([1, *(layer.bias.shape[0] for layer in mirror.layers), len(self.claim.variables)])
         self.batch = max(8, min(BATCH, ELEMENTS // (2 * widest * widest)))
         self.whole = _widths(self.claim)
-        self.exact = False  # some point has next to no margin: then there is none for rounding either
+        self.guides = () if trail is None else tuple(Guide(events) for events in trail.events)
+        self.exact = False  # some point has next to no margin: leaves are judged in rationals where floats cannot
 
     def write(self) -> dict[str, Any] | None:
-        """The proof object without its witness; None where the budget was spent first, or no margin is left."""
+        """The proof object without its witness; None where the budget was spent first."""
         claim = self.claim
         roots = [[_Node() for _ in claim.boxes] for _ in claim.goals]
         waiting: list[_Branch] = []
@@ -105,7 +110,8 @@ class Writer:
                 if cell is None:
                     node.written = EMPTY
                     continue
-                waiting.append(_Branch(goal, cell, (), (), 0, node))
+                where = (box_number, 0) if self.guides else None
+                waiting.append(_Branch(goal, cell, (), (), 0, node, where))
         while waiting:
             if self.left <= 0 or self.stop():
                 return None
@@ -138,19 +144,25 @@ class Writer:
         lo, hi = (
             torch.tensor([[float(ends[side]) for ends in b.box] for b in batch], dtype=torch.float64) for side in (0, 1)
         )
-        tried = attempt(self.mirror, self.subjects[goal, chosen], lo, hi, self._signs(batch))
+        subject, signs = self.subjects[goal, chosen], self._signs(batch)
+        tried = attempt(self.mirror, subject, lo, hi, signs, exactly=self.exact)
         self.left -= len(batch)
-        if tried.exact:
-            self.exact = True
-            return False
+        if tried.exact and not self.exact:
+            self.exact, self.left = True, min(self.left, EXACT)
+            tried = attempt(self.mirror, subject, lo, hi, signs, exactly=True)
         for i, (branch, leaf) in enumerate(zip(batch, tried.leaves, strict=True)):
+            for close in tried.close.get(i, []) if leaf is None else ():
+                if holds(self.program, goal, branch.box, branch.signs, close):
+                    leaf = close
+                    break
             if leaf is not None:
                 branch.node.written = leaf
                 continue
-            split = self._next(branch, tried.costly[i], int(tried.unstable[i]), tried.slope[i].numpy())
+            advised = self._advised(branch)
+            split = advised or self._next(branch, tried.costly[i], int(tried.unstable[i]), tried.slope[i].numpy())
             if split is None or branch.depth >= DEEPEST:
                 return False
-            self._split(branch, split, waiting)
+            self._split(branch, split, waiting, advised is not None)
         return True
 
     def _signs(self, batch: Sequence[_Branch]) -> dict[int, Tensor]:
@@ -163,6 +175,41 @@ class Writer:
         return found
 
     # ── splits ─────────────────────────────────────────────────────────────────────────────────
+    def _advised(self, branch: _Branch) -> Split | None:
+        """As the trail has it, from where the branch is; None where it goes no further."""
+        if branch.where is None or any(c not in {c for c, _ in branch.chosen} for c in self.several):
+            return None
+        box, node = branch.where
+        guide = self.guides[box]
+        found: int | None = guide.about(node, self._alternative(branch))
+        while found is not None:
+            branch.where = box, found
+            match guide.split(found):
+                case Cut(k, at):
+                    lo, hi = branch.box[k]
+                    low, high = halves(branch.box[k], at, self.discrete[k])
+                    if low[0] <= low[1] < hi and lo < high[0] <= high[1]:
+                        return "cut", k, at
+                    # All of the branch is in one part.
+                    found = guide.children[found][0 if hi <= at else 1]
+                case Sign(layer, neuron):
+                    if not any(held[:2] == (layer, neuron) for held in branch.signs):
+                        return "sign", layer, neuron
+                    side = next(held[2] for held in branch.signs if held[:2] == (layer, neuron))
+                    found = guide.children[found][1 - side]
+                case None:
+                    break
+            found = None if found is None else guide.about(found, self._alternative(branch))
+        branch.where = None
+        return None
+
+    def _alternative(self, branch: _Branch) -> int:
+        """Its number: goals, and for each the choices of atoms (`alternatives`)."""
+        number, chosen = branch.goal, dict(branch.chosen)
+        for c, clause in enumerate(self.claim.clauses):
+            number = number * len(clause) + chosen.get(c, 0)
+        return number
+
     def _next(self, branch: _Branch, costly: tuple[int, int] | None, unstable: int, slope: np.ndarray) -> Split | None:
         """How a branch that stays open is split: cases, then the neuron that costs most, or a variable."""
         taken = {c for c, _ in branch.chosen}
@@ -170,7 +217,7 @@ class Writer:
             if clause not in taken:
                 return "case", clause
         wide = len(self.claim.variables) >= MANY
-        if costly is not None and (wide or unstable <= FEW):
+        if costly is not None and (wide or self.exact or unstable <= FEW):
             return "sign", *costly
         width = np.array([float(hi - lo) for lo, hi in branch.box])
         worth = (np.abs(slope) + 0.02 * np.abs(slope).max(initial=0.0)) * width + 1e-12 * width / self.whole
@@ -182,9 +229,9 @@ class Writer:
                 return "cut", k, at
         return None if costly is None else ("sign", *costly)
 
-    def _split(self, branch: _Branch, split: Split, waiting: list[_Branch]) -> None:
+    def _split(self, branch: _Branch, split: Split, waiting: list[_Branch], advised: bool) -> None:
         box, signs, chosen = branch.box, branch.signs, branch.chosen
-        parts: list[tuple[Box | None, tuple[Sign, ...], tuple[FactId, ...]]]
+        parts: list[tuple[Box | None, tuple[Held, ...], tuple[FactId, ...]]]
         match split:
             case "cut", k, at:
                 assert isinstance(at, Fraction)
@@ -203,11 +250,18 @@ class Writer:
                 ]
         branch.node.children = [_Node() for _ in parts]
         made = []
-        for node, (cell, held, taken) in zip(branch.node.children, parts, strict=True):
+        below: tuple[int | None, ...] = (None,) * len(parts)
+        if split[0] == "case":
+            below = (None if branch.where is None else branch.where[1],) * len(parts)
+        elif advised and branch.where is not None:
+            below = self.guides[branch.where[0]].children[branch.where[1]]
+            below = below if split[0] == "cut" else below[::-1]
+        for node, (cell, held, taken), at_node in zip(branch.node.children, parts, below, strict=True):
             if cell is None:
                 node.written = EMPTY
             else:
-                made.append(_Branch(branch.goal, cell, held, taken, branch.depth + 1, node))
+                where = None if branch.where is None or at_node is None else (branch.where[0], at_node)
+                made.append(_Branch(branch.goal, cell, held, taken, branch.depth + 1, node, where))
         waiting += reversed(made)
 
 

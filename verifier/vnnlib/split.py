@@ -16,6 +16,7 @@ from fractions import Fraction
 
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.onnx_export import State
+from rewarden.reward.tables import require_no_tables
 from rewarden.spec_lang.claim import Affine, AffineAtom, Box, Claim, ClaimCall, Clause
 from rewarden.spec_lang.errors import Unsupported
 from rewarden.verifier.vnnlib.forms import negated, plus
@@ -59,6 +60,8 @@ class Split:
 
 def split(claim: Claim, artifacts: Mapping[str, Artifact]) -> Split:
     """All parts of the claim. Unsupported (X32) where they are too many."""
+    for call in claim.calls:
+        require_no_tables(artifacts[call.reward], "a VNN-LIB query")
     gates = tuple(gates_of(claim, artifacts))
     discrete = tuple(v.discrete for v in claim.variables)
     cases: list[Case] = []

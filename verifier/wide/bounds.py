@@ -19,12 +19,16 @@ A box is given by middle m and radius r with |x - m| <= r, rounded up; |x| <= si
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from rewarden.verifier.relaxation import relu_lines
-from rewarden.verifier.rounding import INFLATE, TINY, UNIT, gamma
+from rewarden.verifier.rounding import UNIT, gamma
+from rewarden.verifier.wide import passes
+from rewarden.verifier.wide.formats import DOUBLE, Format, format_of
 from rewarden.verifier.wide.network import Network, Node
 
 
@@ -78,48 +82,68 @@ class Lines:
 
 
 def known_by_intervals(network: Network, lo: Tensor, hi: Tensor) -> Known:
-    """Degree 1. lo, hi [box, variable] contain the exact boxes."""
-    middle = lo + 0.5 * (hi - lo)
-    radius = torch.maximum(hi - middle, middle - lo) * (1.0 + 4.0 * UNIT) + TINY
-    size = torch.maximum(lo.abs(), hi.abs())
-    known = Known(middle, radius, [lo], [hi], [size], [torch.zeros_like(lo)], 1.0 + size.sum(-1))
-    mass = known.mass
-    middles, radii = [middle], [radius]
+    """Degree 1. lo, hi [box, variable] contain the exact boxes.
+
+    Values at middles are formed in binary64; how far values may be from them, and what rounding is charged for, in the
+    format of the network's products. Where that overflows, all is in binary64.
+    """
+    products = format_of(network)
+    known = _intervals(network, lo, hi, products)
+    if products is not DOUBLE and not bool(torch.isfinite(known.mass).all()):
+        known = _intervals(network, lo, hi, DOUBLE)
+    return known
+
+
+def _intervals(network: Network, lo: Tensor, hi: Tensor, products: Format) -> Known:
+    count, dtype = lo.shape[0], products.dtype
+    above = [torch.empty(2 * count, network.inputs, dtype=dtype)]
+    found = passes.boxes(array(lo), array(hi), array(above[0]), products.unit, products.small)
+    middle, radius, size, mass = (torch.from_numpy(values) for values in found)
+    known = Known(middle, radius, [lo], [hi], [size], [torch.zeros_like(lo)], mass)
+    middles = [middle]
     for node in network.nodes:
-        z, spread, reach, own = node.bias, torch.zeros(1, dtype=torch.float64), node.bias.abs(), node.bias_error
+        z, sums = node.bias.expand(count, node.width), torch.zeros(1, dtype=dtype)
         for m in node.maps:
-            z = z + middles[m.source] @ m.weight.T
-            spread = spread + radii[m.source] @ m.size.T
-            reach = reach + (middles[m.source].abs() + radii[m.source]) @ m.size.T
-            if m.error is not None:
-                own = own + known.size[m.source] @ m.error.T
-        mass = mass + 2.0 * reach.sum(-1)
-        wrong = (gamma(2 * node.terms) * reach + own) * INFLATE + TINY * (mass[:, None] + reach)
-        least, most = _finite(z - (spread + wrong), z + (spread + wrong))
+            z = torch.addmm(z, middles[m.source], m.weight.T)
+            sums = sums + above[m.source] @ m.above(dtype).T
+        above.append(torch.empty(2 * count, node.width, dtype=dtype))
+        grow = 1.0 if products is DOUBLE else 1.0 + products.gamma(node.terms + 8)
+        small = 0.0 if products is DOUBLE else products.small
+        factors = (grow, gamma(2 * node.terms), gamma(node.width), products.unit, small)
+        here = (array(z), array(sums.expand(2 * count, node.width)), array(node.bias), array(own_error(known, node)))
+        each = passes.intervals(*here, array(known.mass), array(above[-1]), factors)
+        least, most, noise, size, centre = (torch.from_numpy(values) for values in each)
         known.lo.append(least)
         known.hi.append(most)
-        here = torch.maximum(least.abs(), most.abs())
-        known.noise.append((gamma(node.width) * reach + own + 4.0 * UNIT * here) * INFLATE)
-        below, above = least.clamp(min=0.0), most.clamp(min=0.0)
-        known.size.append(above)
-        middles.append(0.5 * below + 0.5 * above)
-        radii.append(torch.maximum(above - middles[-1], middles[-1] - below) * (1.0 + 4.0 * UNIT) + TINY)
-    return Known(middle, radius, known.lo, known.hi, known.size, known.noise, mass)
+        known.noise.append(noise)
+        known.size.append(size)
+        middles.append(centre)
+    return known
 
 
-def _finite(lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
-    inf = torch.inf
-    return lo.nan_to_num(nan=-inf, posinf=inf, neginf=-inf), hi.nan_to_num(nan=inf, posinf=inf, neginf=-inf)
+def own_error(known: Known, rows: Node) -> Tensor:
+    """[box or 1, row]: what is unknown of biases, and of weights times values."""
+    error = rows.bias_error[None]
+    for m in rows.maps:
+        if m.error is not None:
+            error = error + known.size[m.source] @ m.error.T
+    return error
+
+
+def array(tensor: Tensor) -> NDArray[Any]:
+    """The same memory, row by row."""
+    found: NDArray[Any] = tensor.contiguous().numpy()
+    return found
 
 
 def default_lines(known: Known) -> Lines:
     """The lines that a checker takes: chords, and below them z or 0, whichever is closer."""
     found = Lines([torch.zeros(0)], [torch.zeros(0)], [torch.zeros(0)], [None] * len(known.lo))
     for lo, hi in zip(known.lo[1:], known.hi[1:], strict=True):
-        lines = relu_lines(lo, hi)
-        found.lower.append(lines.lower)
-        found.upper.append(lines.upper)
-        found.intercept.append(lines.intercept)
+        lower, upper, intercept = passes.chords(array(lo), array(hi))
+        found.lower.append(torch.from_numpy(lower))
+        found.upper.append(torch.from_numpy(upper))
+        found.intercept.append(torch.from_numpy(intercept))
     return found
 
 
@@ -134,11 +158,7 @@ class Start:
 
 def all_rows(known: Known, rows: Node) -> Start:
     """Every row on every box."""
-    error = rows.bias_error[None]
-    for m in rows.maps:
-        if m.error is not None:
-            error = error + known.size[m.source] @ m.error.T
-    return Start({m.source: m.weight[None] for m in rows.maps}, rows.bias[None], error)
+    return Start({m.source: m.weight[None] for m in rows.maps}, rows.bias[None], own_error(known, rows))
 
 
 def one_row(known: Known, rows: Node, which: Tensor) -> Start:
@@ -164,42 +184,59 @@ class Bounded:
 
 def lower_rows(network: Network, known: Known, lines: Lines, start: Start, *, costs: bool = False) -> Bounded:
     """Back-substitution of every row to the variables, and its least value there."""
-    constant, error, terms = start.constant, start.error, dict(start.terms)
+    shape = (known.mass.shape[0], start.constant.shape[1])
+    terms, nothing = dict(start.terms), array(torch.zeros(0, 0, dtype=torch.float64))
+    constant, error = (array(values.expand(shape).clone()) for values in (start.constant, start.error))
     cost: dict[int, Tensor] = {}
     weight: dict[int, Tensor] = {}
     for k in range(len(network.nodes), 0, -1):
         if k not in terms:
             continue
-        coefficients = terms.pop(k)
-        positive = coefficients.clamp(min=0.0)
-        negative = coefficients - positive
-        on_z = torch.addcmul(negative * lines.upper[k][:, None], positive, lines.lower[k][:, None])
+        coefficients, node, held = terms.pop(k), network.nodes[k - 1], lines.held[k]
         if costs:
-            cost[k], weight[k] = (0.5 * positive - negative) * lines.intercept[k][:, None], coefficients
-        held = lines.held[k]
-        if held is not None:
-            on_z = on_z - held[:, None]
-        drop = (negative @ lines.intercept[k][:, :, None])[..., 0]
-        node = network.nodes[k - 1]
-        error = error + (on_z.abs() @ known.noise[k][:, :, None])[..., 0] + gamma(node.width) * drop.abs()
-        constant = constant + drop
-        error = error + 2.0 * UNIT * constant.abs()
-        constant = constant + on_z @ node.bias
-        error = error + 2.0 * UNIT * constant.abs()
+            positive = coefficients.clamp(min=0.0)
+            cost[k], weight[k] = (1.5 * positive - coefficients) * lines.intercept[k][:, None], coefficients
+        slopes = (array(lines.lower[k]), array(lines.upper[k]), array(lines.intercept[k]))
+        parts = (*slopes, nothing if held is None else array(held))
+        on_z = torch.from_numpy(passes.on_inputs(
+            array(coefficients), parts, array(known.noise[k]), array(node.bias), constant, error, gamma(node.width)
+        ))  # fmt: skip
         for m in node.maps:
             added = on_z @ m.weight
             old = terms.get(m.source)
             if old is not None:
                 added = old + added
-                error = error + 2.0 * UNIT * (added.abs() @ known.size[m.source][:, :, None])[..., 0]
+                lost = (added.abs() @ known.size[m.source][:, :, None])[..., 0]
+                error += 2.0 * UNIT * array(lost)
             terms[m.source] = added
     slope = terms.get(0)
     if slope is None:
         slope = torch.zeros(1, 1, network.inputs, dtype=torch.float64)
-    slope = slope.expand(known.mass.shape[0], constant.shape[1], network.inputs)
-    size = slope.abs()
-    least = (slope @ known.middle[:, :, None])[..., 0] - (size @ known.radius[:, :, None])[..., 0]
-    reach = (size @ (known.size[0] + known.radius)[:, :, None])[..., 0]
-    error = (error + 2.0 * gamma(network.inputs) * reach + 8.0 * UNIT * (least.abs() + constant.abs())) * INFLATE
-    bound = (least + constant) - (error + TINY * known.mass[:, None]) * (1.0 + 8.0 * UNIT)
-    return Bounded(torch.where(torch.isfinite(bound), bound, torch.full_like(bound, -torch.inf)), slope, cost, weight)
+    slope = slope.expand(slope.shape[0], shape[1], network.inputs)
+    box = (array(known.middle), array(known.radius), array(known.size[0]), array(known.mass))
+    least = passes.least_values(array(slope), box, constant, error, gamma(network.inputs))
+    bound = torch.from_numpy(np.where(np.isfinite(least), least, -np.inf))
+    return Bounded(bound, slope.expand(*shape, network.inputs), cost, weight)
+
+
+def rows_about(network: Network, known: Known, lines: Lines, start: Start) -> Tensor:
+    """`lower_rows` as a differentiable function of the lines, [box, row], its rounding left out: a hint."""
+    constant, terms = start.constant, dict(start.terms)
+    for k in range(len(network.nodes), 0, -1):
+        if k not in terms:
+            continue
+        coefficients, node = terms.pop(k), network.nodes[k - 1]
+        positive = coefficients.clamp(min=0.0)
+        negative = coefficients - positive
+        on_z = torch.addcmul(negative * lines.upper[k][:, None], positive, lines.lower[k][:, None])
+        held = lines.held[k]
+        if held is not None:
+            on_z = on_z - held[:, None]
+        constant = constant + (negative @ lines.intercept[k][:, :, None])[..., 0] + on_z @ node.bias
+        for m in node.maps:
+            added = on_z @ m.weight
+            terms[m.source] = terms[m.source] + added if m.source in terms else added
+    slope = terms.get(0)
+    if slope is None:
+        return constant.expand(known.mass.shape[0], -1)
+    return constant + ((slope @ known.middle[:, :, None]) - (slope.abs() @ known.radius[:, :, None]))[..., 0]

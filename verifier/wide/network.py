@@ -32,6 +32,10 @@ class Map:
     def cast(self, dtype: torch.dtype) -> Tensor:
         return self.weight if dtype == self.weight.dtype else self.single
 
+    def above(self, dtype: torch.dtype) -> Tensor:
+        """|weight| to within a rounding of the format."""
+        return self.size if dtype == self.size.dtype else self.single.abs()
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:

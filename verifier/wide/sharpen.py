@@ -25,8 +25,10 @@ What arithmetic may have lost, for a row with coefficients a on y_s (d, the roun
    Slopes are 0 or at least 2^-40 (`relaxation`), so that none is flushed.
 
 1 to 4 are one vector for each source, `charge`, that |a| multiplies. A row that overflows is NaN or infinite and
-changes nothing. Which format is used depends on the network alone. If products are found not to be those of binary32
-(a caller may have allowed torch bfloat16 or TF32 for them), they are formed in binary64.
+changes nothing. Sums that only bound what is lost are formed in the format as well, of vectors rounded up.
+
+Rows are not laid out by boxes: a block is of as many pairs of a box and one of its unstable neurons as stay near the
+cache, and one product. What is done to them besides is in `passes`.
 """
 
 from __future__ import annotations
@@ -36,38 +38,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from rewarden.verifier.relaxation import relu_lines
-from rewarden.verifier.rounding import INFLATE, TINY, UNIT, gamma
-from rewarden.verifier.wide.bounds import Known
+from rewarden.verifier.rounding import INFLATE, UNIT, gamma
+from rewarden.verifier.wide import passes
+from rewarden.verifier.wide.bounds import Known, array, own_error
+from rewarden.verifier.wide.formats import Format, format_of
 from rewarden.verifier.wide.network import Map, Network, Node
 
-WIDE = 64  # layers from this width on are worth binary32
-WIDEST = 2**14  # and up to this one its error bounds stay small
-BLOCK = 2**20  # coefficients that are formed at once
-FEW = 0.9  # rows are gathered where at most this share of a layer is unstable
-
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """Of products: unit roundoff, and what covers all underflows together when `mass` multiplies it."""
-
-    dtype: torch.dtype
-    unit: float
-    small: float
-
-    def gamma(self, n: int) -> float:
-        """An upper bound of γ_{n+2}, for sums of up to 2^20 terms."""
-        steps = (n + 4) * self.unit
-        return steps / (1.0 - steps) * INFLATE
-
-
-DOUBLE = Format(torch.float64, UNIT, TINY)
-SINGLE = Format(torch.float32, 2.0**-24, 2.0**-96)
+BLOCK = 2**19  # coefficients that are formed at once
 
 
 def sharpened(network: Network, known: Known, products: Format | None = None) -> Known:
-    """In place: neurons of deeper nodes that are unstable in some box, bounded by back-substitution."""
-    about = _Middles.of(network, known, products if products is not None else _format(network))
+    """In place: neurons of deeper nodes that are unstable, bounded by back-substitution."""
+    about = _Middles.of(network, known, products if products is not None else format_of(network))
     for k, node in enumerate(network.nodes, start=1):
         about.read(node)
         if any(m.source > 0 for m in node.maps):
@@ -76,24 +58,35 @@ def sharpened(network: Network, known: Known, products: Format | None = None) ->
     return known
 
 
-def _format(network: Network) -> Format:
-    wide = max([0, *(node.width for node in network.nodes)]) >= WIDE and network.widest <= WIDEST
-    return SINGLE if wide and _exact_products() else DOUBLE
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pairs:
+    """A neuron's row of weights on a box: `box` and `row` [pair]; `owner` is `box` of each of two rows, z and −z."""
 
+    box: Tensor
+    row: Tensor
+    owner: Tensor
 
-def _exact_products() -> bool:
-    """Are products of binary32 matrices formed in binary32? An identity has to give back all 24 bits."""
-    odd = 1.0 + (2.0 * torch.arange(4096, dtype=torch.float32) + 1.0).reshape(64, 64) * 2.0**-23
-    return bool((torch.eye(64, dtype=torch.float32) @ odd == odd).all()) and bool((odd @ torch.eye(64) == odd).all())
+    @staticmethod
+    def of(loose: Tensor) -> _Pairs:
+        box, row = loose.nonzero(as_tuple=True)
+        return _Pairs(box, row, box)
+
+    def part(self, first: int, count: int) -> _Pairs:
+        box = self.box[first : first + count]
+        return _Pairs(box, self.row[first : first + count], torch.cat((box, box)))
+
+    def both(self, values: Tensor) -> Tensor:
+        """[box, neuron] of z and −z alike, as [2·pair]."""
+        return values[self.box, self.row].repeat(2)
 
 
 @dataclass(slots=True, eq=False)
 class _Middles:
     """What is said about the middle (mutable: grows by a node at a time). Entry 0 is the variables; [box, width].
 
-    `point`, `reach`: p and a bound of |y|. `charge`: what a unit of |a| on y costs. Lines in deviations: slopes `lower`
-    and `upper` in the format of products; in binary64 `floor` and `ceiling`. `centre`, `own`, `spread` are of the node
-    at hand: c, bounds of |ε| and of |ζ|.
+    `point`: p. In the format of products: `reach` and `charge`, bounds of |y| and what a unit of |a| on y costs,
+    rounded up; slopes `lower` and `upper` of lines in deviations. In binary64 their `floor` and `ceiling`. `centre`,
+    `own`, `spread` are of the node at hand: c, bounds of |ε| and of |ζ|.
     """
 
     network: Network
@@ -113,106 +106,83 @@ class _Middles:
     @staticmethod
     def of(network: Network, known: Known, products: Format) -> _Middles:
         none = torch.zeros(len(known.mass), 0)
+        reach = known.radius * (1.0 + 4.0 * products.unit) + products.small
         return _Middles(
-            network, known, products, [known.middle], [known.radius],
+            network, known, products, [known.middle], [reach.to(products.dtype)],
             [none], [none], [none], [none], [none], none, none, none,
         )  # fmt: skip
 
     # ── one node after the other ───────────────────────────────────────────────────────────────
     def read(self, node: Node) -> None:
-        centre, size, own = node.bias, node.bias.abs(), node.bias_error
-        spread = torch.zeros(1, dtype=torch.float64)
+        """What the node reads, about the middles of that."""
+        dtype, unit, small = self.format.dtype, self.format.unit, self.format.small
+        shape = (len(self.known.mass), node.width)
+        centre, size, spread = node.bias.expand(shape), torch.zeros(1, dtype=dtype), torch.zeros(1, dtype=dtype)
         for m in node.maps:
-            centre = centre + self.point[m.source] @ m.weight.T
-            size = size + self.point[m.source].abs() @ m.size.T
-            spread = spread + self.reach[m.source] @ m.size.T
-            if m.error is not None:
-                own = own + self.known.size[m.source] @ m.error.T
-        mass = self.known.mass[:, None]
-        self.centre = centre.expand(mass.shape[0], node.width)
-        own = (gamma(2 * node.terms) * size + own) * INFLATE + TINY * (mass + size)
-        self.own = own.expand(mass.shape[0], node.width)
-        self.spread = (spread * INFLATE + TINY * mass).expand(mass.shape[0], node.width)
+            point, weight = self.point[m.source], m.above(dtype).T
+            centre = torch.addmm(centre, point, m.weight.T)
+            above = torch.empty(point.shape, dtype=dtype)
+            passes.sizes(array(point), array(above), unit, small)
+            size = size + above @ weight
+            spread = spread + self.reach[m.source] @ weight
+        sums = (array(size.expand(shape)), array(spread.expand(shape)))
+        factors = (1.0 + self.format.gamma(node.terms + 8), gamma(2 * node.terms), small)
+        mass = array(self.known.mass)
+        found = passes.unsure(sums, array(node.bias), array(own_error(self.known, node)), mass, factors)
+        self.centre = centre
+        self.own, self.spread = (torch.from_numpy(values) for values in found)
 
     def close(self, k: int) -> None:
         """The lines of a node's relus, now that its bounds are final, and what they charge."""
-        known, node = self.known, self.network.nodes[k - 1]
+        known, node, format = self.known, self.network.nodes[k - 1], self.format
         lo, hi = known.lo[k], known.hi[k]
         known.size[k] = torch.minimum(known.size[k], hi.clamp(min=0.0))
-        lines = relu_lines(lo, hi)
-        below, above = lo.clamp(min=0.0), hi.clamp(min=0.0)
-        point = 0.5 * below + 0.5 * above
-        c, steep = self.centre, torch.maximum(lines.lower, lines.upper)
-        far = torch.maximum(hi - c, c - lo)
-        unit, summed = self.format.unit, self.format.gamma(node.width)
-        flushed = 2.0**-126 * sum(self.reach[m.source].sum(-1, keepdim=True) for m in node.maps)
-        noise = (4.0 * unit * far + (summed + 2.0 * unit) * self.spread + self.own + flushed) * INFLATE
-        constants = gamma(2 * node.width + 16) * (c.abs() + point.abs() + lines.intercept)
-        self.point.append(point)
-        self.reach.append(torch.maximum(above - point, point - below) * (1.0 + 4.0 * UNIT) + TINY)
-        self.charge.append((steep * noise + constants) * INFLATE)
-        self.lower.append(lines.lower.to(self.format.dtype))
-        self.upper.append(lines.upper.to(self.format.dtype))
-        self.floor.append(lines.lower * c - point)
-        self.ceiling.append(lines.upper * c + lines.intercept - point)
+        flushed = torch.zeros_like(known.mass)
+        for m in node.maps:
+            flushed += 2.0**-126 * self.reach[m.source].sum(-1, dtype=torch.float64)
+        slopes = [torch.empty(lo.shape, dtype=format.dtype) for _ in range(2)]
+        up = [torch.empty(lo.shape, dtype=format.dtype) for _ in range(2)]
+        of_spread, of_constant = format.gamma(node.width) + 2.0 * format.unit, gamma(2 * node.width + 16)
+        found = passes.outputs(
+            (array(lo), array(hi)), (array(self.centre), array(self.own), array(self.spread)), array(flushed),
+            (array(slopes[0]), array(slopes[1])), (array(up[0]), array(up[1])),
+            (format.unit, format.small, of_spread, of_constant),
+        )  # fmt: skip
+        point, floor, ceiling = (torch.from_numpy(values) for values in found)
+        added = (point, *up, *slopes, floor, ceiling)
+        lists = (self.point, self.reach, self.charge, self.lower, self.upper, self.floor, self.ceiling)
+        for values, new in zip(lists, added, strict=True):
+            values.append(new)
 
     def tighten(self, k: int) -> None:
-        """Bounds of the node's unstable neurons, a few boxes at a time: their coefficients should stay in the cache."""
-        boxes, width = self.known.lo[k].shape
-        size = max(1, BLOCK // (2 * width * self.network.widest))
-        direct = self.network.nodes[k - 1].maps
-        shared = {m.source: self._constants(m) for m in direct if m.source > 0}
-        for first in range(0, boxes, size):
-            part = slice(first, first + size)
-            self._part(part)._tighten(k, {s: (more[part], lost[part]) for s, (more, lost) in shared.items()})
-
-    def _part(self, boxes: slice) -> _Middles:
-        """Of some of the boxes: views, so that what is written there is written here."""
-
-        def views(tensors: list[Tensor]) -> list[Tensor]:
-            return [t[boxes] for t in tensors]
-
-        return _Middles(
-            self.network, self.known.part(boxes), self.format, views(self.point), views(self.reach), views(self.charge),
-            views(self.lower), views(self.upper), views(self.floor), views(self.ceiling),
-            self.centre[boxes], self.own[boxes], self.spread[boxes],
-        )  # fmt: skip
-
-    def _tighten(self, k: int, shared: dict[int, tuple[Tensor, Tensor]]) -> None:
+        """Bounds of the node's unstable neurons, some at a time: their coefficients should stay in the cache."""
         lo, hi = self.known.lo[k], self.known.hi[k]
-        loose = (lo < 0) & (hi > 0)
-        most = int(loose.sum(-1).max())
-        if most == 0:
-            return
-        chosen = None
-        if most <= FEW * loose.shape[1]:
-            chosen = loose.to(torch.int8).sort(dim=-1, descending=True, stable=True).indices[:, :most]
-        bound = self._lower(k, chosen, shared)
-        bound = torch.where(torch.isfinite(bound), bound, torch.full_like(bound, -torch.inf))
-        low, high = bound.chunk(2, -1)
-        if chosen is None:
-            torch.maximum(lo, low, out=lo)
-            torch.minimum(hi, -high, out=hi)
-        else:
-            lo.scatter_(1, chosen, torch.maximum(lo.gather(1, chosen), low))
-            hi.scatter_(1, chosen, torch.minimum(hi.gather(1, chosen), -high))
+        pairs = _Pairs.of((lo < 0) & (hi > 0))
+        shared = {m.source: self._constants(m) for m in self.network.nodes[k - 1].maps if m.source > 0}
+        size = max(1, BLOCK // (2 * self.network.widest))
+        for first in range(0, len(pairs.box), size):
+            part = pairs.part(first, size)
+            bound = self._lower(k, part, shared)
+            low, high = torch.where(torch.isfinite(bound), bound, torch.full_like(bound, -torch.inf)).chunk(2)
+            lo[part.box, part.row] = torch.maximum(lo[part.box, part.row], low)
+            hi[part.box, part.row] = torch.minimum(hi[part.box, part.row], -high)
 
     # ── back-substitution ──────────────────────────────────────────────────────────────────────
-    def _lower(self, k: int, chosen: Tensor | None, shared: dict[int, tuple[Tensor, Tensor]]) -> Tensor:
-        """Lower bounds of z and then of −z, [box, 2·row]: all rows, or those chosen for each box."""
-        node = self.network.nodes[k - 1]
-        direct = {m.source: m for m in node.maps}
-        constant = _picked(torch.cat((self.centre, -self.centre), -1), chosen)
-        error = _picked(torch.cat((self.own, self.own), -1), chosen)
+    def _lower(self, k: int, pairs: _Pairs, shared: dict[int, tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+        """Lower bounds of z and then of −z, [2·pair]."""
+        direct = {m.source: m for m in self.network.nodes[k - 1].maps}
+        centre = self.centre[pairs.box, pairs.row]
+        constant, error = torch.cat((centre, -centre)), pairs.both(self.own)
         waiting: dict[int, Tensor] = {}  # coefficients on y by source, of what came through later nodes
         for s in range(k - 1, 0, -1):
             if s in waiting:
                 if s in direct:
-                    error = error + self._written(waiting, direct[s], chosen)
-                on_z, more, lost = self._through(s, waiting.pop(s))
+                    error = error + self._written(waiting, direct[s], pairs)
+                on_z, more, lost = self._through(s, waiting.pop(s), pairs)
             elif s in direct:
-                on_z = self._first(direct[s], chosen)
-                more, lost = (_picked(values, chosen) for values in shared[s])
+                on_z = self._first(direct[s], pairs)
+                least, most, cost = (values[pairs.box, pairs.row] for values in shared[s])
+                more, lost = torch.cat((least, -most)), cost.repeat(2)
             else:
                 continue
             constant = constant + more
@@ -221,74 +191,54 @@ class _Middles:
                 added = on_z @ m.cast(self.format.dtype)
                 if m.source in waiting:
                     added = added.add_(waiting[m.source])
-                    error = error + 2.0 * self.format.unit * self._times(added, self.reach[m.source])
+                    error = error + 2.0 * self.format.unit * self._times(added, self.reach[m.source], pairs)
                 waiting[m.source] = added
         if 0 in direct:
-            error = error + self._written(waiting, direct[0], chosen)
-        return self._least(waiting.get(0), constant, error)
+            error = error + self._written(waiting, direct[0], pairs)
+        return self._least(waiting.get(0), constant, error, pairs)
 
-    def _constants(self, m: Map) -> tuple[Tensor, Tensor]:
-        """Rows of weights, which all boxes share, through the lines of their source: what z and −z gain, and lose."""
-        s = m.source
+    def _constants(self, m: Map) -> tuple[Tensor, Tensor, Tensor]:
+        """Rows of weights, which all boxes share, through the lines of their source, [box, neuron]: the least and the
+        most that it adds to z, and what it loses."""
+        s, dtype = m.source, self.format.dtype
         positive = m.weight.clamp(min=0.0)
         negative = m.weight - positive
         least = self.floor[s] @ positive.T + self.ceiling[s] @ negative.T
         most = self.ceiling[s] @ positive.T + self.floor[s] @ negative.T
-        lost = self.charge[s] @ m.size.T
-        return torch.cat((least, -most), -1), torch.cat((lost, lost), -1)
+        grow = 1.0 + self.format.gamma(m.weight.shape[1] + 8)
+        lost = (self.charge[s] @ m.above(dtype).T).double() * grow + self.format.small * self.known.mass[:, None]
+        return least, most, lost
 
-    def _first(self, m: Map, chosen: Tensor | None) -> Tensor:
+    def _first(self, m: Map, pairs: _Pairs) -> Tensor:
         """Their coefficients on ζ."""
-        weight = m.cast(self.format.dtype)
-        up, down = (_rows(part, chosen) for part in (weight.clamp(min=0.0), weight.clamp(max=0.0)))
-        low, high = self.lower[m.source][:, None], self.upper[m.source][:, None]
-        boxes, count, width = self.known.mass.shape[0], up.shape[1], up.shape[2]
-        on_z = torch.empty(boxes, 2 * count, width, dtype=self.format.dtype)
-        torch.mul(up, low, out=on_z[:, :count]).addcmul_(down, high)
-        torch.mul(up, -high, out=on_z[:, count:]).addcmul_(down, -low)
-        return on_z
+        weight, lower, upper = m.cast(self.format.dtype), self.lower[m.source], self.upper[m.source]
+        rows = (array(pairs.box), array(pairs.row))
+        return torch.from_numpy(passes.first_rows(array(weight), *rows, array(lower), array(upper)))
 
-    def _through(self, s: int, coefficients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _through(self, s: int, coefficients: Tensor, pairs: _Pairs) -> tuple[Tensor, Tensor, Tensor]:
         """Coefficients on y_s that boxes do not share: those on ζ; what the rows gain, and lose."""
-        lost = self._times(coefficients, self.charge[s])
-        positive = coefficients.clamp(min=0.0)
-        negative = coefficients - positive
-        more = positive.double() @ self.floor[s][:, :, None] + negative.double() @ self.ceiling[s][:, :, None]
-        on_z = positive.mul_(self.lower[s][:, None]).addcmul_(negative, self.upper[s][:, None])
-        return on_z, more[..., 0], lost
+        lost = self._times(coefficients, self.charge[s], pairs)
+        slopes, ends = ((array(a[s]), array(b[s])) for a, b in ((self.lower, self.upper), (self.floor, self.ceiling)))
+        more = passes.through(array(coefficients), array(pairs.owner), slopes, ends)
+        return coefficients, torch.from_numpy(more), lost
 
-    def _written(self, waiting: dict[int, Tensor], m: Map, chosen: Tensor | None) -> Tensor:
+    def _written(self, waiting: dict[int, Tensor], m: Map, pairs: _Pairs) -> Tensor:
         """Adds rows of weights to the coefficients on their source; what rounding takes."""
-        rows = _rows(m.cast(self.format.dtype), chosen)
-        rows = torch.cat((rows, -rows), 1).expand(self.known.mass.shape[0], -1, -1)
+        rows = m.cast(self.format.dtype)[pairs.row]
+        rows = torch.cat((rows, -rows))
         unit, reach = 2.0 * self.format.unit, self.reach[m.source]
-        lost = unit * (reach @ m.size.T)
+        lost = unit * self._times(rows, reach, pairs)
         old = waiting.get(m.source)
-        waiting[m.source] = rows.clone() if old is None else old + rows
-        return _picked(torch.cat((lost, lost), -1), chosen) + unit * self._times(waiting[m.source], reach)
+        waiting[m.source] = rows if old is None else old + rows
+        return lost + unit * self._times(waiting[m.source], reach, pairs)
 
-    def _least(self, slope: Tensor | None, constant: Tensor, error: Tensor) -> Tensor:
-        least = torch.zeros_like(constant) if slope is None else -self._times(slope, self.reach[0], spoil=True)
+    def _least(self, slope: Tensor | None, constant: Tensor, error: Tensor, pairs: _Pairs) -> Tensor:
+        least = torch.zeros_like(constant) if slope is None else -self._times(slope, self.reach[0], pairs)
         error = (error + 8.0 * UNIT * (least.abs() + constant.abs())) * INFLATE
-        error = error + self.format.small * self.known.mass[:, None]
+        error = error + self.format.small * self.known.mass[pairs.owner]
         return (least + constant) - error * (1.0 + 8.0 * UNIT)
 
-    def _times(self, coefficients: Tensor, vector: Tensor, *, spoil: bool = False) -> Tensor:
-        """At least |coefficients|·vector, vector >= 0, less underflow: [box, row]. `spoil`: in their own memory."""
-        unit, dtype = self.format.unit, self.format.dtype
-        above = (vector.to(dtype) * (1.0 + 4.0 * unit)) + self.format.small
-        size = coefficients.abs_() if spoil else coefficients.abs()
-        found = (size @ above[:, :, None])[..., 0].double()
-        return found * (1.0 + self.format.gamma(vector.shape[1]))
-
-
-def _rows(weight: Tensor, chosen: Tensor | None) -> Tensor:
-    """[box or 1, row, source neuron]."""
-    return weight[None] if chosen is None else weight[chosen]
-
-
-def _picked(values: Tensor, chosen: Tensor | None) -> Tensor:
-    """[box, 2·width]: of each half the entries that are chosen for the box."""
-    if chosen is None:
-        return values
-    return values.gather(1, torch.cat((chosen, chosen + values.shape[1] // 2), 1))
+    def _times(self, coefficients: Tensor, above: Tensor, pairs: _Pairs) -> Tensor:
+        """At least |coefficients|·vector for the vector that `above` is, rounded up; less underflow: [2·pair]."""
+        found = passes.weighed(array(coefficients), array(pairs.owner), array(above))
+        return torch.from_numpy(found).double() * (1.0 + self.format.gamma(above.shape[1]))

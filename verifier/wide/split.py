@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
+from threading import Event
 from typing import Literal
 
 import numpy as np
@@ -40,11 +41,13 @@ from rewarden.verifier.wide.bounds import (
     known_by_intervals,
     lower_rows,
     one_row,
+    rows_about,
 )
 from rewarden.verifier.wide.network import Network, Node, network_of, rows_of
 from rewarden.verifier.wide.sharpen import sharpened
 
-QUICK = 1024  # boxes of a chunk that intervals are taken of
+TURN = 1024  # boxes for each core between two reports
+QUICK = 256  # boxes of a chunk that intervals are taken of: its arrays stay near the cache
 DEEP = 128  # boxes of a chunk that is back-substituted
 CASES = 64  # cases bounded at once
 STEPS = 16  # of gradient ascent for each batch of cases
@@ -52,6 +55,8 @@ RATE, DECAY = 0.25, 0.9
 LONGEST = 2**13  # cases of one box that wait, at most
 FIRST_TURN = 64  # cases of a box before another has its turn; each round doubles it
 SUSPECTS = 4  # points of a batch that are judged exactly
+Boxes = NDArray[np.int64]
+
 WORKERS = min(8, os.cpu_count() or 1)
 
 
@@ -103,32 +108,39 @@ class _Hard:
 
 
 class Signs:
-    """All boxes of a claim (mutable): goes on where it stopped."""
+    """Boxes of a claim (mutable): goes on where it stopped."""
 
-    def __init__(self, program: Program, network: Network, ways: Sequence[Sequence[int]], rows: Node) -> None:
+    def __init__(
+        self, program: Program, network: Network, ways: Sequence[Sequence[int]], rows: Node, boxes: Boxes | None
+    ) -> None:
         claim = program.claim
         self.network, self.rows = network, rows
         self.ways = [torch.tensor(way) for way in ways]
-        self.lo, self.hi = _arrays(claim.boxes, np.array([v.discrete for v in claim.variables], dtype=np.bool_))
+        lo, hi = _arrays(claim.boxes, np.array([v.discrete for v in claim.variables], dtype=np.bool_))
+        whole = boxes is None or len(boxes) == len(lo)
+        self.lo, self.hi = (lo, hi) if whole else (lo[torch.from_numpy(boxes)], hi[torch.from_numpy(boxes)])
         self.discrete = torch.tensor([v.discrete for v in claim.variables])
         self.count = int(self.lo.shape[0])
         self.empty = (self.lo > self.hi).any(-1)
         self.fresh = (~self.empty).nonzero()[:, 0]
         self.looked = 0  # of `fresh`
+        self.spent = self.begun = 0  # boxes and cases, by now and at the beginning of the last run
+        self.end: int | None = None  # and at its end, if it was stopped or is under way
         self.hard: deque[_Hard] = deque()  # the first one is at work
         self.failed: set[int] = set()
         self.allowance, self.turns = FIRST_TURN, 0  # cases of one turn, and boxes that have had theirs in this round
 
     @staticmethod
-    def of(program: Program) -> Signs | None:
-        """None for claims with too many alternatives, or layers that are neither linear nor relus."""
+    def of(program: Program, boxes: Boxes | None = None) -> Signs | None:
+        """Of those `boxes` of the claim (numbered as they stand there), or of all. None for claims with too many
+        alternatives, or layers that are neither linear nor relus."""
         ways = alternatives(program.claim)
         network = network_of(program) if ways is not None else None
         if network is None or ways is None:
             return None
         first = np.cumsum([0, *(len(way) for way in ways)]).tolist()
         rows = rows_of(program, network, [affine for way in ways for affine in way])
-        return Signs(program, network, [range(a, b) for a, b in pairwise(first)], rows)
+        return Signs(program, network, [range(a, b) for a, b in pairwise(first)], rows, boxes)
 
     # ── the loop ───────────────────────────────────────────────────────────────────────────────
     def run(
@@ -138,21 +150,24 @@ class Signs:
         report: Callable[[float, int], None],
         stop: Callable[[], bool],
     ) -> SignsOutcome:
-        """Up to `budget` more boxes and cases."""
-        spent = 0
-        while spent < budget and not stop():
+        """Up to `budget` more boxes and cases; a run that was stopped goes on to its own end."""
+        if self.end is None:
+            self.begun, self.end = self.spent, self.spent + budget
+        while self.spent < self.end and not stop():
             if self.looked < len(self.fresh):
-                spent += self._look(min(budget - spent, WORKERS * QUICK), stop)
+                self.spent += self._look(min(self.end - self.spent, WORKERS * TURN), stop)
             elif self.hard:
-                done, point = self._advance(self.hard[0], min(CASES, budget - spent))
-                spent += done
+                done, point = self._advance(self.hard[0], min(CASES, self.end - self.spent))
+                self.spent += done
                 if point is not None and violates(point):
-                    return SignsOutcome("violated", spent, 1.0, point=point)
+                    return SignsOutcome("violated", self.spent - self.begun, 1.0, point=point)
             else:
                 break
-            report(self._settled(), spent)
+            report(self._settled(), self.spent - self.begun)
         left = self._left()
-        return SignsOutcome("unknown" if left else "proved", spent, self._settled(), left)
+        if self.spent >= self.end or not (self.looked < len(self.fresh) or self.hard):
+            self.end = None
+        return SignsOutcome("unknown" if left else "proved", self.spent - self.begun, self._settled(), left)
 
     def _left(self) -> tuple[int, ...]:
         unseen = self.fresh[self.looked :].tolist()
@@ -164,14 +179,21 @@ class Signs:
 
     # ── boxes at large ─────────────────────────────────────────────────────────────────────────
     def _look(self, count: int, stop: Callable[[], bool]) -> int:
-        """The next boxes, with intervals and then with back-substitution; what stays open is `hard`."""
+        """The next boxes, with intervals and then with back-substitution; what stays open is `hard`. Nothing has
+        happened if it is stopped."""
         chosen = self.fresh[self.looked : self.looked + count]
-        self.looked += len(chosen)
+        halted = Event()
+        deep = []
         with ThreadPoolExecutor(WORKERS, initializer=torch.set_num_threads, initargs=(1,)) as pool:
             alive = list(pool.map(self._quick, torch.split(chosen, QUICK)))
-            left = torch.cat([part.any(-1) for part in alive])
-            rest = chosen[left]
-            deep = list(pool.map(lambda part: part if stop() else self._deep(part), torch.split(rest, DEEP)))
+            rest = chosen[torch.cat([part.any(-1) for part in alive])]
+            for part in pool.map(lambda some: some if halted.is_set() else self._deep(some), torch.split(rest, DEEP)):
+                deep.append(part)
+                if stop():
+                    halted.set()
+        if halted.is_set():
+            return 0
+        self.looked += len(chosen)
         self.hard.extend(_Hard(box) for part in deep for box in part.tolist())
         return len(chosen)
 
@@ -288,7 +310,8 @@ class Signs:
         ]
         multipliers = [cases.multipliers[0]] + [m.clone().requires_grad_() for m in cases.multipliers[1:]]
         parameters = [*slopes[1:], *multipliers[1:]]
-        best = torch.full((cases.row.numel(),), -torch.inf, dtype=torch.float64)
+        start = one_row(cases.known, self.rows, cases.row)
+        best, rounding = torch.full((cases.row.numel(),), -torch.inf, dtype=torch.float64), None
         kept_slopes, kept = [s.detach().clone() for s in slopes], [m.detach().clone() for m in multipliers]
         optimiser = torch.optim.Adam(parameters, lr=RATE)
         for step in range(STEPS):
@@ -297,14 +320,16 @@ class Signs:
             ]
             held = [None] + [m * s for m, s in zip(multipliers[1:], cases.signs[1:], strict=True)]
             lines = Lines(lower, default.upper, default.intercept, held)
-            bound = lower_rows(self.network, cases.known, lines, one_row(cases.known, self.rows, cases.row)).bound[:, 0]
+            bound = rows_about(self.network, cases.known, lines, start)[:, 0]
             with torch.no_grad():
+                if rounding is None:  # about what it will take off the bound that counts
+                    rounding = 2.0 * (bound - lower_rows(self.network, cases.known, _fixed(lines), start).bound[:, 0])
                 better = bound > best
                 best = torch.where(better, bound, best)
                 for kept_list, now in ((kept_slopes, slopes), (kept, multipliers)):
                     for old, new in zip(kept_list[1:], now[1:], strict=True):
                         old[better] = new.detach()[better]
-                if bool((best > 0).all()):
+                if bool((best > rounding).all()):
                     break
             if step == STEPS - 1 or not bound.requires_grad:  # rows that read no neuron cannot be improved
                 break
@@ -351,6 +376,11 @@ def _lines(cases: _Cases) -> Lines:
         lower.append(torch.where(unstable, cases.slopes[k], default.lower[k]))
         held.append(cases.multipliers[k] * cases.signs[k])
     return Lines(lower, default.upper, default.intercept, held)
+
+
+def _fixed(lines: Lines) -> Lines:
+    held = [None if multipliers is None else multipliers.detach() for multipliers in lines.held]
+    return Lines([slopes.detach() for slopes in lines.lower], lines.upper, lines.intercept, held)
 
 
 def _entry(cost: dict[int, Tensor], k: int, size: int, width: int) -> Tensor:

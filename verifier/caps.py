@@ -1,0 +1,111 @@
+"""What a reward's patches alone say of it over a box: at most (or at least) a level, whatever lies beneath them.
+
+From the innermost patch out, over a box, for an upper bound (a lower one is its mirror image):
+
+- a ceiling that is flat over the box, every row at most delta and below the gate: at most its level;
+- any other ceiling raises nothing;
+- a floor raises the reward to its level at most, or not at all where it is open over the box.
+
+This is exact and holds of every binary32 execution as well: flat and open are decided with room for what rows round
+(`reward/tables.py`), the flat cap is level + slope·0, and min and max pick. So rules near data that a patch on the same
+data has mended are proved of thousands of rows at once, without bounding the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rewarden.reward.artifact import Artifact
+from rewarden.reward.tables import flat_rows, index_of, is_table
+from rewarden.spec_lang.boxes import RowBoxes
+from rewarden.spec_lang.claim import Affine, Claim, Clause
+from rewarden.verifier.rounding import outward
+
+Array = NDArray[np.float64]
+CELLS = 1 << 21  # of rows and boxes, looked at together
+NORMAL = 2.0**-126
+
+
+def settled(claim: Claim, artifacts: Mapping[str, Artifact]) -> NDArray[np.bool_]:
+    """[box]: whether the patches alone prove every goal of the claim over the box, or the box has no record."""
+    done = np.ones(len(claim.boxes), np.bool_)
+    lo, hi = ends_of(claim)
+    for goal in claim.goals:
+        done &= _goal(claim, goal, artifacts, lo, hi)
+    return done
+
+
+def ends_of(claim: Claim) -> tuple[Array, Array]:
+    """Float64 lo, hi [box, variable] around the claim's boxes."""
+    if isinstance(claim.boxes, RowBoxes):
+        return claim.boxes.outward
+    lo, hi = zip(*(outward(box) for box in claim.boxes), strict=True)
+    return np.stack(lo), np.stack(hi)
+
+
+def _goal(claim: Claim, goal: Clause, artifacts: Mapping[str, Artifact], lo: Array, hi: Array) -> NDArray[np.bool_]:
+    found = np.zeros(len(lo), np.bool_)
+    for atom in goal:
+        if atom.affine.variables or len(atom.affine.calls) != 1:
+            continue
+        (number, weight) = atom.affine.calls[0]
+        columns = _identity(claim.calls[number].arguments)
+        if columns is None:
+            continue
+        sign = 1 if weight < 0 else -1
+        bound = sign * (atom.affine.constant / -weight)  # sign·R must be at most (less than, if strict) this
+        caps = sups(artifacts[claim.calls[number].reward], lo[:, columns], hi[:, columns], sign)
+        for value in np.unique(caps[np.isfinite(caps)]).tolist():
+            if Fraction(value) < bound or (Fraction(value) == bound and not atom.strict):
+                found |= caps == value
+    return found
+
+
+def _identity(arguments: Sequence[Affine]) -> list[int] | None:
+    """The variables that a call reads, if it reads nothing but variables."""
+    if any(a.constant != 0 or len(a.variables) != 1 or a.variables[0][1] != 1 for a in arguments):
+        return None
+    return [a.variables[0][0] for a in arguments]
+
+
+def sups(artifact: Artifact, lo: Array, hi: Array, sign: int) -> Array:
+    """What sign·r is at most over each box lo[k], hi[k] (rows [box, width], encoded columns), inf where patches do not
+    say. Finite values are binary32 numbers."""
+    found = np.full(len(lo), np.inf)
+    for number, patch in enumerate(artifact.patches):
+        lowers = (patch.kind == "ceiling") == (sign > 0)
+        level = sign * float(artifact.tensors[patch.level][0])
+        if 0 < abs(level) < NORMAL:  # it may be flushed
+            found[:] = np.inf
+        elif lowers:
+            found[_flat(artifact, number, lo, hi) & (found > level)] = level
+        else:
+            may = ~_open(artifact, number, lo, hi)
+            found[may] = np.maximum(found[may], level)
+    return found
+
+
+def _flat(artifact: Artifact, number: int, lo: Array, hi: Array) -> NDArray[np.bool_]:
+    """[box]: whether the patch is flat all over it (a table: one and the same of its boxes)."""
+    patch, found = artifact.patches[number], np.zeros(len(lo), np.bool_)
+    records: NDArray[np.intp]
+    if is_table(patch, artifact.tensors):
+        records, boxes = index_of(artifact, number).pairs((lo + hi) / 2)
+    else:
+        records, boxes = np.arange(len(lo)), np.zeros(len(lo), np.intp)
+    step = max(1, CELLS // artifact.tensors[patch.rows].size)
+    for start in range(0, len(records), step):
+        some = records[start : start + step]
+        flat = flat_rows(artifact, patch, boxes[start : start + step], lo[some], hi[some]).all(axis=1)
+        found[some[flat]] = True
+    return found
+
+
+def _open(artifact: Artifact, number: int, lo: Array, hi: Array) -> NDArray[np.bool_]:
+    """[box]: whether the patch is surely open all over it."""
+    index = index_of(artifact, number)
+    return np.array([not len(index.meeting(a, b)) for a, b in zip(lo, hi, strict=True)], dtype=np.bool_)

@@ -1,0 +1,63 @@
+"""Verdicts whose proofs are not written yet, and the same with proofs: what certifying begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from rewarden.reward.artifact import Artifact
+from rewarden.spec_lang.claim_json import claim_digest, shown_point
+from rewarden.verifier.inline import compile_program
+from rewarden.verifier.scribe.loops import written_loops
+from rewarden.verifier.scribe.writer import written
+from rewarden.verifier.torch_settings import plain_torch
+from rewarden.verifier.unwritten import Unwritten
+from rewarden.verifier.verdict import RuleResult, without_proof
+from rewarden.verifier.witness import proof_witness
+
+
+def with_proof(
+    result: RuleResult, rewards: Mapping[str, Artifact], stop: Callable[[], bool] = lambda: False
+) -> RuleResult:
+    """The result with its proof written, or with the reason why there is none; as it is, where nothing is owed.
+
+    On one thread, so that the same verdict has the same proof everywhere.
+    """
+    owed, claim, point = result.proof, result.claim, result.premise_witness
+    if not isinstance(owed, Unwritten):
+        return result
+    assert claim is not None, "only of what has a claim is a proof owed"
+    if owed.cases:
+        return _with_cases(result, owed, rewards, stop)
+    assert point is not None, "what is proved has a point of its premise"
+    with plain_torch(threads=1):
+        if owed.loops is not None:
+            found = written_loops(claim, rewards, owed.loops, stop)
+        else:
+            found = written(compile_program(claim, rewards), owed, stop)
+    if isinstance(found, str):
+        return replace(result, proof=None, reason=without_proof(result.reason, found))
+    return replace(result, proof={**found, **shown_point(claim, point.box, point.point)})
+
+
+def _with_cases(
+    result: RuleResult, owed: Unwritten, rewards: Mapping[str, Artifact], stop: Callable[[], bool]
+) -> RuleResult:
+    """The proof of each case, in one object."""
+    assert result.claim is not None, "only of what has a claim is a proof owed"
+    parts: list[dict[str, object]] = []
+    for case in owed.cases:
+        found: Mapping[str, Any] | str
+        if isinstance(case.proof, Unwritten):
+            with plain_torch(threads=1):
+                found = written(compile_program(case.claim, rewards), case.proof, stop)
+        else:
+            found = case.proof
+        if isinstance(found, str):
+            return replace(result, proof=None, reason=without_proof(result.reason, found))
+        parts.append(
+            {"witness": None if case.witness is None else proof_witness(case.witness), "goals": found["goals"]}
+        )
+    head = {"format": "rewarden-proof", "format_version": 1, "claim": claim_digest(result.claim)}
+    return replace(result, proof={**head, "cases": parts})
