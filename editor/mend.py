@@ -12,9 +12,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from rewarden.editor.patch import ExtremumBound, PatchFacts, PatchOptions, apply_patch
+from rewarden.editor.patch import ExtremumBound, PatchFacts, PatchOptions, mending_patch
 from rewarden.editor.region import Bound, bound_of, premise_only
 from rewarden.reward.artifact import Artifact, Edit
+from rewarden.spec_lang.errors import Unsupported
+from rewarden.spec_lang.obligation import TRUE
 from rewarden.spec_lang.spec import Spec
 from rewarden.verifier.bind import bind_obligation
 from rewarden.verifier.verdict import VerificationResult
@@ -34,7 +36,8 @@ class EditReport:
 
 @dataclass(frozen=True, slots=True)
 class PatchResult:
-    """`artifact` is the edited reward (None when nothing was edited); `reward` its name in the spec.
+    """`artifact` is the edited reward (None when nothing was edited); `reward` its name in the spec; `others` are
+    further rewards that were edited with it, by name: a rule between several rewards may need more than one.
 
     `unmended` gives the reason per failing rule that no patch could mend; `broken` names rules that were proved
     before and are not proved after: look at it before the artifact replaces its parent.
@@ -47,6 +50,12 @@ class PatchResult:
     after: VerificationResult
     unmended: Mapping[str, str] = field(default_factory=dict)
     broken: tuple[str, ...] = ()
+    others: Mapping[str, Artifact] = field(default_factory=dict)
+
+    @property
+    def artifacts(self) -> dict[str, Artifact]:
+        """All edited rewards, by name."""
+        return {} if self.artifact is None else {self.reward: self.artifact, **self.others}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +67,17 @@ class Mender:
     options: PatchOptions = field(default_factory=PatchOptions)
 
 
-def _bound(spec: Spec, rewards: Mapping[str, Artifact], rule: str, options: PatchOptions) -> Bound:
+def bound_for(spec: Spec, rewards: Mapping[str, Artifact], rule: str, options: PatchOptions) -> Bound:
+    """What the rule asks of one record, and where. Raises EditError where that is nothing a patch can hold."""
     obligation = premise_only(spec.obligation(rule))
-    return bound_of(obligation, bind_obligation(spec, obligation, rewards), options.ring)
+    try:
+        claim = bind_obligation(spec, obligation, rewards)
+    except Unsupported:
+        if obligation.instances is None:
+            raise
+        obligation = replace(obligation, premise=TRUE)  # a ball around a row: the box around it is patched
+        claim = bind_obligation(spec, obligation, rewards)
+    return bound_of(obligation, claim, options.ring)
 
 
 def patched_in_rounds(
@@ -74,9 +91,9 @@ def patched_in_rounds(
     for _ in range(MOST_ROUNDS):
         while pending:
             now = {**rewards, target: child}
-            bounds = [_bound(spec, now, rule, mender.options) for rule in pending]
+            bounds = [bound_for(spec, now, rule, mender.options) for rule in pending]
             bound = min(bounds, key=lambda b: (b.level if b.kind == "ceiling" else -b.level, b.rule))
-            child, facts = apply_patch(child, bound, mender.extremum)
+            child, facts = mending_patch(child, bound, mender.extremum)
             assert child.edit is not None
             made.append((bound, child.edit.statement))
             reports.append(EditReport(bound.rule, bound.reward, facts))

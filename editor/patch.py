@@ -15,12 +15,14 @@ returns r.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 
+from rewarden.editor.near import Near, ring_near
+from rewarden.editor.preconditions import require_room
 from rewarden.editor.region import Bound, Polytope
 from rewarden.editor.ring import binary32_above, binary32_below, binary32_strictly_below, ring_of
 from rewarden.reward.artifact import Artifact, Edit
@@ -48,21 +50,31 @@ class PatchFacts:
     extremum: Fraction  # U + E: what the reward could reach where the gate is closed
     slope: Fraction  # per ring width
     delta: Fraction  # in ring widths
+    boxes: int = 1  # of a patch near data: how many it lies on
 
 
 def apply_patch(artifact: Artifact, bound: Bound, extremum: ExtremumBound) -> tuple[Artifact, tuple[PatchFacts, ...]]:
-    """A child of `artifact` with one patch per polytope of the bound's region; `artifact` itself is not touched."""
+    """A child of `artifact` with one patch per polytope of the bound's region, or one on all boxes around data;
+    `artifact` itself is not touched. Raises EditError (E09, E11) where there can be none."""
     tensors = dict(artifact.tensors)
     patches = list(artifact.patches)
     facts = []
-    for polytope in bound.polytopes:
-        patch, made, fact = _one_patch(artifact, bound, polytope, len(patches), extremum)
+    regions: tuple[Polytope | Near, ...] = (*bound.polytopes, *bound.near)
+    for region in regions:
+        patch, made, fact = _one_patch(artifact, bound, region, _free(tensors, len(patches)), extremum)
         patches.append(patch)
         tensors.update(made)
         facts.append(fact)
     edit = Edit("patch", bound.rule, _statement(bound, facts))
     child = replace(artifact, tensors=tensors, patches=tuple(patches), parent=artifact.digest, edit=edit)
     return child, tuple(facts)
+
+
+def mending_patch(artifact: Artifact, bound: Bound, extremum: ExtremumBound) -> tuple[Artifact, tuple[PatchFacts, ...]]:
+    """As `apply_patch`; EditError E34 or E35 where an earlier patch leaves no room for the rule."""
+    child, facts = apply_patch(artifact, bound, extremum)
+    require_room(child, len(facts))
+    return child, facts
 
 
 def closed_box(polytope: Polytope) -> Box:
@@ -81,13 +93,18 @@ def closed_box(polytope: Polytope) -> Box:
 
 
 def _one_patch(
-    artifact: Artifact, bound: Bound, polytope: Polytope, number: int, extremum: ExtremumBound
+    artifact: Artifact, bound: Bound, region: Polytope | Near, number: int, extremum: ExtremumBound
 ) -> tuple[Patch, dict[str, np.ndarray], PatchFacts]:
-    ring = ring_of(polytope)
+    ring = ring_near(region, bound.rule) if isinstance(region, Near) else ring_of(region)
     sign = 1 if bound.kind == "ceiling" else -1
     # For a floor everything is mirrored: -r is held at or below -level.
     level = sign * (binary32_below if not bound.strict else binary32_strictly_below)(sign * bound.level)
-    reach = extremum(artifact, closed_box(polytope), sign)
+    if isinstance(region, Near):
+        from rewarden.verifier.extremum import certified_extremum_over  # it loads torch
+
+        reach, boxes = certified_extremum_over(artifact, *region.reach(), sign), len(region.lo)
+    else:
+        reach, boxes = extremum(artifact, closed_box(region), sign), 1
     slope = needed_slope(level, reach, ring.delta, sign)
     prefix = f"patch{number}"
     names = {key: f"{prefix}.{key}" for key in ("rows", "offsets", "level", "slope", "delta", "gate")}
@@ -100,7 +117,14 @@ def _one_patch(
         names["gate"]: np.array([float(ring.gate)], dtype=np.float32),
     }
     patch = Patch(kind=bound.kind, rule=bound.rule, **names)
-    return patch, tensors, PatchFacts(bound.rule, bound.kind, level, sign * reach, slope, ring.delta)
+    return patch, tensors, PatchFacts(bound.rule, bound.kind, level, sign * reach, slope, ring.delta, boxes)
+
+
+def _free(tensors: Mapping[str, object], number: int) -> int:
+    """The first number, from `number` on, by which no patch's tensors are called yet."""
+    while any(name.startswith(f"patch{number}.") for name in tensors):
+        number += 1
+    return number
 
 
 def needed_slope(level: Fraction, reach: Fraction, delta: Fraction, sign: int) -> Fraction:

@@ -12,11 +12,15 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
 from math import lcm
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from rewarden.editor.preconditions import covers, possible
 from rewarden.spec_lang.claim import AffineAtom, Box, Claim, Clause
 from rewarden.spec_lang.errors import EditError
 from rewarden.spec_lang.obligation import TRUE, Obligation
+
+if TYPE_CHECKING:
+    from rewarden.editor.near import Near
 
 MOST_POLYTOPES = 64
 
@@ -42,7 +46,8 @@ class Polytope:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """`reward(s) <= level` (ceiling) or `>= level` (floor) wherever one of the polytopes holds."""
+    """`reward(s) <= level` (ceiling) or `>= level` (floor) wherever one of the polytopes holds, or in one of the boxes
+    around data (`near`)."""
 
     rule: str
     reward: str
@@ -50,6 +55,7 @@ class Bound:
     level: Fraction
     strict: bool
     polytopes: tuple[Polytope, ...]
+    near: tuple[Near, ...] = ()
 
 
 def premise_only(obligation: Obligation) -> Obligation:
@@ -61,11 +67,9 @@ def bound_of(obligation: Obligation, claim: Claim, ring: Fraction) -> Bound:
     """Read a one-record bound off a claim made of `premise_only(obligation)`.
 
     `ring` is the ring's width as a share of each feature's range (language.md, `beyond`): a row is scaled by
-    ring·Σ|aⱼ|·rangeⱼ. Raises EditError (E01 … E08, E12) when the rule has another shape.
+    ring·Σ|aⱼ|·rangeⱼ. Raises EditError (E02 … E08, E12) when the rule has another shape.
     """
     rule = obligation.rule.name
-    if claim.instances is not None:
-        raise EditError("E01", f"rule {rule} is near data: a patch needs one region", help="bound a region instead")
     if len(claim.calls) != 1 or len(claim.goals) != 1 or len(claim.goals[0]) != 1:
         raise EditError(
             "E02",
@@ -77,16 +81,21 @@ def bound_of(obligation: Obligation, claim: Claim, ring: Fraction) -> Bound:
     if goal.affine.variables or not goal.affine.calls:
         raise EditError("E03", f"rule {rule} bounds {call.reward} by an expression of features, not by a constant")
     columns = [argument.variables for argument in call.arguments]
-    identity = [((index, Fraction(1)),) for index in range(len(claim.variables))]
+    own = len(call.arguments) if claim.instances is not None else len(claim.variables)  # an anchor is no argument
+    identity = [((index, Fraction(1)),) for index in range(own)]
     if columns != identity or any(argument.constant != 0 for argument in call.arguments):
         raise EditError("E04", f"rule {rule} asks for {call.reward} at a changed record: patch the record itself")
     weight = goal.affine.calls[0][1]
     kind: Literal["ceiling", "floor"] = "ceiling" if weight < 0 else "floor"
     level = goal.affine.constant / -weight
+    if claim.instances is not None:
+        from rewarden.editor.near import near_of
+
+        return Bound(rule, call.reward, kind, level, goal.strict, (), near_of(claim, obligation, ring))
     box = claim.boxes[0]
     discrete = [v.discrete for v in claim.variables]
     polytopes = polytopes_of(claim.clauses, box, discrete, ring, rule)
-    if not all(polytope.rows for polytope in polytopes):
+    if not all(polytope.rows for polytope in polytopes) or covers(polytopes, box, discrete):
         raise EditError(
             "E12",
             f"rule {rule} bounds {call.reward} everywhere: there is no region to patch, and no outside to leave alone",
@@ -99,10 +108,14 @@ def polytopes_of(
     clauses: Sequence[Clause], box: Box, discrete: list[bool], ring: Fraction, rule: str
 ) -> tuple[Polytope, ...]:
     """The polytopes of a conjunction of clauses over the columns. Raises EditError E05 to E08."""
-    return tuple(
-        Polytope(tuple(_row(atom, box, discrete, ring, rule) for atom in atoms), box)
-        for atoms in _disjuncts(clauses, rule)
-    )
+    found = []
+    for atoms in _disjuncts(clauses, rule):
+        rows = tuple(_row(atom, box, discrete, ring, rule) for atom in atoms)
+        if possible(atoms, box, discrete):
+            found.append(Polytope(rows, box))
+    if not found:
+        raise EditError("E06", f"the region of rule {rule} is empty: there is nothing to patch")
+    return tuple(found)
 
 
 def _disjuncts(clauses: Sequence[Clause], rule: str) -> list[tuple[AffineAtom, ...]]:
@@ -117,7 +130,8 @@ def _disjuncts(clauses: Sequence[Clause], rule: str) -> list[tuple[AffineAtom, .
         )
     if count == 0:
         raise EditError("E06", f"the region of rule {rule} is empty: there is nothing to patch")
-    return [tuple(dict.fromkeys(choice)) for choice in product(*clauses)]
+    found = {frozenset(choice): tuple(dict.fromkeys(choice)) for choice in product(*clauses)}
+    return [atoms for own, atoms in found.items() if not any(other < own for other in found)]  # not within another
 
 
 def _row(

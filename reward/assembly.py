@@ -2,7 +2,8 @@
 
 The methods mirror the ops of `docs/formats.md`, take node indices and arrays, give node indices, and know every node's
 width, so that a mistake in a learner is an `AssertionError` here and not a wrong reward later. `Assembly` is mutable
-until `finish`, which drops nodes that nothing reads.
+until `finish`, which drops nodes that nothing reads. A stranger's network may ask for more than fits in memory: what no
+artifact may be (A20) is refused before it is made.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ from rewarden.reward.graph import (
     Smooth,
     Sub,
 )
-from rewarden.reward.widths import node_tensors, sources
+from rewarden.reward.widths import MAX_ELEMENTS, MAX_WIDTH, node_tensors, sources
+from rewarden.spec_lang.errors import ArtifactError
 
 Array32 = NDArray[np.float32]
 
@@ -108,11 +110,13 @@ class Assembly:
         width = self._widths[source]
         if (start, stop) == (0, width):
             return source
+        self._require_room(stop - start, width)
         pick = np.eye(stop - start, width, start, dtype=np.float32)
         return self.affine(source, pick, np.zeros(stop - start, np.float32))
 
     def constant(self, values: Array32) -> int:
         """A vector that does not depend on the input: an affine map with zero weight."""
+        self._require_room(len(values), self._widths[0])
         return self.affine(self.INPUT, np.zeros((len(values), self._widths[0]), np.float32), values)
 
     def total(self, source: int) -> int:
@@ -202,9 +206,18 @@ class Assembly:
 
     def _push(self, node: Node, width: int) -> int:
         assert all(0 <= source < len(self._nodes) for source in sources(node)), "nodes read earlier nodes"
+        self._require_room(width, 1)
         self._nodes.append(node)
         self._widths.append(width)
         return len(self._nodes) - 1
+
+    def _require_room(self, rows: int, columns: int) -> None:
+        if rows > MAX_WIDTH or self._weights + rows * columns > MAX_ELEMENTS:
+            raise ArtifactError(
+                "A20",
+                f"the network has more than {MAX_WIDTH} columns or {MAX_ELEMENTS} weights",
+                help="import its head alone",
+            )
 
     def _store(self, name: str, value: Array32) -> str:
         assert value.dtype == np.float32, "tensors are binary32"

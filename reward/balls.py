@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
 
+import numpy as np
 from flint import arb, arb_mat, ctx, fmpq
 
 from rewarden.reward.artifact import Artifact
@@ -36,6 +37,7 @@ from rewarden.reward.graph import (
     Smooth,
     Sub,
 )
+from rewarden.reward.tables import index_of, is_table
 from rewarden.reward.widen import widened
 from rewarden.reward.widths import node_order
 from rewarden.spec_lang.errors import Unsupported
@@ -57,8 +59,11 @@ def within(artifact: Artifact, x: Sequence[Fraction], bits: int) -> Interval | N
         for index in order:
             values[index] = _node(artifact.graph.nodes[index], values, tensors, start)
         reward = values[artifact.graph.output][0]
-        for patch in artifact.patches:
-            reward = _patched(patch, reward, tensors, start)
+        for number, patch in enumerate(artifact.patches):
+            offsets = _offsets(artifact, number, tensors, x)
+            if offsets:
+                rows = tensors[patch.rows] * arb_mat(len(start), 1, start)
+                reward = _patched(patch, reward, tensors, rows, offsets)
         return ends(reward)
 
 
@@ -120,7 +125,10 @@ def relu(x: arb) -> arb:
 def _prepared(artifact: Artifact) -> tuple[dict[str, arb_mat], tuple[int, ...]]:
     """Tensors as exact matrices (vectors as columns), and the order of evaluation."""
     tensors = {}
+    large = {patch.offsets for patch in artifact.patches if is_table(patch, artifact.tensors)}
     for name, tensor in artifact.tensors.items():
+        if name in large:
+            continue
         columns = tensor.shape[1] if tensor.ndim == 2 else 1
         tensors[name] = arb_mat(tensor.shape[0], columns, [arb(v) for v in widened(tensor).reshape(-1).tolist()])
     return tensors, node_order(artifact.graph)
@@ -177,10 +185,19 @@ def _extreme(values: Balls, *, largest: bool) -> arb:
     return total
 
 
-def _patched(patch: Patch, reward: arb, tensors: dict[str, arb_mat], x: Balls) -> arb:
+def _offsets(artifact: Artifact, number: int, tensors: dict[str, arb_mat], x: Sequence[Fraction]) -> list[arb_mat]:
+    """The offsets of a patch; of a table, those of every box that may act at x."""
+    patch = artifact.patches[number]
+    if not is_table(patch, artifact.tensors):
+        return [tensors[patch.offsets]]
+    _, boxes = index_of(artifact, number).pairs(np.array([[float(v) for v in x]]))
+    own = artifact.tensors[patch.offsets]
+    return [arb_mat(own.shape[1], 1, [arb(v) for v in widened(own[box]).tolist()]) for box in boxes.tolist()]
+
+
+def _patched(patch: Patch, reward: arb, tensors: dict[str, arb_mat], rows: arb_mat, offsets: Sequence[arb_mat]) -> arb:
     """Where the gate cannot be told, both sides of it."""
-    rows = tensors[patch.rows] * arb_mat(len(x), 1, x) - tensors[patch.offsets]
-    g = _extreme(rows.entries(), largest=True)
+    g = _extreme([_extreme((rows - own).entries(), largest=True) for own in offsets], largest=False)
     (level,), (slope,), (delta,), (gate,) = (
         tensors[name].entries() for name in (patch.level, patch.slope, patch.delta, patch.gate)
     )

@@ -80,5 +80,6 @@ EXPLANATIONS: dict[str, str] = {
     "X22": "The ONNX model keeps its weights in another file. Save it in one.",
     "X23": "The imported graph computes something else than the network does, by more than rounding explains.",
     "X24": "A smooth reward's values are enclosed; this needs one that is a rational, or one that is in reach.",
+    "X25": "A reward that is patched near data, of which too many boxes act at once, or of which this knows no form.",
     "X30": "The reward is too large to be written as an ONNX network of Gemm and Relu alone.",
 }

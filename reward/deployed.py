@@ -34,11 +34,13 @@ from rewarden.reward.graph import (
     Smooth,
     Sub,
 )
+from rewarden.reward.tables import acting, index_of, is_table
 from rewarden.reward.widths import Tensors, node_order
 
 Array = NDArray[np.float32]
 CHUNK_CELLS = 1 << 16  # float32 cells of the widest node per chunk of rows: 256 KiB, so that a product stays in cache
 MAX_CHUNK = 2048
+FEW = 4  # patches: of more, it pays to look first at where each may act
 
 
 def forward(artifact: Artifact, x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -60,9 +62,16 @@ def _forward(artifact: Artifact, order: tuple[int, ...], x: Array) -> Array:
     values: dict[int, Array] = {}
     for index in order:
         values[index] = _node(artifact.graph.nodes[index], values, artifact.tensors, x)
-    reward = values[artifact.graph.output][0]
-    for patch in artifact.patches:
-        reward = _patched(patch, reward, artifact.tensors, x)
+    reward = values[artifact.graph.output][0].copy()
+    may = acting(artifact, x) if len(artifact.patches) > FEW else None
+    for number, patch in enumerate(artifact.patches):
+        some = slice(None) if may is None else np.flatnonzero(may[number])
+        if not isinstance(some, slice) and not len(some):
+            continue
+        here = x[:, some]
+        table = is_table(patch, artifact.tensors)
+        g = _nearest(artifact, number, here) if table else _farthest(patch, artifact.tensors, here)
+        reward[some] = _patched(patch, reward[some], artifact.tensors, g)
     # −0 becomes +0: which zero max(0, −0) gives may depend on a row's place in a batch
     unsigned: Array = reward + np.float32(0.0)
     return unsigned
@@ -107,9 +116,39 @@ def _node(node: Node, values: dict[int, Array], tensors: Tensors, x: Array) -> A
     return result
 
 
-def _patched(patch: Patch, reward: Array, tensors: Tensors, x: Array) -> Array:
-    """The reward with one patch around it (docs/formats.md), all in binary32."""
-    g = _product(tensors[patch.rows], x, -tensors[patch.offsets]).max(axis=0)
+def _farthest(patch: Patch, tensors: Tensors, x: Array) -> Array:
+    """The largest row of a patch, [n]."""
+    largest: Array = _product(tensors[patch.rows], x, -tensors[patch.offsets]).max(axis=0)
+    return largest
+
+
+def _nearest(artifact: Artifact, number: int, x: Array) -> Array:
+    """The least, over a table's boxes, of their largest rows; infinite where none of them is below the gate. The offset
+    is subtracted last."""
+    patch = artifact.patches[number]
+    rows, offsets = artifact.tensors[patch.rows], artifact.tensors[patch.offsets]
+    index = index_of(artifact, number)
+    g = np.full(x.shape[1], np.inf, np.float32)
+    records, boxes = index.pairs(x.T.astype(np.float64))
+    if not len(records):
+        return g
+    some, place = np.unique(records, return_inverse=True)
+    alone = index.alone >= 0
+    columns = np.maximum(index.alone, 0)
+    sums = np.empty((len(rows), len(some)), np.float32)
+    sums[alone] = rows[alone, columns[alone]][:, None] * x[columns[alone]][:, some]
+    if not alone.all():
+        sums[~alone] = _product(rows[~alone], x[:, some], np.zeros(int((~alone).sum()), np.float32))
+    step = max(1, (1 << 20) // len(rows))
+    for start in range(0, len(records), step):
+        part = slice(start, start + step)
+        largest = (sums[:, place[part]] - offsets[boxes[part]].T).max(axis=0)
+        np.minimum.at(g, records[part], largest)
+    return g
+
+
+def _patched(patch: Patch, reward: Array, tensors: Tensors, g: Array) -> Array:
+    """The reward with one patch around it (docs/formats.md), all in binary32; `g` is how far records are off [n]."""
     ramp = tensors[patch.slope][0] * np.maximum(g - tensors[patch.delta][0], np.float32(0.0))
     if patch.kind == "ceiling":
         inside = np.minimum(reward, tensors[patch.level][0] + ramp)

@@ -47,6 +47,7 @@ from rewarden.reward.graph import (
     Smooth,
     Sub,
 )
+from rewarden.reward.tables import index_of, is_table
 from rewarden.reward.widen import widened
 from rewarden.reward.widths import node_order
 
@@ -88,8 +89,8 @@ def _enclose(artifact: Artifact, order: tuple[int, ...], tensors: Wide, x: Array
     for index in order:
         values[index] = _node(artifact.graph.nodes[index], values, tensors, start)
     reward = values[artifact.graph.output]
-    for patch in artifact.patches:
-        reward = _patched(patch, reward, tensors, x)
+    for number, patch in enumerate(artifact.patches):
+        reward = _patched(patch, reward, tensors, _distance(artifact, number, tensors, x))
     value, radius = reward.value[:, 0], reward.radius[:, 0]
     # fl(v ± e) is within half an ulp of v ± e, so the next number outwards is a bound; an exact value is its own.
     lo = np.where(radius == 0, value, np.nextafter(value - radius, -np.inf))
@@ -199,10 +200,32 @@ def _clip(v: Ball, lo: float, hi: float) -> Ball:
     return Ball(np.minimum(np.maximum(v.value, lo), hi), np.where(certain, 0.0, v.radius))
 
 
-def _patched(patch: Patch, reward: Ball, tensors: Wide, x: Array) -> Ball:
+def _distance(artifact: Artifact, number: int, tensors: Wide, x: Array) -> Ball:
+    """How far records are off the region of a patch, [n, 1]. Where no box of a table may act, the gate itself."""
+    patch = artifact.patches[number]
+    start = Ball(x, np.zeros_like(x))
+    if not is_table(patch, artifact.tensors):
+        rows = _product(tensors[patch.rows], start, -tensors[patch.offsets])
+        return Ball(rows.value.max(axis=1, keepdims=True), rows.radius.max(axis=1, keepdims=True))
+    value, radius = np.full(len(x), tensors[patch.gate][0]), np.zeros(len(x))
+    records, boxes = index_of(artifact, number).pairs(x)
+    if len(records):
+        some, place = np.unique(records, return_inverse=True)
+        weight = tensors[patch.rows]
+        sums = _product(weight, Ball(x[some], np.zeros_like(x[some])), np.zeros(len(weight)))
+        value[some] = np.inf
+        step = max(1, (1 << 20) // len(weight))
+        for begin in range(0, len(records), step):
+            part = slice(begin, begin + step)
+            here = Ball(sums.value[place[part]], sums.radius[place[part]])
+            rows = _sum(here, -tensors[patch.offsets][boxes[part]], np.zeros(1))
+            np.minimum.at(value, records[part], rows.value.max(axis=1))  # both move by at most the largest radius
+            np.maximum.at(radius, records[part], rows.radius.max(axis=1))
+    return Ball(value[:, None], radius[:, None])
+
+
+def _patched(patch: Patch, reward: Ball, tensors: Wide, g: Ball) -> Ball:
     """Inside and outside are both enclosed; where the gate is uncertain, the result is a ball around both."""
-    rows = _product(tensors[patch.rows], Ball(x, np.zeros_like(x)), -tensors[patch.offsets])
-    g = Ball(rows.value.max(axis=1, keepdims=True), rows.radius.max(axis=1, keepdims=True))
     over = _relu(_sum(g, -tensors[patch.delta], np.zeros(1)))
     sign = 1.0 if patch.kind == "ceiling" else -1.0
     bound = _scale(over, sign * tensors[patch.slope], tensors[patch.level])

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial, reduce
 from math import lcm
 from operator import mul
 
@@ -38,6 +38,7 @@ from rewarden.reward.graph import (
     Smooth,
     Sub,
 )
+from rewarden.reward.tables import index_of, is_table
 from rewarden.reward.widen import widened
 from rewarden.reward.widths import node_order
 from rewarden.spec_lang.errors import Unsupported
@@ -91,8 +92,10 @@ def evaluate(artifact: Artifact, x: Sequence[Fraction]) -> Fraction:
     for index in order:
         values[index] = _node(artifact.graph.nodes[index], values, run)
     reward = values[artifact.graph.output]
-    for patch in artifact.patches:
-        reward = _patched(patch, reward, run)
+    for number, patch in enumerate(artifact.patches):
+        offsets = _offsets(artifact, number, run, x)
+        if offsets:
+            reward = _patched(patch, reward, _product(tensors[patch.rows], start), offsets, run)
     return Fraction(reward.values[0], odd << reward.exponent)
 
 
@@ -116,7 +119,9 @@ def _common_denominator(x: Sequence[Fraction]) -> tuple[Vector, int]:
 @lru_cache(maxsize=16)
 def _prepared(artifact: Artifact) -> tuple[dict[str, Dyadic], tuple[int, ...]]:
     """Integer tensors and evaluation order; artifacts are immutable and hashed by identity."""
-    return {name: dyadic(tensor) for name, tensor in artifact.tensors.items()}, node_order(artifact.graph)
+    large = {patch.offsets for patch in artifact.patches if is_table(patch, artifact.tensors)}
+    tensors = {name: dyadic(tensor) for name, tensor in artifact.tensors.items() if name not in large}
+    return tensors, node_order(artifact.graph)
 
 
 def dyadic(tensor: NDArray[np.float32]) -> Dyadic:
@@ -175,9 +180,20 @@ def _node(node: Node, values: dict[int, Vector], run: Evaluation) -> Vector:
             raise AssertionError("smooth rewards are refused before")
 
 
-def _patched(patch: Patch, reward: Vector, run: Evaluation) -> Vector:
-    g = _sum(_product(run.tensors[patch.rows], run.x), _negated(run.constants(patch.offsets)))
-    largest = Vector([max(g.values)], g.exponent)
+def _offsets(artifact: Artifact, number: int, run: Evaluation, x: Sequence[Fraction]) -> list[Vector]:
+    """The offsets of a patch; of a table, those of every box that may act at x."""
+    patch = artifact.patches[number]
+    if not is_table(patch, artifact.tensors):
+        return [run.constants(patch.offsets)]
+    _, boxes = index_of(artifact, number).pairs(np.array([[float(v) for v in x]]))
+    stored = [dyadic(artifact.tensors[patch.offsets][box]) for box in boxes.tolist()]
+    return [Vector([row[0] * run.odd for row in offsets.rows], offsets.exponent) for offsets in stored]
+
+
+def _patched(patch: Patch, reward: Vector, rows: Vector, offsets: Sequence[Vector], run: Evaluation) -> Vector:
+    distances = [_sum(rows, _negated(own)) for own in offsets]
+    tops = [Vector([max(g.values)], g.exponent) for g in distances]
+    largest = reduce(partial(_extreme, min), tops)
     if _sum(largest, _negated(run.constants(patch.gate))).values[0] >= 0:
         return reward
     slope = run.tensors[patch.slope]

@@ -18,7 +18,9 @@ def wilson(successes: int, trials: int, z: float = 1.959964) -> tuple[float, flo
 
 
 def share_text(successes: int, trials: int) -> str:
-    """A share as records hold it: with its interval and what it is a share of."""
+    """A share as records hold it: with its interval and what it is a share of; said, where that is nothing."""
+    if not trials:
+        return "not known (n = 0)"
     lo, hi = wilson(successes, trials)
     return f"{successes / trials:.4f} (95 % interval {lo:.4f} to {hi:.4f}, n = {trials})"
 

@@ -49,6 +49,7 @@ from rewarden.reward.graph import (
     Sub,
 )
 from rewarden.reward.rounding import deployed_error
+from rewarden.reward.tables import is_table
 from rewarden.reward.widths import node_order
 from rewarden.spec_lang.errors import Unsupported
 
@@ -149,8 +150,7 @@ class _Writer:
 
     def patched(self, patch: Patch, reward: str, tensors: Mapping[str, Array32]) -> str:
         """As `deployed._patched`, operation by operation."""
-        rows = self.affine("X", tensors[patch.rows], -tensors[patch.offsets])
-        g = self.reduced("ReduceMax", rows)
+        g = self.distance(patch, tensors)
         above = self.op("Relu", self.op("Sub", g, self.row(tensors[patch.delta])))
         ramp = self.op("Mul", above, self.row(tensors[patch.slope]))
         level = self.row(tensors[patch.level])
@@ -160,6 +160,25 @@ class _Writer:
             inside = self.op("Max", reward, self._sub(level, ramp))
         closed = self.op("GreaterOrEqual", g, self.row(tensors[patch.gate]))
         return self._where(closed, reward, inside)
+
+    def distance(self, patch: Patch, tensors: Mapping[str, Array32]) -> str:
+        """The largest row; of a table, the least over its boxes of the largest row."""
+        offsets = tensors[patch.offsets]
+        if not is_table(patch, tensors):
+            return self.reduced("ReduceMax", self.affine("X", tensors[patch.rows], -offsets))
+        sums = self.products(tensors[patch.rows])
+        each = self.op("Unsqueeze", sums, self.constant(np.array([1], np.int64)), width=offsets.shape[1])
+        rows = self.op("Sub", each, self.constant(offsets[None]), width=offsets.shape[1])
+        largest = self.op("ReduceMax", rows, self.constant(np.array([2], np.int64)), width=len(offsets), keepdims=0)
+        return self.reduced("ReduceMin", largest)
+
+    def products(self, weight: Array32) -> str:
+        """weight · X, where each row of it mostly reads one column."""
+        if (np.count_nonzero(weight, axis=1) == 1).all():
+            columns = np.abs(weight).argmax(axis=1)
+            read = self.op("Gather", "X", self.constant(columns.astype(np.int64)), width=len(weight), axis=1)
+            return self.op("Mul", read, self.row(weight[np.arange(len(weight)), columns]))
+        return self.affine("X", weight, np.zeros(len(weight), np.float32))
 
     # ── operators ──────────────────────────────────────────────────────────────────────────────
     def affine(self, x: str, weight: Array32, bias: Array32) -> str:

@@ -49,6 +49,7 @@ from rewarden.reward.graph import (
     Sub,
 )
 from rewarden.reward.onnx_export_writer import Value, Writer
+from rewarden.reward.tables import require_no_tables
 from rewarden.reward.widths import node_order
 
 Array32 = NDArray[np.float32]
@@ -76,6 +77,7 @@ def note_of(artifacts: Iterable[Artifact]) -> str:
 def write_reward(writer: Writer, artifact: Artifact, x: Value, states: Sequence[State]) -> Value:
     """The (patched) reward of the encoded columns `x`, written into a model that may hold more."""
     assert len(states) == len(artifact.patches), "one state per patch"
+    require_no_tables(artifact, "a network of Gemm and Relu alone")
     values: dict[int, Value] = {}
     for index in node_order(artifact.graph):
         values[index] = _node(writer, artifact.graph.nodes[index], values, artifact.tensors, x)

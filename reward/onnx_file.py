@@ -18,6 +18,7 @@ from rewarden.spec_lang.errors import ArtifactError, Unsupported
 from rewarden.spec_lang.features import RecordType
 
 MAX_BYTES = 256 * 1024 * 1024
+MOST_NODES = 1 << 15  # those that only pass values on too: an artifact has 4,096 at most
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
@@ -41,6 +42,9 @@ def load(path: Path) -> onnx.ModelProto:
         raise ArtifactError(
             "A30", f"{path} is not a sound ONNX model: {reason}", help="export the network again"
         ) from None
+    _refuse_newer(model, path)
+    if len(model.graph.node) > MOST_NODES:
+        raise ArtifactError("A20", f"{path} has {len(model.graph.node)} nodes", help=f"at most {MOST_NODES} are read")
     if not model.graph.node or len(model.graph.output) != 1:
         raise ArtifactError(
             "A32",
@@ -48,6 +52,18 @@ def load(path: Path) -> onnx.ModelProto:
             help="export the network with one output, the reward",
         )
     return model
+
+
+def _refuse_newer(model: onnx.ModelProto, path: Path) -> None:
+    """What an operator means may change from one operator set to the next."""
+    known = onnx.defs.onnx_opset_version()
+    newest = max((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), default=0)
+    if newest > known:
+        raise ArtifactError(
+            "A30",
+            f"{path} is of operator set {newest}; the onnx package here knows them up to {known}",
+            help="export it with opset_version=18, or install a newer onnx",
+        )
 
 
 def _refuse_external(model: onnx.ModelProto, path: Path) -> None:
@@ -113,7 +129,8 @@ def shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
 
 
 def reference(model: onnx.ModelProto, inputs: Sequence[NetworkInput]) -> Run:
-    """ONNX's own evaluation of encoded rows [n, width] → [n]; row by row where the file fixes a batch of 1."""
+    """ONNX's own evaluation of encoded rows [n, width] → [n], or [n, columns] where the output has several; row by row
+    where the file fixes a batch of 1."""
     from onnx.reference import ReferenceEvaluator
 
     session = ReferenceEvaluator(model)
@@ -129,7 +146,8 @@ def reference(model: onnx.ModelProto, inputs: Sequence[NetworkInput]) -> Run:
 
     def all_rows(rows: NDArray[np.float32]) -> NDArray[np.float32]:
         if not batched:
-            return np.array([run(row[None]).reshape(-1)[0] for row in rows], np.float32)
+            found = np.array([run(row[None]).reshape(-1) for row in rows], np.float32)
+            return found[:, 0] if found.shape[1] == 1 else found
         result = run(rows)
         return result[:, 0] if result.shape == (len(rows), 1) else result
 

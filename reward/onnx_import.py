@@ -7,6 +7,7 @@ graph is held against ONNX's reference implementation on random points.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
@@ -20,7 +21,7 @@ from rewarden.reward.agreement import check_agreement
 from rewarden.reward.artifact import Artifact, Identified, RewardRecord
 from rewarden.reward.assembly import Assembly
 from rewarden.reward.graph import Exp, Sigmoid, Silu, Softplus, Square, Tanh
-from rewarden.reward.onnx_file import NetworkInput, load, network_inputs, reference, shapes
+from rewarden.reward.onnx_file import NetworkInput, Run, load, network_inputs, reference, shapes
 from rewarden.reward.onnx_scan import operators
 from rewarden.reward.operators import (
     HEAD,
@@ -48,13 +49,54 @@ def from_onnx(
     *,
     identified: Identified = "exact",
     constants: Constants = "exact",
+    output: int | None = None,
 ) -> Artifact:
     """The artifact of an ONNX file. `records` names the reward's parameters, in the order of the network's inputs.
 
-    The network has one input of all encoded columns, or one per record; float32; a batch of any size or of 1. Raises
-    ArtifactError (A30 unreadable, A31 pickled, A32 inputs or output that do not fit) and Unsupported (X20 an operator,
-    X22 external data, X23 it computes something else than its operators say).
+    The network has one input of all encoded columns, or one per record; float32; a batch of any size or of 1. `output`
+    is the column that is the reward, where there are several. Raises ArtifactError (A30 unreadable, A31 pickled, A32
+    inputs or output that do not fit) and Unsupported (X20 an operator, X22 external data, X23 it computes something
+    else than its operators say).
     """
+    width, columns = _columns(path, records, identified, constants, None if output is None else (output,))
+    if output is None and width != 1:
+        raise ArtifactError(
+            "A32",
+            f"the network's output has {width} columns",
+            help="a reward is one number per row: say which column (output=0), or import them all (--outputs A,B,…)",
+        )
+    return columns[0]
+
+
+def outputs_of_onnx(
+    path: str | Path,
+    records: Sequence[tuple[str, RecordType]],
+    names: Sequence[str],
+    *,
+    identified: Identified = "exact",
+    constants: Constants = "exact",
+) -> dict[str, Artifact]:
+    """One artifact for each output column of a network, by name. Their graphs are one but for the last pick, so that a
+    rule about several of them evaluates the network once. Raises as `from_onnx`, A32 where there are more or fewer
+    columns than names."""
+    width, columns = _columns(path, records, identified, constants, None)
+    if len(set(names)) != len(names) or len(names) != width:
+        raise ArtifactError(
+            "A32",
+            f"the network's output has {width} columns, and {len(set(names))} names are given: {', '.join(names)}",
+            help="give each column a name of its own, in their order",
+        )
+    return dict(zip(names, columns, strict=True))
+
+
+def _columns(
+    path: str | Path,
+    records: Sequence[tuple[str, RecordType]],
+    identified: Identified,
+    constants: Constants,
+    chosen: Sequence[int] | None,
+) -> tuple[int, list[Artifact]]:
+    """How many columns the output has, and an artifact for each that is chosen (all, unless said)."""
     _refuse_early(Path(path))
     model = load(Path(path))
     inputs = network_inputs(model, records)
@@ -67,22 +109,49 @@ def from_onnx(
         except Refusal as refused:
             raise _unsupported(node.name, node.op_type, number, refused) from None
     output = values[model.graph.output[0].name]
-    if not isinstance(output, Row) or build.width(output.node) != 1:
-        width = build.width(output.node) if isinstance(output, Row) else 0
+    width = build.width(output.node) if isinstance(output, Row) else 0
+    if not isinstance(output, Row) or not all(0 <= column < width for column in chosen or ()):
         raise ArtifactError(
             "A32",
             f"the network's output {model.graph.output[0].name!r} has {width} columns",
-            help="a reward is one number per row: export the output that is the reward",
+            help="count columns from 0" if width else "a reward is one number per row: export the output that is it",
         )
-    assembled = build.finish(output.node)
-    artifact = Artifact(
-        records=tuple(RewardRecord(param, kind.unqualified()) for param, kind in records),
-        graph=assembled.graph,
-        tensors=assembled.tensors,
-        identified=identified,
-    )
-    check_agreement(artifact, reference(model, inputs), Path(path).name)
-    return artifact
+    artifacts = []
+    theirs = _remembered(reference(model, inputs))
+    for column in range(width) if chosen is None else chosen:
+        own = deepcopy(build)  # so that a column's artifact is the same whatever others are made
+        assembled = own.finish(own.columns(output.node, column, column + 1))
+        artifact = Artifact(
+            records=tuple(RewardRecord(param, kind.unqualified()) for param, kind in records),
+            graph=assembled.graph,
+            tensors=assembled.tensors,
+            identified=identified,
+        )
+        check_agreement(artifact, _column(theirs, column), Path(path).name)
+        artifacts.append(artifact)
+    return width, artifacts
+
+
+def _remembered(theirs: Run) -> Run:
+    """The source's answer to the last rows, which are the same for every column."""
+    last: list[NDArray[np.float32]] = []
+
+    def run(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        if not last or not np.array_equal(last[0], rows):
+            last[:] = [rows, theirs(rows)]
+        return last[1]
+
+    return run
+
+
+def _column(theirs: Run, column: int) -> Run:
+    """One column of what the source computes."""
+
+    def run(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        found = theirs(rows)
+        return found[:, column] if found.ndim == 2 and found.shape[1] > 1 else found
+
+    return run
 
 
 def _refuse_early(path: Path) -> None:

@@ -8,6 +8,7 @@ and the artifact then *is* the network with that constant.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -325,6 +326,7 @@ class Operators:
         self, a: Value, b: Value, pick: Callable[[Array32, Array32], Array32], node: Callable[[int, int], int]
     ) -> Value:
         if isinstance(a, Constant) and isinstance(b, Constant):
+            _require_small(self.array(a), self.array(b))
             return Constant(pick(self.array(a), self.array(b)))
         if isinstance(a, Constant):
             a, b = b, a
@@ -384,6 +386,7 @@ def exactly(operator: Callable[[Array32, Array32], Array32], a: Array32, b: Arra
     Rounding is detected without ever computing an exact result: a product of two binary32 numbers is exact in binary64;
     a quotient q is right iff q·b = a, which is such a product; a sum's error is Knuth's TwoSum term.
     """
+    _require_small(a, b)
     x, y = a.astype(np.float64), b.astype(np.float64)
     with np.errstate(all="ignore"):
         wide = operator(x, y)  # type: ignore[arg-type]
@@ -398,6 +401,18 @@ def exactly(operator: Callable[[Array32, Array32], Array32], a: Array32, b: Arra
     if constants == "exact" and not bool(np.all(exact)):
         raise Refusal("a constant that it needs has no exact binary32 form", NEAREST)
     return narrow
+
+
+def _require_small(a: Array32, b: Array32) -> None:
+    """Two thin constants may span a matrix that no memory holds."""
+    try:
+        size = math.prod(np.broadcast_shapes(a.shape, b.shape))
+    except ValueError:
+        raise Refusal(
+            f"constants of shapes {list(a.shape)} and {list(b.shape)} do not fit", "repair the network"
+        ) from None
+    if size > max(MOST_WEIGHTS, a.size, b.size):
+        raise Refusal(f"it makes a constant of {size} numbers", "import the network's head alone")
 
 
 def as_float32(array: NDArray[np.generic]) -> Array32:

@@ -50,6 +50,7 @@ from rewarden.reward.graph import (
     Smooth,
     Sub,
 )
+from rewarden.reward.tables import index_of, is_table
 from rewarden.reward.widen import widened
 from rewarden.reward.widths import node_order
 
@@ -101,7 +102,9 @@ def deployed_error(
         for number, patch in enumerate(artifact.patches):
             if number < len(exact_bounds):
                 reward = _within(reward, *exact_bounds[number])
-            reward = _bounded(_patched(patch, reward, tensors, x))
+            g = _distance(artifact, number, tensors, x)
+            if g is not None:
+                reward = _bounded(_patched(patch, reward, tensors, g))
     return float(reward.error[0])
 
 
@@ -227,11 +230,22 @@ def _reduced(choose: Callable[[Array], np.float64], v: Range) -> Range:
     return Range(*(np.array([c(end)]) for c, end in ((choose, v.lo), (choose, v.hi), (np.max, v.error))))
 
 
-def _patched(patch: Patch, reward: Range, tensors: dict[str, Array], x: Range) -> Range:
+def _distance(artifact: Artifact, number: int, tensors: dict[str, Array], x: Range) -> Range | None:
+    """How far the box's records are off the region of a patch; None for a table of which no box may act there."""
+    patch = artifact.patches[number]
+    if not is_table(patch, artifact.tensors):
+        return _flushed(_reduced(np.max, _product(tensors[patch.rows], x, -tensors[patch.offsets])))
+    found: Range | None = None
+    for box in index_of(artifact, number).meeting(x.lo, x.hi).tolist():
+        own = _reduced(np.max, _product(tensors[patch.rows], x, -tensors[patch.offsets][box]))
+        found = own if found is None else _extreme(np.minimum, found, own)
+    return None if found is None else _flushed(found)
+
+
+def _patched(patch: Patch, reward: Range, tensors: dict[str, Array], g: Range) -> Range:
     ceiling = patch.kind == "ceiling"
     sign = 1.0 if ceiling else -1.0
     level, slope, delta, gate = (tensors[name] for name in (patch.level, patch.slope, patch.delta, patch.gate))
-    g = _flushed(_reduced(np.max, _product(tensors[patch.rows], x, -tensors[patch.offsets])))
     over = _relu(_sum(g, Range(-delta, -delta, np.zeros(1))))
     inside = _extreme(np.minimum if ceiling else np.maximum, reward, _scale(over, sign * slope, level))
     # the comparisons below are with sums of two floats: SLACK times the error outweighs their rounding, as in enclosure

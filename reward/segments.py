@@ -67,7 +67,7 @@ def read_comparisons(path: str | Path | Source, record_type: RecordType, param: 
     worse = read_table(source, record_type, prefix=WORSE)
     order = np.lexsort((index[:, 1], index[:, 0]))
     pairs, starts, counts = np.unique(index[order, 0], return_index=True, return_counts=True)
-    _require_even(source, "pair", index[order], pairs, starts, counts)
+    _require_even(source, "pair", index[order], order, (pairs, starts, counts))
     shape = (len(pairs), int(counts[0]), record_type.width)
     segments = np.stack([table.values[order].reshape(shape) for table in (better, worse)], axis=1)
     data = Comparisons(_record(record_type, param), segments, _both(better, worse, source))
@@ -96,14 +96,14 @@ def read_rankings(path: str | Path | Source, record_type: RecordType, param: str
     index = index[order]
     items, item_starts, steps = np.unique(index[:, :2], axis=0, return_index=True, return_counts=True)
     named = np.array([f"{ranking:.0f}, place {place:.0f}" for ranking, place in items])
-    _require_even(source, "ranking", index[:, 1:], named, item_starts, steps)
+    _require_even(source, "ranking", index[:, 1:], order, (named, item_starts, steps))
     rankings, starts, counts = np.unique(items[:, 0], return_index=True, return_counts=True)
     for ranking, start, count in zip(rankings, starts, counts, strict=True):
         if count < 2 or not np.array_equal(items[start : start + count, 1], np.arange(1, count + 1)):
             raise DataError(
                 "D24",
-                f"{source.path.name}: ranking {ranking:.0f} has the places "
-                + ", ".join(f"{p:.0f}" for p in items[start : start + count, 1][:6]),
+                f"{source.path.name}, {_rows_of(order[item_starts[start : start + count]])}: ranking {ranking:.0f} has"
+                " the places " + ", ".join(f"{p:.0f}" for p in items[start : start + count, 1][:6]),
                 help="number the places of every ranking 1 (the best), 2, 3, …, each once; items of one place do not "
                 "tell which is better: compare them in pairs, as ties",
             )
@@ -191,11 +191,12 @@ def _require_even(
     source: Source,
     what: str,
     index: Array,
-    pairs: NDArray[Any],
-    starts: NDArray[np.intp],
-    counts: NDArray[np.intp],
+    order: NDArray[np.intp],
+    groups: tuple[NDArray[Any], NDArray[np.intp], NDArray[np.intp]],
 ) -> None:
-    """Every pair has the same number of steps, each once; `index` is sorted, its last column is the step."""
+    """Every pair has the same number of steps, each once; `index` is sorted by `order`, its last column is the step.
+    `groups`: the pairs, where each starts in it, and how many rows it has."""
+    pairs, starts, counts = groups
 
     def name(pair: object) -> str:
         return f"{what} {pair:.0f}" if isinstance(pair, float) else f"{what} {pair}"
@@ -207,9 +208,16 @@ def _require_even(
             found = f"{count} steps, {name(pairs[0])} has {counts[0]}" if count != counts[0] else twice
             raise DataError(
                 "D21",
-                f"{source.path.name}: {name(pair)} has {found}",
+                f"{source.path.name}, {_rows_of(order[start : start + count])}: {name(pair)} has {found}",
                 help=f"give every {what} the same number of steps, one row per {what} and step",
             )
+
+
+def _rows_of(places: NDArray[np.intp]) -> str:
+    """`row 3`, or `rows 3, 7, 8`, counted from 1; of many the first."""
+    numbers = sorted(int(place) + 1 for place in places)
+    shown = ", ".join(str(number) for number in numbers[:6]) + (", …" if len(numbers) > 6 else "")
+    return f"row{'s' if len(numbers) > 1 else ''} {shown}"
 
 
 def _record(record_type: RecordType, param: str) -> RewardRecord:

@@ -1,11 +1,12 @@
 """Running torch so that the same seed gives the same bytes, and leaving it as it was found.
 
 Four things make a run repeatable: one generator that belongs to the run; one thread, since a sum split over two is
-rounded in another order; training in binary64, whose noise is `settle`d once an epoch; and weights with short mantissas
-at the end. The last two are against processors whose vector units disagree in the 16th digit: training is chaotic and
-would blow that up, but rounded to binary32 once an epoch the two runs are nearly always equal again. On recorded
-driving, AVX-512, AVX2 and no vector unit gave the same digests. The claim is nevertheless only "this code, seed, data
-and torch build on this kind of processor". Short mantissas also keep the integers of exact proofs small.
+rounded in another order; training in binary64, where `precision = "double"`, whose noise is `settle`d once an epoch;
+and weights with short mantissas at the end. The last two are against processors whose vector units disagree in the
+16th digit: training is chaotic and would blow that up, but rounded to binary32 once an epoch the two runs are nearly
+always equal again. On recorded driving, AVX-512, AVX2 and no vector unit gave the same digests. The claim is
+nevertheless only "this code, seed, data and torch build on this kind of processor". Short mantissas also keep the
+integers of exact proofs small.
 """
 
 from __future__ import annotations
@@ -51,6 +52,11 @@ def tensor64(values: NDArray[np.float64] | NDArray[np.float32]) -> Tensor:
     """A binary64 copy in torch's own, aligned memory: vector kernels may round by alignment."""
     array = np.ascontiguousarray(values, np.float64)
     return torch.from_numpy(array if array.flags.writeable else array.copy()).clone()
+
+
+def precise(precision: str) -> torch.dtype:
+    """The binary numbers of an option `precision`."""
+    return torch.float64 if precision == "double" else torch.float32
 
 
 def dyadic(values: Tensor | NDArray[np.float64] | float, bits: int = WEIGHT_BITS) -> NDArray[np.float32]:

@@ -38,8 +38,9 @@ from rewarden.spec_lang.errors import ArtifactError
 MAX_NODES = 4096
 MAX_WIDTH = 65536  # `enclosure.py` and `rounding.py` rely on this: sums of up to MAX_WIDTH + 2 terms
 MAX_TOTAL_WIDTH = 1 << 20  # over all nodes
-MAX_PATCHES = 256
+MAX_PATCHES = 1000
 MAX_ROWS = 4096  # of one patch
+MAX_BOXES = 1 << 17  # of one patch near data
 MAX_ELEMENTS = 1 << 28  # over all uses of tensors: 1 GiB, and as many multiplications a row
 
 Tensors = Mapping[str, NDArray[np.float32]]
@@ -191,7 +192,10 @@ def _check_patch(number: int, patch: Patch, tensors: Tensors, width: int) -> Non
     if not 1 <= rows <= MAX_ROWS:
         raise ArtifactError("A20", f"patch {number} has {rows} rows", help=f"a patch has 1 to {MAX_ROWS} rows")
     _shape(patch.rows, tensors, (rows, width))
-    _shape(patch.offsets, tensors, (rows,))
+    boxes = tensors[patch.offsets].shape[:-1]
+    if len(boxes) == 1 and not 1 <= boxes[0] <= MAX_BOXES:
+        raise ArtifactError("A20", f"patch {number} has {boxes[0]} boxes", help=f"a patch has 1 to {MAX_BOXES} boxes")
+    _shape(patch.offsets, tensors, (*boxes[:1], rows))  # [rows], or [boxes, rows]: `tables`
     scalar(patch.level, tensors)
     scalar(patch.gate, tensors)
     for name in (patch.slope, patch.delta):

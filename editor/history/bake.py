@@ -58,6 +58,8 @@ def bake(
     patches = all_stored(artifact)
     if not patches:
         raise EditError("E31", "the reward has no patches: there is nothing to bake")
+    if any(patch.boxes > 1 for patch in patches):
+        raise EditError("E31", "a patch near data cannot be baked", help="revert it, bake, and patch again")
     plain = artifact.with_patches(())
     with deterministic(options.seed) as generator:
         names = trainable(artifact.graph)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+import numpy as np
 import z3
+from numpy.typing import NDArray
 
 from rewarden.editor.history.stored import Stored
 from rewarden.reward.artifact import RewardRecord
+from rewarden.spec_lang.errors import EditError
 
 Point = tuple[Fraction, ...]
+MOST_MEETINGS = 1000  # pairs of boxes, each decided by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +47,27 @@ def clash(one: Stored, other: Stored, columns: Columns) -> Point | None:
     """A point at which both are flat and demand opposite things: no reward can give both."""
     if one.kind == other.kind or one.sign * one.level >= one.sign * other.level:
         return None
-    # ĝ <= −δ implies g <= 0: the point is in both regions, however rows were rounded
-    inside = [row <= -_number(p.delta) for p in (one, other) for row in _rows(p, columns)]
+    if one.boxes > 1 or other.boxes > 1:
+        return _of_parts(one, other, columns, clash)
+    # ĝ <= −δ implies g <= 0: the point is in both regions, however rows were rounded. A row of discrete columns is
+    # about 0 or less, or about 2 or more: ĝ <= δ says the same of it.
+    inside = [
+        row <= _number(p.delta if _discrete(coefficients, columns) else -p.delta)
+        for p in (one, other)
+        for row, (coefficients, _) in zip(_rows(p, columns), p.exact_rows(), strict=True)
+    ]
     return _point(inside, columns)
+
+
+def _discrete(coefficients: Sequence[Fraction], columns: Columns) -> bool:
+    return all(z3.is_int(x) for a, x in zip(coefficients, columns.terms, strict=True) if a)
+
+
+def touching(one: Stored, other: Stored, columns: Columns) -> Point | None:
+    """A point of both closed regions, up to the rounding of rows (ĝ <= δ of both)."""
+    if one.boxes > 1 or other.boxes > 1:
+        return _of_parts(one, other, columns, touching)
+    return _point([row <= _number(p.delta) for p in (one, other) for row in _rows(p, columns)], columns)
 
 
 def broken(first: Stored, later: Stored, columns: Columns) -> Point | None:
@@ -60,12 +82,53 @@ def broken(first: Stored, later: Stored, columns: Columns) -> Point | None:
     sign = first.sign
     if sign * later.level <= sign * first.level:
         return None
+    if first.boxes > 1 or later.boxes > 1:
+        return _of_parts(first, later, columns, broken)
     rounding = (abs(later.level) + abs(first.level) + later.slope) / 2**20
     height = _number(sign * (later.level - first.level) + rounding)
     terms = [row <= _number(first.delta) for row in _rows(first, columns)]
     for row in _rows(later, columns):
         terms += [row < 1, height > _number(later.slope) * (row - _number(later.delta))]
     return _point(terms, columns)
+
+
+def _of_parts(
+    one: Stored, other: Stored, columns: Columns, meets: Callable[[Stored, Stored, Columns], Point | None]
+) -> Point | None:
+    """The same of patches near data: of each two of their boxes that come near each other. EditError E33 where these
+    are too many to be looked at."""
+    mine, theirs = _around(one), _around(other)
+    asked = 0
+    for j, (lo, hi) in enumerate(zip(*mine, strict=True)):
+        near = np.flatnonzero(((theirs[0] <= hi) & (theirs[1] >= lo)).all(axis=1))
+        asked += len(near)
+        if asked > MOST_MEETINGS:
+            raise EditError(
+                "E33",
+                f"more than {MOST_MEETINGS} boxes of the patches for {one.rule} and {other.rule} come near each other",
+                help="patch the second rule on the artifact that has the first, which verifies both",
+            )
+        for k in near.tolist():
+            point = meets(one.part(j), other.part(k), columns)
+            if point is not None:
+                return point
+    return None
+
+
+def _around(patch: Stored) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """lo, hi [boxes, width] around where each box's patch may act."""
+    offsets, rows = np.atleast_2d(patch.offsets).astype(np.float64), patch.rows.astype(np.float64)
+    lo, hi = np.full((len(offsets), rows.shape[1]), -np.inf), np.full((len(offsets), rows.shape[1]), np.inf)
+    for i, row in enumerate(rows):
+        used = np.flatnonzero(row)
+        if len(used) == 1:
+            j = int(used[0])
+            edge = (1.0 + offsets[:, i] + (1.0 + np.abs(offsets[:, i])) * 2.0**-40) / row[j]
+            if row[j] > 0:
+                hi[:, j] = np.minimum(hi[:, j], edge)
+            else:
+                lo[:, j] = np.maximum(lo[:, j], edge)
+    return lo, hi
 
 
 def _rows(patch: Stored, columns: Columns) -> list[z3.ArithRef]:

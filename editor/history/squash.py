@@ -48,7 +48,7 @@ def squash(chain: Chain, count: int) -> Squashed:
 
 def _covers(q: Stored, p: Stored, box: Box) -> bool:
     """q is flat wherever p may act (every row at most 0 over a box that holds that), and at least as strict."""
-    if q.kind != p.kind or q.sign * q.level > q.sign * p.level:
+    if q.kind != p.kind or q.sign * q.level > q.sign * p.level or q.boxes > 1:
         return False
     reach = p.reach(box)
     if reach is None:

@@ -19,13 +19,14 @@ from numpy.typing import NDArray
 from rewarden.editor.patch import Box, ExtremumBound, needed_slope
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.graph import Patch
+from rewarden.reward.tables import index_of
 
 PARTS = ("rows", "offsets", "level", "slope", "delta", "gate")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stored:
-    """`rows` float32 [k, width], `offsets` float32 [k]; the numbers are exact."""
+    """`rows` float32 [k, width], `offsets` float32 [k], or [boxes, k] of a patch near data; the numbers are exact."""
 
     rule: str
     kind: str
@@ -49,11 +50,19 @@ class Stored:
             and np.array_equal(self.offsets, other.offsets)
         )
 
+    @property
+    def boxes(self) -> int:
+        return 1 if self.offsets.ndim == 1 else len(self.offsets)
+
+    def part(self, box: int) -> Stored:
+        """One box of a patch near data, as a patch."""
+        return replace(self, offsets=np.atleast_2d(self.offsets)[box])
+
     def exact_rows(self) -> list[tuple[list[Fraction], Fraction]]:
-        """(coefficients, offset) of each row."""
+        """(coefficients, offset) of each row; of a patch near data, the offset of the box that reaches furthest."""
+        furthest = np.atleast_2d(self.offsets).max(axis=0)
         return [
-            ([Fraction(float(a)) for a in row], Fraction(float(b)))
-            for row, b in zip(self.rows, self.offsets, strict=True)
+            ([Fraction(float(a)) for a in row], Fraction(float(b))) for row, b in zip(self.rows, furthest, strict=True)
         ]
 
     def reach(self, box: Box) -> Box | None:
@@ -87,11 +96,33 @@ def all_stored(artifact: Artifact) -> tuple[Stored, ...]:
 
 def with_patch(artifact: Artifact, patch: Stored, extremum: ExtremumBound) -> Artifact:
     """The artifact with the patch on top, its slope raised if it must be. The edit is the caller's to name."""
-    reach = patch.reach(tuple((column.lo, column.hi) for column in artifact.columns))
-    slope = patch.slope
+    whole = tuple((column.lo, column.hi) for column in artifact.columns)
+    reach, slope = patch.reach(whole), patch.slope
+    if patch.offsets.ndim == 2:
+        most = _most_near(artifact, patch, whole)
+        return _pushed(
+            artifact, replace(patch, slope=max(slope, needed_slope(patch.level, most, patch.delta, patch.sign)))
+        )
     if reach is not None:
         slope = max(slope, needed_slope(patch.level, extremum(artifact, reach, patch.sign), patch.delta, patch.sign))
     return _pushed(artifact, replace(patch, slope=slope))
+
+
+def _most_near(artifact: Artifact, patch: Stored, whole: Box) -> Fraction:
+    """What sign·r is at most where a patch near data may act."""
+    from rewarden.verifier.extremum import certified_extremum_over  # it loads torch
+
+    there = _pushed(artifact, patch)
+    index = index_of(there, len(there.patches) - 1)
+    lo, hi = (np.tile([float(pair[side]) for pair in whole], (index.boxes, 1)) for side in (0, 1))
+    lo[:, index.columns] = np.maximum(lo[:, index.columns], index.low)
+    hi[:, index.columns] = np.minimum(hi[:, index.columns], index.high)
+    kept = (lo <= hi).all(axis=1)
+    if not kept.any():
+        return patch.sign * patch.level
+    return certified_extremum_over(
+        artifact, np.nextafter(lo[kept], -np.inf), np.nextafter(hi[kept], np.inf), patch.sign
+    )
 
 
 def rebuilt(base: Artifact, patches: tuple[Stored, ...]) -> Artifact:

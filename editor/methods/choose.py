@@ -1,7 +1,8 @@
 """Which method mends which rule, and all of them side by side.
 
-`auto` takes only what is local and holds by construction: a patch on the rule's region, a threshold between two
-regions. Methods that change weights move the reward elsewhere too, so they are for who asks for them by name.
+`auto` takes only what is local: a patch on the rule's region, a threshold between two regions, levels between several
+rewards, a slope in the rule's region. Methods that change weights move the reward elsewhere too, so they are for who
+asks for them by name.
 """
 
 from __future__ import annotations
@@ -12,7 +13,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rewarden.editor.mend import Mender, PatchResult
+from rewarden.editor.methods.clashing import clashes
+from rewarden.editor.methods.levels import Levels, compared
+from rewarden.editor.methods.quadratic import LastLayer
 from rewarden.editor.methods.region import RegionPatch
+from rewarden.editor.methods.slope import Coupled, Slope, coupled
 from rewarden.editor.methods.task import Edited, Method, Task, one_target
 from rewarden.editor.methods.threshold import Threshold, separated
 from rewarden.editor.methods.tuning import Tuning
@@ -20,13 +25,13 @@ from rewarden.editor.methods.violated import Violated
 from rewarden.reward.artifact import Artifact, Edit
 from rewarden.spec_lang.errors import EditError, RewardenError
 from rewarden.spec_lang.spec import Spec
-from rewarden.verifier.verdict import VerificationResult
+from rewarden.verifier.verdict import Verdict, VerificationResult
 
 if TYPE_CHECKING:
     from rewarden.editor.drift import Drift
 
 METHODS: Mapping[str, Method] = {
-    m.name: m for m in (RegionPatch(), Violated(), Threshold(), Tuning(last=True), Tuning())
+    m.name: m for m in (RegionPatch(), Violated(), Threshold(), Levels(), Slope(), LastLayer(), Tuning())
 }
 Progress = Callable[[str, int, int], None]
 
@@ -58,20 +63,30 @@ def patch(
     done, unmended = _mended(task, method)
     if done is None:
         return PatchResult(target, None, (), before, before, unmended)
-    child, reports = done.artifact, done.reports
-    after = done.after if done.after is not None else mender.verify({**rewards, target: child}, None)
+    children = {done.reward or target: done.artifact, **done.others}
+    after = done.after if done.after is not None else mender.verify({**rewards, **children}, None)
     for rule in failing:
         if rule not in unmended and after[rule].verdict != "proved":
             unmended[rule] = f"still {after[rule].verdict} after the edit: {after[rule].reason}"
     broken = tuple(r.rule for r in before.rules if r.verdict == "proved" and after[r.rule].verdict != "proved")
-    return PatchResult(target, child, reports, before, after, unmended, broken)
+    return PatchResult(done.reward or target, done.artifact, done.reports, before, after, unmended, broken, done.others)
 
 
 def _mended(task: Task, method: str) -> tuple[Edited | None, dict[str, str]]:
     """All edits together as one child, and why a rule could not be mended."""
     unmended: dict[str, str] = {}
     chosen: dict[str, list[str]] = {}
+    wanted = [
+        r.rule for r in task.before.rules if r.rule in task.rules or (r.severity == "must" and r.verdict == "proved")
+    ]
+    for clash in clashes(task, wanted):
+        unmended |= {rule: clash.words for rule in (clash.upper, clash.lower) if rule in task.rules}
     for rule in task.rules:
+        if rule in unmended:
+            continue
+        if task.before[rule].verdict is Verdict.VACUOUS:
+            unmended[rule] = f"the region of rule {rule} is empty: there is nothing to patch"
+            continue
         try:
             chosen.setdefault(_fitting(task, rule) if method == "auto" else method, []).append(rule)
         except RewardenError as error:
@@ -79,18 +94,40 @@ def _mended(task: Task, method: str) -> tuple[Edited | None, dict[str, str]]:
     now = task
     edits: list[Edited] = []
     for name, rules in chosen.items():
-        done = METHODS[name].edit(replace(now, rules=tuple(rules)))
+        try:
+            done = METHODS[name].edit(replace(now, rules=tuple(rules)))
+        except EditError as error:
+            if method != "auto":
+                raise
+            unmended |= dict.fromkeys(rules, error.message)
+            continue
         edits.append(done)
-        now = replace(now, rewards={**now.rewards, task.target: done.artifact})
+        now = replace(now, rewards={**now.rewards, done.reward or task.target: done.artifact, **done.others})
     if not edits:
         return None, unmended
-    if len(edits) == 1:
-        return edits[0], unmended
-    made = [done.artifact.edit for done in edits if done.artifact.edit is not None]
-    said = {f"{edit.kind}: {key}": text for edit in made for key, text in edit.statement.items()}
-    edit = Edit("patch", ", ".join(edit.rule for edit in made), said)
-    child = replace(edits[-1].artifact, parent=task.artifact.digest, edit=edit)
-    return Edited(child, tuple(report for done in edits for report in done.reports)), unmended
+    return (edits[0] if len(edits) == 1 else _joined(task, edits)), unmended
+
+
+def _joined(task: Task, edits: Sequence[Edited]) -> Edited:
+    """Several edits, one on top of the other, as one edit of each reward."""
+    stacked: dict[str, list[Artifact]] = {}
+    for done in edits:
+        for name, artifact in {done.reward or task.target: done.artifact, **done.others}.items():
+            stacked.setdefault(name, []).append(artifact)
+    children = {name: _one_edit(task.rewards[name], line) for name, line in stacked.items()}
+    first = task.target if task.target in children else next(iter(children))
+    reports = tuple(report for done in edits for report in done.reports)
+    return Edited(children.pop(first), reports, others=children, reward=first)
+
+
+def _one_edit(parent: Artifact, line: Sequence[Artifact]) -> Artifact:
+    made = [artifact.edit for artifact in line if artifact.edit is not None]
+    if len(made) == 1:
+        edit = made[0]
+    else:
+        said = {f"{edit.kind}: {key}": text for edit in made for key, text in edit.statement.items()}
+        edit = Edit("patch", ", ".join(edit.rule for edit in made), said)
+    return replace(line[-1], parent=parent.digest, edit=edit)
 
 
 def _fitting(task: Task, rule: str) -> str:
@@ -98,12 +135,27 @@ def _fitting(task: Task, rule: str) -> str:
     try:
         task.bound(rule)
     except RewardenError as error:
-        try:
-            separated(task.claim(rule, whole=True), rule, task.target, task.ring)
-        except RewardenError:
-            raise error from None
-        return "threshold"
+        if _fits(lambda: separated(task.claim(rule, whole=True), rule, task.target, task.ring)):
+            return "threshold"
+        if _fits(lambda: compared(task.claim(rule, whole=True), rule, task.ring)):
+            return "levels"
+        if _fits(lambda: _local(coupled(task.claim(rule, whole=True), rule, task.target, task.ring))):
+            return "slope"
+        raise error from None
     return "region"
+
+
+def _local(found: Coupled) -> None:
+    if not found.polytopes:
+        raise EditError("E12", "the rule speaks of all records: there is no outside to leave alone")
+
+
+def _fits(form: Callable[[], object]) -> bool:
+    try:
+        form()
+    except RewardenError:
+        return False
+    return True
 
 
 # ── side by side ───────────────────────────────────────────────────────────────────────────────
@@ -143,6 +195,10 @@ def compare(
         except RewardenError as error:
             found.append(Compared(name, method.guarantee, declined=error.message, seconds=time.monotonic() - start))
             continue
+        if result.artifact is None and result.unmended:
+            declined = "; ".join(f"{rule}: {reason}" for rule, reason in result.unmended.items())
+            found.append(Compared(name, method.guarantee, declined=declined, seconds=time.monotonic() - start))
+            continue
         if result.artifact is None:
             raise EditError("E06", "no rule that was asked for fails: there is nothing to compare")
         base = rewards[result.reward]
@@ -153,7 +209,8 @@ def compare(
         found.append(
             Compared(
                 name, method.guarantee, proved, result.broken, drift(base, result.artifact, rows.astype("float64")),
-                len(result.artifact.patches) - len(base.patches), time.monotonic() - start,
+                sum(len(a.patches) - len(rewards[name].patches) for name, a in result.artifacts.items()),
+                time.monotonic() - start,
             )
         )  # fmt: skip
     return tuple(found)

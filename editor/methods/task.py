@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Protocol
 
-from rewarden.editor.mend import EditReport, Mender
-from rewarden.editor.region import Bound, bound_of, premise_only
+from rewarden.editor.mend import EditReport, Mender, bound_for
+from rewarden.editor.region import Bound, premise_only
 from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang.claim import Claim
 from rewarden.spec_lang.errors import EditError, RewardenError
@@ -41,7 +41,7 @@ class Task:
 
     def bound(self, rule: str, rewards: Mapping[str, Artifact] | None = None) -> Bound:
         """Raises EditError where the rule is no bound of one record."""
-        return bound_of(premise_only(self.spec.obligation(rule)), self.claim(rule, rewards, whole=True), self.ring)
+        return bound_for(self.spec, rewards or self.rewards, rule, self.mender.options)
 
     @property
     def ring(self) -> Fraction:
@@ -50,11 +50,14 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Edited:
-    """A child of the task's artifact; `after` where all rules have been verified of it already."""
+    """A child of the task's artifact, or of the reward called `reward`; `after` where all rules have been verified of
+    it already. `others`: children of further rewards, by name, without which the edit is nothing."""
 
     artifact: Artifact
     reports: tuple[EditReport, ...]
     after: VerificationResult | None = None
+    others: Mapping[str, Artifact] = field(default_factory=dict)
+    reward: str = ""
 
 
 class Method(Protocol):

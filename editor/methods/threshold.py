@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from rewarden.editor.mend import EditReport
 from rewarden.editor.methods.task import Edited, Task
 from rewarden.editor.patch import PatchFacts, apply_patch
-from rewarden.editor.region import Bound, Polytope, polytopes_of
+from rewarden.editor.region import Bound, polytopes_of
+from rewarden.editor.sampling import rows_within
 from rewarden.reward.agreement import random_rows
 from rewarden.reward.artifact import Artifact, Edit
 from rewarden.reward.deployed import forward
@@ -120,25 +121,21 @@ def _other(rule: str) -> EditError:
 # ── where to put the threshold ─────────────────────────────────────────────────────────────────
 def _best(artifact: Artifact, upper: Bound, lower: Bound, margin: Fraction) -> Fraction:
     """Minimises Σ_X max(0, τ + m − r) + Σ_Y max(0, r − τ) over sampled records: convex, so a quantile of its kinks."""
-    rows = random_rows([record.type for record in artifact.records], SAMPLED, 0)
-    values = forward(artifact, rows).astype(np.float64)
-    above = values[_inside(upper.polytopes, rows)] - float(margin)
-    below = values[_inside(lower.polytopes, rows)]
-    if not len(above) and not len(below):
-        return Fraction(float(np.median(values))).limit_denominator(2**20)
+    names = [record.type for record in artifact.records]
+    found = []
+    for polytopes, shift in ((upper.polytopes, float(margin)), (lower.polytopes, 0.0)):
+        rows = rows_within(artifact, polytopes, SAMPLED, 0)
+        found.append(forward(artifact, rows).astype(np.float64) - shift)
+    if not len(found[0]) and not len(found[1]):
+        return Fraction(float(np.median(forward(artifact, random_rows(names, SAMPLED, 0))))).limit_denominator(2**20)
+    return level_between(found[0], found[1])
+
+
+def level_between(above: NDArray[np.float64], below: NDArray[np.float64]) -> Fraction:
+    """The τ that minimises Σ max(0, τ − above) + Σ max(0, below − τ): convex, so one of its kinks."""
     kinks = np.sort(np.concatenate([above, below]))
     slopes = np.searchsorted(np.sort(above), kinks, side="right") - (
         len(below) - np.searchsorted(np.sort(below), kinks, side="right")
     )
-    best = kinks[min(int(np.argmax(slopes >= 0)) if (slopes >= 0).any() else len(kinks) - 1, len(kinks) - 1)]
+    best = kinks[int(np.argmax(slopes >= 0)) if (slopes >= 0).any() else len(kinks) - 1]
     return Fraction(float(best))
-
-
-def _inside(polytopes: tuple[Polytope, ...], rows: NDArray[np.float32]) -> NDArray[np.bool_]:
-    x = rows.astype(np.float64)
-    found = np.zeros(len(x), np.bool_)
-    for polytope in polytopes:
-        a = np.array([[float(c) for c in row.coefficients] for row in polytope.rows]).reshape(-1, x.shape[1])
-        b = np.array([float(row.offset) for row in polytope.rows])
-        found |= (x @ a.T <= b).all(axis=1)
-    return found

@@ -2,8 +2,8 @@
 
 The network keeps its shape. The loss is how far the reward moves, over points of the domain, plus the rules' penalties
 (`spec_lang/penalty`) with a margin; what the verifier finds against a rule becomes a point of its penalty, and the
-rules' weight doubles from round to round. Locality is not to be had this way: the edit says what moved, it does not
-bound it. Patches stay on top, with slopes for what is now below.
+rules' weight doubles from round to round. Locality is not to be had this way: the edit says how far records moved, and
+what no record exceeds (`moved`). Patches stay on top, with slopes for what is now below.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from rewarden.editor.history.stored import all_stored, with_patch
 from rewarden.editor.mend import EditReport
+from rewarden.editor.methods.moved import moved
 from rewarden.editor.methods.task import Edited, Task
 from rewarden.editor.pace import paced
 from rewarden.editor.unlearn.differentiable import evaluate, trainable
@@ -39,23 +40,14 @@ SAMPLED = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """`last` changes the output layer alone."""
-
-    last: bool = False
-
-    @property
-    def name(self) -> str:
-        return "last-layer" if self.last else "tuning"
-
-    @property
-    def guarantee(self) -> str:
-        return "verified afterwards; nothing is said of what else moves, but how far it did on samples"
+    name: str = "tuning"
+    guarantee: str = "verified; all weights move, the shape stays, and no record moves by more than is proved"
 
     def edit(self, task: Task) -> Edited:
         artifact = task.artifact
         if any(set(task.spec.rule(rule).rewards) != {task.target} for rule in task.rules):
             raise EditError("E13", "tuning takes rules about the edited reward alone", help="name rules with --rule")
-        names = trainable(artifact.graph)[-2 if self.last else 0 :]
+        names = trainable(artifact.graph)
         if not names:
             raise EditError("E23", "the network has no weights to tune", help="use --method region")
         rows = random_rows([record.type for record in artifact.records], SAMPLED, 1)
@@ -82,7 +74,7 @@ class Tuning:
                 child = _child(artifact, names, parameters, task)
                 after = task.mender.verify({**task.rewards, task.target: child}, [*task.rules, *proved])
                 if all(after[rule].verdict == "proved" for rule in (*task.rules, *proved)):
-                    return Edited(self._said(child, task, rows), (EditReport(", ".join(task.rules), task.target, ()),))
+                    return Edited(self._said(child, task), (EditReport(", ".join(task.rules), task.target, ()),))
                 found += [(r.rule, r.witness.values()) for r in after.rules if r.rule in task.rules and r.witness]
                 weight, margin = 2 * weight, 2 * margin
         left = ", ".join(rule for rule in (*task.rules, *proved) if after[rule].verdict != "proved")
@@ -115,12 +107,10 @@ class Tuning:
             optimiser.step()
             schedule.step()
 
-    def _said(self, child: Artifact, task: Task, rows: Rows) -> Artifact:
-        change = np.abs(forward(child, rows).astype(np.float64) - forward(task.artifact, rows).astype(np.float64))
+    def _said(self, child: Artifact, task: Task) -> Artifact:
         said = {
             "fix": f"{', '.join(task.rules)}: proved of these weights by verification",
-            "locality": f"none: over {len(rows)} sampled records the reward moved by {change.mean():.4g} in the mean, "
-            f"{change.max():.4g} at most",
+            "locality": moved(child, task.artifact),
         }
         return replace(child, parent=task.artifact.digest, edit=Edit(self.name, ", ".join(task.rules), said))
 

@@ -60,7 +60,7 @@ def mapped(source: Source, columns: Mapping[str, str], record_type: RecordType) 
             return file.read(name)
         column, feature = renamed[name]
         values = cell_of(file.read, file.names, column, source.path.name)
-        return values if feature is None else in_cases(values, feature, name)
+        return values if feature is None else in_cases(values, feature, f"{source.path.name}, column {name}")
 
     names = tuple(dict.fromkeys((*renamed, *file.names)))
     return replace(source, file=replace(file, names=names, read=read))
@@ -96,15 +96,31 @@ def _cells(values: Array, index: int, column: str, place: str) -> Array:
 
 
 def in_cases(values: Array, feature: Feature, name: str) -> Array:
-    """A discrete action is a number; an enum's case is text. D07 for a number that no case has."""
-    if feature.kind != "enum" or values.dtype.kind not in "iu":
+    """A discrete action is a number, also where arrays hold all actions as floats; an enum's case is text. D07 for a
+    number that no case has. Missing values stay missing."""
+    numbers = _numbers(values) if feature.kind == "enum" else None
+    if numbers is None:
         return values
-    wrong = np.flatnonzero((values < 0) | (values >= len(feature.cases)))
+    missing = np.isnan(numbers)
+    count = len(feature.cases)
+    wrong = np.flatnonzero(~missing & ((numbers < 0) | (numbers >= count) | (numbers != np.floor(numbers))))
     if len(wrong):
         raise DataError(
             "D07",
-            f"{name}, row {int(wrong[0]) + 1}: {int(values[wrong[0]])} is no case of {len(feature.cases)}",
+            f"{name}, row {int(wrong[0]) + 1}: {numbers[wrong[0]]:g} is no case of {count}",
             help="cases count from 0: " + ", ".join(feature.cases),
         )
-    cases = np.array(feature.cases, dtype=object)
-    return np.asarray(cases[values.reshape(-1)])
+    cases = np.array([*feature.cases, None], dtype=object)
+    return np.asarray(cases[np.where(missing, count, numbers).astype(np.intp)])
+
+
+def _numbers(values: Array) -> Array | None:
+    """The values as floats, NaN where one is missing; None where any is no number."""
+    flat = values.reshape(-1)
+    if flat.dtype.kind in "iuf":
+        return flat.astype(np.float64)
+    if flat.dtype != object or not all(
+        item is None or (isinstance(item, int | float | np.number) and not isinstance(item, bool)) for item in flat
+    ):
+        return None
+    return np.array([np.nan if item is None else float(item) for item in flat])

@@ -80,15 +80,59 @@ def from_classifier(
 
     Raises ArtifactError (A30 to A38) and Unsupported (X20 a head or adapter that has no form).
     """
+    read = _read(folder, adapters, head, constants)
+    return _artifact(folder, read, records, _column(read.head.labels, output, folder), identified, constants)
+
+
+def outputs_of_classifier(
+    folder: Path,
+    records: Records,
+    names: Sequence[str] | None = None,
+    *,
+    adapters: Sequence[Path] = (),
+    head: Path | Architecture | None = None,
+    identified: Identified = "exact",
+    constants: Constants = "exact",
+) -> dict[str, Artifact]:
+    """One artifact for each output, by name: those given, in the order of the outputs, or else the model's labels.
+
+    Raises as `from_classifier`; A38 where there are more or fewer outputs than names.
+    """
+    read = _read(folder, adapters, head, constants)
+    given = tuple(read.head.labels if names is None else names)
+    if len(set(given)) != len(given) or len(given) != len(read.head.labels):
+        raise ArtifactError(
+            "A38",
+            f"{folder} has {len(read.head.labels)} outputs, and {len(set(given))} names are given",
+            help="give each output a name of its own, in their order",
+        )
+    return {name: _artifact(folder, read, records, column, identified, constants) for column, name in enumerate(given)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A classifier's folder, read: its config, its tensors as stored and with adapters merged, its head."""
+
+    config: Mapping[str, Any]
+    base: Tensors
+    merged: Merged
+    head: Head
+
+
+def _read(folder: Path, adapters: Sequence[Path], head: Path | Architecture | None, constants: Constants) -> _Read:
     config = _config(folder)
     base = _tensors(folder)
     merged = Merged(base, open_adapters(adapters, base), constants)
-    found = _head(config, merged, folder, head)
-    column = _column(found.labels, output, folder)
-    declared = replace(found.architecture, output=column)
+    return _Read(config, base, merged, _head(config, merged, folder, head))
+
+
+def _artifact(
+    folder: Path, read: _Read, records: Records, column: int, identified: Identified, constants: Constants
+) -> Artifact:
+    declared = replace(read.head.architecture, output=column)
     build = Assembly(sum(record_type.width for _, record_type in records))
-    _check_width(merged, declared, build.width(build.INPUT), folder)
-    node = assemble_layers(declared, merged, Operators(build, constants), build.INPUT)
+    _check_width(read.merged, declared, build.width(build.INPUT), folder)
+    node = assemble_layers(declared, read.merged, Operators(build, constants), build.INPUT)
     assembled = build.finish(node)
     return Artifact(
         records=tuple(RewardRecord(param, kind.unqualified()) for param, kind in records),
@@ -97,8 +141,8 @@ def from_classifier(
         identified=identified,
         learner=imported(
             "a sequence classifier",
-            _record(folder, base, merged, config, found, column),
-            {"constants": constants, "output": found.labels[column]},
+            _record(folder, read.base, read.merged, read.config, read.head, column),
+            {"constants": constants, "output": read.head.labels[column]},
         ),
     )
 

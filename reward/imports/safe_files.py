@@ -56,7 +56,8 @@ def kind_of(path: Path) -> Kind:
     if head[:2] == b"PK":
         return _archive(path)
     refuse_pickle(path, head)
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= MOST_HEADER:
+    named = path.suffix.lower() == ".safetensors"  # a damaged one is told as what it is meant to be
+    if named or (head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= MOST_HEADER):
         return "safetensors"
     return "other"
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rewarden.reward.learners.interface import Array, Comparisons
@@ -176,7 +177,7 @@ def checked(data: Comparisons) -> tuple[Array, dict[str, str]]:
     if count < FEWEST:
         raise DataError(
             "D20",
-            f"{count} {what} are too few to learn from",
+            f"too few {what} to learn from: {count}",
             help=f"give at least {FEWEST} of them; a few thousand make a useful reward",
         )
     flat = np.ascontiguousarray(data.segments.reshape(count, places, -1))
@@ -198,33 +199,48 @@ def _questions(data: Comparisons, flat: Array, same: np.ndarray) -> tuple[Array,
     if same.any():
         notes["answers that compare a segment with itself"] = str(int(same.sum()))
     count, places = flat.shape[:2]
-    if places != 2:
-        return flat.reshape(count, -1), notes
-    key, swapped = asked(flat)
+    key, order = asked(flat, data.places)
     _, groups = np.unique(key, axis=0, return_inverse=True)
     groups = groups.reshape(-1)
-    if len(groups) == groups.max() + 1:
+    questions = int(groups.max()) + 1
+    if count == questions:
         return key, notes
+    notes["answers to a question that was asked before"] = str(count - questions)
     told = ~same if data.ties is None else ~same & ~data.ties
-    ups = np.bincount(groups[told & ~swapped], minlength=groups.max() + 1)
-    downs = np.bincount(groups[told & swapped], minlength=groups.max() + 1)
-    notes["answers to a question that was asked before"] = str(count - int(groups.max() + 1))
-    against = int(np.minimum(ups, downs).sum())
+    _, alike, times = np.unique(np.column_stack([groups, order])[told], axis=0, return_inverse=True, return_counts=True)
+    usual = np.zeros(questions, np.int64)  # how often the most frequent answer to a question was given
+    np.maximum.at(usual, groups[told], times[alike.reshape(-1)])
+    against = int(told.sum() - usual.sum())
     if against:
         notes["answers that contradict another"] = str(against)
-    if told.any() and not (ups != downs).any():
+    # Where each segment of a question is as far up as down, taken over its answers, they say nothing together.
+    last = np.full((count, 1), places - 1) if data.places is None else data.places[:, None] - 1
+    up = np.zeros((questions, places))
+    np.add.at(up, groups[told], np.where(order <= last, 2 * order - last, 0)[told])
+    if told.any() and not up.any():
         raise DataError(
             "D22",
             f"the answers contradict each other throughout: each of {against} has its opposite",
-            help="are the columns of the better and the worse segment mixed up?",
+            help="are the columns of the better and the worse segment mixed up?"
+            if places == 2
+            else "do the places count from the best, 1, in all rankings?",
         )
     return key, notes
 
 
-def asked(flat: Array) -> tuple[Array, np.ndarray]:
-    """Pairs [pair, 2, n] with their sides in one order [pair, 2·n], and which of them were in the other."""
-    swapped = _before(flat[:, 1], flat[:, 0])
-    return np.where(swapped[:, None, None], flat[:, ::-1], flat).reshape(len(flat), -1), swapped
+def asked(flat: Array, places: NDArray[np.int64] | None = None) -> tuple[Array, NDArray[np.int64]]:
+    """Segments of answers [answer, place, n] in an order that is theirs, whatever was answered [answer, place·n], and
+    the places [answer, place] that they had. `places` as in `Comparisons`."""
+    if places is not None:
+        absent = np.arange(flat.shape[1]) >= places[:, None]
+        flat = np.where(absent[:, :, None], -1e300, flat)
+    if flat.shape[1] == 2:
+        swapped = _before(flat[:, 1], flat[:, 0])
+        order = np.where(swapped[:, None], [1, 0], [0, 1])
+    else:
+        _, known = np.unique(flat.reshape(-1, flat.shape[2]), axis=0, return_inverse=True)  # in lexicographic order
+        order = np.argsort(known.reshape(flat.shape[:2]), axis=1, kind="stable")
+    return np.take_along_axis(flat, order[:, :, None], axis=1).reshape(len(flat), -1), order
 
 
 def _before(one: Array, other: Array) -> np.ndarray:

@@ -138,7 +138,7 @@ def _checked(data: Demonstrations) -> tuple[NDArray[np.float64], dict[str, str]]
     if len(data.rows) < FEWEST_ROWS:
         raise DataError(
             "D20",
-            f"{len(data.rows)} demonstrations are too few to learn from",
+            f"too few demonstrations to learn from: {len(data.rows)}",
             help=f"give at least {FEWEST_ROWS} rows; a few thousand make a useful reward",
         )
     broken = np.flatnonzero(np.isinf(data.rows).any(axis=1))

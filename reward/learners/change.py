@@ -58,6 +58,10 @@ class Change:
         change = cls(artifact, network, normaliser, float(held), torch.empty(0))
         return replace(change, anchors=change.normalised(uniform(kind, ANCHORS, generator)))
 
+    def to(self, dtype: torch.dtype) -> Change:
+        """A copy to train in another precision."""
+        return replace(self, network=self.network.to(dtype), anchors=self.anchors.to(dtype))
+
     def normalised(self, rows: Tensor) -> Tensor:
         return rows * tensor64(self.normaliser.scale) + tensor64(self.normaliser.shift)
 
@@ -71,7 +75,8 @@ class Change:
 
     def typical(self, network: Network) -> str:
         """For a record."""
-        return f"{float((self.of(network, self.anchors) ** 2).mean().sqrt()):.4g} (root mean square, sampled)"
+        anchors = self.anchors.to(network.weights[0].dtype)
+        return f"{float((self.of(network, anchors) ** 2).mean().sqrt()):.4g} (root mean square, sampled)"
 
     def anchor(self, z: Tensor) -> Tensor:
         """The mean squared change over domain and data; not clipped, so that it always has a gradient."""

@@ -15,7 +15,9 @@ import torch
 from rewarden.reward.artifact import Artifact, Edit, Learner
 from rewarden.reward.deployed import forward
 from rewarden.reward.learners.change import Change, require_one_record, scores
+from rewarden.reward.learners.checkpoints import Checkpoint
 from rewarden.reward.learners.interface import Array, Comparisons, Revision, Run
+from rewarden.reward.learners.loop import identity_of
 from rewarden.reward.learners.networks import Network, rounded
 from rewarden.reward.learners.options import CorrectionOptions, options_text
 from rewarden.reward.training import deterministic, settle, tensor64
@@ -33,25 +35,28 @@ class Corrections:
     def fit(self, data: Revision, options: CorrectionOptions, run: Run = Run()) -> Artifact:  # noqa: B008 (frozen)
         """The corrected artifact, a child of the one given. Raises DataError D22 (a statement about one record), D26
         (statements that contradict each other, or that no allowed change makes true), ArtifactError A13, BindingError
-        B02."""
+        B02, A24."""
         require_one_record(data.artifact, data.answers.record)
         _require_consistent(data.answers)
+        identity = identity_of(self.name, options, data, run)
         with deterministic(run.seed) as generator:
             change = Change.begin(data.artifact, options.hidden, options.most, generator)
-            found, rounds = _search(change, data, options, run)
+            found, rounds = _search(change, data, options, run, identity)
         record = _record(change, found, data, options, rounds)
         learner = Learner(self.name, options_text(options), run.seed, record)
         edit = Edit("corrections", f"{len(data.answers.segments)} statements", {"learner": self.name, **record})
         return change.child(found, run, edit, learner, data.answers.sources)
 
 
-def _search(change: Change, data: Revision, options: CorrectionOptions, run: Run) -> tuple[Network, int]:
+def _search(change: Change, data: Revision, options: CorrectionOptions, run: Run, identity: str) -> tuple[Network, int]:
+    """Rounds end in a checkpoint; each has an optimiser of its own, so that the parameters are all there is to keep."""
     segments = data.answers.segments
     z = change.normalised(tensor64(segments))
     before = scores(data.artifact, segments).sum(dim=2)
     parameters = [*change.network.weights, *change.network.biases]
-    anchor = options.anchor
-    for turn in range(options.rounds):
+    done = _resumed(parameters, run, identity)
+    for turn in range(done, options.rounds):
+        anchor = options.anchor * 0.5**turn
         optimiser = torch.optim.AdamW(parameters, lr=options.learning_rate, weight_decay=0.0)
         for _ in range(options.epochs):
             sums = before + change(z).sum(dim=2)
@@ -67,7 +72,10 @@ def _search(change: Change, data: Revision, options: CorrectionOptions, run: Run
         run.progress("corrections", turn + 1, options.rounds, f"{len(segments) - len(missed)} of {len(segments)} hold")
         if not len(missed):
             return found, turn + 1
-        anchor /= 2
+        if run.checkpoints is not None:
+            kept = {f"parameter.{k}": p for k, p in enumerate(parameters)}
+            run.checkpoints.save(Checkpoint(identity, turn + 1, {}, kept))
+    missed = _missed(change, rounded(change.network), segments, options.margin)
     patched = "; a patch of the artifact may forbid them" if data.artifact.patches else ""
     raise DataError(
         "D26",
@@ -76,6 +84,17 @@ def _search(change: Change, data: Revision, options: CorrectionOptions, run: Run
         f"statement {missed[0] + 1} does not hold after {options.rounds} rounds{patched}",
         help=f"raise most ({options.most:g}), hidden or epochs, or state less",
     )  # fmt: skip
+
+
+def _resumed(parameters: list[torch.Tensor], run: Run, identity: str) -> int:
+    """The rounds that are done; their parameters are put in place."""
+    found = None if run.checkpoints is None else run.checkpoints.load(identity)
+    if found is None:
+        return 0
+    with torch.no_grad():
+        for k, parameter in enumerate(parameters):
+            parameter.copy_(found.tensors[f"parameter.{k}"])
+    return found.epoch
 
 
 def _missed(change: Change, network: Network, segments: Array, margin: float) -> np.ndarray:

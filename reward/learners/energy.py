@@ -37,11 +37,11 @@ from rewarden.reward.learners.networks import (
     units_text,
 )
 from rewarden.reward.learners.options import EnergyOptions, options_text
-from rewarden.reward.learners.sampling import shuffled, uniform
+from rewarden.reward.learners.sampling import Mixed, Uniform
 from rewarden.reward.learners.source import Source, dealt
 from rewarden.reward.learners.stage import normaliser_of
 from rewarden.reward.normaliser import Normaliser
-from rewarden.reward.training import deterministic, tensor64
+from rewarden.reward.training import deterministic, precise, tensor64
 from rewarden.spec_lang.errors import DataError
 
 FEWEST_ROWS = 20
@@ -62,13 +62,17 @@ class Energy:
             found = dealt(run, data, (options.validation, options.held_out), generator, require_whole)
             data, (kept, validated, tested) = found.data, found.parts
             normaliser = normaliser_of(run, data.rows[kept.numpy()], kind)
-            rows = tensor64(data.rows)
+            dtype = precise(options.precision)
+
+            def read(some: Demonstrations) -> Tensor:
+                return tensor64(normaliser(some.rows)).to(dtype)
+
             z = tensor64(normaliser(data.rows))
-            contrast = _Contrast(rows[kept], normaliser, data, options.contrasts, generator)
-            network = initial(kind.width, options.hidden, options.layers, generator, signs)
-            held = z[validated], contrast.draw(len(validated))
-            source = found.source(z[kept], lambda some: tensor64(normaliser(some.rows)))
-            model = _Model(network, signs, source, z[kept], held, contrast, options)
+            training = z[kept].to(dtype)
+            contrast = _Contrast.of(training, normaliser, data, options.contrasts, generator)
+            network = initial(kind.width, options.hidden, options.layers, generator, signs).to(dtype)
+            held = z[validated].to(dtype), contrast.draw(len(validated))
+            model = _Model(network, signs, found.source(training, read), training, held, contrast, options)
             trained = train(model, Schedule.of(self.name, options), run, generator, identity)
             with torch.no_grad():
                 final = model.final()
@@ -83,14 +87,15 @@ def require_whole(data: Demonstrations) -> tuple[Array, dict[str, str]]:
     if len(data.rows) < FEWEST_ROWS:
         raise DataError(
             "D20",
-            f"{len(data.rows)} demonstrations are too few to learn from",
+            f"too few demonstrations to learn from: {len(data.rows)}",
             help=f"give at least {FEWEST_ROWS} rows; a few thousand make a useful reward",
         )
     broken = np.flatnonzero(~np.isfinite(data.rows).all(axis=1))
     if len(broken):
         raise DataError(
             "D05",
-            f"row {broken[0] + 1} of the demonstrations misses a value ({len(broken)} rows do)",
+            f"row {broken[0] + 1} of the demonstrations misses a value"
+            + (f", and so do {len(broken) - 1} more" if len(broken) > 1 else ""),
             help='fill it in, drop the rows, or learn with "autoencoders", which takes incomplete rows',
         )
     return data.rows, {}
@@ -98,23 +103,34 @@ def require_whole(data: Demonstrations) -> tuple[Array, dict[str, str]]:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Contrast:
-    """Made-up records, normalised; `rows` are demonstrations in problem units."""
+    """Made-up records, normalised: half of them uniform, half with features of different demonstrations."""
 
-    rows: Tensor
+    uniform: Uniform
+    mixed: Mixed
+    scale: Tensor
+    shift: Tensor
     normaliser: Normaliser
     data: Demonstrations
     count: int
     generator: torch.Generator
 
+    @classmethod
+    def of(
+        cls, z: Tensor, normaliser: Normaliser, data: Demonstrations, count: int, generator: torch.Generator
+    ) -> _Contrast:
+        """In the precision of the normalised demonstrations z [row, width]."""
+        kind = data.record.type
+        scale, shift = (tensor64(values).to(z.dtype) for values in (normaliser.scale, normaliser.shift))
+        uniform, mixed = Uniform.of(kind, z.dtype), Mixed.of(z, kind)
+        return cls(uniform, mixed, scale, shift, normaliser, data, count, generator)
+
     def draw(self, rows: int) -> Tensor:
-        """[row, contrast, width]."""
-        kind, wanted = self.data.record.type, rows * self.count
+        """[contrast, row, width]: half of each row's contrasts are of the one kind, half of the other."""
+        wanted = rows * self.count
         half = wanted // 2
-        picked = self.rows[torch.randint(len(self.rows), (wanted - half,), generator=self.generator)]
-        made = torch.cat([uniform(kind, half, self.generator), shuffled(picked, kind, self.generator)])
-        scale, shift = tensor64(self.normaliser.scale), tensor64(self.normaliser.shift)
-        order = torch.randperm(wanted, generator=self.generator)
-        return (made * scale + shift)[order].reshape(rows, self.count, kind.width)
+        anywhere = torch.addcmul(self.shift, self.uniform.draw(half, self.generator), self.scale)
+        made = torch.cat([anywhere, self.mixed.draw(wanted - half, self.generator)])
+        return made.reshape(self.count, rows, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +162,8 @@ class _Model:
         return in_units(self.network, self.contrast.normaliser, self.z)
 
     def final(self) -> Network:
-        return centred(pruned(self.network, self.z, self.options.prune), self.z)
+        z = self.z.to(torch.float64)
+        return centred(pruned(self.network.to(torch.float64), z, self.options.prune), z)
 
     def snapshot(self) -> Artifact:
         with torch.no_grad():
@@ -154,9 +171,9 @@ class _Model:
 
 
 def _told(network: Network, z: Tensor, made: Tensor) -> Tensor:
-    """The contrastive loss of demonstrations [n, width] against [n, contrast, width]."""
-    good = network(z)
-    return (torch.logsumexp(torch.cat([good.unsqueeze(1), network(made)], dim=1), dim=1) - good).mean()
+    """The contrastive loss of demonstrations [row, width] against [contrast, row, width]."""
+    logits = network(torch.cat([z.unsqueeze(0), made]))
+    return (torch.logsumexp(logits, dim=0) - logits[0]).mean()
 
 
 def _artifact(network: Network, contrast: _Contrast, learner: Learner | None) -> Artifact:
@@ -167,7 +184,7 @@ def _artifact(network: Network, contrast: _Contrast, learner: Learner | None) ->
 
 def _record(network: Network, model: _Model, z: Tensor, counts: tuple[int, ...], trained: Trained) -> dict[str, str]:
     kept, validated, held = counts
-    made = model.contrast.draw(len(z))[:, 0]
+    made = model.contrast.draw(len(z)).reshape(-1, z.shape[1]).to(torch.float64)
     return {
         "epochs": str(trained.epochs),
         "rows": f"{kept} training, {validated} validation, {held} held out",

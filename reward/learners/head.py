@@ -40,7 +40,7 @@ from rewarden.reward.learners.interface import Array, Comparisons, Run
 from rewarden.reward.learners.options import HeadOptions, options_text
 from rewarden.reward.learners.stage import uniform_by_content
 from rewarden.reward.normaliser import range_normaliser
-from rewarden.spec_lang.errors import ArtifactError, UsageError
+from rewarden.spec_lang.errors import ArtifactError, DataError, UsageError
 
 THIRD = 1 / (6 * sqrt(3))  # the greatest third derivative of ln σ
 SPENT = "removals, bound of the gradient left"
@@ -75,6 +75,12 @@ class Head:
         _require_plain(data, run)
         _, notes = said.checked(data)
         pairs = _Pairs.of(data, options)
+        if not len(pairs.training) or not len(pairs.held_out):
+            raise DataError(
+                "D20",
+                "too few of the pairs are different to learn from some and to hold others out",
+                help="the data repeat themselves: give others",
+            )
         b = self.noise(data.record.type.width, options.noise)
         w = _minimised(pairs.training, options.l2, b)
         stored = _binary32(w)

@@ -38,7 +38,7 @@ from rewarden.reward.learners.options import LabelOptions, options_text
 from rewarden.reward.learners.source import Source, dealt
 from rewarden.reward.learners.stage import normaliser_of
 from rewarden.reward.normaliser import Normaliser
-from rewarden.reward.training import deterministic, tensor64
+from rewarden.reward.training import deterministic, precise, tensor64
 from rewarden.spec_lang.errors import DataError
 
 FEWEST_ROWS = 20
@@ -65,11 +65,12 @@ class Labels:
             def read(some: Judgements) -> _Judged:
                 return units.judged(some, normaliser)
 
-            judged = read(data)
-            scale = _scale(judged[kept], options)
-            network = initial(data.record.type.width, options.hidden, options.layers, generator, signs)
-            source = found.source(judged[kept], read)
-            model = _Model(network, scale, signs, source, judged[kept], judged[validated], options, normaliser, data)
+            judged, dtype = read(data), precise(options.precision)
+            scale = _scale(judged[kept], options, dtype)
+            network = initial(data.record.type.width, options.hidden, options.layers, generator, signs).to(dtype)
+            training, held = judged[kept].to(dtype), judged[validated].to(dtype)
+            source = found.source(training, lambda some: read(some).to(dtype))
+            model = _Model(network, scale, signs, source, training, held, options, normaliser, data)
             trained = train(model, Schedule.of(self.name, options), run, generator, identity)
             with torch.no_grad():
                 final = model.final()
@@ -91,6 +92,9 @@ class _Judged:
     def __len__(self) -> int:
         return len(self.z)
 
+    def to(self, dtype: torch.dtype) -> _Judged:
+        return _Judged(self.z.to(dtype), self.labels.to(dtype), self.weights.to(dtype))
+
     def __getitem__(self, items: Tensor) -> _Judged:
         return _Judged(self.z[items], self.labels[items], self.weights[items])
 
@@ -99,7 +103,7 @@ def _checked(data: Judgements, options: LabelOptions) -> dict[str, str]:
     if len(data.rows) < FEWEST_ROWS:
         raise DataError(
             "D20",
-            f"{len(data.rows)} judged rows are too few to learn from",
+            f"too few judged rows to learn from: {len(data.rows)}",
             help=f"give at least {FEWEST_ROWS} rows; a few thousand make a useful reward",
         )
     broken = np.flatnonzero(~(np.isfinite(data.rows).all(axis=1) & np.isfinite(data.labels)))
@@ -170,7 +174,7 @@ class _Scale:
         return torch.cat([self.steps[:1], self.steps[:1] + torch.cumsum(self.steps[1:].exp(), dim=0)])
 
 
-def _scale(judged: _Judged, options: LabelOptions) -> _Scale:
+def _scale(judged: _Judged, options: LabelOptions, dtype: torch.dtype) -> _Scale:
     if options.kind == "scalar":
         spread = float(judged.labels.std(unbiased=False))
         return _Scale(float(judged.labels.mean()), spread if spread > 0 else 1.0)
@@ -178,7 +182,7 @@ def _scale(judged: _Judged, options: LabelOptions) -> _Scale:
     shares = torch.bincount(judged.labels.long(), minlength=grades).to(torch.float64).cumsum(0)[:-1] / len(judged)
     start = torch.logit(shares.clamp(0.01, 0.99))
     gaps = (start[1:] - start[:-1]).clamp(min=0.05).log()
-    return _Scale(steps=torch.cat([start[:1], gaps]).requires_grad_())
+    return _Scale(steps=torch.cat([start[:1], gaps]).to(dtype).requires_grad_())
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,9 +219,10 @@ class _Model:
 
     def final(self) -> Network:
         """In the labels' own unit."""
-        small = pruned(self.network, self.judged.z, self.options.prune)
+        z = self.judged.z.to(torch.float64)
+        small = pruned(self.network.to(torch.float64), z, self.options.prune)
         if self.options.kind == "ordinal":
-            return centred(small, self.judged.z)
+            return centred(small, z)
         weights = (*small.weights[:-1], small.weights[-1] * self.scale.spread)
         return rounded(Network(weights, (*small.biases[:-1], small.biases[-1] * self.scale.spread + self.scale.mean)))
 
@@ -231,16 +236,22 @@ def _loss(model: _Model, judged: _Judged) -> Tensor:
     if model.options.kind == "scalar":
         found = (rewards - (judged.labels - model.scale.mean) / model.scale.spread) ** 2
     else:
-        found = -torch.log(_grades(model.scale.thresholds(), rewards, judged.labels).clamp(min=1e-12))
+        found = _of_grades(model.scale, rewards, judged.labels)
     return (found * judged.weights).mean()
 
 
-def _grades(thresholds: Tensor, rewards: Tensor, labels: Tensor) -> Tensor:
-    """The probability of each row's own grade."""
-    ends = torch.full((1,), float("inf"), dtype=torch.float64)
-    edges = torch.cat([-ends, thresholds, ends])
-    grade = labels.long()
-    return torch.sigmoid(edges[grade + 1] - rewards) - torch.sigmoid(edges[grade] - rewards)
+def _of_grades(scale: _Scale, rewards: Tensor, labels: Tensor) -> Tensor:
+    """−log of the probability of each row's own grade, σ(u) − σ(l) = σ(u) · σ(−l) · (1 − e^{l−u}) with u and l the
+    thresholds above and below it, less the reward: a form that cancels nowhere, and has a gradient wherever a reward
+    is far from its grade. The last factor is of the grade alone."""
+    thresholds, grade = scale.thresholds(), labels.long()
+    end = torch.full((1,), float("inf"), dtype=thresholds.dtype)
+    below, above = torch.cat([-end, thresholds]), torch.cat([thresholds, end])
+    gaps = torch.log1p(-torch.exp(thresholds[:-1] - thresholds[1:]))
+    none = torch.zeros(1, dtype=thresholds.dtype)
+    softplus = torch.nn.functional.softplus
+    beyond = softplus(rewards - above[grade]) + softplus(below[grade] - rewards)
+    return beyond - torch.cat([none, gaps, none])[grade]
 
 
 # ── what came of it ────────────────────────────────────────────────────────────────────────────

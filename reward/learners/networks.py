@@ -40,12 +40,12 @@ class Network:
     def __call__(self, z: Tensor) -> Tensor:
         """Rewards [...] of normalised rows [..., width]."""
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            z = torch.relu(z @ weight.T + bias)
-        return (z @ self.weights[-1].T + self.biases[-1]).squeeze(-1)
+            z = torch.relu(torch.nn.functional.linear(z, weight, bias))
+        return torch.nn.functional.linear(z, self.weights[-1], self.biases[-1]).squeeze(-1)
 
     def path_norm(self) -> Tensor:
         """Σ over paths of the product of |weights|: at least the L1 norm of the gradient, everywhere."""
-        paths = self.weights[0].abs()
+        paths = self.weights[0].abs().sum(dim=1)
         for weight in self.weights[1:]:
             paths = weight.abs() @ paths
         return paths.sum()
@@ -175,16 +175,14 @@ def graph(network: Network, normaliser: Normaliser) -> Assembled:
     return build.finish(written(network, build, build.scale(build.INPUT, normaliser.scale, normaliser.shift)))
 
 
-def in_units(
-    network: Callable[[Tensor], Tensor], normaliser: Normaliser, z: Tensor | None = None
-) -> Callable[[Tensor], Tensor]:
+def in_units(network: Network, normaliser: Normaliser, z: Tensor | None = None) -> Callable[[Tensor], Tensor]:
     """The network as a function of encoded rows in problem units, in the caller's precision: what a penalty asks.
 
     With z [..., width], the reward is shifted such that (a sample of) these rows have mean 0, as it will be saved: else
     a rule about the reward's height would be met by a shift, which is then undone.
     """
     scale, shift = tensor64(normaliser.scale), tensor64(normaliser.shift)
-    precision = torch.float64 if z is None else z.dtype
+    precision = network.weights[0].dtype
     about = None if z is None else z.reshape(-1, z.shape[-1])[:: max(1, z[..., 0].numel() // CENTRE)]
 
     def reward(rows: Tensor) -> Tensor:

@@ -82,6 +82,7 @@ class EnergyOptions:
     weight_decay: float = 0.01
     smoothness: float = 0.001
     prune: float = 0.002
+    precision: str = "single"  # or "double": see `training`
     validation: float = 0.1
     held_out: float = 0.15
     monotone: Directions = ()
@@ -107,7 +108,7 @@ class PreferenceOptions:
     prune: float = 0.002  # units that carry less of the path norm than this are replaced by their mean
     label_noise: float = 0.02  # share of answers taken to be slips of the hand
     annotators: str = "alike"  # or "apart": each annotator's share of slips is learned
-    precision: str = "single"  # or "double": half as fast, the same bytes whatever vector units the processor has
+    precision: str = "single"  # or "double": see `training`
     validation: float = 0.1
     held_out: float = 0.15
     monotone: Directions = ()
@@ -118,8 +119,6 @@ class PreferenceOptions:
         _slips(self.label_noise)
         if self.annotators not in ("alike", "apart"):
             raise _bad(f"annotators = {self.annotators!r} is unknown", 'write "alike" or "apart"')
-        if self.precision not in ("double", "single"):
-            raise _bad(f"precision = {self.precision!r} is unknown", 'write "double" or "single"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +152,7 @@ class LabelOptions:
     weight_decay: float = 0.01
     smoothness: float = 0.001
     prune: float = 0.002
+    precision: str = "single"  # or "double": see `training`
     validation: float = 0.1
     held_out: float = 0.15
     monotone: Directions = ()
@@ -179,6 +179,7 @@ class UpdateOptions:
     smoothness: float = 0.001
     prune: float = 0.002
     label_noise: float = 0.02
+    precision: str = "single"  # or "double": see `training`
     validation: float = 0.1
     held_out: float = 0.15
     penalty_weight: float = 1.0
@@ -188,6 +189,7 @@ class UpdateOptions:
         _not_negative(self, "anchor", "weight_decay", "smoothness", "prune", "penalty_weight")
         _shares(self, "held_out", "validation")
         _slips(self.label_noise)
+        _precision(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +291,14 @@ def _bad(message: str, help: str) -> UsageError:
     return UsageError("G12", message, help=help)
 
 
+def _precision(options: object) -> None:
+    found = getattr(options, "precision", None)
+    if found not in ("double", "single"):
+        raise _bad(f"precision = {found!r} is unknown", 'write "double" or "single"')
+
+
 def _network(options: EnergyOptions | PreferenceOptions | LabelOptions) -> None:
+    _precision(options)
     _positive(options, "hidden", "layers", "epochs", "patience", "batch", "learning_rate")
     _not_negative(options, "weight_decay", "smoothness", "penalty_weight", "prune")
     _shares(options, "held_out", "validation")

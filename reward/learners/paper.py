@@ -26,7 +26,7 @@ from rewarden.reward.learners.energy import require_whole
 from rewarden.reward.learners.interface import Demonstrations, Rules, Run
 from rewarden.reward.learners.loop import Function, Schedule, Trained, identity_of, train
 from rewarden.reward.learners.options import PaperOptions, options_text
-from rewarden.reward.learners.sampling import shuffled
+from rewarden.reward.learners.sampling import Mixed
 from rewarden.reward.learners.source import Source, dealt
 from rewarden.reward.normaliser import Normaliser, fit_normaliser
 from rewarden.reward.training import deterministic, dyadic, quantile, tensor64
@@ -187,7 +187,7 @@ def _record(
     generator: torch.Generator,
 ) -> dict[str, str]:
     kept, validated, held = counts
-    made = shuffled(z, model.data.record.type, generator)
+    made = Mixed.of(z, model.data.record.type).draw(len(z), generator)
     real, fake = (ramp(mixture.errors(rows)) for rows in (z, made))
     return {
         "epochs": str(trained.epochs),

@@ -21,7 +21,7 @@ from rewarden.reward.figures import share_text
 from rewarden.reward.learners import answers as said
 from rewarden.reward.learners.answers import Answers, Noise
 from rewarden.reward.learners.descent import Group
-from rewarden.reward.learners.interface import Comparisons, Rules, Run
+from rewarden.reward.learners.interface import Array, Comparisons, Rules, Run
 from rewarden.reward.learners.loop import Function, Schedule, Trained, identity_of, train
 from rewarden.reward.learners.networks import (
     Network,
@@ -39,7 +39,8 @@ from rewarden.reward.learners.options import PreferenceOptions, options_text
 from rewarden.reward.learners.source import Source, dealt
 from rewarden.reward.learners.stage import normaliser_of
 from rewarden.reward.normaliser import Normaliser
-from rewarden.reward.training import deterministic, tensor64
+from rewarden.reward.training import deterministic, precise, tensor64
+from rewarden.spec_lang.errors import DataError
 
 
 class Preferences:
@@ -54,7 +55,7 @@ class Preferences:
         identity = identity_of(self.name, options, data, run)
         with deterministic(run.seed) as generator:
             tied = said.has_ties(data)
-            found = dealt(run, data, (options.validation, options.held_out), generator, said.checked)
+            found = dealt(run, data, (options.validation, options.held_out), generator, _checked)
             data, (kept, validated, tested) = found.data, found.parts
             rows = data.segments[kept.numpy()].reshape(-1, data.record.type.width)
             normaliser = normaliser_of(run, rows, data.record.type)
@@ -65,7 +66,7 @@ class Preferences:
             answers = read(data)
             names = len(data.names) if options.annotators == "apart" else 0
             noise = said.noise_of(answers, options.label_noise, names)
-            dtype = torch.float64 if options.precision == "double" else torch.float32
+            dtype = precise(options.precision)
             network = initial(data.record.type.width, options.hidden, options.layers, generator, signs).to(dtype)
             training, held = answers[kept].to(dtype), answers[validated].to(dtype)
             source = found.source(training, lambda some: read(some).to(dtype))
@@ -78,6 +79,15 @@ class Preferences:
         if isinstance(run.penalty, Rules):
             record |= run.penalty.record()
         return _artifact(final, model, Learner(self.name, options_text(options), run.seed, record))
+
+
+def _checked(data: Comparisons) -> tuple[Array, dict[str, str]]:
+    """As `answers.checked`; and some pair is no tie, or there is nothing that a reward could tell apart."""
+    if data.ties is not None and bool(data.ties.all()):
+        raise DataError(
+            "D22", "all compared pairs are ties: there is nothing to learn", help="give pairs of which one is better"
+        )
+    return said.checked(data)
 
 
 @dataclass(frozen=True, slots=True)

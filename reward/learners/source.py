@@ -230,7 +230,7 @@ class _Roles:
 
 
 def _keys(data: Demonstrations | Comparisons | Judgements, first: int) -> Array:
-    """Equal for equal rows, and for pairs that ask the same. DataError D05, by its row in the whole."""
+    """Equal for equal rows, and for answers to the same question. DataError D05, by its row in the whole."""
     values = _array(data).reshape(rows_of(data), -1)
     if isinstance(data, Demonstrations):
         broken = np.isinf(values).any(axis=1)
@@ -242,10 +242,10 @@ def _keys(data: Demonstrations | Comparisons | Judgements, first: int) -> Array:
     if broken.any():
         row = first + int(np.flatnonzero(broken)[0]) + 1
         raise DataError("D05", f"row {row} holds a value that is not a number", help="fill it in or drop it")
-    if isinstance(data, Comparisons) and data.segments.shape[1] == 2:
+    if isinstance(data, Comparisons):
         from rewarden.reward.learners.answers import asked
 
-        return asked(values.reshape(len(values), 2, -1))[0]
+        return asked(values.reshape(*data.segments.shape[:2], -1), data.places)[0]
     return values
 
 

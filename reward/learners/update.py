@@ -29,7 +29,7 @@ from rewarden.reward.learners.loop import Function, Schedule, Trained, identity_
 from rewarden.reward.learners.networks import Network, pruned, rounded, units_text
 from rewarden.reward.learners.options import UpdateOptions, options_text
 from rewarden.reward.learners.source import Source, dealt
-from rewarden.reward.training import deterministic, tensor64
+from rewarden.reward.training import deterministic, precise, tensor64
 
 
 class Update:
@@ -52,9 +52,10 @@ class Update:
                 answers = said.answers_of(some, change.normalised(tensor64(some.segments)), tied)
                 return _Asked(answers, scores(data.artifact, some.segments).sum(dim=2))
 
-            asked = read(found.data)
-            source = found.source(asked[kept], read)
-            model = _Model(change, source, asked[kept], asked[validated], options)
+            asked, dtype = read(found.data), precise(options.precision)
+            training = asked[kept].to(dtype)
+            source = found.source(training, lambda some: read(some).to(dtype))
+            model = _Model(change.to(dtype), source, training, asked[validated].to(dtype), options)
             trained = train(model, Schedule.of(self.name, options), run, generator, identity)
             with torch.no_grad():
                 final = model.final()
@@ -75,6 +76,9 @@ class _Asked:
 
     def __len__(self) -> int:
         return len(self.before)
+
+    def to(self, dtype: torch.dtype) -> _Asked:
+        return _Asked(self.answers.to(dtype), self.before.to(dtype))
 
     def __getitem__(self, items: Tensor) -> _Asked:
         return _Asked(self.answers[items], self.before[items])
@@ -108,13 +112,15 @@ class _Model:
     def reward(self, epoch: int) -> Function:
         def reward(rows: Tensor) -> Tensor:
             flat = rows.detach().to(torch.float64)
-            moved = self.change(self.change.normalised(rows.to(torch.float64)))
+            z = self.change.normalised(rows.to(torch.float64)).to(self.asked.before.dtype)
+            moved = self.change(z)
             return (scores(self.change.artifact, flat.numpy()) + moved).to(rows.dtype)
 
         return reward
 
     def final(self) -> Network:
-        return rounded(pruned(self.change.network, self.asked.answers.z, self.options.prune))
+        z = self.asked.answers.z.to(torch.float64)
+        return rounded(pruned(self.change.network.to(torch.float64), z, self.options.prune))
 
     def snapshot(self) -> Artifact:
         with torch.no_grad():

@@ -9,7 +9,7 @@ alone and among others (`_alone_and_together`). Else they go one at a time.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -28,6 +28,7 @@ TOGETHER = 32
 PROBED = 48  # tokens of the longer ones of the texts that are tried together
 MOST_TOKENS = 512  # where neither folder nor tokenizer says
 ONNX = ("model.onnx", "onnx/model.onnx")
+ADAPTER = "adapter_config.json"
 PROBES = ("the quick brown fox jumps", "she sells sea shells there", "what is that over here now")
 
 
@@ -104,7 +105,7 @@ class Encoder:
         try:
             hidden = self.run(np.array(tokens, np.int64))
         except Exception as error:  # whatever the runtime raises
-            raise ArtifactError("A52", f"the encoder cannot be run: {str(error).splitlines()[0][:200]}") from None
+            raise ArtifactError("A52", f"the encoder cannot be run: {_first_line(error)}") from None
         wanted = 2 if self.pooling.mode == "none" else 3
         if hidden.ndim != wanted or hidden.shape[0] != len(tokens):
             raise ArtifactError(
@@ -188,7 +189,7 @@ def _onnx(model: Path) -> tuple[str, Runner, tuple[Path, ...]]:
     try:
         session = runtime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the runtime's own errors have no common base
-        raise ArtifactError("A52", f"{model.name} cannot be loaded: {str(error).splitlines()[0][:200]}") from None
+        raise ArtifactError("A52", f"{model.name} cannot be loaded: {_first_line(error)}") from None
     wanted = [item.name for item in session.get_inputs()]
     if odd := [name for name in wanted if name not in ("input_ids", "attention_mask", "token_type_ids")]:
         raise ArtifactError("A52", f"{model.name} asks for {odd[0]}", help="input_ids, attention_mask, token_type_ids")
@@ -209,7 +210,7 @@ def _outside(model: Path) -> tuple[Path, ...]:
     except Exception as error:  # protobuf's errors have no base that every version has
         raise ArtifactError("A50", f"{model.name} cannot be read: {str(error)[:200]}") from None
     places = {
-        entry.value for tensor in proto.graph.initializer for entry in tensor.external_data if entry.key == "location"
+        entry.value for tensor in _tensors(proto.graph) for entry in tensor.external_data if entry.key == "location"
     }
     found = [model.parent / place for place in sorted(places)]
     for file in found:
@@ -218,17 +219,39 @@ def _outside(model: Path) -> tuple[Path, ...]:
     return tuple(found)
 
 
+def _tensors(graph: Any) -> Iterator[Any]:  # noqa: ANN401 - onnx has no types
+    """Every tensor that a graph holds: as a weight, in a node, in a branch of one."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from (attribute.t, *attribute.tensors)
+            for inner in (attribute.g, *attribute.graphs):
+                if inner.node or inner.initializer:
+                    yield from _tensors(inner)
+
+
+def _first_line(error: Exception) -> str:
+    """Some errors of others have no words."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
 def _transformers(folder: Path) -> tuple[str, Runner, tuple[Path, ...]]:
     transformers = _package("transformers")
     import torch
 
+    if (folder / ADAPTER).exists():  # transformers would follow it to the model that it names
+        raise ArtifactError(
+            "A50",
+            f"{folder.name} holds an adapter ({ADAPTER}), which leads to another model",
+            help="merge it into the model and save that: merge_and_unload(), save_pretrained(DIR)",
+        )
     transformers.utils.logging.disable_progress_bar()  # libraries do not print
     try:
         model = transformers.AutoModel.from_pretrained(
             str(folder), local_files_only=True, use_safetensors=True, trust_remote_code=False
         )
     except Exception as error:  # OSError, ValueError, and others by version
-        raise ArtifactError("A52", f"{folder.name} cannot be loaded: {str(error).splitlines()[0][:200]}") from None
+        raise ArtifactError("A52", f"{folder.name} cannot be loaded: {_first_line(error)}") from None
     model = model.float().eval()
 
     def run(ids: NDArray[np.int64]) -> NDArray[Any]:
