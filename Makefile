@@ -15,6 +15,7 @@ help:
 	@echo "make test-imitation  convert imitation's own reward nets, in an environment with the Gymnasium that it needs"
 	@echo "make example-expert_path   a reward learned from a path, mended and proved (see examples/)"
 	@echo "make example-hh   a head over sentence vectors, learned from preferences and tried with texts (needs an encoder)"
+	@echo "make example-driving   a reward learned from driving preferences, judged, mended and certified"
 	@echo "make bench      measurements, as medians and ratios"
 	@echo "make example-pedestrians   a reward learned from how people walk, judged, mended and certified (needs their tracks)"
 	@echo "make example-loops  three worlds in which going round pays, and three mended; leaves examples/loops/out/"
@@ -30,8 +31,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "==> installing Rewarden and what it needs (once; a few minutes)"
 	@$(PIP) install -c constraints.txt torch==2.13.0
 	@$(PIP) install -c constraints.txt -e .
-	@echo "==> compiling the cells engine (once)"
+	@echo "==> compiling the cells and neurons engines (once)"
 	@$(BIN)/python -m rewarden.verifier.cells
+	@$(BIN)/python -m rewarden.verifier.wide
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed
@@ -60,12 +62,12 @@ types: $(VENV)/.installed-test
 
 unit: $(VENV)/.installed-test
 	@echo "==> pytest"
-	@$(BIN)/pytest -q -n 2 --dist loadfile
+	@$(BIN)/pytest -q -n 2 --dist worksteal
 
 test: lint types unit
 
 test-slow: $(VENV)/.installed-test
-	@REWARDEN_NEW_CASES=1 $(BIN)/pytest -q -n 2 --dist loadfile -m "slow or not slow"
+	@REWARDEN_NEW_CASES=1 $(BIN)/pytest -q -n 2 --dist worksteal -m "slow or not slow"
 
 # imitation needs another Gymnasium: its tests have an environment of their own, and `make test` never sees them.
 $(IMITATION)/.installed: pyproject.toml constraints-imitation.txt

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rewarden.api import RewardenError as RewardenError
     from rewarden.api import certify as certify
     from rewarden.api import check_certificate as check_certificate
+    from rewarden.api import compare_patches as compare_patches
     from rewarden.api import export_onnx as export_onnx
     from rewarden.api import falsify as falsify
     from rewarden.api import from_classifier as from_classifier
@@ -35,14 +36,31 @@ if TYPE_CHECKING:
     from rewarden.api import score_file as score_file
     from rewarden.api import verify as verify
     from rewarden.api import with_texts as with_texts
+    from rewarden.jobs import bake as bake
+    from rewarden.jobs import check as check
+    from rewarden.jobs import diff as diff
+    from rewarden.jobs import encode as encode
+    from rewarden.jobs import inspect as inspect
+    from rewarden.jobs import learn as learn
+    from rewarden.jobs import merge as merge
+    from rewarden.jobs import revert as revert
+    from rewarden.jobs import squash as squash
+    from rewarden.jobs import unlearn as unlearn
 
 __version__ = "0.1.0"
+
+_JOBS = ("bake", "check", "diff", "encode", "inspect", "learn", "merge", "revert", "squash", "unlearn")
 
 __all__ = [
     "RewardenError",
     "__version__",
+    "bake",
     "certify",
+    "check",
     "check_certificate",
+    "compare_patches",
+    "diff",
+    "encode",
     "export_onnx",
     "falsify",
     "from_classifier",
@@ -51,11 +69,17 @@ __all__ = [
     "from_onnx",
     "from_safetensors",
     "from_torch",
+    "inspect",
+    "learn",
     "load_reward",
     "load_spec",
+    "merge",
     "patch",
+    "revert",
     "save_reward",
     "score_file",
+    "squash",
+    "unlearn",
     "verify",
     "with_texts",
 ]
@@ -63,7 +87,7 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name in __all__:
-        return getattr(import_module("rewarden.api"), name)
+        return getattr(import_module("rewarden.jobs" if name in _JOBS else "rewarden.api"), name)
     raise AttributeError(f"module 'rewarden' has no attribute {name!r}")
 
 

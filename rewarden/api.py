@@ -25,6 +25,7 @@ from rewarden.verdict_cache import VerdictCache
 from rewarden.verifier.bind import check_reward
 from rewarden.verifier.options import COVERAGE_BUDGET, VerifyOptions
 from rewarden.verifier.progress import Report, Stop
+from rewarden.verifier.unwritten import Unwritten
 from rewarden.verifier.verdict import RuleResult, Verdict, VerificationResult
 
 if TYPE_CHECKING:
@@ -101,11 +102,13 @@ def from_onnx(
     *,
     identified: Identified = "exact",
     constants: Literal["exact", "nearest"] = "exact",
+    output: int | None = None,
 ) -> Artifact:
-    """An artifact of an ONNX file; `features` and `constants` as for `from_torch`."""
+    """An artifact of an ONNX file; `features` and `constants` as for `from_torch`. `output`: the column that is the
+    reward, of a network that has several (each binds as a reward of its own; they share all layers but the last)."""
     from rewarden.reward.onnx_import import from_onnx as convert
 
-    return convert(Path(path), _records(features), identified=identified, constants=constants)
+    return convert(Path(path), _records(features), identified=identified, constants=constants, output=output)
 
 
 def from_exported(
@@ -269,13 +272,16 @@ def with_texts(
     """The result with what is known of the texts of the spec's data: `.texts["steady"].nearest`, `.known`.
 
     With an encoder (a folder), texts are changed a little, encoded again and tried: `texts` rows of each data at most.
-    A violation found so is shown as a text. `paraphrases`: JSON lines of a text and others that say the same.
+    A violation found so is shown as a text. `paraphrases`: JSON lines of a text and others that say the same. Raises
+    UsageError G97 for paraphrases without an encoder, DataError D32 where the data are another encoder's.
     """
     from rewarden.reward.text.perturb import Perturbations, read_paraphrases
     from rewarden.text.search import TextSearch
     from rewarden.text.told import with_texts as told
 
     if encoder is None:
+        if paraphrases is not None:
+            raise UsageError("G97", "paraphrases are tried with an encoder", help="name one: --encoder DIR")
         return told(result)
     others = {} if paraphrases is None else read_paraphrases(Path(paraphrases))
     return told(result, TextSearch(Path(encoder), Perturbations(paraphrases=others), texts, stop or _never))
@@ -359,21 +365,33 @@ class Issued:
     fingerprint: str
 
 
+def with_proofs(result: Verification) -> Verification:
+    """The result with the proofs written that engines have left to be written; a verdict of which none could be written
+    says so. `certify` does this, too."""
+    if not any(isinstance(rule.proof, Unwritten) for rule in result.rules):
+        return result
+    from rewarden.verifier.scribe.late import with_proof
+
+    return replace(result, rules=tuple(with_proof(rule, result.bound) for rule in result.rules))
+
+
 def certify(result: Verification, out: str | os.PathLike[str], *, key: str | os.PathLike[str] | None = None) -> Issued:
     """Write a signed certificate of a verification to the folder `out`, checked by the kernel before anyone sees it.
+
+    Proofs that engines have left to be written are written first.
 
     `key`: a private key (PEM). Without one a one-time key signs, which is not kept: it shows later damage, not who
     signed. CertificateError C40 to C42 where there is nothing to certify, UsageError G05 where `out` exists.
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from rewarden.certificate.envelope import fingerprint, load_private_key
     from rewarden.certificate.issue import issue
+    from rewarden.certificate.keys import fingerprint, load_private_key
     from rewarden.certificate.statement import facts_of
 
     signer = Ed25519PrivateKey.generate() if key is None else load_private_key(Path(key))
     spec = result.of
-    path = issue(result.rules, facts_of(spec), result.bound, Path(out), signer)
+    path = issue(with_proofs(result).rules, facts_of(spec), result.bound, Path(out), signer)
     return Issued(path, fingerprint(signer.public_key()))
 
 
@@ -384,20 +402,25 @@ def check_certificate(
     rewards: Mapping[str, Artifact | Path] | None = None,
     spec: Spec | str | os.PathLike[str] | None = None,
     public_key: str | os.PathLike[str] | None = None,
+    policy: str | os.PathLike[str] | None = None,
     workers: int = 1,
+    tier: str = "exact",
 ) -> Checked:
     """Check a certificate about one `reward`, or about several by name; `.accepted`, `.problems` say what came of it.
 
-    With `spec` the claims are compiled again and compared byte for byte; with `public_key` only that key is trusted.
-    Needs neither torch nor z3.
+    With `spec` the claims are compiled again and compared byte for byte; with `public_key` only that key is trusted,
+    with `policy` (a file, UsageError G53 and G54) its keys and what else it asks for. Needs neither torch nor z3.
     """
     from rewarden.certificate.match import check_certificate as check
+    from rewarden.certificate.policy import load_policy
 
     given: dict[str, Path | Artifact] = dict(rewards or {})
     if reward is not None:
         given[""] = reward if isinstance(reward, Artifact) else Path(reward)
     text = spec if spec is None or isinstance(spec, Spec) else Path(spec)
-    return check(Path(path), given, text, public_key=None if public_key is None else Path(public_key), workers=workers)
+    asked = None if policy is None else load_policy(Path(policy))
+    key = None if public_key is None else Path(public_key)
+    return check(Path(path), given, text, public_key=key, policy=asked, workers=workers, tier=tier)
 
 
 # ── the rest of the seam ───────────────────────────────────────────────────────────────────────

@@ -162,6 +162,10 @@ def _places(spec: Spec, texts: Sequence[str], config: Config) -> dict[str, Path]
     for name in places:
         if name not in spec.rewards:
             raise UsageError("G72", f"{spec.name} declares no reward {name}", help=did_you_mean(name, spec.rewards))
+    for folder in [path for path in unnamed if _holds_rewards(path, spec)]:  # several rewards of one network
+        unnamed.remove(folder)
+        found = {name: folder / name for name in spec.rewards if (folder / name / "manifest.json").is_file()}
+        places |= {name: place for name, place in found.items() if name not in places}
     free = [name for name in spec.rewards if name not in places]
     if len(unnamed) > len(free):
         raise UsageError("G79", f"{spec.name} declares {len(spec.rewards)} rewards; more artifacts than that are given")
@@ -169,6 +173,13 @@ def _places(spec: Spec, texts: Sequence[str], config: Config) -> dict[str, Path]
     if not places:
         raise UsageError("G75", "no reward is named, here or in rewarden.toml", help="--reward ARTIFACT")
     return {name: places[name] for name in spec.rewards if name in places}
+
+
+def _holds_rewards(path: Path, spec: Spec) -> bool:
+    """Whether a folder is no artifact, but holds some that are called as rewards of the spec."""
+    if (path / "manifest.json").exists():
+        return False
+    return any((path / name / "manifest.json").is_file() for name in spec.rewards)
 
 
 def _chosen(spec: Spec, rules: Sequence[str]) -> tuple[str, ...] | None:

@@ -25,11 +25,13 @@ from rewarden.commands import (
     fmt,
     history,
     inspect,
+    keys,
     learn,
     lineage,
     lsp,
     patch,
     project,
+    report,
     spec,
     suggest,
     text,
@@ -104,8 +106,12 @@ for _name, _command in (
     ("vnnlib-replay", vnnlib.vnnlib_replay),
     ("certify", certificate.certify),
     ("check-certificate", certificate.check_certificate),
+    ("report", report.report),
+    ("sign", keys.sign),
+    ("sign-off", keys.sign_off),
 ):
     app.command(_name)(_command)
+app.add_typer(keys.keys, name="keys")
 
 
 def main() -> None:
@@ -162,7 +168,10 @@ def _internal(error: Exception, debug: bool) -> int:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr)
+    """What comes from a stranger's file may hold characters that command a terminal."""
+    from rewarden.spec_lang.diagnostics import printable
+
+    print("\n".join(printable(line) for line in text.split("\n")), file=sys.stderr)
 
 
 def _terminated(_signal: int, _frame: object) -> None:

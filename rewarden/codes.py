@@ -19,8 +19,8 @@ EXPLANATIONS: dict[str, str] = {
     "C41": "There is nothing to certify: no rule has a claim.",
     "C42": "The certificate's claims cannot be read.",
     "C45": "A checker that was asked to be light found torch or z3 in its process.",
-    "C46": "A certificate that rewarden.toml names is not, or no longer, about the spec and the artifacts that are there, "
-    "or does not meet the policy. Verify, issue and sign it again.",
+    "C46": "A certificate that rewarden.toml names is not, or no longer, about the spec and the artifacts that are "
+    "there, or does not meet the policy. Verify, issue and sign it again.",
     "C70": "A certificate that earlier violations should be read from is damaged, or is none.",
     "D18": "No column of the table can be a feature: a number, a bool, or one of a few words.",
     "D25": "No column of the table can be declared as it is. The help says which changes would let them be.",
@@ -50,6 +50,7 @@ EXPLANATIONS: dict[str, str] = {
     "G52": "The public key that a certificate should be checked against cannot be read.",
     "G53": "The file of a policy cannot be read, or is not TOML.",
     "G54": "A policy says something that it cannot say, or names a key or a role that is not there.",
+    "G55": "A certificate should be checked in an arithmetic whose package is not installed here.",
     "G60": "No explanation is kept for this code.",
     "G61": "The folder that a result should be written to does not exist. Results never make folders.",
     "G62": "Two specs are compared, the old one and the new one.",

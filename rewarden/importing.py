@@ -71,7 +71,54 @@ def import_network(file: Path, spec_path: Path, options: ImportOptions) -> Artif
         case "other":
             from rewarden.reward.onnx_import import from_onnx
 
-            return from_onnx(file, records, identified=identified, constants=constants)
+            return from_onnx(file, records, identified=identified, constants=constants, output=_column(options.output))
+
+
+def import_outputs(file: Path, spec_path: Path, options: ImportOptions, names: str) -> dict[str, Artifact]:
+    """An artifact for each output of a network, for the rewards of the spec that `names` lists in their order.
+
+    UsageError G72 for a name that the spec does not declare, G37 where the file has no outputs to name.
+    """
+    from rewarden.reward.imports.safe_files import kind_of
+
+    identified, constants = _choices(options)
+    wanted = [name.strip() for name in names.split(",")]
+    records = [_records(spec_path, name) for name in wanted]
+    if any(one != records[0] for one in records):
+        raise UsageError(
+            "G37", "the rewards that --outputs names read different records", help="name those of one kind"
+        )
+    kind = kind_of(file)
+    _check_options(kind, options)
+    if options.output is not None:
+        raise UsageError("G37", "--output does not go with --outputs", help="leave one of them out")
+    if kind == "folder":
+        from rewarden.reward.imports.classifier import outputs_of_classifier
+
+        return outputs_of_classifier(
+            file,
+            records[0],
+            wanted,
+            adapters=options.adapters,
+            head=options.architecture,
+            identified=identified,
+            constants=constants,
+        )
+    if kind != "other":
+        raise UsageError("G37", f"--outputs does not go with {_called(kind)}", help="import one output at a time")
+    from rewarden.reward.onnx_import import outputs_of_onnx
+
+    return outputs_of_onnx(file, records[0], wanted, identified=identified, constants=constants)
+
+
+def _column(output: str | None) -> int | None:
+    if output is not None and not output.isdecimal():
+        raise UsageError("G37", f"--output {output}: the outputs of an ONNX network have numbers", help="from 0 on")
+    return None if output is None else int(output)
+
+
+def _called(kind: str) -> str:
+    return {"safetensors": "a safetensors file", "pt2": "an exported program"}.get(kind, "an ONNX network")
 
 
 def _choices(options: ImportOptions) -> tuple[Identified, Literal["exact", "nearest"]]:
@@ -102,9 +149,8 @@ def _check_options(kind: str, options: ImportOptions) -> None:
     given = {
         "--architecture": options.architecture is not None and kind not in ("safetensors", "folder"),
         "--adapter": bool(options.adapters) and kind != "folder",
-        "--output": options.output is not None and kind != "folder",
+        "--output": options.output is not None and kind not in ("folder", "other"),
     }
     for name, wrong in given.items():
         if wrong:
-            what = {"safetensors": "a safetensors file", "pt2": "an exported program"}.get(kind, "an ONNX network")
-            raise UsageError("G37", f"{name} does not go with {what}", help="leave it out")
+            raise UsageError("G37", f"{name} does not go with {_called(kind)}", help="leave it out")

@@ -11,6 +11,7 @@ from rewarden.output import number, paint
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.imports.provenance import source_of
 from rewarden.reward.lineage import Entry, artifacts_in, history
+from rewarden.spec_lang.diagnostics import printable
 from rewarden.spec_lang.features import Feature
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ def describe(place: Path, artifact: Artifact) -> list[str]:
         origin = source_of(learner)
         told = f"learned by    {learner.name}, seed {learner.seed}" if origin is None else f"imported from {origin}"
         lines.append(f"  {told}")
-        lines += [f"    {key}: {text}" for key, text in learner.options.items() if origin is not None]
-        lines += [f"    {key}: {text}" for key, text in learner.record.items()]
+        lines += [printable(f"    {key}: {text}") for key, text in learner.options.items() if origin is not None]
+        lines += [printable(f"    {key}: {text}") for key, text in learner.record.items()]
     for source in artifact.data:
         lines.append(f"  data          {source.name}, {source.rows} rows, {source.bytes_digest}")
     return lines + _edit_lines(artifact)
@@ -91,6 +92,8 @@ def patch_lines(artifact: Artifact, patch: Stored) -> list[str]:
         f"  {patch.kind} at {number(float(patch.level))} for {patch.rule}, "
         f"slope {number(float(patch.slope))} a ring width"
     ]
+    if patch.boxes > 1:
+        return [*lines, f"    in {patch.boxes} boxes around data"]
     for row, offset in patch.exact_rows():
         terms = [(a, columns[j].name) for j, a in enumerate(row) if a]
         if len(terms) == 1:

@@ -67,8 +67,8 @@ def put_json(value: object, file: Path) -> None:
 
 
 def note(text: str) -> None:
-    """Say something that is not a result: to stderr."""
-    sys.stderr.write(text + "\n")
+    """Say something that is not a result: to stderr, without characters that command a terminal."""
+    sys.stderr.write("\n".join(printable(line) for line in text.split("\n")) + "\n")
 
 
 def short(digest: str) -> str:
@@ -147,12 +147,15 @@ def _open_lines(rule: RuleResult) -> list[str]:
     return rule.unsettled.lines() if rule.unsettled is not None and rule.coverage_details is None else []
 
 
-def witness_lines(witness: Witness) -> list[str]:
-    """The record(s) as a small table, the rewards there, and by how much the conclusion fails."""
+def witness_lines(witness: Witness, *, vectors: bool = True) -> list[str]:
+    """The record(s) as a small table, the rewards there, and by how much the conclusion fails.
+
+    Without `vectors` they are left out: where they stand for texts, and the texts are shown.
+    """
     rows = [
         (record.name if first else "", feature.name, value_text(feature.value), feature.unit or "")
         for record in witness.records
-        for first, feature in _firsts(record.features)
+        for first, feature in _firsts([f for f in record.features if vectors or not isinstance(f.value, tuple)])
     ]
     widths = [max((len(row[k]) for row in rows), default=0) for k in range(3)]
     lines = [

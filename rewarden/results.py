@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from rewarden.atomic import write_text
@@ -12,9 +14,10 @@ if TYPE_CHECKING:
     from rewarden.verifier.verdict import VerificationResult
 
 
-def result_text(result: VerificationResult) -> str:
-    """The same result gives the same bytes: keys in a fixed order, no times, no paths of this machine."""
-    return json.dumps(_with_fingerprints(result), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+def result_text(result: VerificationResult, more: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """The same result gives the same bytes: keys in a fixed order, no times, no paths of this machine. `more` stands
+    beside it."""
+    return json.dumps({**_with_fingerprints(result), **more}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _with_fingerprints(result: VerificationResult) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def _streamed(artifact: Artifact, table: Path, options: ScoreOptions) -> Iterato
 
     before = 0
     try:
-        with pq.ParquetFile(table) as file:
+        with pq.ParquetFile(table, buffer_size=1 << 20, pre_buffer=False) as file:  # else all of it is buffered
             for batch in file.iter_batches(batch_size=options.batch):
                 if batch.num_rows:
                     scores, flagged = _scores(artifact, batch, options.out_of_domain, before)
@@ -152,12 +152,9 @@ def _opened(artifact: Artifact, table: Path, options: ScoreOptions) -> Source:
     source = open_data(table, kind, options.columns)
     if options.encoder is None:
         return source
-    from rewarden.reward.text.cache import Cached
-    from rewarden.reward.text.embedding import embedded
-    from rewarden.text.cache import vectors_folder
-    from rewarden.text.use import encoder_of, views_for
+    from rewarden.text.use import as_features
 
-    return embedded(source, kind, views_for(artifact), Cached(encoder_of(artifact, options.encoder), vectors_folder()))
+    return as_features(source, artifact, options.encoder)
 
 
 def _scores(

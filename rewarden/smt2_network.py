@@ -33,6 +33,7 @@ from rewarden.reward.graph import (
     Sub,
 )
 from rewarden.reward.statistics import statistic
+from rewarden.reward.tables import require_no_tables
 from rewarden.reward.widths import node_order
 from rewarden.spec_lang import Spec
 from rewarden.spec_lang.obligation import Obligation, Statistic
@@ -64,6 +65,7 @@ def _obligations(spec: Spec, rule: str) -> Sequence[Obligation]:
 def network_body(artifact: Artifact) -> str:
     """The reward as one term over its columns `x0`, `x1`, …. Unsupported X24 for a smooth one: SMT-LIB has no tanh."""
     require_rational(artifact)
+    require_no_tables(artifact, "an SMT-LIB script")
     writer = _Network(artifact)
     for index in node_order(artifact.graph):
         writer.node(index, artifact.graph.nodes[index])

@@ -25,21 +25,28 @@ def curve(t: Array) -> Array:
     return np.stack([t, 0.3 * np.sin(1.6 * t), 0.15 * np.cos(1.6 * t)], axis=1)
 
 
-COARSE, FINE, CHUNK = 400, 41, 20_000
+def _velocity(t: Array) -> Array:
+    return np.stack([np.ones_like(t), 0.48 * np.cos(1.6 * t), -0.24 * np.sin(1.6 * t)], axis=1)
+
+
+COARSE, STEPS, CHUNK = 400, 4, 20_000
 _TIMES = np.linspace(*SPAN, COARSE)
 _ON_PATH = curve(_TIMES)
 
 
 def distance(states: Array) -> Array:
-    """From the nearest of 16,000 points that lie on the path [n]: the distance from the path, or a little more."""
+    """From the nearest of a few points that lie on the path [n]: the distance from the path, or a little more. From the
+    nearest of `COARSE` points, Gauss-Newton steps along the path; each point that they come to counts."""
     found = np.empty(len(states))
-    offsets = np.linspace(-1, 1, FINE) * (_TIMES[1] - _TIMES[0])
     for start in range(0, len(states), CHUNK):
         chunk = states[start : start + CHUNK]
-        squares = (chunk**2).sum(axis=1)[:, None] - 2 * chunk @ _ON_PATH.T + (_ON_PATH**2).sum(axis=1)
-        times = _TIMES[squares.argmin(axis=1)][:, None] + offsets
-        points = curve(times.reshape(-1)).reshape(len(chunk), FINE, 3)
-        found[start : start + CHUNK] = np.sqrt(((chunk[:, None, :] - points) ** 2).sum(axis=2)).min(axis=1)
+        t = _TIMES[((_ON_PATH**2).sum(axis=1) - 2 * chunk @ _ON_PATH.T).argmin(axis=1)]
+        best = np.full(len(chunk), np.inf)
+        for _ in range(STEPS):
+            away, along = chunk - curve(t), _velocity(t)
+            best = np.minimum(best, (away**2).sum(axis=1))
+            t = np.clip(t + (away * along).sum(axis=1) / (along**2).sum(axis=1), *SPAN)
+        found[start : start + CHUNK] = np.sqrt(best)
     return found
 
 

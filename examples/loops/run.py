@@ -2,13 +2,14 @@
 
 For each world a reward is learned from a naive way of paying, and the loop that pays is shown, record by record; then
 one from a mended way, and no loop of any length pays. For the cleaner the rule is also asked of a robot that cannot
-make dirt. `summary.json` holds the verdicts.
+make dirt. `summary.json` holds the verdicts; of each mended reward there is a certificate.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,7 +44,8 @@ def _told(world: World, out: Path) -> dict[str, Any]:
     print(f"\n{world.name}: {world.story}")
     path = HERE / f"{world.name}.rwd"
     naive, mended = (_learned(world, out, which) for which in ("naive", "mended"))
-    found = {"naive": _asked(rw.load_spec(path), world, naive), "mended": _asked(rw.load_spec(path), world, mended)}
+    found = {"naive": _asked(rw.load_spec(path), world, naive)}
+    found["mended"] = _asked(rw.load_spec(path), world, mended, out / f"{world.name}-certificate")
     for which, result in found.items():
         _show(which, *result)
     expected = found["naive"][0].verdict == "violated" and found["mended"][0].verdict == "proved"
@@ -63,9 +65,14 @@ def _learned(world: World, out: Path, which: str) -> Artifact:
     return reward
 
 
-def _asked(spec: Spec, world: World, reward: Artifact) -> tuple[RuleResult, float]:
+def _asked(spec: Spec, world: World, reward: Artifact, certificate: Path | None = None) -> tuple[RuleResult, float]:
     started = time.monotonic()
-    return rw.verify(spec, R=reward, rules=[world.rule])[world.rule], time.monotonic() - started
+    found = rw.verify(spec, R=reward, rules=[world.rule])
+    seconds = time.monotonic() - started
+    if certificate is not None and found[world.rule].verdict == "proved":
+        shutil.rmtree(certificate, ignore_errors=True)
+        rw.certify(found, out=certificate)
+    return found[world.rule], seconds
 
 
 def _show(which: str, result: RuleResult, seconds: float) -> None:

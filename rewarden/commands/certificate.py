@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -74,7 +74,13 @@ def check_certificate(
             "--model-signature", metavar="FILE", help="A signature of the artifact by model-signing, to match."
         ),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that check proofs.")] = 1,
+    workers: Annotated[
+        int, typer.Option("--jobs", "--workers", min=1, max=256, help="Processes that check proofs.")
+    ] = 1,
+    tier: Annotated[
+        Literal["exact", "flint", "float64"],
+        typer.Option("--tier", help="Arithmetic: the kernel's integers, or accelerated (named in the answer)."),
+    ] = "exact",
     allow_unchecked: Annotated[
         bool, typer.Option("--allow-unchecked", help="Accept must rules without a proof, so long as nothing is false.")
     ] = False,
@@ -108,6 +114,7 @@ def check_certificate(
         policy=asked,
         model_signature=model_signature,
         workers=workers,
+        tier=tier,
         require_light=True,
         allow_unchecked=allow_unchecked,
     )

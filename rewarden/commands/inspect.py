@@ -18,6 +18,13 @@ def inspect(
         Path | None,
         typer.Option("--data", metavar="FILE", help="Judge it by a table: pairs, rankings, labels or demonstrations."),
     ] = None,
+    map: Annotated[
+        list[str] | None,
+        typer.Option("--map", metavar="NAME=COLUMN", help="Which column of it a feature is, such as gap='obs\\[0]'."),
+    ] = None,
+    encoder: Annotated[
+        Path | None, typer.Option("--encoder", metavar="DIR", help="For rows of text: the encoder's folder.")
+    ] = None,
     against: Annotated[
         Path | None,
         typer.Option("--against", metavar="OTHER", help="How far from another artifact: EPIC, and DARD where it can."),
@@ -62,41 +69,37 @@ def inspect(
 
     loaded = load_artifact(artifact)
     lines = describe(artifact, loaded)
-    if not any((data, against, effects, where, noise, baseline, witness, html, json)):
+    if not any((data, against, map, encoder, effects, where, noise, baseline, witness, html, json)):
         emit(lines)  # what needs no arithmetic loads none
         return exits.PROVED
-    from rewarden.judging.judgement import Asked, judge
+    from rewarden import jobs
     from rewarden.judging.words import lines_of
     from rewarden.output import put_json
     from rewarden.progress import progress
-    from rewarden.reward.judging.distances import DistanceOptions
-    from rewarden.spec_lang.errors import UsageError
-    from rewarden.verifier.ranges.ends import BUDGET
+    from rewarden.text.tables import views_given
 
-    if budget is not None and budget < 1:
-        raise UsageError("G42", f"the budget is {budget}: it must be at least 1")
-    asked = Asked(
-        data=data,
-        against=None if against is None else load_artifact(against),
-        witness=witness,
-        where=where or (),
-        noise=() if noise is None else _shares(noise),
-        baselines=baseline or (),
-        actions=() if actions is None else [name.strip() for name in actions.split(",")],
-        effects=effects or bool(where) or html is not None,
-        budget=BUDGET if budget is None else budget,
-        distance=DistanceOptions(discount=discount),
-    )
     with progress(quiet) as report:
-        told = judge(loaded, asked, report)
+        told = jobs.inspect(
+            loaded,
+            data,
+            against=None if against is None else load_artifact(against),
+            effects=effects,
+            where=where or (),
+            noise=() if noise is None else _shares(noise),
+            baselines=baseline or (),
+            witness=witness,
+            actions=() if actions is None else [name.strip() for name in actions.split(",")],
+            discount=discount,
+            budget=budget,
+            columns=views_given(map or (), "--map"),
+            encoder=encoder,
+            html=html,
+            title=artifact.name,
+            progress=report,
+        )
     emit([*lines, *lines_of(told)])
     if json is not None:
         put_json(told.to_json(), json)
-    if html is not None:
-        from rewarden.atomic import write_text
-        from rewarden.report.inspection import render
-
-        write_text(html, render(told, artifact.name))
     return exits.PROVED
 
 

@@ -76,17 +76,32 @@ def import_network(
     output: Annotated[
         str | None, typer.Option(metavar="NAME", help="Which of a classifier's outputs: its number or label.")
     ] = None,
+    outputs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,…",
+            help="All outputs, by names of the spec's rewards, in order: DIR/A, DIR/B, … share one network.",
+        ),
+    ] = None,
     quiet: options.Quiet = False,
 ) -> int:
     """Make an artifact of a network that was made elsewhere. Nothing is ever unpickled."""
     from rewarden import importing
-    from rewarden.atomic import require_free
+    from rewarden.atomic import new_folder, require_free
     from rewarden.inspection import describe
     from rewarden.output import emit
     from rewarden.reward.store import save_artifact
 
     require_free(out)
     chosen = importing.ImportOptions(reward, identified, constants, architecture, tuple(adapter or ()), output)
+    if outputs is not None:
+        found = importing.import_outputs(file, features, chosen, outputs)
+        with new_folder(out) as scratch:
+            for name, artifact in found.items():
+                save_artifact(artifact, scratch / name)
+        if not quiet:
+            emit([f"wrote {out / name}, {artifact.digest}" for name, artifact in found.items()])
+        return exits.PROVED
     artifact = importing.import_network(file, features, chosen)
     save_artifact(artifact, out)
     if not quiet:

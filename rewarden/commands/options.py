@@ -24,7 +24,8 @@ Rewards = Annotated[
         "--reward",
         "-r",
         metavar="[NAME=]ARTIFACT",
-        help="An artifact for a reward of the spec; without NAME, for its first reward that has none yet.",
+        help="An artifact for a reward of the spec; without NAME, for its first reward that has none yet. A folder that"
+        " holds artifacts by the rewards' names serves all of them that have none yet.",
     ),
 ]
 Rules = Annotated[list[str] | None, typer.Option("--rule", metavar="NAME", help="Only this rule; repeatable.")]
@@ -70,4 +71,7 @@ Paraphrases = Annotated[
     Path | None,
     typer.Option("--paraphrases", metavar="FILE", help="Further texts to try: JSON lines of text and paraphrases."),
 ]
-TextRows = Annotated[int, typer.Option("--texts", metavar="N", help="Rows of each data whose texts are changed.")]
+TextRows = Annotated[
+    int | None,
+    typer.Option("--texts", metavar="N", min=1, help="Rows of each data whose texts are changed.", show_default="200"),
+]

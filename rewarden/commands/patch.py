@@ -12,6 +12,7 @@ from rewarden.commands import options
 
 if TYPE_CHECKING:
     from rewarden.binding import Bound
+    from rewarden.editor.effect import Effect
     from rewarden.editor.mend import PatchResult
     from rewarden.editor.methods.choose import Compared
     from rewarden.editor.patch import PatchOptions
@@ -31,7 +32,7 @@ def patch(
         str | None, typer.Option(help="Width of the rim, in percent of each feature's range.", show_default="5")
     ] = None,
     method: Annotated[
-        str, typer.Option(help="auto, region, violated, threshold, last-layer or tuning: see docs/editing.md.")
+        str, typer.Option(help="auto, or one of those that --compare lists: see docs/editing.md.")
     ] = "auto",
     compare: Annotated[
         bool, typer.Option("--compare", help="Try every method by itself, tell them side by side, write nothing.")
@@ -46,11 +47,11 @@ def patch(
 ) -> int:
     """Mend the failing rules: by patches in their regions and nowhere else, where that can be."""
     from rewarden import api
-    from rewarden.atomic import require_free
+    from rewarden.atomic import require_free, write_text
     from rewarden.binding import Asked, bind, patch_options, verify_options
     from rewarden.output import emit, note, result_lines
     from rewarden.progress import per_rule, progress
-    from rewarden.results import write_result
+    from rewarden.results import result_text
     from rewarden.spec_lang.errors import UsageError
 
     bound = bind(Asked(spec, reward or (), param or (), rule or (), allow or ()))
@@ -84,12 +85,46 @@ def patch(
             ]
         )
         return exits.VIOLATED
-    api.save_reward(result.artifact, out)
-    if not quiet:
-        emit(["", *result_lines(result.after), "", f"wrote {out}, {result.artifact.digest}"])
-    if json is not None:
-        write_result(result.after, json)
+    written = _written(result, out)
+    if not quiet or json is not None:
+        did = _effect(bound, result)
+        if not quiet:
+            emit(["", *result_lines(result.after), "", *_effect_lines(did), *written])
+        if json is not None:
+            write_text(json, result_text(result.after, {"edit": did.to_json()}))
     return exits.worst([result.after.exit_status, exits.VIOLATED if result.broken else exits.PROVED])
+
+
+def _effect(bound: Bound, result: PatchResult) -> Effect:
+    from rewarden.editor.effect import effect
+
+    assert result.artifact is not None
+    own = [edit for edit in result.edits if edit.reward == result.reward]
+    return effect(bound.spec, bound.rewards[result.reward], result.artifact, own)
+
+
+def _effect_lines(did: Effect) -> list[str]:
+    from rewarden.output import number
+
+    moved = f"of {did.drift.rows} {did.over} {did.drift.changed} moved, by at most {number(did.drift.largest)}"
+    turned = f"{did.flips} of {did.pairs} pairs turned their order, {did.ranks} ranks changed"
+    apart = "" if did.epic is None else f"; EPIC {number(did.epic)}"
+    return [*did.statement.values(), f"{moved}; {turned}{apart}"]
+
+
+def _written(result: PatchResult, out: Path) -> list[str]:
+    """One edited reward as the folder itself; several within it, each by its name."""
+    from rewarden import api
+    from rewarden.atomic import new_folder
+
+    assert result.artifact is not None
+    if not result.others:
+        api.save_reward(result.artifact, out)
+        return [f"wrote {out}, {result.artifact.digest}"]
+    with new_folder(out) as scratch:
+        for name, artifact in result.artifacts.items():
+            api.save_reward(artifact, scratch / name)
+    return [f"wrote {out / name}, {artifact.digest}" for name, artifact in result.artifacts.items()]
 
 
 def _compared(bound: Bound, chosen: VerifyOptions, patching: PatchOptions, quiet: bool, json: Path | None) -> int:

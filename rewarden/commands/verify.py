@@ -13,6 +13,7 @@ from rewarden.commands import options
 if TYPE_CHECKING:
     from rewarden.api import Verification
     from rewarden.binding import Bound
+    from rewarden.config import Config
     from rewarden.outputs.written import Forms
     from rewarden.verifier.progress import Stop
     from rewarden.verifier.verdict import VerificationResult
@@ -51,7 +52,7 @@ def verify(
     ] = None,
     encoder: options.Encoder = None,
     paraphrases: options.Paraphrases = None,
-    texts: options.TextRows = 200,
+    texts: options.TextRows = None,
     quiet: options.Quiet = False,
 ) -> int:
     """Prove each rule, or show the exact record for which it fails."""
@@ -83,7 +84,7 @@ def verify(
             resume=resume,
             rewards=bound.rewards,
         )
-        result = _with_texts(result, encoder, paraphrases, texts, interrupt.stop)
+        result = _with_texts(result, bound.config, encoder, paraphrases, texts, interrupt.stop)
     _show(bound, result, quiet, forms)
     _write(result, json)
     if forms.any:
@@ -111,7 +112,7 @@ def falsify(
     json: options.JsonFile = None,
     encoder: options.Encoder = None,
     paraphrases: options.Paraphrases = None,
-    texts: options.TextRows = 200,
+    texts: options.TextRows = None,
     quiet: options.Quiet = False,
 ) -> int:
     """Search for violations only, fast. Finding none proves nothing: the rule is then unknown."""
@@ -125,7 +126,7 @@ def falsify(
     with interruptible() as interrupt, progress(quiet) as report:
         told, stop = per_rule(report), interrupt.stop
         result = api.falsify(bound.spec, chosen, rules=bound.rules, progress=told, stop=stop, rewards=bound.rewards)
-        result = _with_texts(result, encoder, paraphrases, texts, interrupt.stop)
+        result = _with_texts(result, bound.config, encoder, paraphrases, texts, interrupt.stop)
     _show(bound, result, quiet)
     _write(result, json)
     if interrupt.asked:
@@ -136,15 +137,19 @@ def falsify(
 
 
 def _with_texts(
-    result: Verification, encoder: Path | None, paraphrases: Path | None, texts: int, stop: Stop
+    result: Verification,
+    config: Config,
+    encoder: Path | None,
+    paraphrases: Path | None,
+    texts: int | None,
+    stop: Stop,
 ) -> Verification:
     """Also without an encoder: a witness in data that have texts is told with the nearest one."""
     from rewarden import api
-    from rewarden.spec_lang.errors import UsageError
 
-    if encoder is None and paraphrases is not None:
-        raise UsageError("G97", "paraphrases are tried with an encoder", help="--encoder DIR")
-    return api.with_texts(result, encoder, paraphrases=paraphrases, texts=texts, stop=stop)
+    given = {"encoder": encoder, "paraphrases": paraphrases, "texts": texts}
+    asked = {**config.text, **{name: value for name, value in given.items() if value is not None}}
+    return api.with_texts(result, stop=stop, **asked)
 
 
 def _require_free(folder: Path | None) -> None:

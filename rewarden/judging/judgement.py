@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rewarden.judging.effects import Effect, effects
 from rewarden.judging.experts import Expert, experts
 from rewarden.judging.neighbours import Neighbourhood, neighbourhood, witnesses
+from rewarden.judging.rows import Data, Records, named_quantities, read_data, records_of
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.deployed import forward
 from rewarden.reward.judging.baselines import Contest, Quantity, contest, feature_quantities
@@ -32,13 +32,11 @@ from rewarden.reward.judging.transitions import (
 )
 from rewarden.reward.learners.interface import Array, Comparisons, Demonstrations, Judgements, Progress, silent
 from rewarden.spec_lang.errors import UsageError
-from rewarden.spec_lang.tables import Source
 from rewarden.verifier.ranges.domain import Region, region_of
 from rewarden.verifier.ranges.ends import BUDGET, Range
 from rewarden.verifier.ranges.sensitivity import SLOPE_BUDGET, Sensitivity, sensitivities
 
 SCHEMA_VERSION = 1
-Data = Comparisons | Demonstrations | Judgements
 IDENTIFIED = {
     "exact": "exactly: its numbers mean something as they are",
     "shift": "up to a constant: only differences of it mean something",
@@ -50,9 +48,11 @@ IDENTIFIED = {
 class Asked:
     """What to say. `where`: the part of the domain that effects and sensitivities are about; `noise`: shares of labels
     to turn round; `baselines`: columns of the data that a trivial rule may go by; `effects`: whether to certify
-    anything."""
+    anything; `columns`: which column of the data a feature is; `encoder`: the folder of a text encoder, for texts."""
 
     data: Path | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    encoder: Path | None = None
     against: Artifact | None = None
     witness: Path | None = None
     where: Sequence[str] = ()
@@ -136,25 +136,26 @@ def judge(artifact: Artifact, asked: Asked, progress: Progress = silent) -> Judg
     notes: list[str] = []
     region = region_of(artifact, asked.where)
     told = Judgement(artifact, region)
-    if asked.data is None and (asked.noise or asked.baselines or asked.witness):
+    if asked.data is None and (asked.noise or asked.baselines or asked.witness or asked.columns or asked.encoder):
         raise UsageError("G42", "there is nothing to judge by", help="name a table: --data FILE")
-    data = None
+    data, known = None, None
     if asked.data is not None:
-        source, data = _read(artifact, asked.data)
+        source, data = read_data(artifact, asked.data, asked.columns, asked.encoder)
         held = held_out(artifact, data)
         progress("held-out data", 0, 1, asked.data.name)
-        tests = _tests(artifact, data, held, _named(source, data, asked.baselines))
-        records = _records(data)
+        tests = _tests(artifact, data, held, named_quantities(source, data, asked.baselines))
+        known = records_of(source, data)
         told = replace(
-            told, data=asked.data.name, held=held, tests=tests, experts=experts(artifact, records.rows, records.name),
-            rewards=forward(artifact, np.ascontiguousarray(records.rows, np.float32)).astype(np.float64),
+            told, data=asked.data.name, held=held, tests=tests, experts=experts(artifact, known.rows, known.name),
+            rewards=forward(artifact, np.ascontiguousarray(known.rows, np.float32)).astype(np.float64),
         )  # fmt: skip
     if asked.noise:
         assert data is not None
         told = replace(told, noise=noise_curve(artifact, data, asked.noise, progress))
     if asked.against is not None:
-        told = replace(told, against=asked.against.digest, distances=_distances(artifact, asked, data, notes, progress))
-    known = None if data is None else _records(data)
+        told = replace(
+            told, against=asked.against.digest, distances=_distances(artifact, asked, data, known, notes, progress)
+        )
     if asked.effects:
         rows = None if known is None else known.rows
         whole, found = effects(artifact, region, rows, budget=asked.budget, progress=progress)
@@ -165,88 +166,6 @@ def judge(artifact: Artifact, asked: Asked, progress: Progress = silent) -> Judg
     if known is not None and len(known.rows) and len(artifact.records) == 1:
         told = replace(told, neighbours=_neighbours(artifact, asked, told.whole, known))
     return replace(told, notes=tuple(notes))
-
-
-# ── data ───────────────────────────────────────────────────────────────────────────────────────
-def _read(artifact: Artifact, path: Path) -> tuple[Source, Data]:
-    """The data, as what their columns say they are. A reward of several records is not judged by tables."""
-    from rewarden.reward.data.opening import open_data
-    from rewarden.reward.segments import READERS
-
-    if len(artifact.records) != 1:
-        raise UsageError(
-            "G42",
-            f"{path.name}: a reward of {len(artifact.records)} records is not judged by tables",
-            help="drop --data",
-        )
-    (record,) = artifact.records
-    source = open_data(path, record.type)
-    names = source.file.names
-    first = record.type.features[0].name
-    pairs = any(name.startswith(f"better.{f.name}") for f in record.type.features for name in names)
-    kind = "demonstrations"
-    if {"ranking", "place"} <= set(names):
-        kind = "rankings"
-    elif pairs:
-        kind = "preferences" if {"pair", "step"} <= set(names) else "statements"
-    elif "label" in names and first != "label":
-        kind = "labels"
-    data = READERS[kind](source, record.type, record.param)
-    assert isinstance(data, Comparisons | Demonstrations | Judgements)
-    return source, data
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Records:
-    """Every record of the data without missing values [row, column], and where each is in the data."""
-
-    rows: Array
-    places: NDArray[np.intp]
-    shape: tuple[int, ...]
-
-    def name(self, number: int) -> str:
-        """`row 3`, or where in which answer; counted from 1."""
-        place = int(self.places[number])
-        if len(self.shape) == 1:
-            return f"row {place + 1}"
-        answer, side, step = (int(k) for k in np.unravel_index(place, self.shape))
-        which = ("the better" if side == 0 else "the worse") if self.shape[1] == 2 else f"place {side + 1}"
-        return f"answer {answer + 1}, {which}" + (f", step {step + 1}" if self.shape[2] > 1 else "")
-
-
-def _records(data: Data) -> _Records:
-    if isinstance(data, Comparisons):
-        rows, shape = data.segments.reshape(-1, data.segments.shape[-1]), data.segments.shape[:3]
-    else:
-        rows, shape = data.rows, (len(data.rows),)
-    whole = np.flatnonzero(~np.isnan(rows).any(axis=1))
-    return _Records(rows[whole], whole, shape)
-
-
-def _named(source: Source, data: Data, names: Sequence[str]) -> list[Quantity]:
-    """Quantities of answers from columns `better.NAME` and `worse.NAME` of the file: numbers, or lengths of texts."""
-    if not names:
-        return []
-    if not isinstance(data, Comparisons) or data.segments.shape[1] != 2:
-        raise UsageError("G42", "a column can be a rule for pairs alone", help="drop --baseline")
-    file = source.file
-    group: NDArray[np.intp] | None = None
-    if {"pair", "step"} <= set(file.names):
-        _, group = np.unique(np.asarray(file.read("pair"), np.float64), return_inverse=True)
-    found = []
-    for name in names:
-        sides = []
-        for side in ("better", "worse"):
-            column = f"{side}.{name}"
-            if column not in file.names:
-                raise UsageError("G42", f"{source.path.name} has no column {column}", help="name one that it has")
-            values = [float(len(v)) if isinstance(v, str) else float(v) for v in file.read(column).tolist()]
-            sums = np.array(values)
-            if group is not None:
-                sums = np.bincount(group.reshape(-1), sums, minlength=len(data.segments))
-            sides.append(sums)
-        found.append(Quantity(name, sides[0] - sides[1]))
-    return found
 
 
 # ── tests ──────────────────────────────────────────────────────────────────────────────────────
@@ -299,7 +218,7 @@ def _best_feature(margins: Margins, pairs: Comparisons) -> Contest | None:
 
 # ── the other reward, and the nearest data ─────────────────────────────────────────────────────
 def _distances(
-    artifact: Artifact, asked: Asked, data: Data | None, notes: list[str], progress: Progress
+    artifact: Artifact, asked: Asked, data: Data | None, known: Records | None, notes: list[str], progress: Progress
 ) -> tuple[Distance, ...]:
     assert asked.against is not None
     progress("distances", 0, 2, "EPIC")
@@ -309,8 +228,8 @@ def _distances(
         steps = segment_steps(data.segments)
     elif data is not None and asked.data is not None and asked.data.is_file():
         steps = episode_steps(asked.data, roles.kind)
-    if steps is None and data is not None and not roles.between:
-        steps = row_steps(_records(data).rows, options.count, options.seed)
+    if steps is None and known is not None and not roles.between:
+        steps = row_steps(known.rows, options.count, options.seed)
     if steps is None:
         steps = drawn_steps(roles, options.count, options.seed)
     found = [epic(artifact, asked.against, roles, steps, options)]
@@ -326,7 +245,7 @@ def _distances(
     return tuple(found)
 
 
-def _neighbours(artifact: Artifact, asked: Asked, whole: Range | None, known: _Records) -> tuple[Neighbourhood, ...]:
+def _neighbours(artifact: Artifact, asked: Asked, whole: Range | None, known: Records) -> tuple[Neighbourhood, ...]:
     points: list[tuple[str, Array]] = []
     if whole is not None:
         ends = (
@@ -336,4 +255,4 @@ def _neighbours(artifact: Artifact, asked: Asked, whole: Range | None, known: _R
         points += [(what, at) for what, at in ends if at is not None]
     if asked.witness is not None:
         points += [(f"witness of {what}", at) for what, at in witnesses(artifact, asked.witness)]
-    return tuple(neighbourhood(artifact, what, at, known.rows, known.name) for what, at in points)
+    return tuple(neighbourhood(artifact, what, at, known.rows, known.name, known.text) for what, at in points)

@@ -25,12 +25,13 @@ CELLS = 2**22
 @dataclass(frozen=True, slots=True)
 class Neighbour:
     """A data row by name, how far it is, and what it is worth. `differs`: the features that differ most, with
-    the row's values."""
+    the row's values; `text`: what the row is the vector of, where that is known."""
 
     row: str
     distance: float
     reward: float
     differs: tuple[tuple[str, str], ...]
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +49,19 @@ class Neighbourhood:
             "record": dict(self.values),
             "reward": self.reward,
             "nearest": [
-                {"row": n.row, "distance": n.distance, "reward": n.reward, "differs": dict(n.differs)}
+                {"row": n.row, "distance": n.distance, "reward": n.reward, "differs": dict(n.differs), "text": n.text}
                 for n in self.nearest
             ],
         }
 
 
 def neighbourhood(
-    artifact: Artifact, what: str, point: Array, rows: Array, name: Callable[[int], str]
+    artifact: Artifact,
+    what: str,
+    point: Array,
+    rows: Array,
+    name: Callable[[int], str],
+    text: Callable[[int], str | None] = lambda number: None,
 ) -> Neighbourhood:
     """Of an encoded record [column] among rows [row, column] of an artifact of one record."""
     kind = artifact.records[0].type
@@ -80,7 +86,7 @@ def neighbourhood(
         tuple(_shown(kind, point)),
         float(worth[0]),
         tuple(
-            Neighbour(name(k), float(distances[k]), float(value), _differences(kind, point, rows[k], weights))
+            Neighbour(name(k), float(distances[k]), float(value), _differences(kind, point, rows[k], weights), text(k))
             for k, value in zip(chosen, worth[1:], strict=True)
         ),
     )

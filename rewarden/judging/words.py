@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from rewarden.judging.effects import Effect
 from rewarden.judging.judgement import Judgement, Test
 from rewarden.output import number, paint
+from rewarden.spec_lang.diagnostics import printable
+from rewarden.text.told import clipped
 from rewarden.verifier.ranges.ends import Range
 
 
@@ -137,3 +139,5 @@ def _near(told: Judgement) -> Iterator[str]:
             differs = ", ".join(f"{name} {value} there" for name, value in near.differs) or "the same"
             apart = f"{100 * near.distance:.2g} % of a range apart"
             yield f"    {near.row}, {apart}, worth {number(near.reward)}: {differs}"
+            if near.text is not None:
+                yield f"      {printable(clipped(near.text))}"

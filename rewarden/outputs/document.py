@@ -49,6 +49,7 @@ def _rule(rule: RuleOutcome, fail_on: str) -> dict[str, Any]:
     waiver = rule.waiver
     return {
         **told,
+        **({} if rule.text is None else {"text": rule.text.to_json()}),
         "place": _place(rule.place),
         "fingerprint": rule.fingerprint,
         "id": rule.requirement,

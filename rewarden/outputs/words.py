@@ -74,11 +74,12 @@ def failing(rule: RuleOutcome, fail_on: str) -> bool:
 
 
 def details(rule: RuleOutcome) -> list[str]:
-    """Why, and the record for which the rule fails."""
+    """Why, and the record for which the rule fails: of text a text, where one is known, and not its vector."""
     result = rule.result
+    told = [] if rule.text is None else rule.text.lines(violated=result.verdict.value == "violated")
     if result.witness is None:
-        return [line(result.reason)]
-    found = witness_lines(result.witness)
+        return [line(result.reason), *map(line, told)]
+    found = [line(text) for text in told] + witness_lines(result.witness, vectors=rule.text is None)
     for row in result.nearest:
         found += nearest_lines(row, len(result.nearest) > 1)
     return [line_ for text in found for line_ in text.split("\n")]

@@ -28,6 +28,11 @@ STYLE = """
 .warning { color: var(--violated); font-weight: 600; }
 @media print { .pair, .pair.effects { grid-template-columns: 1fr 1fr; } .pair figure { break-inside: avoid; } }
 """
+LEGEND = (
+    "Blue: certified. Whatever the other features are, no record of a slice is worth more or less. Dashed: the least "
+    "and the most that some record found there is worth; the truth lies between blue and dashed. Dots: the mean over "
+    "the data with the feature set to that value. Grey: how many rows lie there."
+)
 
 
 def render(told: Judgement, name: str) -> str:
@@ -77,16 +82,24 @@ def _masthead(told: Judgement, name: str) -> Html:
     if told.whole is not None:
         span = f"{number(round(told.whole.least, 3))} … {number(round(told.whole.most, 3))}"
         tiles.append(_tile(span, "certified range of the reward"))
-    lead = told.tests[0].contests[0].sentence() if told.tests and told.tests[0].contests else "What this reward is."
     return tag(
         "header",
         tag("p", "Rewarden inspection", cls="eyebrow"),
         tag("h1", name),
-        tag("p", lead, cls="lead"),
+        tag("p", _lead(told), cls="lead"),
         tag("div", *tiles, cls="tiles"),
         table((), rows, "facts"),
         cls="masthead",
     )
+
+
+def _lead(told: Judgement) -> str:
+    """The first trivial rule that the reward does not beat; where it beats all of them, the first of those."""
+    contests = [(test, contest) for test in told.tests for contest in test.contests]
+    if not contests:
+        return "What this reward is."
+    test, worst = next((pair for pair in contests if pair[1].verdict != "beats"), contests[0])
+    return worst.sentence() + (f" ({test.name[:1].upper()}{test.name[1:]}.)" if len(told.tests) > 1 else "")
 
 
 def _tile(figure: str, words: str, cls: str = "") -> Html:
@@ -196,20 +209,15 @@ def _distances(told: Judgement) -> list[Html]:
 def _effects(told: Judgement) -> list[Html]:
     if told.whole is None:
         return []
-    parts: list[object] = [
-        tag("p", f"Over {told.region.words} the reward lies in {range_text(told.whole)}."),
-        tag("p", "Blue: certified. Whatever the other features are, no record of a slice is worth more or less. "
-            "Dashed: the least and the most that some record found there is worth; the truth lies between blue and "
-            "dashed. Dots: the mean over the data with the feature set to that value. Grey: how many rows lie there.",
-            cls="fine"),
-    ]  # fmt: skip
     whole = told.whole
-    if np.isfinite([whole.least, whole.most]).all() and whole.most > whole.least:
+    parts: list[object] = [tag("p", f"Over {told.region.words} the reward lies in {range_text(whole)}.")]
+    if told.effects and np.isfinite([whole.least, whole.most]).all() and whole.most > whole.least:
         span = whole.least, whole.most
         drawn = (draw_effect(effect, span, f"effect{k}") for k, effect in enumerate(told.effects))
-        parts.append(
-            tag("div", *(tag("figure", tag("div", Html(d), cls="picture")) for d in drawn), cls="pair effects")
-        )
+        parts += [
+            tag("p", LEGEND, cls="fine"),
+            tag("div", *(tag("figure", tag("div", Html(d), cls="picture")) for d in drawn), cls="pair effects"),
+        ]
     return [tag("h2", "What each feature does"), tag("section", *parts, cls="card")]
 
 
@@ -257,10 +265,16 @@ def _near(told: Judgement) -> list[Html]:
     for one in told.neighbours:
         record = ", ".join(f"{name} {value}" for name, value in one.values)
         rows = [
-            (n.row, f"{100 * n.distance:.2g} %", number(n.reward), ", ".join(f"{f} {v}" for f, v in n.differs))
+            (
+                n.row,
+                f"{100 * n.distance:.2g} %",
+                number(n.reward),
+                n.text or ", ".join(f"{f} {v}" for f, v in n.differs),
+            )
             for n in one.nearest
         ]
-        head = ("row", "apart", "worth", "differs most in")
+        texts = any(n.text for n in one.nearest)
+        head = ("row", "apart", "worth", "text" if texts else "differs most in")
         what = one.what[:1].upper() + one.what[1:]
         cards.append(
             tag("section", tag("h3", f"{what}: {number(one.reward)}"), tag("p", record, cls="fine"),

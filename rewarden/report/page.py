@@ -44,6 +44,9 @@ def _masthead(story: Story) -> Html:
     proved = sum(str(r.verdict) == "proved" for r in must)
     good = proved == len(must)
     sentence = f"All {len(must)} must rules are proved." if good else f"{proved} of {len(must)} must rules are proved."
+    colour = "good" if good else "bad"
+    if not must:
+        sentence, colour = "No must rule was asked about.", "none"
     rows: list[tuple[object, object, object]] = [("spec", story.spec.name, _digest(story.result.spec or ""))]
     for name, artifact in story.rewards.items():
         rows.append((f"reward {name}", _origin(artifact), _digest(artifact.digest)))
@@ -54,7 +57,7 @@ def _masthead(story: Story) -> Html:
         "header",
         tag("p", "Rewarden report", cls="eyebrow"),
         tag("h1", story.title),
-        tag("p", tag("span", sentence, cls="good" if good else "bad"), " ", _lead(story), cls="lead"),
+        tag("p", tag("span", sentence, cls=colour), " ", _lead(story), cls="lead"),
         table((), rows, "subjects"),
         cls="masthead",
     )

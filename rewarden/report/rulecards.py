@@ -9,11 +9,13 @@ from rewarden.report.markup import Html, join, table, tag, text
 from rewarden.report.shares import boxes_list, coverage_block
 from rewarden.report.slices import compares_records, line_of, plane_of
 from rewarden.report.story import Story
+from rewarden.report.texts import text_block
 from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang.claim import Claim
 from rewarden.spec_lang.features import Feature
 from rewarden.spec_lang.obligation import Obligation
 from rewarden.spec_lang.source import Span
+from rewarden.text.told import TextTold
 from rewarden.verifier.verdict import RuleResult
 from rewarden.verifier.witness import FeatureValue, Witness
 
@@ -31,6 +33,7 @@ def rule_card(story: Story, after: RuleResult) -> Html:
     parts: list[object] = [_head(story, before, after)]
     parts.append(tag("div", _source(story, after.rule), _facts(story, after, before), cls="columns"))
     shown = next((r for r in (after, before) if r is not None and r.witness is not None), None)
+    parts += _texts(story, shown or after)
     if shown is not None and shown.witness is not None:
         parts.append(_witness(story, shown.witness, mended=shown is before and str(after.verdict) != "violated"))
         parts += [
@@ -46,6 +49,17 @@ def rule_card(story: Story, after: RuleResult) -> Html:
     if picture:
         parts.append(picture)
     return tag("section", *parts, cls="card rule", id=f"rule-{after.rule}")
+
+
+def _texts(story: Story, shown: RuleResult) -> list[Html]:
+    """What is known of texts, in the verification that `shown` is a result of."""
+    source = next(
+        (r for r in (story.result, story.before) if r is not None and any(shown is one for one in r.rules)), None
+    )
+    told: Mapping[str, TextTold] = getattr(source, "texts", {})
+    if shown.rule not in told:
+        return []
+    return [text_block(told[shown.rule], violated=str(shown.verdict) == "violated")]
 
 
 def result_of(story: Story, rule: str) -> RuleResult | None:
@@ -170,7 +184,8 @@ def _feature_row(feature: Feature, value: FeatureValue) -> tuple[object, ...]:
         )
     else:
         bar = Html("")
-    return feature.name, tag("span", shown, cls="number"), feature.unit or "", bar
+    kind = "number vector" if isinstance(value.value, tuple) else "number"
+    return feature.name, tag("span", shown, cls=kind), feature.unit or "", bar
 
 
 # ── picture ────────────────────────────────────────────────────────────────────────────────────
@@ -178,7 +193,7 @@ def _picture(story: Story, before: RuleResult | None, after: RuleResult) -> Html
     told = [r.witness for r in (after, before) if r is not None and r.witness is not None]
     told += [r.premise_witness for r in (after, before) if r is not None and r.premise_witness is not None]
     claim = after.claim or (before.claim if before is not None else None)
-    if not told or claim is None or not claim.calls:
+    if not told or claim is None or claim.loops is not None or not claim.calls:
         return Html("")
     point = [float(v) for v in told[0].point]
     versions = _versions(story, {claim.calls[0].reward})

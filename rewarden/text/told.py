@@ -123,12 +123,16 @@ def with_texts(result: Verification, asked: TextSearch | None = None) -> Verific
     return replace(result, rules=tuple(rules), texts=told)
 
 
-def _searcher(result: Verification, asked: TextSearch, texts: Texts) -> Searcher:
+def _searcher(result: Verification, asked: TextSearch, texts: Texts) -> Searcher | None:
+    """None where no data of the spec has texts: an encoder is not loaded for nothing."""
     from rewarden.reward.text.cache import Cached
     from rewarden.reward.text.encoder import load_encoder
     from rewarden.text.cache import vectors_folder
 
-    made = [found.made for kind in result.of.features for found in texts.about(kind) if found.made is not None]
+    known = [found for kind in result.of.features for found in texts.about(kind)]
+    if not known:
+        return None
+    made = [found.made for found in known if found.made is not None]
     keep = made[0].keep if made else "end"
     encoder = Cached(load_encoder(asked.encoder, "start" if keep == "start" else "end"), vectors_folder())
     return Searcher(result.of, result.bound, encoder, asked, texts)

@@ -9,6 +9,7 @@ from rewarden.reward.artifact import Artifact
 from rewarden.reward.text.embedding import views_of
 from rewarden.reward.text.encoder import Encoder, load_encoder
 from rewarden.spec_lang.errors import DataError
+from rewarden.spec_lang.tables import Source
 
 
 def views_for(artifact: Artifact) -> dict[str, str]:
@@ -16,6 +17,17 @@ def views_for(artifact: Artifact) -> dict[str, str]:
     said = "" if artifact.learner is None else artifact.learner.record.get("text", "")
     views = dict(part.split(" = ", 1) for part in said.split(", ") if " = " in part)
     return views_of(artifact.records[0].type, views)
+
+
+def as_features(source: Source, artifact: Artifact, folder: Path) -> Source:
+    """Rows of texts as the features that the reward reads, encoded as it was learned. Raises what `encoder_of` and
+    reading texts raise."""
+    from rewarden.reward.text.cache import Cached
+    from rewarden.reward.text.embedding import embedded
+    from rewarden.text.cache import vectors_folder
+
+    encoder = Cached(encoder_of(artifact, folder), vectors_folder())
+    return embedded(source, artifact.records[0].type, views_for(artifact), encoder)
 
 
 def encoder_of(artifact: Artifact, folder: Path) -> Encoder:

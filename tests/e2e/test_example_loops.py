@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rewarden.certificate.check import check
 from rewarden.spec_lang import load_spec
 from rewarden.spec_lang.format.formatter import format_text
 
@@ -36,6 +37,9 @@ def test_the_cleaner(tmp_path: Path) -> None:
     assert {record["dirt"] + record["bag"] for record in loop} == {loop[0]["dirt"] + loop[0]["bag"]}
     assert sum(paid) > 2.5
     assert [found[which]["verdict"] for which in ("mended", "locked")] == ["proved", "proved"]
+    report = check(tmp_path / "cleaner-certificate", {"R": tmp_path / "cleaner-mended"})
+    assert report.accepted
+    assert "round every loop" in report.claims[0].sentence
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.deployed import forward
-from rewarden.reward.learners.answers import Answers, Noise, loss
+from rewarden.reward.learners.answers import Answers, Noise, asked, checked, loss
 from rewarden.reward.learners.interface import Comparisons, Run
 from rewarden.reward.learners.options import PreferenceOptions
 from rewarden.reward.learners.preferences import Preferences
@@ -139,6 +139,47 @@ def test_answers_that_contradict_each_other_throughout_are_refused() -> None:
     with pytest.raises(DataError, match="contradict each other throughout") as caught:
         Preferences().fit(Comparisons(RECORD, both), SMALL, Run(0))
     assert caught.value.code == "D22"
+
+
+@pytest.mark.parametrize("places", [None, np.repeat([2, 3, 4], 20)])
+def test_rankings_that_contradict_each_other_throughout_are_refused(places: np.ndarray | None) -> None:
+    one = comparisons(60, places=4)
+    count = np.full(60, 4) if places is None else places
+    back = np.array([[*range(n - 1, -1, -1), *range(n, 4)] for n in count])  # places beyond stay as they are
+    other = np.take_along_axis(one.segments, back[:, :, None, None], axis=1)
+    segments = np.concatenate([one.segments, other])
+    twice = None if places is None else np.concatenate([places, places])
+    with pytest.raises(DataError, match="contradict each other throughout") as caught:
+        Preferences().fit(replace(one, segments=segments, places=twice), SMALL)
+    assert caught.value.code == "D22"
+    kept = replace(one, segments=segments[:63], places=None if twice is None else twice[:63])
+    artifact = Preferences().fit(kept, SMALL)
+    assert artifact.learner is not None
+    assert artifact.learner.record["answers to a question that was asked before"] == "3"
+    assert artifact.learner.record["answers that contradict another"] == "3"
+
+
+def test_a_ranking_of_the_same_segments_in_another_order_is_not_held_out() -> None:
+    some = comparisons(40, places=3)
+    turned = np.concatenate([some.segments[:, [0, 1, 2]], some.segments[:, [1, 2, 0]], some.segments[:, [2, 0, 1]]])
+    flat = np.concatenate([some.segments, turned[40:]]).reshape(120, 3, -1)
+    key, order = asked(flat)
+    assert len(np.unique(key, axis=0)) == 40
+    np.testing.assert_array_equal(key[:40], key[40:80])
+    np.testing.assert_array_equal(np.take_along_axis(flat, order[:, :, None], axis=1).reshape(120, -1), key)
+    with pytest.raises(DataError, match="contradict each other throughout"):  # each is first, second and last, once
+        checked(replace(some, segments=turned))
+
+
+def test_ties_alone_say_nothing() -> None:
+    some = comparisons()
+    with pytest.raises(DataError, match="all compared pairs are ties") as caught:
+        Preferences().fit(replace(some, ties=np.ones(len(some.segments), np.bool_)), SMALL)
+    assert caught.value.code == "D22"
+    one = np.arange(len(some.segments)) != 1
+    artifact = Preferences().fit(replace(some, ties=one), SMALL)
+    assert artifact.learner is not None
+    assert artifact.learner.record["accuracy, held out"] == "not known (n = 0)"
 
 
 def test_some_contradictions_and_repeats_are_counted() -> None:

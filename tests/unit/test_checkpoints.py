@@ -19,9 +19,10 @@ import torch
 
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.learners.checkpoints import HEAD, Checkpoint, Checkpoints
+from rewarden.reward.learners.corrections import Corrections
 from rewarden.reward.learners.ensemble import Ensemble
-from rewarden.reward.learners.interface import Run
-from rewarden.reward.learners.options import EnsembleOptions
+from rewarden.reward.learners.interface import Revision, Run
+from rewarden.reward.learners.options import CorrectionOptions, EnsembleOptions
 from rewarden.reward.learners.registry import REGISTRY
 from rewarden.reward.store import load_artifact
 from rewarden.spec_lang.errors import ArtifactError
@@ -64,6 +65,24 @@ def test_a_resumed_run_ends_in_the_bytes_of_one_that_was_not_stopped(name: str, 
     again = learned(name, Run(3, progress=lambda s, d, t, n: seen.append(-1), checkpoints=kept))
     assert again.digest == whole.digest
     assert -1 not in seen  # nothing was trained again
+
+
+def test_resumed_corrections_too(tmp_path: Path) -> None:
+    data, options = SMALL["corrections"]
+    assert isinstance(data, Revision)
+    assert isinstance(options, CorrectionOptions)
+    turned = replace(data.answers, segments=data.answers.segments[:, ::-1])  # what does not hold yet
+    data, hasty = replace(data, answers=turned), replace(options, margin=2.0, epochs=5, rounds=60)
+    rounds: list[int] = []
+    whole = Corrections().fit(data, hasty, Run(3, progress=lambda s, d, t, n: rounds.append(d)))
+    assert len(rounds) > 2
+    kept = Checkpoints(tmp_path / "c", seconds=0.0)
+    with pytest.raises(StoppedError):
+        Corrections().fit(data, hasty, Run(3, progress=stop_after(2), checkpoints=kept))
+    seen: list[int] = []
+    resumed = Corrections().fit(data, hasty, Run(3, progress=lambda s, d, t, n: seen.append(d), checkpoints=kept))
+    assert resumed.digest == whole.digest
+    assert seen == rounds[2:]
 
 
 def test_a_resumed_ensemble_too(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from torch import nn
 import rewarden as rw
 from rewarden.cli import run
 from rewarden.reward.agreement import evaluate
-from rewarden.reward.imports.classifier import features_of
+from rewarden.reward.imports.classifier import features_of, outputs_of_classifier
 from rewarden.spec_lang.errors import ArtifactError, RewardenError, Unsupported
 from rewarden.spec_lang.features import Feature, RecordType
 
@@ -125,6 +125,14 @@ def test_several_outputs_shards_and_halves(transformers, tmp_path):
         assert artifact.learner.record["stored as"] == "BF16"
         (weight,) = (artifact.tensors[name] for name in artifact.tensors if artifact.tensors[name].shape == (3, HIDDEN))
         assert np.array_equal(weight, model.score.weight.detach().float().numpy())
+    every = outputs_of_classifier(tmp_path, (("s", EMB),))
+    assert list(every) == ["rude", "plain", "kind"]
+    assert every["kind"].digest == rw.from_classifier(tmp_path, EMB, output="kind").digest
+    named = outputs_of_classifier(tmp_path, (("s", EMB),), ("A", "B", "C"))
+    for output, artifact in enumerate(named.values()):
+        agrees(model, artifact, output)
+    with pytest.raises(ArtifactError, match=r"A38.*3 outputs, and 2 names"):
+        outputs_of_classifier(tmp_path, (("s", EMB),), ("A", "B"))
     with pytest.raises(ArtifactError, match="no output 'gruff'"):
         rw.from_classifier(tmp_path, EMB, output="gruff")
 

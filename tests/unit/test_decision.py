@@ -14,6 +14,7 @@ from rewarden.spec_lang.errors import BindingError
 from rewarden.verifier.decision import verify_claim
 from rewarden.verifier.engines import z3
 from rewarden.verifier.options import VerifyOptions
+from rewarden.verifier.unwritten import Unwritten
 from rewarden.verifier.verdict import Verdict
 from tests.reference.random_claims import atom, plain_claim
 from tests.reference.random_graphs import TWO_REALS
@@ -58,7 +59,8 @@ def test_z3_settles_what_bounds_leave():
     # |x| + |y| >= x + y, with equality on a whole quadrant
     goal = (atom(0, {0: -1, 1: -1}, {0: 1}),)
     result = decided(goals=[goal], options=replace(QUICK, budget=0))
-    assert (result.verdict, result.engine, result.proof) == (Verdict.PROVED, "bounds and z3", None)
+    assert (result.verdict, result.engine) == (Verdict.PROVED, "bounds and z3")
+    assert isinstance(result.proof, Unwritten)
     assert result.work.z3_rlimit > 0
     alone = decided(goals=[goal], options=replace(QUICK, budget=0, engine="bounds"))
     assert (alone.verdict, alone.engine, alone.work.z3_rlimit) == (Verdict.UNKNOWN, "bounds", 0)
@@ -105,3 +107,18 @@ def test_data_rows_seed_the_search():
     found = verify_claim(narrow, {"R": SUM}, replace(QUICK, falsify_budget=60), rows=rows).witness
     assert found is not None
     assert found.violation <= Fraction(1)
+
+
+@pytest.mark.parametrize(("limit", "strict"), [(4, False), (4, True), (Fraction(399, 100), False)])
+def test_a_linear_reward_is_settled_at_once_and_exactly(limit, strict):
+    """Its greatest value is at a corner of the box: no point is searched for, no box is cut."""
+    graph = Graph((Input(), AffineMap(0, "w", "b")), 1)
+    tensors = {"w": np.float32([[1, -1]]), "b": np.float32([0])}
+    rewards = {"R": Artifact((RewardRecord("s", TWO_REALS),), graph, tensors, "exact")}
+    claim = plain_claim(TWO_REALS, rewards, goals=[(atom(limit, {}, {0: -1}, strict=strict),)])
+    box = claim.boxes[0]
+    most = box[0][1] - box[1][0]
+    claim = replace(claim, goals=((atom(most + limit - 4, {}, {0: -1}, strict=strict),),))
+    result = verify_claim(claim, rewards, QUICK)
+    assert result.verdict is (Verdict.PROVED if limit == 4 and not strict else Verdict.VIOLATED)
+    assert (result.engine, result.work.boxes) == ("bounds", 1)

@@ -17,12 +17,15 @@ import rewarden as rw
 from rewarden.cli import run
 from rewarden.judging.experts import experts
 from rewarden.judging.neighbours import neighbourhood
+from rewarden.judging.rows import read_data, records_of
 from rewarden.learning import learn_from
 from rewarden.reward.learners.autoencoders import Autoencoders
 from rewarden.reward.learners.interface import Demonstrations, Run
 from rewarden.reward.learners.options import AutoencoderOptions, PreferenceOptions
 from rewarden.reward.learners.preferences import Preferences
+from rewarden.reward.text.encoder import load_encoder
 from tests.reference.small_data import RECORD, STEP, comparisons, demonstrations, rows, truth
+from tests.reference.tiny_encoder import make_encoder
 
 SCHEMA = Path(__file__).resolve().parents[2] / "docs" / "schemas" / "inspect.schema.json"
 SPEC = """spec small v1
@@ -229,3 +232,76 @@ def test_the_nearest_rows_by_a_slow_search() -> None:
     slow = sorted((float(np.mean(np.abs(row - point) / spans)), k) for k, row in enumerate(data))
     assert [int(n.row) for n in found.nearest] == [k for _, k in slow[:3]]
     assert found.nearest[0].distance == pytest.approx(slow[0][0])
+
+
+# ── texts ──────────────────────────────────────────────────────────────────────────────────────
+def texts(folder: Path) -> Path:
+    """A head over sentence vectors, an encoder, and texts as pairs, with labels and alone."""
+    from tests.unit.test_text_search import head
+
+    make_encoder(folder / "enc")
+    rw.save_reward(head([3, -2, 1, 2]), folder / "head")
+    better = [f"yes thank you {word}" for word in ("good", "great", "that", "help", "day", "for") * 5]
+    worse = ["no", "bad sorry", "i can not", "sorry bad no no", "no no", "bad day"] * 5
+    asked = "\n\nHuman: what is that?\n\nAssistant: "
+    rows = [{"chosen": asked + b, "rejected": asked + w} for b, w in zip(better, worse, strict=True)]
+    (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "said.jsonl").write_text(
+        "".join(json.dumps({"text": t, "label": t in better}) + "\n" for t in better + worse)
+    )
+    return folder
+
+
+def test_chosen_and_rejected_are_judged_through_the_encoder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = texts(tmp_path)
+    asked = [str(folder / "head"), "--data", str(folder / "pairs.jsonl")]
+    assert run(["inspect", *asked]) == 2
+    err = capsys.readouterr().err
+    assert "pairs.jsonl holds texts" in err
+    assert "--encoder DIR" in err
+    told = inspected(folder, *asked, "--encoder", str(folder / "enc"), "--effects", "--budget", "20")
+    (test,) = told["tests"]  # type: ignore[misc]
+    assert test["accuracy"]["count"] == 30
+    assert "length is better”" in test["baselines"][0]["rule"], "no reward of texts may lose to their length"
+    better = {f"yes thank you {word}" for word in ("good", "great", "that", "help", "day", "for")}
+    for near in (n for one in told["nearest"] for n in one["nearest"]):  # type: ignore[union-attr, index]
+        assert (near["text"] in better) == ("the better" in near["row"])
+    capsys.readouterr()
+    vectors = rw.inspect(rw.load_reward(folder / "head"), folder / "pairs.jsonl", encoder=folder / "enc")
+    scores = rw.load_reward(folder / "head").score({"e": load_encoder(folder / "enc").encode(["no"])})
+    assert float(scores[0]) in set(np.asarray(vectors.rewards))
+
+
+def test_a_table_of_encoded_texts_is_told_as_texts(tmp_path: Path) -> None:
+    folder = texts(tmp_path)
+    (folder / "s.rwd").write_text("spec t v1\nfeatures Emb { e : real ^ 4 in -1 .. 1 }\nreward H(x: Emb)\n")
+    rw.encode(folder / "pairs.jsonl", folder / "p.parquet", encoder=folder / "enc", features=folder / "s.rwd")
+    table = pq.read_table(folder / "p.parquet")
+    pq.write_table(table.take(np.arange(30)[::-1]), folder / "p.parquet")  # pairs are told by number, not by place
+    told = inspected(folder, str(folder / "head"), "--data", str(folder / "p.parquet"), "--effects", "--budget", "20")
+    whole = inspected(
+        folder, str(folder / "head"), "--data", str(folder / "pairs.jsonl"), "--encoder", str(folder / "enc"),
+        "--effects", "--budget", "20",
+    )  # fmt: skip
+    assert [n["nearest"] for n in told["nearest"]] == [n["nearest"] for n in whole["nearest"]]  # type: ignore[union-attr, index]
+    told = inspected(
+        folder, str(folder / "head"), "--data", str(folder / "said.jsonl"), "--encoder", str(folder / "enc")
+    )
+    assert "judged records" in told["tests"][0]["name"]  # type: ignore[index]
+
+
+def test_features_may_be_called_otherwise(project: Path, tmp_path: Path) -> None:
+    table = pq.read_table(project / "demos.parquet")
+    pq.write_table(table.rename_columns(["v", *table.column_names[1:]]), tmp_path / "d.parquet")
+    renamed = inspected(project, str(project / "reward"), "--data", str(tmp_path / "d.parquet"), "--map", "speed=v")
+    plain = inspected(project, str(project / "reward"), "--data", str(project / "demos.parquet"))
+    assert renamed["tests"] == plain["tests"]
+
+
+def test_places_that_a_ranking_does_not_have_are_no_records(project: Path, tmp_path: Path) -> None:
+    ranking, place = [1, 1, 1, 2, 2], [1, 2, 3, 1, 2]
+    columns = {"ranking": ranking, "place": place, "step": [1] * 5, "speed": [1.0, 2, 3, 4, 5], "offset": [0.0] * 5}
+    pq.write_table(pa.table({**columns, "lead": [True] * 5}), tmp_path / "r.parquet")
+    source, data = read_data(rw.load_reward(project / "reward"), tmp_path / "r.parquet")
+    records = records_of(source, data)
+    assert sorted(records.rows[:, 0]) == [1, 2, 3, 4, 5]

@@ -18,6 +18,8 @@ from rewarden.cli import run
 from rewarden.spec_lang.canonical import canonical_json, digest_of
 from rewarden.verdict_cache import VerdictCache, default_folder
 from rewarden.verifier.options import VerifyOptions
+from rewarden.verifier.trail import trail_out
+from rewarden.verifier.unwritten import Unwritten
 from rewarden.verifier.verdict import VerificationResult
 from tests.reference.cart import PROVED, SHOULD, VACUOUS, VIOLATED, write_reward, write_spec
 
@@ -208,3 +210,33 @@ def test_a_kept_proof_can_be_certified(tmp_path: Path) -> None:
     assert _cached(kept) == [True]
     rw.certify(kept, tmp_path / "certificate")
     assert rw.check_certificate(tmp_path / "certificate", reward=case.reward, spec=case.spec).accepted
+
+
+# ── proofs that are not written yet ────────────────────────────────────────────────────────────
+CELLS = VerifyOptions(engine="cells", budget=400, falsify_budget=100)
+
+
+def test_a_proof_that_is_still_to_be_written_is_kept_as_its_trail(tmp_path: Path) -> None:
+    case = _Case(tmp_path, PROVED)
+    first, second = case.verify(CELLS), case.verify(CELLS)
+    assert _cached(second) == [True]
+    before, after = first.rules[0].proof, second.rules[0].proof
+    assert isinstance(before, Unwritten)
+    assert isinstance(after, Unwritten)
+    assert before.trail is not None
+    assert after.trail is not None
+    assert trail_out(before.trail) == trail_out(after.trail)
+    rw.certify(second, out=tmp_path / "certificate")
+    assert rw.check_certificate(tmp_path / "certificate", reward=case.reward, spec=case.spec).accepted
+
+
+@pytest.mark.parametrize("change", [{"boxes": -1}, {"trail": {"boxes": [1], "events": "!"}}, {"trail": {"boxes": []}}])
+def test_a_damaged_trail_is_decided_anew(tmp_path: Path, change: dict[str, Any]) -> None:
+    case = _Case(tmp_path, PROVED)
+    case.verify(CELLS)
+    (path,) = case.entries()
+    entry = json.loads(path.read_text(encoding="utf-8"))
+    _content(lambda content: content["proof"].update(change))(entry)
+    path.write_text(json.dumps(entry), encoding="utf-8")
+    assert _cached(case.verify(CELLS)) == [False]
+    assert len(case.notes) == 1

@@ -134,7 +134,8 @@ def test_claims_are_sorted_and_named_once(certificate: tuple[Path, Path], proved
 )
 def test_usage(arguments: list[str], certificate: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     folder, artifact = certificate
-    assert main([a.format(folder=folder, artifact=artifact) for a in arguments]) == 2
+    with pytest.raises(SystemExit, match="2"):
+        main([a.format(folder=folder, artifact=artifact) for a in arguments])
     assert "error: " in capsys.readouterr().err
 
 
@@ -178,6 +179,11 @@ def test_it_imports_the_standard_library_and_itself() -> None:
 def test_it_can_be_read_in_one_sitting() -> None:
     """Lines that say something, all files together; and no arithmetic in floating point."""
     texts = [path.read_text(encoding="utf-8") for path in (SCRIPT, *KERNEL)]
-    assert sum(1 for text in texts for line in text.splitlines() if line.strip()) < 1620
+    said = {
+        path.stem: sum(1 for line in path.read_text(encoding="utf-8").splitlines() if line.strip()) for path in KERNEL
+    }
+    lines = said | {"check": sum(1 for line in texts[0].splitlines() if line.strip())}
+    assert sum(lines.values()) < 1640
+    assert sum(lines.values()) - lines["kernel_loops"] < 1480, "all but the claims about loops"
     for text in texts:
         assert not re.search(r"(?<![\w_])(float|eval|exec|__import__|import_module)\(", text)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +18,8 @@ from rewarden.reward.artifact import Artifact
 from rewarden.reward.deployed import forward
 from rewarden.reward.exact import evaluate_row
 from rewarden.reward.figures import auc
-from rewarden.reward.graph import Exp, Product, Softplus, Square
+from rewarden.reward.graph import AffineMap, Exp, Product, Relu, Scale, Softplus, Square
+from rewarden.reward.learners import labels
 from rewarden.reward.learners.corrections import Corrections
 from rewarden.reward.learners.energy import Energy
 from rewarden.reward.learners.ensemble import Ensemble
@@ -35,9 +37,10 @@ from rewarden.reward.learners.options import (
 from rewarden.reward.learners.paper import Paper
 from rewarden.reward.learners.preferences import Preferences
 from rewarden.reward.learners.registry import REGISTRY
+from rewarden.reward.learners.sampling import Mixed, Uniform
 from rewarden.reward.learners.update import Update
 from rewarden.spec_lang.errors import ArtifactError, BindingError, DataError, UsageError
-from rewarden.spec_lang.features import RecordType
+from rewarden.spec_lang.features import Feature, RecordType
 from rewarden.verifier.options import VerifyOptions
 from tests.reference.small_data import (
     RECORD,
@@ -52,6 +55,16 @@ from tests.reference.small_data import (
     truth,
 )
 
+KINDS = RecordType(
+    "Kinds",
+    (
+        Feature("speed", "real", Fraction(-2), Fraction(3)),
+        Feature("lane", "int", Fraction(4), Fraction(6)),
+        Feature("lead", "bool", Fraction(0), Fraction(1)),
+        Feature("zone", "enum", Fraction(0), Fraction(1), cases=("aisle", "dock", "gate")),
+        Feature("e", "real", Fraction(-1), Fraction(1), size=2),
+    ),
+)
 SPEC = """spec small v1
 features Step {
   speed  : real [m/s] in 0 .. 40
@@ -100,7 +113,7 @@ def test_one_row_is_too_few(name: str) -> None:
             data = replace(data, rows=data.rows[:1], labels=data.labels[:1])
         case Demonstrations():
             data = replace(data, rows=data.rows[:1])
-    with pytest.raises(DataError, match="too few to learn from") as caught:
+    with pytest.raises(DataError, match=r"too few .* to learn from") as caught:
         REGISTRY[name].learner().fit(data, options, Run(0))
     assert caught.value.code == "D20"
 
@@ -111,6 +124,23 @@ def test_energy_is_high_where_the_demonstrations_are() -> None:
     good, made = scores(artifact, demonstrations(400).rows), scores(artifact, rows(1000, 9))
     assert auc(good, made) > 0.85
     assert abs(good.mean()) < 0.2
+
+
+def test_made_up_records_are_of_the_declared_type() -> None:
+    made = Uniform.of(KINDS, torch.float32).draw(4000, torch.Generator().manual_seed(1)).double()
+    assert made[:, 0].min() < -1.99
+    assert -2 <= made[:, 0].min() <= made[:, 0].max() <= 3
+    assert set(made[:, 1].tolist()) == {4.0, 5.0, 6.0}
+    assert set(made[:, 2].tolist()) == {0.0, 1.0}
+    assert set(map(tuple, made[:, 3:6].tolist())) == {(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)}
+    shares = [*(made[:, 1] == 4).double().mean(0, keepdim=True), *made[:, 3:6].mean(0)]
+    assert all(abs(float(share) - 1 / 3) < 0.04 for share in shares)
+    mixed = Mixed.of(made, KINDS).draw(4000, torch.Generator().manual_seed(2))
+    assert set(mixed[:, 0].tolist()) <= set(made[:, 0].tolist())
+    assert (mixed[:, 3:6].sum(dim=1) == 1).all()
+    assert set(map(tuple, mixed[:, 6:].tolist())) <= set(map(tuple, made[:, 6:].tolist()))  # a vector is one feature
+    apart = set(map(tuple, mixed[:, [0, 6]].tolist())) & set(map(tuple, made[:, [0, 6]].tolist()))
+    assert len(apart) < 100
 
 
 def test_energy_takes_no_holes() -> None:
@@ -148,6 +178,21 @@ def test_scalar_labels_are_learned_in_their_own_unit() -> None:
     error = np.sqrt(np.mean((scores(artifact, fresh) - 1000 - 50 * truth(fresh)) ** 2))
     assert error < 0.25 * 50 * truth(fresh).std()
     assert artifact.identified == "exact"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_grade_far_from_its_reward_still_pulls(dtype: torch.dtype) -> None:
+    scale = labels._Scale(steps=torch.tensor([-1.0, 0.5, 0.2], dtype=dtype))
+    near = torch.linspace(-3, 3, 24, dtype=dtype)
+    grades = torch.arange(24) % 4
+    inner = torch.sigmoid(scale.thresholds().double().unsqueeze(1) - near.double())
+    below = torch.cat([torch.zeros(1, 24), inner, torch.ones(1, 24)]).diff(dim=0)
+    found = labels._of_grades(scale, near, grades)
+    torch.testing.assert_close(found.double(), -below.gather(0, grades.unsqueeze(0))[0].log(), rtol=1e-4, atol=1e-4)
+    far = torch.tensor([-60.0, 60.0, -60.0, 60.0], dtype=dtype, requires_grad=True)
+    labels._of_grades(scale, far, torch.tensor([3, 0, 1, 2])).sum().backward()
+    assert far.grad is not None
+    torch.testing.assert_close(far.grad, torch.tensor([-1.0, 1.0, -1.0, 1.0], dtype=dtype))
 
 
 def test_ordinal_grades_are_learned_up_to_a_shift() -> None:
@@ -365,6 +410,34 @@ def test_monotone_features_are_monotone_whatever_the_data_say(layers: int, hidde
     for row, quick, behind in zip(at, faster, led, strict=True):
         assert evaluate_row(artifact, quick) >= evaluate_row(artifact, row)
         assert evaluate_row(artifact, behind) <= evaluate_row(artifact, row)
+
+
+@pytest.mark.parametrize("name", ["preferences", "labels", "energy"])
+@pytest.mark.parametrize(("hidden", "layers"), [(1, 1), (9, 2), (7, 3)])
+def test_what_is_stored_is_monotone_by_its_signs(name: str, hidden: int, layers: int) -> None:
+    """Exactly, for all records: a step up in the feature is carried through every layer as an interval of differences;
+    relu(x + d) − relu(x) lies between min(0, d) and max(0, d)."""
+    data, options = SMALL[name]
+    chosen = replace(options, monotone=(("speed", "up"), ("offset", "down")), hidden=hidden, layers=layers, epochs=2)  # type: ignore[call-arg]
+    artifact = REGISTRY[name].learner().fit(data, chosen, Run(1))
+    for column, step in ((0, 1.0), (1, -1.0)):
+        low, high = np.zeros(3), np.zeros(3)
+        (high if step > 0 else low)[column] = step
+        differences = [(low, high)]
+        for node in artifact.graph.nodes[1:]:
+            low, high = differences[node.source]  # type: ignore[union-attr]
+            match node:
+                case Scale():
+                    differences.append((low * artifact.tensors[node.scale], high * artifact.tensors[node.scale]))
+                case AffineMap():
+                    weight = artifact.tensors[node.weight].astype(np.float64)
+                    up, down = np.maximum(weight, 0), np.minimum(weight, 0)
+                    differences.append((up @ low + down @ high, up @ high + down @ low))
+                case Relu():
+                    differences.append((np.minimum(low, 0), np.maximum(high, 0)))
+                case _:
+                    pytest.fail(f"{node} is not expected here")
+        assert differences[artifact.graph.output][0] >= 0
 
 
 def test_a_monotone_reward_learns_what_is_not_convex() -> None:

@@ -58,7 +58,6 @@ def spec_of(rules: str, folder: Path, rows: str = "1,1,0\n2,2,0\n3,3,1\n9,9,1\n"
 
 
 REFUSED = {
-    "E01": "must r:\n  forall s: S near rows within 1 %\n  expect R(s) <= 0\n",
     "E02": "must r:\n  forall a, b: S varying x\n  given a.x <= b.x\n  expect R(b) <= R(a)\n",
     "E03": "must r:\n  forall s: S\n  expect R(s) <= s.x / 1 [m]\n",
     "E04": "must r:\n  forall s: S\n  given s.x >= 5 [m]\n  expect R(s with {x = s.x - 1 [m]}) <= 0\n",

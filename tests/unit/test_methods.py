@@ -13,6 +13,9 @@ import pytest
 import rewarden as rw
 from rewarden.cli import run as cli
 from rewarden.editor.methods.choose import METHODS
+from rewarden.editor.methods.moved import proved_limit
+from rewarden.editor.methods.quadratic import solve
+from rewarden.editor.methods.slope import coupled
 from rewarden.editor.methods.threshold import separated
 from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.deployed import forward
@@ -147,6 +150,122 @@ def test_patches_stay_on_top_of_tuned_weights() -> None:
     result = mended(RISES, "tuning", capped)
     assert len(result.artifact.patches) == 1
     assert result.after["gap_pays"].verdict == "proved"
+
+
+SLOWER = HEAD + (
+    "must slow_near:\n  forall a, b: Step varying speed\n  given a.close and a.gap <= 4 [m] and a.speed <= b.speed\n"
+    "  expect R(a) >= R(b)\n"
+)
+BRAKING = HEAD + (
+    "must braking_pays:\n  forall s: Step\n  given s.gap <= 4 [m] and s.speed >= 1 [m/s]\n"
+    "  expect R(s with {speed = s.speed - 1 [m/s]}) >= R(s)\n"
+)
+
+
+@pytest.mark.parametrize("text", [SLOWER, BRAKING])
+def test_a_slope_mends_records_that_move_together_and_touches_nothing_beyond(text: str) -> None:
+    artifact, x = network(2, 4), rows(6000)
+    result = rw.patch(parse_spec(text), verify_options=VerifyOptions(budget=2_000, falsify_budget=2_000), R=artifact)
+    assert [r.verdict for r in result.before.rules] == ["violated"]
+    assert [r.verdict for r in result.after.rules] == ["proved"]
+    assert result.artifact.edit.kind == "slope"
+    near = (x[:, 1] <= 4) & (x[:, 2] == 1)
+    slower = x.copy()
+    slower[:, 0] = np.maximum(0, x[:, 0] - 1)
+    better, worse = forward(result.artifact, slower[near]), forward(result.artifact, x[near])
+    whole = x[near, 0] >= 1
+    assert (better.astype(np.float64) >= worse.astype(np.float64) - 1e-5)[whole].all()
+    beyond = (x[:, 1] >= 4.5) | ((x[:, 2] == 0) & (text == SLOWER))
+    old, new = forward(artifact, x), forward(result.artifact, x)
+    assert new[beyond].tobytes() == old[beyond].tobytes()
+    assert (new != old).any()
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("forall a, b: Step varying speed\n  given a.close\n  expect R(a) >= R(b)", "which of its records"),
+        (
+            "forall a, b: Step varying speed\n  given a.speed <= b.speed\n  expect R(a) >= R(b) + 0.1",
+            "does not compare",
+        ),
+        ("forall s: Step\n  expect R(s) >= 0", "does not compare"),
+    ],
+)
+def test_rules_of_another_form_have_no_slope(rule: str, message: str) -> None:
+    spec = parse_spec(HEAD + f"must other:\n  {rule}\n")
+    claim = bind_obligation(spec, spec.obligation("other"), {"R": network()})
+    with pytest.raises(EditError, match=message):
+        coupled(claim, "other", "R", Fraction(1, 20))
+
+
+TWO = (
+    HEAD
+    + "reward S(s: Step)\n"
+    + ("must apart:\n  forall s: Step\n  given s.gap <= 4 [m] and s.close\n  expect R(s) < max(S(s), S(s) - 1)\n")
+)
+
+
+def test_levels_keep_two_rewards_apart_and_touch_nothing_beyond() -> None:
+    rewards, x = {"R": network(1), "S": network(3)}, rows(6000)
+    result = rw.patch(parse_spec(TWO), verify_options=QUICK, rewards=rewards)
+    assert result.before["apart"].verdict == "violated"
+    assert result.after["apart"].verdict == "proved"
+    assert set(result.artifacts) == {"R", "S"}
+    near = (x[:, 1] <= 4) & (x[:, 2] == 1)
+    beyond = (x[:, 1] >= 4.5) | (x[:, 2] == 0)
+    for name, child in result.artifacts.items():
+        old, new = forward(rewards[name], x), forward(child, x)
+        assert child.parent == rewards[name].digest
+        assert new[beyond].tobytes() == old[beyond].tobytes()
+    assert (forward(result.artifacts["R"], x) < forward(result.artifacts["S"], x))[near].all()
+
+
+def test_several_rewards_are_written_beside_each_other_and_bound_as_a_folder(tmp_path: Path) -> None:
+    for name, seed in (("R", 1), ("S", 3)):
+        save_artifact(network(seed), tmp_path / "nets" / name)
+    (tmp_path / "s.rwd").write_text(TWO)
+    spec, nets, out = str(tmp_path / "s.rwd"), str(tmp_path / "nets"), tmp_path / "fixed"
+    assert cli(["verify", spec, "--reward", nets, "-q"]) == 1
+    assert cli(["patch", spec, "--reward", nets, "-o", str(out), "-q"]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["R", "S"]
+    assert cli(["verify", spec, "--reward", str(out), "-q"]) == 0
+    assert cli(["verify", spec, "--reward", f"S={out / 'S'}", "--reward", nets, "-q"]) in (0, 1, 3)
+
+
+def test_rules_that_cannot_all_hold_are_told_with_a_record_and_others_are_mended() -> None:
+    text = CAPPED + (
+        "must paid:\n  forall s: Step\n  given 3 [m] <= s.gap <= 6 [m] and s.close\n  expect R(s) >= 0.7\n"
+        "must far:\n  forall s: Step\n  given s.gap >= 9 [m]\n  expect R(s) <= -9\n"
+    )
+    result = mended(text, "auto", network())
+    assert set(result.unmended) == {"capped", "paid"}
+    for said in result.unmended.values():
+        assert "capped asks for at most 0.5, paid for at least 0.7" in said
+        assert "close = True" in said
+    assert result.after["far"].verdict == "proved"
+    apart = text.replace("3 [m] <= s.gap", "4.5 [m] <= s.gap")
+    assert not {"capped", "paid"} & set(mended(apart, "auto", network()).unmended)
+
+
+def test_an_output_layer_moves_by_no_more_than_is_proved() -> None:
+    artifact, x = network(), rows(6000)
+    result = mended(CAPPED, "last-layer", artifact)
+    child = result.artifact
+    assert {n for n in child.tensors if not np.array_equal(child.tensors[n], artifact.tensors[n])} <= {"c.w", "c.b"}
+    change = np.abs(forward(child, x).astype(np.float64) - forward(artifact, x))
+    limit = proved_limit(child, artifact, float(change.max()))
+    assert limit is not None
+    assert change.max() <= float(limit)
+    assert "as is proved" in child.edit.statement["locality"]
+
+
+def test_the_least_change_under_cuts() -> None:
+    hessian = np.diag([1.0, 4.0])
+    found = solve(hessian, np.array([[1.0, 1.0], [0.0, 1.0]]), np.array([5.0, -7.0]))
+    assert np.allclose(found, [4.0, 1.0], atol=1e-5)  # by Lagrange: x = 4 y on x + y = 5
+    with pytest.raises(EditError, match="no output layer"):
+        solve(hessian, np.array([[1.0, 0.0], [-1.0, 0.0]]), np.array([1.0, 1.0]))
 
 
 def test_an_unknown_method_and_a_rule_that_does_not_fit_are_refused() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import onnx
@@ -12,10 +13,12 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from rewarden.cli import run
 from rewarden.reward.agreement import evaluate, random_rows
 from rewarden.reward.deployed import forward
 from rewarden.reward.graph import AffineMap, Scale
-from rewarden.reward.onnx_import import from_onnx
+from rewarden.reward.onnx_import import from_onnx, outputs_of_onnx
+from rewarden.reward.store import load_artifact
 from rewarden.spec_lang.errors import ArtifactError, Unsupported
 from rewarden.spec_lang.features import Feature, RecordType
 
@@ -268,6 +271,41 @@ def test_a_truncated_file_is_refused(tmp_path):
         from_onnx(path, (("s", WIDE),))
 
 
+def test_several_outputs_are_several_rewards_that_share_all_layers_but_the_last(tmp_path):
+    rng = np.random.default_rng(0)
+    constants = {
+        "w": rng.normal(size=(4, 6)).astype(np.float32),
+        "v": rng.normal(size=(6, 3)).astype(np.float32),
+    }
+    nodes = [op("MatMul", "x w", "h"), op("Relu", "h", "r"), op("MatMul", "r v")]
+    proto = model(nodes, constants, out=("n", 3))
+    path = tmp_path / "several.onnx"
+    onnx.save(proto, path)
+    with pytest.raises(ArtifactError, match="3 columns"):
+        from_onnx(path, [("s", WIDE)])
+    found = outputs_of_onnx(path, [("s", WIDE)], ["A", "B", "C"])
+    x = random_rows([WIDE], 64, 0)
+    theirs = ReferenceEvaluator(proto).run(None, {"x": x})[0]
+    for column, (name, artifact) in enumerate(found.items()):
+        assert np.allclose(forward(artifact, x), theirs[:, column], atol=1e-4), name
+        assert artifact.graph.nodes[:-1] == found["A"].graph.nodes[:-1]
+        assert from_onnx(path, [("s", WIDE)], output=column).digest == artifact.digest
+    for names in (["A", "B"], ["A", "B", "B"]):
+        with pytest.raises(ArtifactError, match="3 columns"):
+            outputs_of_onnx(path, [("s", WIDE)], names)
+    with pytest.raises(ArtifactError, match="3 columns"):
+        from_onnx(path, [("s", WIDE)], output=3)
+    spec, out = tmp_path / "s.rwd", tmp_path / "nets"
+    rewards = "".join(f"reward {name}(s: Wide)\n" for name in "ABC")
+    spec.write_text(f"spec s v1\nfeatures Wide {{ x: real ^ 4 in -2 .. 2 }}\n{rewards}")
+    command = ["import", str(path), "--features", str(spec), "-o", str(out), "-q"]
+    assert run([*command, "--outputs", "A,B"]) == 2
+    assert run([*command, "--outputs", "A,B,D"]) == 2
+    assert not out.exists()
+    assert run([*command, "--outputs", "A, B, C"]) == 0
+    assert {path.name: load_artifact(path).digest for path in out.iterdir()} == {k: a.digest for k, a in found.items()}
+
+
 def test_external_data_is_refused(tmp_path):
     proto = model([op("Gemm", "x w", transB=1)], ONE)
     path = tmp_path / "net.onnx"
@@ -307,3 +345,52 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
     proto = model([op("Gemm", "x w", transB=1)], {"w": np.array([[1, np.nan, 0, 0]], np.float32)})
     with pytest.raises(Unsupported, match="not finite"):
         load(tmp_path, proto)
+
+
+# ── a stranger's network that asks for too much ────────────────────────────────────────────────
+def test_columns_that_double_and_double_are_refused_before_they_are_made(tmp_path):
+    names = ["x", *(f"c{k}" for k in range(30))]
+    nodes = [op("Concat", f"{a} {a}", b, axis=1) for a, b in pairwise(names)]
+    nodes.append(op("ReduceSum", "c29 axes", keepdims=1))
+    with pytest.raises(ArtifactError, match="A20"):
+        load(tmp_path, model(nodes, {"axes": np.array([1], np.int64)}))
+
+
+@pytest.mark.parametrize("kind", ["Add", "Max"])
+def test_thin_constants_that_span_a_matrix_are_refused_before_it_is_made(tmp_path, kind):
+    tall = np.ones((1 << 15, 1), np.float32)
+    nodes = [op(kind, "a b", "m"), op("ReduceSum", "m", "q", keepdims=0), op("Gemm", "x w", "z", transB=1)]
+    with pytest.raises(Unsupported, match="constant of 1073741824 numbers"):
+        load(tmp_path, model([*nodes, op("Add", "z q")], {"a": tall, "b": tall.T.copy(), "w": array(1, 4)}))
+
+
+def test_columns_of_a_wide_layer_are_not_picked_by_a_matrix_without_end(tmp_path):
+    constants = {"w": array(1 << 17, 4), "i": np.array([0], np.int64)}
+    with pytest.raises(ArtifactError, match="A20"):
+        load(tmp_path, model([op("Gemm", "x w", "h", transB=1), op("Gather", "h i", axis=1)], constants))
+
+
+def test_nodes_without_end_are_refused(tmp_path):
+    names = ["x", *(f"c{k}" for k in range(33_000))]
+    nodes = [op("Identity", a, b) for a, b in pairwise(names)]
+    with pytest.raises(ArtifactError, match=r"A20.*33001 nodes"):
+        load(tmp_path, model([*nodes, op("Gemm", f"{names[-1]} w", transB=1)], ONE))
+
+
+def test_an_operator_set_that_is_not_known_is_refused(tmp_path):
+    proto = model([op("Gemm", "x w", transB=1)], ONE)
+    proto.opset_import[0].version = 999
+    with pytest.raises(ArtifactError, match="operator set 999"):
+        load(tmp_path, proto)
+
+
+def test_what_a_file_says_commands_no_terminal(tmp_path, capsys):
+    (tmp_path / "s.rwd").write_text("spec t v1\nfeatures S { x : real ^ 4 in -1 .. 1 }\nreward R(s: S)\n")
+    proto = model([helper.make_node("Evil\x1b[2J\x07", ["x"], ["y"])], {})
+    (tmp_path / "n.onnx").write_bytes(proto.SerializeToString())
+    asked = ["import", str(tmp_path / "n.onnx"), "--features", str(tmp_path / "s.rwd"), "-o", str(tmp_path / "o")]
+    assert run(asked) == 2
+    err = capsys.readouterr().err
+    assert "Evil" in err
+    assert "\x1b" not in err
+    assert "\x07" not in err

@@ -235,7 +235,7 @@ def error_of(path: Path, columns: dict[str, str] | None = None) -> DataError | U
         ({"obs": np.zeros((5, 2))}, "D30", "obs has 5 rows"),
         ({"obs": np.array([{"x": 1}] * 12)}, "D10", "pickled"),
         ({"acts": np.full(9, 3)}, "D07", "lane, row 1: 3 is no case of 3"),
-        ({"acts": np.append(np.full(8, 0.5), np.nan)}, "D04", "lane, row 1"),
+        ({"acts": np.append(np.full(8, 0.5), np.nan)}, "D07", "lane, row 1: 0.5 is no case of 3"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(tmp_path: Path, changed: dict[str, Any], code: str, words: str) -> None:
@@ -327,3 +327,32 @@ def test_a_plain_table_is_still_a_table(tmp_path: Path) -> None:
     pq.write_table(pa.table({"g": [0.5, 0.25], "v": [[0.1, 0.2], [0.3, 0.4]]}), tmp_path / "t.parquet")
     data = read_demonstrations(open_data(tmp_path / "t.parquet", STATE, {"gap": "v[1]"}), STATE)
     assert data.rows[:, 0].tolist() == [0.2, 0.4]
+
+
+CASE = RecordType("Case", (Feature("lane", "enum", Fraction(0), Fraction(1), None, ("left", "right")),))
+
+
+def rowwise(folder: Path, values: list[Any]) -> Path:
+    path = folder / "a.jsonl"
+    path.write_text("".join(json.dumps({"acts": value}) + "\n" for value in values))
+    return path
+
+
+def test_discrete_actions_may_be_stored_as_floats(tmp_path: Path) -> None:
+    """Beside a throttle in one array, the lane is a float; in JSON lines it may be missing."""
+    np.savez(tmp_path / "a.npz", acts=np.array([[0.5, 1.0], [0.1, 0.0]]))
+    data = read_demonstrations(open_data(tmp_path / "a.npz", CASE, {"lane": "acts[1]"}), CASE)
+    assert data.rows.tolist() == [[0, 1], [1, 0]]
+    mixed = read_demonstrations(
+        open_data(rowwise(tmp_path, [[0.5, 1.0], [0.1, None]]), CASE, {"lane": "acts[1]"}), CASE
+    )
+    assert mixed.rows[0].tolist() == [0, 1]
+    assert np.isnan(mixed.rows[1]).all()
+
+
+@pytest.mark.parametrize("value", [2.0, -1.0, 0.5])
+def test_a_number_that_no_case_has_is_told_with_its_row(tmp_path: Path, value: float) -> None:
+    np.savez(tmp_path / "a.npz", acts=np.array([0.0, value]))
+    with pytest.raises(DataError, match=rf"a\.npz, column lane, row 2: {value:g} is no case of 2") as caught:
+        read_demonstrations(open_data(tmp_path / "a.npz", CASE, {"lane": "acts"}), CASE)
+    assert caught.value.code == "D07"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,18 +17,22 @@ import torch
 
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.torch_import import from_torch
-from rewarden.spec_lang import Spec, parse_spec
+from rewarden.spec_lang import Spec, load_spec, parse_spec
 from rewarden.spec_lang.canonical import canonical_json
 from rewarden.spec_lang.errors import UsageError
 from rewarden.spec_lang.features import RecordType
 from rewarden.verifier import saved, saved_search
+from rewarden.verifier.cells import engine as cells_engine
 from rewarden.verifier.exact_bounds import Leaf
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.portfolio import verify
 from rewarden.verifier.proof_tree import CUT, LEAF, OPEN
 from rewarden.verifier.saved import Saver
+from rewarden.verifier.trail import trail_out
+from rewarden.verifier.unwritten import Unwritten
 from rewarden.verifier.verdict import VerificationResult
 
+LOW, HIGH = 0.92, 1.6  # of the levels: one that 200 boxes do not settle, and one that they do
 ABOUT = {"spec": "s", "code": "c"}
 OPTIONS = VerifyOptions(budget=60, falsify_budget=300, batch_size=4, engine="bounds")
 SPEC = """spec yard v1
@@ -89,7 +94,14 @@ def _case() -> tuple[Spec, dict[str, Artifact]]:
 def _bytes(result: VerificationResult) -> bytes:
     """All that there is to compare, proofs too."""
     text = json.dumps(result.to_json(), sort_keys=True).encode()
-    return text + b"".join(canonical_json(dict(r.proof)) for r in result.rules if r.proof is not None)
+    return text + b"".join(canonical_json(_proof(r.proof)) for r in result.rules)
+
+
+def _proof(proof: Mapping[str, Any] | Unwritten | None) -> object:
+    """What it comes to, as bytes: one that is not written yet is its trail."""
+    if not isinstance(proof, Unwritten):
+        return None if proof is None else dict(proof)
+    return [proof.boxes, None if proof.trail is None else trail_out(proof.trail)]
 
 
 def _states(options: VerifyOptions) -> tuple[list[bytes], VerificationResult]:
@@ -120,6 +132,107 @@ def test_any_saved_state_leads_to_the_same_end(engine: str) -> None:
     for k in picked:
         again = verify(spec, rewards, options, saver=Saver(ABOUT, lambda data: None, states[k]))
         assert _bytes(again) == _bytes(plain), f"state {k} of {len(states)}"
+
+
+NEAR = """spec close v1
+features Emb { e : real ^ 5 in -1 .. 1 }
+reward R(x: Emb)
+data d: Emb from "rows.npz"
+must capped:
+  forall x: Emb near d within 0.5
+  expect R(x) <= LEVEL
+"""
+
+
+def _near(folder: Path, level: float) -> tuple[Spec, dict[str, Artifact]]:
+    """Boxes around rows, that take cells and cases of neurons some hundred steps."""
+    rows = np.random.default_rng(3).uniform(-0.5, 0.5, (6, 5))
+    np.savez(folder / "rows.npz", e=rows)
+    (folder / "near.rwd").write_text(NEAR.replace("LEVEL", str(level)))
+    spec = load_spec(folder / "near.rwd")
+    return spec, {"R": _wavy(spec.features["Emb"])}
+
+
+@pytest.mark.parametrize(("engine", "level"), [("cells", LOW), ("neurons", LOW), ("neurons", HIGH)])
+@pytest.mark.usefixtures("_often")
+def test_walks_and_cases_go_on_where_they_were(
+    engine: str, level: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cells_engine, "SLICE", 16)
+    spec, rewards = _near(tmp_path, level)
+    options = replace(OPTIONS, engine=engine, budget=200)
+    states: list[bytes] = []
+    plain = verify(spec, rewards, options, saver=Saver(ABOUT, states.append))
+    assert _bytes(verify(spec, rewards, options)) == _bytes(plain)
+    assert plain["capped"].work.boxes > 30
+    for k in sorted(set(np.linspace(0, len(states) - 1, 4).astype(int).tolist())):
+        assert _bytes(_gone_on(spec, rewards, options, states[k])) == _bytes(plain), f"state {k} of {len(states)}"
+
+
+@pytest.mark.parametrize("engine", ["cells", "neurons"])
+@pytest.mark.usefixtures("_often")
+def test_what_is_settled_is_not_asked_for_again(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells_engine, "SLICE", 16)
+    spec, rewards = _near(tmp_path, LOW)
+    options = replace(OPTIONS, engine=engine, budget=200)
+    states: list[bytes] = []
+    verify(spec, rewards, options, saver=Saver(ABOUT, states.append))
+    late = max((k for k, s in enumerate(states) if any(n.startswith("r1.") for n in _arrays(s))), default=0)
+    asked = [0]
+
+    def counted(data: bytes) -> None:
+        asked[0] += 1
+
+    verify(spec, rewards, options, saver=Saver(ABOUT, counted, states[late]))
+    assert len(states) > 10
+    assert asked[0] < len(states) // 2
+
+
+def _gone_on(spec: Spec, rewards: dict[str, Artifact], options: VerifyOptions, state: bytes) -> VerificationResult:
+    return verify(spec, rewards, options, saver=Saver(ABOUT, lambda data: None, state))
+
+
+@pytest.mark.parametrize("engine", ["cells", "neurons"])
+@pytest.mark.usefixtures("_often")
+def test_walks_and_cases_that_were_tampered_with_are_refused(
+    engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arrays of other shapes and types, or none: an error that says so, or the same end."""
+    monkeypatch.setattr(cells_engine, "SLICE", 16)
+    spec, rewards = _near(tmp_path, LOW)
+    options = replace(OPTIONS, engine=engine, budget=200)
+    states: list[bytes] = []
+    plain = verify(spec, rewards, options, saver=Saver(ABOUT, states.append))
+    rng = np.random.default_rng(0)
+    whole = [s for s in states if any(name.startswith("r1.") for name in _arrays(s))]
+    told = [_told_of(_tampered(rng, s, engine), spec, rewards, options) for s in whole[:: max(1, len(whole) // 12)]]
+    assert all(one in ("G17", _bytes(plain)) for one in told)
+    assert told.count("G17") > len(told) // 2
+
+
+def _told_of(state: bytes, spec: Spec, rewards: dict[str, Artifact], options: VerifyOptions) -> bytes | str:
+    try:
+        return _bytes(_gone_on(spec, rewards, options, state))
+    except UsageError as error:
+        return error.code
+
+
+def _tampered(rng: np.random.Generator, state: bytes, engine: str) -> bytes:
+    arrays = _arrays(state)
+    name = str(rng.choice([n for n in arrays if n != "state"]))
+    array = arrays[name]
+    match int(rng.integers(4)):
+        case 0:
+            del arrays[name]
+        case 1:
+            arrays[name] = array[:-1] if len(array) else np.zeros(3)
+        case 2:
+            arrays[name] = array.astype(np.float32) if array.dtype.names is None else np.zeros(len(array))
+        case _:
+            told = json.loads(arrays["state"].tobytes())
+            told["running"]["searches"][-1]["course" if engine == "cells" else "searches"] = None
+            arrays["state"] = np.frombuffer(json.dumps(told).encode(), np.uint8)
+    return _packed(arrays)
 
 
 @pytest.mark.usefixtures("_often")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from rewarden.reward.text.cache import Cached
@@ -218,3 +219,39 @@ def test_what_is_no_encoder_is_told(tmp_path: Path) -> None:
         load_encoder(tmp_path)
     with pytest.raises(UsageError, match="G12"):
         load_encoder(tmp_path, "middle")  # type: ignore[arg-type]
+
+
+def with_place(folder: Path, where: str, place: str) -> Path:
+    """An encoder that keeps a tensor in another file: one of its weights, or a constant in a node or a branch."""
+    model = onnx.load(make_encoder(folder) / "model.onnx")
+    held = onnx.TensorProto(name="held", data_type=1, dims=[1], data_location=onnx.TensorProto.EXTERNAL)
+    held.external_data.add(key="location", value=place)
+    held.external_data.add(key="length", value="4")
+    constant = onnx.helper.make_node("Constant", [], ["unread"], value=held)
+    match where:
+        case "weight":
+            model.graph.initializer.append(held)
+        case "node":
+            model.graph.node.append(constant)
+        case _:
+            branch = onnx.helper.make_graph([constant], "b", [], [])
+            model.graph.node.append(onnx.helper.make_node("If", ["c"], ["d"], then_branch=branch, else_branch=branch))
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    return folder
+
+
+@pytest.mark.parametrize("where", ["weight", "node", "branch"])
+@pytest.mark.parametrize("place", ["/etc/passwd", "../secret.bin", "onnx/../../secret.bin", "missing.bin"])
+def test_weights_that_lie_elsewhere_are_not_read(tmp_path: Path, where: str, place: str) -> None:
+    (tmp_path / "secret.bin").write_bytes(b"\0" * 4)
+    with pytest.raises(ArtifactError, match="which is not beside it") as caught:
+        load_encoder(with_place(tmp_path / "enc", where, place))
+    assert caught.value.code == "A50"
+
+
+def test_an_adapter_leads_to_no_other_model(tmp_path: Path) -> None:
+    (make_encoder(tmp_path) / "model.onnx").unlink()
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "/somewhere/else"}')
+    with pytest.raises(ArtifactError, match="merge it into the model"):
+        load_encoder(tmp_path)

@@ -13,6 +13,8 @@ import rewarden as rw
 from rewarden.api import Verification
 from rewarden.cli import run
 from rewarden.output import result_lines
+from rewarden.report import Story, render
+from rewarden.report.texts import marked
 from rewarden.results import result_text
 from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.graph import AffineMap, Graph, Input
@@ -22,6 +24,7 @@ from rewarden.spec_lang.features import Feature, RecordType
 from rewarden.text.tables import views_given
 from rewarden.verifier.options import VerifyOptions
 from tests.reference.tiny_encoder import make_encoder
+from tests.unit.test_ci_outputs import _validator
 
 SPEC = """spec texts v1
 
@@ -195,6 +198,67 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "G97" in capsys.readouterr().err
     with pytest.raises(UsageError, match="G97"):
         views_given(["e"])
+
+
+def test_the_page_shows_texts_with_what_was_changed_marked(tmp_path: Path) -> None:
+    scene(tmp_path)
+    told = searched(tmp_path, head([3, -2, 1, 2]))
+    found = told.texts["steady"].searched.found
+    assert found is not None
+    page = render(Story("t", told.of, told, told.bound))
+    assert "A text that breaks it" in page
+    assert str(marked(found.original, found.text)) in page
+    assert "<mark>" in str(marked(found.original, found.text))
+    assert "no text known" not in page
+
+
+def test_the_page_labels_a_witness_that_is_no_text(tmp_path: Path) -> None:
+    scene(tmp_path, radius="0.3", limit="0.0001", ceiling="0.5")
+    spec = rw.load_spec(tmp_path / "s.rwd")
+    result = rw.with_texts(rw.falsify(spec, QUICK, H=head([0.3, 0.3, 0.3, 0.3])))
+    page = render(Story("t", spec, result, result.bound))
+    assert page.count("no text known") == 2
+    assert "the text nearest to x" in page
+    steady = page.partition('id="rule-steady"')[2].partition("</section>")[0]
+    assert steady.count("<blockquote>") == 1, "x and its anchor are near the same text, which is shown once"
+
+
+@pytest.mark.parametrize(
+    "before, after, shown",
+    [
+        ("a b", "a b c d", "a b <mark>c d</mark>"),
+        ("a b", "a a b", "a <mark>a</mark> b"),
+        ("a b", "c d", "<mark>c d</mark>"),
+        ("a  b", "a\nb", "a\nb"),
+        ("a b c", "a c", "a c"),
+        ("a", "a <b>", "a <mark>&lt;b&gt;</mark>"),
+    ],
+)
+def test_what_is_new_in_a_text_is_marked(before: str, after: str, shown: str) -> None:
+    assert marked(before, after) == shown
+
+
+def test_ci_shows_texts_and_no_vectors_in_every_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = scene(tmp_path)
+    rw.save_reward(head([3, -2, 1, 2]), tmp_path / "r")
+    config = tmp_path / "rewarden.toml"
+    config.write_text(f'specs = ["{spec.name}"]\nrewards = {{ H = "r" }}\nverify = {{ budget = 600 }}\n')
+    asked = ["ci", "--config", str(config), "--rule", "steady", "--no-cache"]
+    assert run(asked) == 1
+    assert "no text known" in capsys.readouterr().out
+    config.write_text(config.read_text() + '[text]\nencoder = "enc"\ntexts = 3\n')
+    files = {form: tmp_path / f"o.{form}" for form in ("json", "sarif", "junit")}
+    assert run([*asked, *(word for form, file in files.items() for word in (f"--{form}", str(file)))]) == 1
+    shown = [capsys.readouterr().out, files["sarif"].read_text(), files["junit"].read_text()]
+    told = json.loads(files["json"].read_text())
+    found = told["runs"][0]["rules"][0]["text"]["found"]["text"]
+    for form in shown:
+        assert found in form
+        assert "  e  [" not in form
+    _validator("ci.schema.json").validate(told)
+    config.write_text(config.read_text().replace("texts = 3", "texts = 0"))
+    assert run(asked) == 2
+    assert "text.texts must be at least 1" in capsys.readouterr().err
 
 
 def test_the_json_fits_its_schema(tmp_path: Path) -> None:

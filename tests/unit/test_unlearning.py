@@ -197,6 +197,13 @@ def test_the_budget_is_the_theorems_and_past_it_the_head_is_learned_anew():
     assert done.epsilon == spent_of(done.artifact) * math.sqrt(2 * math.log(1.5 / 1e-4)) / 1000.0
 
 
+def test_a_head_holds_something_out_or_says_that_it_cannot():
+    one = pairs(30)
+    with pytest.raises(DataError, match="too few of the pairs are different") as caught:
+        Head().fit(taken(one, np.zeros(30, np.int64)), HeadOptions())
+    assert caught.value.code == "D20"
+
+
 def test_the_noise_of_a_head_is_nowhere_to_be_found_again():
     data = pairs(100)
     assert Head().fit(data, HeadOptions()).tensors_bytes != Head().fit(data, HeadOptions()).tensors_bytes

@@ -1,0 +1,174 @@
+"""Rules near data, mended by one patch on thousands of boxes: proved inside, the same bits outside."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import rewarden as rw
+from rewarden.editor.mend import bound_for
+from rewarden.editor.patch import PatchOptions, apply_patch
+from rewarden.reward.artifact import Artifact, RewardRecord
+from rewarden.reward.deployed import forward
+from rewarden.spec_lang.errors import EditError
+from rewarden.spec_lang.features import Feature, RecordType
+from rewarden.spec_lang.spec import Spec, parse_spec
+from rewarden.verifier.extremum import certified_extremum
+from rewarden.verifier.options import VerifyOptions
+from tests.reference.random_graphs import random_mlp, random_rows
+
+TYPE = RecordType(
+    "S",
+    (
+        Feature("x", "real", Fraction(0), Fraction(10), "m"),
+        Feature("y", "real", Fraction(-1), Fraction(1), "m"),
+        Feature("on", "bool", Fraction(0), Fraction(1)),
+        Feature("zone", "enum", Fraction(0), Fraction(1), None, ("left", "right")),
+    ),
+)
+HEAD = """spec nearby v1
+features S {
+  x    : real [m] in 0 .. 10
+  y    : real [m] in -1 .. 1
+  on   : bool
+  zone : enum {left, right}
+}
+reward R(s: S)
+data bad: S from "bad.csv"
+"""
+OPTIONS = VerifyOptions(budget=500, falsify_budget=500)
+RING = PatchOptions(ring=Fraction(1, 50))
+
+
+def reward(seed: int = 0) -> Artifact:
+    made = random_mlp(np.random.default_rng(seed), TYPE, (6, 6))
+    return replace(made, records=(RewardRecord("s", TYPE),))
+
+
+def data(folder: Path, count: int) -> np.ndarray:
+    rows = random_rows(np.random.default_rng(5), TYPE, count)
+    zones = np.where(rows[:, 3] == 1, "left", "right")
+    lines = [f"{x!r},{y!r},{int(on)},{zone}" for x, y, on, zone in zip(*rows[:, :3].T.tolist(), zones, strict=True)]
+    (folder / "bad.csv").write_text("\n".join(["x,y,on,zone", *lines]) + "\n")
+    return rows
+
+
+def spec_of(rules: str, folder: Path) -> Spec:
+    return parse_spec(HEAD + rules, "nearby.rwd", base=folder)
+
+
+def apart(rows: np.ndarray, anchors: np.ndarray, ranges: np.ndarray) -> np.ndarray:
+    """[row]: how far the nearest anchor is, in shares of the ranges, over all columns."""
+    return np.array([(np.abs(anchors - row) / ranges).max(axis=1).min() for row in rows])
+
+
+def test_hundreds_of_rows_are_one_patch(tmp_path: Path) -> None:
+    anchors = data(tmp_path, 300)
+    spec = spec_of("must r:\n  forall s: S near bad within 1 %\n  expect R(s) <= quantile(R(bad), 1/2)\n", tmp_path)
+    parent = reward()
+    result = rw.patch(spec, RING, verify_options=OPTIONS, R=parent)
+    child = result.artifact
+    assert child is not None
+    assert not result.unmended
+    assert result.after["r"].verdict == "proved"
+    assert len(child.patches) == 1
+    (fact,) = result.edits[0].patches
+    assert fact.boxes == len(np.unique(anchors, axis=0))
+    rng = np.random.default_rng(6)
+    ranges = np.array([10.0, 2.0, 1.0, 1.0, 1.0])
+    moved = anchors[rng.integers(len(anchors), size=4000)]
+    moved[:, :2] += rng.uniform(-0.05, 0.05, (4000, 2)) * ranges[:2]
+    rows = np.clip(moved, [0, -1, 0, 0, 0], [10, 1, 1, 1, 1]).astype(np.float32)
+    rows = np.concatenate([rows, random_rows(rng, TYPE, 2000).astype(np.float32)])
+    before, after, far = forward(parent, rows), forward(child, rows), apart(rows.astype(float), anchors, ranges)
+    assert (after[far <= 0.01] <= np.float32(fact.level)).all()
+    outside = far >= 0.03 + 1e-6
+    assert outside.any()
+    assert np.array_equal(before[outside].view(np.uint32), after[outside].view(np.uint32))
+    assert (before != after).any()
+    assert (after <= before).all()
+
+
+def test_a_premise_narrows_all_boxes_and_a_ball_is_patched_as_its_box(tmp_path: Path) -> None:
+    data(tmp_path, 20)
+    parent = reward(1)
+    rules = (
+        "must narrow:\n  forall s: S near bad within 2 %\n  given s.on and s.x <= 5 [m]\n  expect R(s) >= 1\n"
+        "must ball:\n  forall s: S near bad within 2 % in l2\n  expect R(s) >= 1/2\n"
+        "must diamond:\n  forall s: S near bad within 2 % in l1\n  expect R(s) >= 1/4\n"
+    )
+    spec = spec_of(rules, tmp_path)
+    narrowed = bound_for(spec, {"R": parent}, "narrow", RING)
+    assert len(narrowed.near) == 1
+    assert len(narrowed.near[0].rest.rows) == 2
+    for rule in ("narrow", "ball", "diamond"):
+        child, facts = apply_patch(parent, bound_for(spec, {"R": parent}, rule, RING), certified_extremum)
+        assert len(child.patches) == 1
+        assert facts[0].boxes > 1
+    result = rw.patch(spec, RING, verify_options=OPTIONS, rules=["narrow", "diamond"], R=parent)
+    assert result.artifact is not None
+    assert not result.unmended
+    assert {r.verdict for r in result.after if r.rule != "ball"} == {"proved"}
+
+
+def test_a_second_rule_on_top_is_decided_box_by_box(tmp_path: Path) -> None:
+    """Looser and stricter rules near the same rows: nothing of them is settled by the first patch's level alone."""
+    data(tmp_path, 25)
+    rules = (
+        "must r:\n  forall s: S near bad within 1 %\n  expect R(s) <= quantile(R(bad), 1/2)\n"
+        "must wider:\n  forall s: S near bad within 2 %\n  expect R(s) <= 100\n"
+        "must lower:\n  forall s: S near bad within 1 %\n  expect R(s) <= -100\n"
+    )
+    spec = spec_of(rules, tmp_path)
+    result = rw.patch(spec, RING, verify_options=OPTIONS, rules=["r"], R=reward(2))
+    assert result.artifact is not None
+    verdicts = {r.rule: r.verdict for r in result.after}
+    assert verdicts == {"r": "proved", "wider": "proved", "lower": "violated"}
+    witness = result.after["lower"].witness
+    assert witness is not None
+    assert 0 <= witness.box < 25
+
+
+def test_around_everything_there_is_no_outside(tmp_path: Path) -> None:
+    data(tmp_path, 3)
+    spec = spec_of("must r:\n  forall s: S near bad within 100 %\n  expect R(s) <= quantile(R(bad), 0)\n", tmp_path)
+    result = rw.patch(spec, RING, verify_options=OPTIONS, R=reward())
+    assert result.artifact is None or len(result.artifact.patches) == 1  # discrete columns still confine it
+
+
+def test_a_second_patch_does_not_take_the_first_ones_tensors(tmp_path: Path) -> None:
+    """After a revert the patches that are left are not numbered from 0."""
+    data(tmp_path, 3)
+    rules = "".join(f"must r{k}:\n  forall s: S\n  given s.x <= {k + 1} [m]\n  expect R(s) <= {-k}\n" for k in range(3))
+    spec, parent = spec_of(rules, tmp_path), reward(3)
+    child = parent
+    for k in range(2):
+        child, _ = apply_patch(child, bound_for(spec, {"R": child}, f"r{k}", RING), certified_extremum)
+    left = child.with_patches(child.patches[1:])
+    again, _ = apply_patch(left, bound_for(spec, {"R": left}, "r2", RING), certified_extremum)
+    first, second = again.patches
+    assert set(first.__match_args__)
+    assert not {first.rows, first.level} & {second.rows, second.level}
+    assert float(again.tensors[first.level][0]) == float(child.tensors[child.patches[1].level][0])
+
+
+def test_a_certificate_does_not_misread_it(tmp_path: Path) -> None:
+    data(tmp_path, 5)
+    spec = spec_of("must r:\n  forall s: S near bad within 1 %\n  expect R(s) <= quantile(R(bad), 1/2)\n", tmp_path)
+    result = rw.patch(spec, RING, verify_options=OPTIONS, R=reward())
+    assert result.artifact is not None
+    assert result.after["r"].verdict == "proved"
+    assert result.after["r"].proof is None
+    assert "kernel" in result.after["r"].reason
+
+
+def test_a_level_that_is_no_constant_is_refused(tmp_path: Path) -> None:
+    data(tmp_path, 3)
+    spec = spec_of("must r:\n  forall s: S near bad within 1 %\n  expect R(s) <= R(anchor(s))\n", tmp_path)
+    with pytest.raises(EditError) as refusal:
+        bound_for(spec, {"R": reward()}, "r", RING)
+    assert refusal.value.code == "E02"

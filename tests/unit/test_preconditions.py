@@ -1,0 +1,106 @@
+"""What cannot be patched is refused before anything is made, with the reason."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+import rewarden as rw
+from rewarden.editor.mend import bound_for
+from rewarden.editor.patch import PatchOptions, mending_patch
+from rewarden.reward.artifact import Artifact
+from rewarden.spec_lang.errors import EditError
+from rewarden.verifier.extremum import certified_extremum
+from tests.unit.test_mend import OPTIONS, reward, spec_of
+
+RING = PatchOptions()
+
+
+def rule(name: str, given: str, expect: str) -> str:
+    return f"must {name}:\n  forall s: S\n  given {given}\n  expect {expect}\n"
+
+
+def patched(rules: str, names: list[str], folder: Path, start: Artifact | None = None) -> Artifact:
+    spec, child = spec_of(rules, folder), start or reward()
+    for name in names:
+        child, _ = mending_patch(child, bound_for(spec, {"R": child}, name, RING), certified_extremum)
+    return child
+
+
+def refusal(rules: str, names: list[str], folder: Path) -> EditError:
+    with pytest.raises(EditError) as found:
+        patched(rules, names, folder)
+    return found.value
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "s.x >= 8 [m] and s.x <= 2 [m]",
+        "s.x > 3 [m] and s.x < 3 [m]",
+        "s.x + s.y > 20 [m]",
+        "s.on and not s.on",
+        "(s.x > 3 [m] and s.x < 3 [m]) or (s.y > 9 [m] and s.y < 1 [m])",
+    ],
+)
+def test_an_empty_region(given: str, tmp_path: Path) -> None:
+    rules = rule("r", given, "R(s) <= 1")
+    assert refusal(rules, ["r"], tmp_path).code == "E06"
+    result = rw.patch(spec_of(rules, tmp_path), verify_options=OPTIONS, R=reward())
+    assert result.artifact is None
+    assert "empty" in result.unmended["r"]
+
+
+def test_an_empty_part_of_a_region_is_left_out(tmp_path: Path) -> None:
+    rules = rule("r", "(s.x > 3 [m] and s.x < 3 [m]) or s.y >= 9 [m]", "R(s) <= 1")
+    assert len(patched(rules, ["r"], tmp_path).patches) == 1
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["s.x >= 0 [m]", "s.x <= 6 [m] or s.x >= 4 [m]", "s.on or not s.on", "s.x <= 5 [m] or s.x > 5 [m]"],
+)
+def test_a_region_that_is_everything(given: str, tmp_path: Path) -> None:
+    assert refusal(rule("r", given, "R(s) <= 1"), ["r"], tmp_path).code == "E12"
+
+
+def test_nothing_between_a_ceiling_and_a_floor_above_it(tmp_path: Path) -> None:
+    rules = rule("low", "s.x <= 5 [m]", "R(s) <= 1") + rule("high", "s.x > 5 [m]", "R(s) >= 2")
+    for names in (["low", "high"], ["high", "low"]):
+        error = refusal(rules, names, tmp_path)
+        assert error.code == "E35"
+        assert "s.x = 5" in error.message.replace("x = 5", "s.x = 5")
+    wider = rule("low", "s.x <= 5 [m]", "R(s) <= 1") + rule("high", "s.x > 6 [m]", "R(s) >= 2")
+    assert len(patched(wider, ["low", "high"], tmp_path).patches) == 2
+    same = rule("low", "s.x <= 5 [m]", "R(s) <= 2") + rule("high", "s.x > 5 [m]", "R(s) >= 2")
+    assert len(patched(same, ["low", "high"], tmp_path).patches) == 2
+
+
+def test_the_opposite_of_an_earlier_patch(tmp_path: Path) -> None:
+    rules = rule("low", "s.x <= 5 [m]", "R(s) <= 1") + rule("high", "s.x >= 4 [m] and s.y >= 2 [m]", "R(s) >= 2")
+    for names in (["low", "high"], ["high", "low"]):
+        error = refusal(rules, names, tmp_path)
+        assert error.code == "E34"
+        assert "low" in error.message
+        assert "high" in error.message
+        assert "at least 2" in error.message
+
+
+def test_the_opposite_of_an_earlier_patch_near_data(tmp_path: Path) -> None:
+    near = "must low:\n  forall s: S near rows within 5 %\n  expect R(s) <= 1\n"
+    rules = (
+        near + rule("high", "s.x >= 8 [m]", "R(s) >= 2") + rule("apart", "s.x >= 5 [m] and s.x <= 6 [m]", "R(s) >= 2")
+    )
+    assert refusal(rules, ["low", "high"], tmp_path).code == "E34"
+    assert refusal(rules, ["high", "low"], tmp_path).code == "E34"
+    assert len(patched(rules, ["low", "apart"], tmp_path).patches) == 2
+
+
+def test_a_ring_too_thin_for_binary32(tmp_path: Path) -> None:
+    spec = spec_of(rule("r", "s.x >= 5 [m]", "R(s) <= 1"), tmp_path)
+    bound = bound_for(spec, {"R": reward()}, "r", PatchOptions(ring=Fraction(1, 10**7)))
+    with pytest.raises(EditError) as found:
+        mending_patch(reward(), bound, certified_extremum)
+    assert found.value.code == "E09"
