@@ -1,0 +1,243 @@
+"""The layers of a claim's calls, numbered as docs/formats.md says ("Program"), and the form with twins.
+
+Second of the four files of the second checker. Only the numbering has to be the page's, since proofs name layers; what
+the layers compute is held against the artifact's own evaluation wherever a point is replayed (`second_checker.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from tests.reference.second_reading import Claim, Form, Node, Patch, Point, Refused, Reward
+
+VARIABLES = -1
+Matrix = list[list[Fraction]]
+ZERO, ONE = Fraction(0), Fraction(1)
+
+
+@dataclass
+class Layer:
+    """z = Σ blocks[s] · v_s + bias; the output is z, max(z, 0), a gated max(z, 0), or a twin's difference of two relus."""
+
+    kind: str  # linear, relu, gated or twin
+    blocks: dict[int, Matrix]  # by source, in the order of first appearance
+    bias: list[Fraction]
+    gate_layer: int = -1
+    gate: Fraction = ZERO
+    copies: tuple[int, int] = (-1, -1)  # of a twin
+
+    @property
+    def width(self) -> int:
+        return len(self.bias)
+
+
+@dataclass
+class Program:
+    variables: int
+    layers: list[Layer] = field(default_factory=list)
+    outputs: list[int] = field(default_factory=list)  # the last layer of each call
+
+    def values(self, x: Point) -> list[list[Fraction]]:
+        """What every layer puts out at a point of the variables."""
+        out: list[list[Fraction]] = []
+        inner: list[list[Fraction]] = []
+        for layer in self.layers:
+            z = list(layer.bias)
+            for source, matrix in layer.blocks.items():
+                v = x if source == VARIABLES else out[source]
+                z = [t + sum((a * b for a, b in zip(row, v, strict=True)), ZERO) for t, row in zip(z, matrix, strict=True)]
+            inner.append(z)
+            if layer.kind == "linear":
+                out.append(z)
+            elif layer.kind == "twin":
+                a, b = (inner[k] for k in layer.copies)
+                out.append([max(p, ZERO) - max(q, ZERO) for p, q in zip(a, b, strict=True)])
+            elif layer.kind == "gated" and any(v >= layer.gate for v in inner[layer.gate_layer]):
+                out.append([ZERO] * layer.width)
+            else:
+                out.append([max(v, ZERO) for v in z])
+        return out
+
+
+def program_of(claim: Claim, rewards: dict[str, Reward]) -> Program:
+    """The claim's calls, one after the other; equal pieces once."""
+    building = _Building(Program(len(claim.discrete)), {})
+    for name, arguments in claim.calls:
+        if len(arguments) != rewards[name].columns:
+            raise Refused(f"a call of {name} with another number of columns")
+        building.program.outputs.append(building.call(rewards[name], arguments))
+    return building.program
+
+
+@dataclass
+class _Building:
+    program: Program
+    pieces: dict[Hashable, int]
+
+    def emit(self, kind: str, terms: Sequence[tuple[int, Matrix]], bias: list[Fraction], **gate: object) -> int:
+        """Append a layer; blocks on one source are summed."""
+        blocks: dict[int, Matrix] = {}
+        for source, matrix in terms:
+            if source in blocks:
+                pairs = zip(blocks[source], matrix, strict=True)
+                blocks[source] = [[a + b for a, b in zip(p, q, strict=True)] for p, q in pairs]
+            else:
+                blocks[source] = matrix
+        self.program.layers.append(Layer(kind, blocks, bias, **gate))  # type: ignore[arg-type]
+        return len(self.program.layers) - 1
+
+    def call(self, reward: Reward, arguments: tuple[Form, ...]) -> int:
+        key: Hashable = ("arguments", arguments)
+        if key not in self.pieces:
+            rows = [[dict(form.variables).get(k, ZERO) for k in range(self.program.variables)] for form in arguments]
+            self.pieces[key] = self.emit("linear", [(VARIABLES, rows)], [form.constant for form in arguments])
+        x = self.pieces[key]
+        r = self.node(reward, reward.output, x)
+        for patch in reward.patches:
+            key = ("patch", r, x, patch)
+            if key not in self.pieces:
+                self.pieces[key] = self.patch(patch, r, x)
+            r = self.pieces[key]
+        return r
+
+    def node(self, reward: Reward, index: int, x: int) -> int:
+        node = reward.nodes[index]
+        if node.op == "input":
+            return x
+        inputs = tuple(self.node(reward, k, x) for k in node.inputs)
+        key = (node.op, inputs, node.tensors)
+        if key not in self.pieces:
+            self.pieces[key] = self.op(node, inputs)
+        return self.pieces[key]
+
+    def op(self, node: Node, inputs: tuple[int, ...]) -> int:
+        n = [self.program.layers[k].width for k in inputs]
+        a, b = (*inputs, *inputs)[:2]
+        one, zeros = _diagonal([ONE] * n[0]), [ZERO] * n[0]
+        minus = _times(one, -ONE)
+        match node.op:
+            case "scale":
+                return self.emit("linear", [(a, _diagonal(node.tensors[0].values))], list(node.tensors[1].values))
+            case "affine":
+                return self.emit("linear", [(a, node.tensors[0].rows)], list(node.tensors[1].values))
+            case "relu":
+                return self.emit("relu", [(a, one)], zeros)
+            case "leaky_relu" | "abs":
+                factor = -node.tensors[0].values[0] if node.op == "leaky_relu" else ONE
+                h = self.emit("relu", [(a, one)], zeros)
+                k = self.emit("relu", [(a, minus)], zeros)
+                return self.emit("linear", [(h, one), (k, _times(one, factor))], zeros)
+            case "add":
+                return self.emit("linear", [(a, one), (b, one)], zeros)
+            case "sub":
+                return self.emit("linear", [(a, one), (b, minus)], zeros)
+            case "maximum":
+                h = self.emit("relu", [(a, one), (b, minus)], zeros)
+                return self.emit("linear", [(b, one), (h, one)], zeros)
+            case "minimum":
+                h = self.emit("relu", [(a, one), (b, minus)], zeros)
+                return self.emit("linear", [(a, one), (h, minus)], zeros)
+            case "max" | "min":
+                return self.extreme(a, node.op == "max")
+            case "clip":
+                lo, hi = (t.values[0] for t in node.tensors)
+                h = self.emit("relu", [(a, one)], [-lo] * n[0])
+                k = self.emit("relu", [(h, minus)], [hi - lo] * n[0])
+                return self.emit("linear", [(k, minus)], [hi] * n[0])
+        begins = [sum(n[:k]) for k in range(len(n))]  # concat
+        blocks = [
+            (source, [[ONE if row == begin + j else ZERO for j in range(width)] for row in range(sum(n))])
+            for source, begin, width in zip(inputs, begins, n, strict=True)
+        ]
+        return self.emit("linear", blocks, [ZERO] * sum(n))
+
+    def extreme(self, x: int, largest: bool) -> int:
+        """m₀ = x₀, then m + relu(xᵢ − m), or m − relu(m − xᵢ) for the least."""
+        n = self.program.layers[x].width
+
+        def pick(i: int, factor: Fraction) -> Matrix:
+            return [[factor if j == i else ZERO for j in range(n)]]
+
+        m = self.emit("linear", [(x, pick(0, ONE))], [ZERO])
+        for i in range(1, n):
+            terms = [(x, pick(i, ONE)), (m, [[-ONE]])] if largest else [(m, [[ONE]]), (x, pick(i, -ONE))]
+            h = self.emit("relu", terms, [ZERO])
+            m = self.emit("linear", [(m, [[ONE]]), (h, [[ONE if largest else -ONE]])], [ZERO])
+        return m
+
+    def patch(self, patch: Patch, r: int, x: int) -> int:
+        rows = self.emit("linear", [(x, patch.rows.rows)], [-b for b in patch.offsets.values])
+        k = len(patch.offsets.values)
+        p = self.emit("relu", [(rows, _diagonal([ONE] * k))], [-patch.delta] * k)
+        m = self.extreme(p, True)
+        slope = [[-patch.slope]]
+        if patch.kind == "ceiling":
+            terms, bias, sign = [(r, [[ONE]]), (m, slope)], [-patch.level], -ONE
+        else:
+            terms, bias, sign = [(m, slope), (r, [[-ONE]])], [patch.level], ONE
+        q = self.emit("gated", terms, bias, gate_layer=rows, gate=patch.gate)
+        return self.emit("linear", [(r, [[ONE]]), (q, [[sign]])], [ZERO])
+
+
+def _diagonal(values: Sequence[Fraction]) -> Matrix:
+    return [[v if i == j else ZERO for j in range(len(values))] for i, v in enumerate(values)]
+
+
+def _times(matrix: Matrix, factor: Fraction) -> Matrix:
+    return [[factor * v for v in row] for row in matrix]
+
+
+# ── twins ──────────────────────────────────────────────────────────────────────────────────────
+def with_twins(claim: Claim, program: Program) -> Program | None:
+    """The program in the form in which a second call is the first less their difference, if it has that form."""
+    for goal in (*claim.goals, *claim.clauses):
+        for atom in goal:
+            calls = atom.form.calls
+            for k, (i, c) in enumerate(calls):
+                for j, d in calls[k + 1 :]:
+                    if c * d < 0:
+                        a, b = program.outputs[i], program.outputs[j]
+                        partners = _partners(program, a, b)
+                        if partners.get(b) == a and any(program.layers[p].kind == "relu" for p in partners):
+                            return _doubled(program, partners, a, b)
+    return None
+
+
+def _partners(program: Program, first: int, second: int) -> dict[int, int]:
+    found: dict[int, int] = {}
+    waiting = [(first, second)]
+    while waiting:
+        a, b = waiting.pop()
+        if a == b or b in found or a == VARIABLES or b == VARIABLES:
+            continue
+        one, other = program.layers[a], program.layers[b]
+        if one.kind != other.kind or one.kind not in ("linear", "relu") or one.width != other.width:
+            continue
+        found[b] = a
+        if len(one.blocks) == len(other.blocks):
+            waiting.extend(zip(one.blocks, other.blocks, strict=True))
+    return {b: a for b, a in found.items() if a not in found}
+
+
+def _doubled(program: Program, partners: dict[int, int], first: int, second: int) -> Program:
+    layers = list(program.layers)
+    twin: dict[int, int] = {}
+    for b in sorted(partners):
+        a = partners[b]
+        terms = list(layers[a].blocks.items())
+        for source, matrix in layers[b].blocks.items():
+            if source in twin:  # v_s = (its partner) − t
+                terms += [(partners[source], _times(matrix, -ONE)), (twin[source], matrix)]
+            else:
+                terms.append((source, _times(matrix, -ONE)))
+        bias = [p - q for p, q in zip(layers[a].bias, layers[b].bias, strict=True)]
+        kind = "linear" if layers[b].kind == "linear" else "twin"
+        _Building(Program(program.variables, layers), {}).emit(kind, terms, bias, copies=(a, b))
+        twin[b] = len(layers) - 1
+    _Building(Program(program.variables, layers), {}).emit(
+        "linear", [(first, [[ONE]]), (len(layers) - 1, [[-ONE]])], [ZERO]
+    )
+    outputs = [len(layers) - 1 if k == second else k for k in program.outputs]
+    return Program(program.variables, layers, outputs)
