@@ -40,7 +40,8 @@ class PatchResult:
     further rewards that were edited with it, by name: a rule between several rewards may need more than one.
 
     `unmended` gives the reason per failing rule that no patch could mend; `broken` names rules that were proved
-    before and are not proved after: look at it before the artifact replaces its parent.
+    before and are not proved after: look at it before the artifact replaces its parent. `clashes` are pairs of rules,
+    failing or proved before, that no reward can satisfy together, each with a record at which they disagree.
     """
 
     reward: str
@@ -51,6 +52,7 @@ class PatchResult:
     unmended: Mapping[str, str] = field(default_factory=dict)
     broken: tuple[str, ...] = ()
     others: Mapping[str, Artifact] = field(default_factory=dict)
+    clashes: tuple[str, ...] = ()
 
     @property
     def artifacts(self) -> dict[str, Artifact]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rewarden.editor.mend import Mender, PatchResult
-from rewarden.editor.methods.clashing import clashes
+from rewarden.editor.methods.clashing import Clash, clashes
 from rewarden.editor.methods.levels import Levels, compared
 from rewarden.editor.methods.quadratic import LastLayer
 from rewarden.editor.methods.region import RegionPatch
@@ -60,27 +60,29 @@ def patch(
         return PatchResult("", None, (), before, before)
     target = one_target(spec, rewards, failing)
     task = Task(spec, rewards, target, tuple(failing), mender, before, progress or (lambda stage, done, total: None))
-    done, unmended = _mended(task, method)
+    standing = [r.rule for r in before.rules if r.severity == "must" and r.verdict == "proved"]
+    found = tuple(clashes(task, (*failing, *standing)))
+    told = tuple(f"{clash.upper} and {clash.lower}: {clash.words}" for clash in found)
+    done, unmended = _mended(task, method, found)
     if done is None:
-        return PatchResult(target, None, (), before, before, unmended)
+        return PatchResult(target, None, (), before, before, unmended, clashes=told)
     children = {done.reward or target: done.artifact, **done.others}
     after = done.after if done.after is not None else mender.verify({**rewards, **children}, None)
     for rule in failing:
         if rule not in unmended and after[rule].verdict != "proved":
             unmended[rule] = f"still {after[rule].verdict} after the edit: {after[rule].reason}"
     broken = tuple(r.rule for r in before.rules if r.verdict == "proved" and after[r.rule].verdict != "proved")
-    return PatchResult(done.reward or target, done.artifact, done.reports, before, after, unmended, broken, done.others)
+    name = done.reward or target
+    return PatchResult(name, done.artifact, done.reports, before, after, unmended, broken, done.others, told)
 
 
-def _mended(task: Task, method: str) -> tuple[Edited | None, dict[str, str]]:
+def _mended(task: Task, method: str, found: Sequence[Clash]) -> tuple[Edited | None, dict[str, str]]:
     """All edits together as one child, and why a rule could not be mended."""
     unmended: dict[str, str] = {}
     chosen: dict[str, list[str]] = {}
-    wanted = [
-        r.rule for r in task.before.rules if r.rule in task.rules or (r.severity == "must" and r.verdict == "proved")
-    ]
-    for clash in clashes(task, wanted):
-        unmended |= {rule: clash.words for rule in (clash.upper, clash.lower) if rule in task.rules}
+    for clash in found:
+        if {clash.upper, clash.lower} <= set(task.rules):  # an edit may break one that holds, and says so
+            unmended |= dict.fromkeys((clash.upper, clash.lower), clash.words)
     for rule in task.rules:
         if rule in unmended:
             continue

@@ -38,7 +38,7 @@ class Clash:
     @property
     def words(self) -> str:
         return (
-            f"it cannot hold together with the other: at {self.record} {self.upper} asks for at most "
+            f"they cannot hold together: at {self.record} {self.upper} asks for at most "
             f"{float(self.most):.6g}, {self.lower} for at least {float(self.least):.6g}"
         )
 

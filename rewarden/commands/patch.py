@@ -81,6 +81,7 @@ def patch(
         emit(
             [
                 f"not written: this patch would break {', '.join(result.broken)}, proved before",
+                *(f"  {clash}" for clash in result.clashes),
                 "  --accept-broken writes it all the same; --rule patches for fewer rules; --ring narrows the rim",
             ]
         )

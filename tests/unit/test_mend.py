@@ -147,6 +147,8 @@ must generous:
     result = rw.patch(spec_of(rules, tmp_path), verify_options=OPTIONS, R=reward())
     assert result.broken == ("generous",)
     assert result.after["capped"].verdict == "proved"
+    (clash,) = result.clashes
+    assert "capped asks for at most 1, generous for at least 2" in clash
 
 
 RINGS = """must cap:
