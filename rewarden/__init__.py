@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from rewarden.api import score_file as score_file
     from rewarden.api import verify as verify
     from rewarden.api import with_texts as with_texts
+    from rewarden.jobs import audit_report as audit_report
     from rewarden.jobs import bake as bake
     from rewarden.jobs import check as check
     from rewarden.jobs import diff as diff
@@ -49,11 +50,12 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_JOBS = ("bake", "check", "diff", "encode", "inspect", "learn", "merge", "revert", "squash", "unlearn")
+_JOBS = ("audit_report", "bake", "check", "diff", "encode", "inspect", "learn", "merge", "revert", "squash", "unlearn")
 
 __all__ = [
     "RewardenError",
     "__version__",
+    "audit_report",
     "bake",
     "certify",
     "check",

@@ -17,6 +17,7 @@ from rewarden.spec_lang import Spec
 from rewarden.spec_lang.errors import UsageError
 
 if TYPE_CHECKING:
+    from rewarden.audit.report import Audited
     from rewarden.editor.history.bake import Baked
     from rewarden.editor.history.merge import Merged
     from rewarden.editor.history.revert import Reverted
@@ -218,3 +219,37 @@ def bake(artifact: Artifact, *, steps: int = 2000) -> Baked:
     from rewarden.editor.history.bake import bake as baking
 
     return baking(artifact, BakeOptions(steps=steps), lambda done, of: None)
+
+
+# ── certificates ───────────────────────────────────────────────────────────────────────────────
+def audit_report(
+    certificate: Place,
+    *,
+    spec: Spec,
+    rewards: Mapping[str, Artifact | Path],
+    before: Mapping[str, Artifact | Path] | None = None,
+    requirements: Place | None = None,
+    policy: Place | None = None,
+    workers: int = 1,
+) -> Audited:
+    """Check a certificate and give what an auditor reads: `.html()`, `.pdf()`, `.csv()`, `.accepted`, `.traceability`.
+
+    `rewards`: by name, or the only one under ""; `before`: earlier artifacts, for pictures. `requirements`: a CSV (id,
+    text) of what has to be covered, `policy` a file that the certificate is held to. UsageError G47, G53, G54.
+    """
+    from rewarden.audit.report import Audited
+    from rewarden.audit.traceability import load_requirements, trace
+    from rewarden.certificate.match import check_certificate
+    from rewarden.certificate.policy import load_policy
+    from rewarden.reward.store import load_artifact
+
+    def loaded(given: Mapping[str, Artifact | Path]) -> dict[str, Artifact]:
+        return {name: r if isinstance(r, Artifact) else load_artifact(r) for name, r in given.items()}
+
+    required = None if requirements is None else load_requirements(Path(requirements))
+    held = None if policy is None else load_policy(Path(policy))
+    artifacts, folder = loaded(rewards), Path(certificate)
+    checked = check_certificate(folder, artifacts, spec, policy=held, workers=workers)
+    first = min(checked.kernel.rewards or spec.rewards)
+    named, earlier = ({name or first: a for name, a in given.items()} for given in (artifacts, loaded(before or {})))
+    return Audited(folder, checked, spec, named, trace(spec, checked, required), earlier)

@@ -27,7 +27,7 @@ from rewarden.audit.document import (
     Table,
     Word,
 )
-from rewarden.audit.traceability import Traceability
+from rewarden.audit.traceability import Traceability, as_csv
 from rewarden.certificate.check import ClaimReport, evidence_name
 from rewarden.certificate.kernel_json import Refused, parse, read_regular
 from rewarden.certificate.match import Checked
@@ -55,6 +55,26 @@ class Audited:
     rewards: Mapping[str, Artifact]
     traceability: Traceability
     before: Mapping[str, Artifact]
+
+    @property
+    def accepted(self) -> bool:
+        return self.checked.accepted
+
+    def html(self) -> str:
+        """The page, one file."""
+        from rewarden.audit.page import render
+
+        return render(document(self))
+
+    def pdf(self) -> bytes:
+        """The same on paper. UsageError G45 where Typst is not installed."""
+        from rewarden.audit.pdf import paper
+
+        return paper(document(self))
+
+    def csv(self) -> str:
+        """The requirements with their rules and evidence."""
+        return as_csv(self.traceability)
 
     @property
     def statement(self) -> Mapping[str, Any]:

@@ -34,16 +34,10 @@ def report(
     workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that check proofs.")] = 1,
 ) -> int:
     """Check a certificate, and write what an auditor reads: a page, a PDF, a table of requirements."""
+    from rewarden import jobs
     from rewarden.atomic import write_bytes, write_text
-    from rewarden.audit.page import render
-    from rewarden.audit.pdf import paper
-    from rewarden.audit.report import Audited, document
-    from rewarden.audit.traceability import as_csv, load_requirements, trace
     from rewarden.binding import params_of, places_of
-    from rewarden.certificate.match import check_certificate
-    from rewarden.certificate.policy import load_policy
     from rewarden.output import emit
-    from rewarden.reward.store import load_artifact
     from rewarden.spec_lang import load_spec
     from rewarden.spec_lang.errors import UsageError
 
@@ -51,24 +45,24 @@ def report(
         raise UsageError("G50", f"{certificate}: there is no certificate folder of this name")
     if html is None and pdf is None and csv is None:
         raise UsageError("G46", "no report is asked for", help="name a file: --html, --pdf or --csv")
-    required = None if requirements is None else load_requirements(requirements)
     read = load_spec(spec, params=params_of(param or ()), allow=tuple(allow or ()))
-    held = None if policy is None else load_policy(policy)
-    places = places_of(reward or ())
-    rewards = {name: load_artifact(place) for name, place in places.items()}
-    checked = check_certificate(certificate, rewards, read, policy=held, workers=workers)
-    names = sorted(checked.kernel.rewards) or sorted(read.rewards)
-    rewards = {(names[0] if name == "" else name): artifact for name, artifact in rewards.items()}
     older = places_of(before) if before else {}
-    earlier = {(name or names[0]): load_artifact(place) for name, place in older.items()}
-    traced = trace(read, checked, required)
-    told = document(Audited(certificate, checked, read, rewards, traced, earlier))
+    found = jobs.audit_report(
+        certificate,
+        spec=read,
+        rewards=places_of(reward or ()),
+        before=older,
+        requirements=requirements,
+        policy=policy,
+        workers=workers,
+    )
     if html is not None:
-        write_text(html, render(told))
+        write_text(html, found.html())
     if pdf is not None:
-        write_bytes(pdf, paper(told))
+        write_bytes(pdf, found.pdf())
     if csv is not None:
-        write_text(csv, as_csv(traced))
+        write_text(csv, found.csv())
     emit([f"wrote {path}" for path in (html, pdf, csv) if path is not None])
-    emit([*(f"  {problem}" for problem in checked.problems), "accepted" if checked.accepted else "rejected"])
-    return exits.PROVED if checked.accepted else exits.REJECTED
+    problems = found.checked.problems
+    emit([*(f"  {problem}" for problem in problems), "accepted" if found.accepted else "rejected"])
+    return exits.PROVED if found.accepted else exits.REJECTED

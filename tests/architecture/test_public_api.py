@@ -10,6 +10,7 @@ PUBLIC = {
     "rewarden": [
         "RewardenError",
         "__version__",
+        "audit_report",
         "bake",
         "certify",
         "check",

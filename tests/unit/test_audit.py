@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+import rewarden as rw
 from rewarden.audit.document import Bullets, Code, Document, Heading, Lines, Paragraph, Picture, Table, Word
 from rewarden.audit.page import render
 from rewarden.audit.pdf import paper
@@ -158,6 +159,13 @@ def test_a_list_of_requirements_that_is_none(tmp_path: Path, text: str) -> None:
     with pytest.raises(UsageError) as refused:
         load_requirements(path)
     assert refused.value.code == "G47"
+
+
+def test_from_python(audited: Audited, world: World) -> None:
+    found = rw.audit_report(audited.folder, spec=audited.spec, rewards={"": world.artifact})
+    assert found.accepted
+    assert found.html() == render(document(audited))
+    assert found.csv() == as_csv(audited.traceability)
 
 
 # ── the command ────────────────────────────────────────────────────────────────────────────────
