@@ -40,6 +40,7 @@ PLACES = RecordType(
 WIDE = (Fraction(-(10**30)), Fraction(10**30))
 LABEL = RecordType("labels", (Feature("label", "real", *WIDE),))
 WEIGHT = RecordType("weights", (Feature("weight", "real", Fraction(0), WIDE[1]),))
+SHARED_PLACE = "items of one place do not tell which is better: compare them in pairs, as ties"
 TIE = RecordType("ties", (Feature("tie", "bool", Fraction(0), Fraction(1)),))
 
 
@@ -104,8 +105,7 @@ def read_rankings(path: str | Path | Source, record_type: RecordType, param: str
                 "D24",
                 f"{source.path.name}, {_rows_of(order[item_starts[start : start + count]])}: ranking {ranking:.0f} has"
                 " the places " + ", ".join(f"{p:.0f}" for p in items[start : start + count, 1][:6]),
-                help="number the places of every ranking 1 (the best), 2, 3, …, each once; items of one place do not "
-                "tell which is better: compare them in pairs, as ties",
+                help=f"number the places of every ranking 1 (the best), 2, 3, …, each once; {SHARED_PLACE}",
             )
     segments = np.zeros((len(rankings), int(counts.max()), int(steps[0]), record_type.width))
     whole = table.values[order].reshape(len(items), int(steps[0]), record_type.width)
@@ -197,6 +197,7 @@ def _require_even(
     """Every pair has the same number of steps, each once; `index` is sorted by `order`, its last column is the step.
     `groups`: the pairs, where each starts in it, and how many rows it has."""
     pairs, starts, counts = groups
+    alike = f"; {SHARED_PLACE}" if what == "ranking" else ""
 
     def name(pair: object) -> str:
         return f"{what} {pair:.0f}" if isinstance(pair, float) else f"{what} {pair}"
@@ -209,7 +210,7 @@ def _require_even(
             raise DataError(
                 "D21",
                 f"{source.path.name}, {_rows_of(order[start : start + count])}: {name(pair)} has {found}",
-                help=f"give every {what} the same number of steps, one row per {what} and step",
+                help=f"give every {what} the same number of steps, one row per {what} and step" + alike,
             )
 
 

@@ -368,11 +368,16 @@ class Issued:
 def with_proofs(result: Verification) -> Verification:
     """The result with the proofs written that engines have left to be written; a verdict of which none could be written
     says so. `certify` does this, too."""
-    if not any(isinstance(rule.proof, Unwritten) for rule in result.rules):
-        return result
-    from rewarden.verifier.scribe.late import with_proof
+    rules = result.rules
+    if result.semantics == "real" and any(rule.engine == "rows" for rule in rules):
+        from rewarden.verifier.scribe.rows import owes_a_recount, with_recount
 
-    return replace(result, rules=tuple(with_proof(rule, result.bound) for rule in result.rules))
+        rules = tuple(with_recount(r, result.of, result.bound) if owes_a_recount(r) else r for r in rules)
+    if any(isinstance(rule.proof, Unwritten) for rule in rules):
+        from rewarden.verifier.scribe.late import with_proof
+
+        rules = tuple(with_proof(rule, result.bound) for rule in rules)
+    return replace(result, rules=rules)
 
 
 def certify(result: Verification, out: str | os.PathLike[str], *, key: str | os.PathLike[str] | None = None) -> Issued:
@@ -388,10 +393,13 @@ def certify(result: Verification, out: str | os.PathLike[str], *, key: str | os.
     from rewarden.certificate.issue import issue
     from rewarden.certificate.keys import fingerprint, load_private_key
     from rewarden.certificate.statement import facts_of
+    from rewarden.verifier.scribe.rows import tables_of
 
     signer = Ed25519PrivateKey.generate() if key is None else load_private_key(Path(key))
     spec = result.of
-    path = issue(with_proofs(result).rules, facts_of(spec), result.bound, Path(out), signer)
+    found = with_proofs(result).rules
+    tables = tables_of(spec, [rule.claim for rule in found if rule.claim is not None])
+    path = issue(found, facts_of(spec), result.bound, Path(out), signer, tables=tables)
     return Issued(path, fingerprint(signer.public_key()))
 
 

@@ -4,6 +4,8 @@ For every instance box and every point of it (integers where `discrete`), if eac
 atom, then each of `goals` has a true atom. Atoms are affine over variables and calls; a call's arguments are
 affine over variables. All numbers are exact rationals. docs/formats.md gives the canonical JSON.
 
+A claim about rows of data (`rows` is not None) has no boxes: it says this at the rows, or at some share of them.
+
 A claim about loops (`loops` is not None) has two records of one kind, a step from the first to the second, and a last
 variable `rise`: round every loop whose steps satisfy the clauses there are rises that add up to 0 and with which the
 goals hold at every step; for each of its sums, which `loops` goals belong to, by itself.
@@ -66,6 +68,16 @@ class ClaimConstant:
     value: Fraction
 
 
+@dataclass(frozen=True, slots=True)
+class ClaimRows:
+    """The rows of data that a claim is about, in place of boxes: those of the tables side by side."""
+
+    count: int
+    tables: tuple[str, ...]  # digests of the canonical tables
+    columns: tuple[int, ...]  # of each variable
+    share: tuple[Literal["<", "<=", ">", ">="], Fraction] | None  # what part of the rows, where it is not all
+
+
 Box = tuple[tuple[Fraction, Fraction], ...]  # (lo, hi) per variable
 
 
@@ -83,6 +95,7 @@ class Claim:
     constants: tuple[ClaimConstant, ...] = ()
     instances: str | None = None  # "logs": the data the boxes were made from
     loops: tuple[int, ...] | None = None  # of a claim about loops: how many goals belong to each sum, in order
+    rows: ClaimRows | None = None  # of a claim about rows of data, which has no boxes
     cases: tuple[Claim, ...] = ()  # of a claim that says several, one for each length of traces: nothing else counts
 
     @staticmethod

@@ -20,6 +20,7 @@ from rewarden.spec_lang.claim import (
     ClaimCall,
     ClaimConstant,
     ClaimRecord,
+    ClaimRows,
     ClaimVariable,
     Clause,
 )
@@ -65,7 +66,13 @@ def claim_object(claim: Claim) -> dict[str, object]:
         "instances": claim.instances,
         "constants": [{"text": c.text, "data": c.data, "value": rational_text(c.value)} for c in claim.constants],
         **({} if claim.loops is None else {"loops": list(claim.loops)}),
+        **({} if claim.rows is None else {"rows": _rows_out(claim.rows)}),
     }
+
+
+def _rows_out(rows: ClaimRows) -> dict[str, object]:
+    share = None if rows.share is None else {"op": rows.share[0], "level": rational_text(rows.share[1])}
+    return {"count": rows.count, "tables": list(rows.tables), "columns": list(rows.columns), "share": share}
 
 
 def shown_point(claim: Claim, box: int, point: Sequence[Fraction]) -> dict[str, object]:
@@ -113,7 +120,7 @@ def claim_of_object(value: object) -> Claim:
         return _plain(value)
     o = _keys(value, "the claim", "rule", "severity", "cases")
     cases = [_plain(item) for item in _list(o["cases"], "cases")]
-    if not cases or any((c.rule, c.severity, c.loops) != (o["rule"], o["severity"], None) for c in cases):
+    if not cases or any((c.rule, c.severity, c.loops, c.rows) != (o["rule"], o["severity"], None, None) for c in cases):
         raise _malformed("cases", "there are none, or not of this rule")
     found = Claim.of_cases(cases)
     if len({name for name, _ in found.rewards}) != len(found.rewards):
@@ -123,8 +130,8 @@ def claim_of_object(value: object) -> Claim:
 
 def _plain(value: object) -> Claim:
     keys = ("rule", "severity", "variables", "records", "rewards", "calls", "clauses", "goals", "boxes")
-    loops = isinstance(value, dict) and "loops" in value
-    o = _keys(value, "the claim", *keys, "instances", "constants", *(("loops",) if loops else ()))
+    more = [key for key in ("loops", "rows") if isinstance(value, dict) and key in value]
+    o = _keys(value, "the claim", *keys, "instances", "constants", *more[:1])
     variables = tuple(_variable(item) for item in _list(o["variables"], "variables"))
     width = len(variables)
     rewards = o["rewards"]
@@ -132,8 +139,8 @@ def _plain(value: object) -> Claim:
         raise _malformed("rewards", "not an object")
     calls = tuple(_call(item, width, rewards) for item in _list(o["calls"], "calls"))
     boxes = tuple(_box(item, variables) for item in _list(o["boxes"], "boxes"))
-    if not boxes:
-        raise _malformed("boxes", "there are none")
+    if bool(boxes) == ("rows" in o):
+        raise _malformed("boxes", "there are none, or there are some beside rows")
     return Claim(
         rule=_text(o["rule"], "rule"),
         severity=_severity(o["severity"]),
@@ -146,8 +153,29 @@ def _plain(value: object) -> Claim:
         boxes=boxes,
         constants=tuple(_constant(item) for item in _list(o["constants"], "constants")),
         instances=_optional_text(o["instances"], "instances"),
-        loops=tuple(_index(n, 2**20, "loops") for n in _list(o["loops"], "loops")) if loops else None,
+        loops=tuple(_index(n, 2**20, "loops") for n in _list(o["loops"], "loops")) if "loops" in o else None,
+        rows=_rows(o["rows"], width) if "rows" in o else None,
     )
+
+
+def _rows(value: object, width: int) -> ClaimRows:
+    o = _keys(value, "rows", "count", "tables", "columns", "share")
+    columns = tuple(_index(item, 2**24, "rows") for item in _list(o["columns"], "rows"))
+    tables = tuple(_text(item, "rows") for item in _list(o["tables"], "rows"))
+    if len(columns) != width or not tables:
+        raise _malformed("rows", "there is no table, or not one column for each variable")
+    return ClaimRows(_index(o["count"], 2**24 + 1, "rows"), tables, columns, _share(o["share"]))
+
+
+def _share(value: object) -> tuple[Literal["<", "<=", ">", ">="], Fraction] | None:
+    if value is None:
+        return None
+    o = _keys(value, "a share", "op", "level")
+    match o["op"]:
+        case "<" | "<=" | ">" | ">=" as op:
+            return op, _rational(o["level"], "a share")
+        case _:
+            raise _malformed("a share", "it is not compared")
 
 
 def _parsed(data: bytes) -> object:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from rewarden.spec_lang.boxes import boxes_of
-from rewarden.spec_lang.claim import Claim, ClaimConstant, ClaimRecord, ClaimVariable
+from rewarden.spec_lang.claim import Claim, ClaimConstant, ClaimRecord, ClaimRows, ClaimVariable
 from rewarden.spec_lang.clauses import Normaliser
 from rewarden.spec_lang.errors import BindingError, Unsupported
 from rewarden.spec_lang.evaluate import statistic_text
@@ -26,19 +26,19 @@ def claim_of(
     rewards: Mapping[str, str],
     statistics: Mapping[Statistic, Fraction],
     data_digests: Mapping[str, str],
+    tables: Mapping[str, Sequence[str]] | None = None,
 ) -> Claim:
     """The obligation in the form that is proved, certified and checked (docs/formats.md, Claim).
 
     `rewards` and `data_digests` give the digest of each reward's artifact and of each data set's canonical table,
-    `statistics` the value of each data constant. Clauses stand in the order structure, assume, premise, and within each
+    `statistics` the value of each data constant, `tables` the digests of the tables whose rows a rule may be about:
+    without them such a rule has no claim (X40). Clauses stand in the order structure, assume, premise, and within each
     as in the source; calls are numbered by first use. A false premise is one clause without atoms.
 
     Raises Unsupported (X01–X05, X40) where the rule is outside the form, BindingError (B20, B21) where a digest or a
     data constant is missing, DataError (D08, D15) where data leave no box.
     """
-    if obligation.over_rows:
-        message = "rules about the rows of data are judged row by row, not by a claim about boxes"
-        raise Unsupported("X40", f"{obligation.rule.name}: {message}")
+    rows = _rows(obligation, tables) if obligation.over_rows else None
     gathering = Gathering(statistics)
     normaliser = Normaliser(gathering)
     gathering.origin = obligation.rule.span
@@ -58,9 +58,29 @@ def claim_of(
         calls=calls,
         clauses=normaliser.clauses(clauses, order),
         goals=normaliser.clauses(goals, order),
-        boxes=boxes_of(obligation),
+        boxes=boxes_of(obligation) if rows is None else (),
+        rows=rows,
         constants=_constants(gathering, statistics, data_digests),
         instances=None if obligation.instances is None else obligation.instances.data,
+    )
+
+
+def _rows(obligation: Obligation, tables: Mapping[str, Sequence[str]] | None) -> ClaimRows:
+    instances, share = obligation.instances, obligation.share
+    assert instances is not None
+    columns = dict(instances.fixed)
+    whole = columns.keys() == set(range(len(obligation.variables))) and set(columns.items()) == set(instances.fixed)
+    if tables is None or not whole:
+        message = "rules about the rows of data are judged row by row, not by a claim about boxes"
+        raise Unsupported("X40", f"{obligation.rule.name}: {message}")
+    if share is not None and share.confidence is not None:
+        message = "a share with a confidence is about where the rows come from, and a certificate counts rows"
+        raise Unsupported("X40", f"{obligation.rule.name}: {message}")
+    return ClaimRows(
+        count=len(instances.anchors),
+        tables=tuple(tables[instances.data]),
+        columns=tuple(columns[k] for k in range(len(columns))),
+        share=None if share is None else (share.op, share.level),
     )
 
 

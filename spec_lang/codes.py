@@ -162,8 +162,8 @@ EXPLANATIONS: dict[str, str] = {
     "X07": "An exact value was asked of an irrational number, or of one that cannot be told from it.",
     "X08": "A rule about traces of several lengths, or about cycles, is not one question but one for every length.",
     "X09": "The rule cannot be written as an SMT-LIB script: it is about a share of rows, or a reward is too large.",
-    "X40": "A rule about the rows of a data set is decided by judging every row exactly. It has no form as a claim "
-    "about boxes, which is what proofs are about, so it is left out of certificates.",
+    "X40": "A rule about the rows of a data set is decided by judging every row exactly: it has no form as a claim "
+    "about boxes. A certificate has another for it, a count over the bundled rows; none for a share with a confidence.",
     "C20": "The certificate's claims are not of the documented form.",
     "G20": "The spec file cannot be read.",
     "G21": "The spec has no rule of that name.",

@@ -176,13 +176,16 @@ class Spec:
 
         return z3_reading(self, rule, length=length, context=context)
 
-    def rows(self, name: str) -> Rows:
-        """The rows of `logs`, of the pairs `prefs`, or of one member, `prefs.better`; DataError (D08: none)."""
+    def members(self, name: str) -> list[Table]:
+        """The tables that the rows of `logs`, of the pairs `prefs` or of one member, `prefs.better`, are read from."""
         if name in self.data:
-            members = [self.table(name, member).require_rows() for member, _ in self.data[name].members]
-        else:
-            data, _, member = name.rpartition(".")
-            members = [self.table(data, member).require_rows()]
+            return [self.table(name, member).require_rows() for member, _ in self.data[name].members]
+        data, _, member = name.rpartition(".")
+        return [self.table(data, member).require_rows()]
+
+    def rows(self, name: str) -> Rows:
+        """The rows of such data; DataError (D08: none)."""
+        members = self.members(name)
         if len(members) == 1:
             return Rows(name, members[0].values, members[0].table_digest)
         values = np.concatenate([table.values for table in members], axis=1)

@@ -111,8 +111,13 @@ def read_table(
 def canonical_table_digest(record_type: RecordType, values: NDArray[np.float64]) -> str:
     """SHA-256 over canonical JSON `{"columns": [names], "rows": n}`, a newline, and the values as little-endian
     binary64 in row-major order. It names the numbers, however the file stored them."""
+    return digest_of(canonical_table(record_type, values))
+
+
+def canonical_table(record_type: RecordType, values: NDArray[np.float64]) -> bytes:
+    """What that digest is of."""
     header = canonical_json({"columns": [column.name for column in record_type.columns()], "rows": len(values)})
-    return digest_of(header + b"\n" + (values + 0.0).astype("<f8").tobytes(order="C"))
+    return header + b"\n" + (values + 0.0).astype("<f8").tobytes(order="C")
 
 
 def require_assumption(table: Table, assumption: Formula) -> None:

@@ -54,7 +54,16 @@ def bind(spec: Spec, rule_name: str, rewards: Mapping[str, Artifact]) -> Claim:
     lengths = spec.lowered[rule_name].lengths if spec.rule(rule_name).kind == "trace" else ()
     if len(lengths) > 1:
         return bind_lengths(spec, rule_name, rewards)
-    return bind_obligation(spec, spec.obligation(rule_name), rewards)
+    obligation = spec.obligation(rule_name)
+    return bind_rows(spec, obligation, rewards) if obligation.over_rows else bind_obligation(spec, obligation, rewards)
+
+
+def bind_rows(spec: Spec, obligation: Obligation, rewards: Mapping[str, Artifact]) -> Claim:
+    """The claim of a rule about rows of data, which names their tables. Unsupported X40 where a count says it not."""
+    assert obligation.instances is not None
+    name = obligation.instances.data
+    tables = {name: [table.table_digest for table in spec.members(name)]}
+    return claim_of(obligation, **_bound(spec, obligation, rewards), tables=tables)
 
 
 def bind_lengths(spec: Spec, rule_name: str, rewards: Mapping[str, Artifact]) -> Claim:

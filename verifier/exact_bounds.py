@@ -236,7 +236,7 @@ class ExactBounds:
         lo, hi = self.bounds[k][j]
         zero, one = Fraction(0), Fraction(1)
         gate = self.gates.get(k)
-        if gate == "open" or hi <= 0:
+        if gate == "open" or lo < 0 >= hi:
             return zero, zero
         if gate == "either" and lower:
             return zero, zero

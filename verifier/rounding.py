@@ -112,7 +112,7 @@ def product(left: Array, left_error: Array | None, right: Array, right_error: Ar
 
     A row of L, or a column of R, with at most one entry, that one ±1, selects: its products are exact. Most are like
     that (the identities of relu, add and sub layers, the arguments of a call), and so an edit and its parent stay equal
-    to the last bit.
+    to the last bit. An entry all of whose products have a factor that is 0, without error, is 0 without error.
     """
     magnitude = np.abs(left)
     selects = _selecting(left, 1)[:, None] | _selecting(right, 0)[None, :]
@@ -122,7 +122,9 @@ def product(left: Array, left_error: Array | None, right: Array, right_error: Ar
         error = error + left_error @ (np.abs(right) + right_error)
     loss = np.where(selects, 0.0, TINY) * (1.0 + magnitude.sum(axis=1, keepdims=True))
     error = np.where(magnitude.sum(axis=1, keepdims=True) > 0, error * INFLATE + loss, error * INFLATE)
-    return flush_small(value, error)
+    may_be = magnitude if left_error is None else magnitude + left_error
+    terms = (may_be > 0).astype(np.float64) @ ((right != 0) | (right_error > 0)).astype(np.float64)
+    return flush_small(value, np.where(terms > 0, error, 0.0))
 
 
 def _selecting(matrix: Array, axis: int) -> NDArray[np.bool_]:

@@ -7,9 +7,11 @@ their names.
 
 from __future__ import annotations
 
+import logging
 import operator
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -31,7 +33,7 @@ def export_module(module: nn.Module, inputs: Sequence[Sizes]) -> ExportedProgram
     rows = Dim("rows", min=2)
     shapes = tuple({0: rows} for _ in inputs)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _no_traceback_in_the_log():
             warnings.simplefilter("ignore")
             return export(module, example, dynamic_shapes=_as_given(module, shapes), strict=False)
     except Exception as error:  # whatever the module's own code raises, and torch's own checks, share no base
@@ -39,9 +41,32 @@ def export_module(module: nn.Module, inputs: Sequence[Sizes]) -> ExportedProgram
         raise Unsupported(
             "X21",
             f"{type(module).__name__} cannot be traced on {_shown(inputs)}: {_reason(error)}",
-            help="write forward without branches on its input or on the number of rows, or export the network to ONNX"
+            help=_of_other_width(module, inputs)
+            or "write forward without branches on its input or on the number of rows, or export the network to ONNX"
             " and import that",
         ) from None
+
+
+@contextmanager
+def _no_traceback_in_the_log() -> Iterator[None]:
+    """torch logs where in its own code a shape did not fit; the error says that it did not."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def _of_other_width(module: nn.Module, inputs: Sequence[Sizes]) -> str | None:
+    """What to do where the module begins with a layer that reads another number of columns than the records have."""
+    first = next((layer for layer in module.modules() if isinstance(layer, nn.Linear)), None)
+    if first is None or len(inputs) != 1 or len(inputs[0]) != 1 or first.in_features == inputs[0][0]:
+        return None
+    return (
+        f"its first linear layer reads {first.in_features} columns, the features have {inputs[0][0]}: one for each "
+        "number and bool, and one for each case of an enum (one-hot)"
+    )
 
 
 def _as_given(module: nn.Module, shapes: tuple[dict[int, Dim], ...]) -> tuple[object, ...]:

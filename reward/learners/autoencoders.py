@@ -44,6 +44,7 @@ from rewarden.spec_lang.features import RecordType
 FEWEST_ROWS = 20
 CODE_ROOM = 1.05  # how far beyond the demonstrations' codes the clip lets a code go
 LLOYD_ROUNDS = 25
+NARROWEST = 2.0**-6  # the least width of the ramp, in errors: what stores its two numbers rounds far more finely
 Array32 = NDArray[np.float32]
 
 
@@ -374,7 +375,8 @@ def _exported_errors(experts: tuple[_Expert, ...], rows: _Rows, kind: str) -> Te
 
 def _calibrate(errors: Tensor, options: AutoencoderOptions) -> _Ramp:
     lo, hi = quantile(errors, options.full_quantile), quantile(errors, options.zero_quantile)
-    slope = float(dyadic(1.0 / max(hi - lo, 1e-6)))
+    hi = max(hi, lo * (1 + NARROWEST), lo + 1e-4)  # errors that are all alike are at its upper end, and score 1
+    slope = float(dyadic(1.0 / (hi - lo)))
     return _Ramp(slope, float(dyadic(hi * slope)))
 
 

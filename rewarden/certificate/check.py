@@ -4,12 +4,14 @@
 
 Read it in this order: `kernel_json` (untrusted bytes), `kernel_artifact` (the reward), `kernel_program` (claim and
 reward become layers), `kernel_twins` (two calls as one and a difference), `kernel_bounds` (what can be said about
-layers over a box), `kernel_proof` (claims, trees, leaves), `kernel_loops` (claims about loops), `kernel_sentence` (a
-claim in words), and this file. That is the whole kernel, which uses Python's standard library and nothing else of
-Rewarden. docs/formats.md is its specification, docs/certificate.md the argument that it cannot accept a false claim.
+layers over a box), `kernel_proof` (claims, trees, leaves), `kernel_loops` (claims about loops), `kernel_rows` (claims
+about rows of data), `kernel_sentence` (a claim in words), and this file. That is the whole kernel, which uses Python's
+standard library and nothing else of Rewarden. docs/formats.md is its specification, docs/certificate.md the argument
+that it cannot accept a false claim.
 
 It does not check what the claims mean to the author of a spec (`text: not checked`) nor who issued the certificate
-(`signature: not checked`): `rewarden check-certificate` does both. Exit status: 0 accepted, 4 rejected, 2 usage.
+(`signature: not checked`): `rewarden check-certificate` does both. Nor does anything here learn again, or forget, what
+the manifest says was learned or forgotten (`recipe not re-run`). Exit status: 0 accepted, 4 rejected, 2 usage.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import platform
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing import Pool
 from pathlib import Path
@@ -32,12 +34,13 @@ from rewarden.certificate.kernel_json import Refused, anything, array, gunzip, p
 from rewarden.certificate.kernel_loops import loop_leaves, replay_loop
 from rewarden.certificate.kernel_program import Program, inline
 from rewarden.certificate.kernel_proof import Claim, Leaf, check_leaves, leaves, read_claim, replay
+from rewarden.certificate.kernel_rows import recounted, refuse_other_tables
 from rewarden.certificate.kernel_sentence import sentence
 
 TIER = "exact integer arithmetic"
 Check = Callable[[Claim, Program, Sequence[Leaf]], None]  # refuses one of the leaves, or none
 Run = tuple[int, Check]  # in how many processes leaves are checked, and how
-TRUSTED_BASE = "the nine files of the kernel, Python and its standard library, the operating system and the machine"
+TRUSTED_BASE = "the ten files of the kernel, Python and its standard library, the operating system and the machine"
 MAX_CLAIMS = 10_000
 CHUNK = 32  # leaves handed to a process at a time
 
@@ -65,6 +68,7 @@ class Report:
     rewards: Mapping[str, str]  # name → digest of the artifact that was read
     problem: str | None = None  # why nothing could be checked
     tier: str = TIER
+    accounts: Mapping[str, str] = field(default_factory=dict)  # name → what its manifest says it comes from
 
     @property
     def trusted_base(self) -> str:
@@ -106,8 +110,11 @@ def check(
         loaded = {name: load_reward(Path(path)) for name, path in _named(claims, rewards).items()}
         found = {name: reward.digest for name, reward in loaded.items()}
         files = _evidence_files(folder, claims)
+        refuse_other_tables(folder, claims)
         run = workers, leaf
-        return Report(tuple(_check_claim(c, loaded, files.get(c.digest), run) for c in claims), found, None, tier)
+        reports = tuple(_check_claim(claim, loaded, files.get(claim.digest), run) for claim in claims)
+        accounts = {name: reward.account for name, reward in loaded.items() if reward.account}
+        return Report(reports, found, None, tier, accounts)
     except Refused as error:
         return Report((), found, str(error), tier)
     except OSError as error:
@@ -160,6 +167,9 @@ def _check_claim(claim: Claim, rewards: Mapping[str, Reward], file: Path | None,
                 refuse(f"{name} is {rewards[name].digest}, the claim is about {wanted}")
         data = read_regular(file)
         evidence = parse(gunzip(data) if file.suffix == ".gz" else data)
+        if claim.rows is not None:
+            stated = read(evidence, {**_head(claim, "rewarden-recount"), "count": anything}, "a recount")["count"]
+            return report(*recounted(claim, _program(claim, rewards), file.parent.parent / "tables", stated))
         if isinstance(evidence, dict) and evidence.get("format") == "rewarden-counterexample":
             point = "witness" if claim.loops is None else "loop"
             shown = read(evidence, {**_head(claim, "rewarden-counterexample"), point: anything}, "a counterexample")
@@ -246,6 +256,8 @@ def render(report: Report) -> str:
         mark = MARKS.get(claim.verdict, "checked")
         lines += [claim.sentence, f"  {claim.verdict}: {claim.reason} [{mark}]", f"  claim {claim.digest}", ""]
     lines += [f"reward {name}: {value}" for name, value in sorted(report.rewards.items())]
+    told = sorted(report.accounts.items())
+    lines += [f"recipe not re-run: {name} is, by its manifest, {account}" for name, account in told]
     lines += ["text: not checked", "signature: not checked"]
     lines += [f"arithmetic: {report.tier}, of the reward as a function of real numbers"]
     lines += [f"trusted: {report.trusted_base}"]

@@ -5,6 +5,7 @@ CERTIFICATE/
   public_key.pem       the key that it is signed with
   claims.json          what is claimed, exactly and readably
   proofs/RULE.json     the evidence: a proof, or a counterexample (RULE.json.gz above a megabyte)
+  tables/HEX.bin       the rows that claims about data are about: the canonical table with the digest HEX
   README.txt           how to check all this
 """
 
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from rewarden.atomic import new_folder
 from rewarden.certificate.check import Report, check, evidence_name
+from rewarden.certificate.kernel_rows import file_of
 from rewarden.certificate.statement import EvidenceFile, ResultLike, SpecFacts, build_statement
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.store import zip_bytes
@@ -56,11 +58,13 @@ def issue(
     out: Path,
     key: Ed25519PrivateKey | None = None,
     issued: datetime | None = None,
+    tables: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write a certificate to `out` (missing or empty), whole or not at all; returns its path.
 
     `issued` is the time that it says it was made, to the second; by default now, or $SOURCE_DATE_EPOCH where that is
-    set. But for that field and the signature, equal inputs give equal bytes.
+    set. But for that field and the signature, equal inputs give equal bytes. `tables` are those that claims about rows
+    name, by digest.
 
     The kernel runs over the finished folder first: CertificateError C40 if it refuses any of the evidence (which
     would be a bug in Rewarden), C41 if nothing has a claim. A rule without evidence is listed, with its reason.
@@ -70,6 +74,7 @@ def issue(
         raise CertificateError("C41", "there is nothing to certify: no rule has a claim", help=UNCERTIFIED)
     with new_folder(out) as scratch:
         claims_file, evidence = _write_evidence(found, scratch)
+        _write_tables(tables or {}, scratch)
         report = _kernel(scratch, {r for f in found if f.claim for r, _ in f.claim.rewards}, rewards)
         statement = canonical_json(
             build_statement(found, spec, rewards, claims_file, evidence, report, issued or _now())
@@ -112,10 +117,20 @@ def _write_evidence(results: Iterable[ResultLike], folder: Path) -> tuple[Eviden
     return EvidenceFile("claims.json", digest_of(claims)), files
 
 
+def _write_tables(tables: Mapping[str, bytes], folder: Path) -> None:
+    if tables:
+        (folder / "tables").mkdir()
+    for name, data in tables.items():
+        (folder / "tables" / file_of(name)).write_bytes(data)
+
+
 def _evidence(result: ResultLike, claim: Claim) -> Mapping[str, Any] | None:
     """A proof, or the point (or loop) of a violation; None where there is neither."""
     if result.verdict == "proved":
         assert result.proof is None or isinstance(result.proof, Mapping), "proofs are written before they are issued"
+        return result.proof
+    if claim.rows is not None:
+        assert result.proof is None or isinstance(result.proof, Mapping), "rows are counted before it is issued"
         return result.proof
     if result.verdict != "violated" or result.witness is None:
         return None

@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeGuard
 
 MAX_FILE = 1 << 27  # bytes of any one file, after decompression
 MAX_ENTRIES = 1 << 20  # of one list
@@ -166,8 +166,12 @@ def text_or_null(value: object, what: str) -> str | None:
     return None if value is None else text(value, what)
 
 
+def is_digest(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
+
+
 def digest_text(value: object, what: str) -> str:
-    return value if isinstance(value, str) and _DIGEST.fullmatch(value) else refuse(f"{what} must be a sha256 digest")
+    return value if is_digest(value) else refuse(f"{what} must be a sha256 digest")
 
 
 def rational(value: object, what: str) -> Fraction:

@@ -38,6 +38,7 @@ from rewarden.certificate.kernel_twins import with_twins
 MAX_OPEN = 10_000  # branches waiting, and cases above a leaf: far more than a search ever makes
 MAX_SIGNS = 1_000  # above a leaf: each branch that waits holds its own
 MAX_NODES = 1 << 23
+MAX_ROWS = 1 << 24
 
 
 class Atom(NamedTuple):
@@ -67,6 +68,7 @@ class Claim:
     boxes: tuple[tuple[Pair, ...], ...]
     instances: str | None
     loops: tuple[int, ...] | None = None  # of a claim about loops (`kernel_loops`): goals to each of its sums
+    rows: Mapping[str, Any] | None = None  # of a claim about rows of data (`kernel_rows`): which, and the share
     cases: tuple[Claim, ...] = ()  # of a claim that says several: about traces of each length
 
 
@@ -101,8 +103,8 @@ def read_claim(value: object) -> Claim:
     stated = read(value, {"rule": text, "severity": text, "cases": array}, "a claim")
     cases = tuple(_plain(case) for case in stated["cases"]) or refuse("a claim has no cases")
     rewards = {pair for case in cases for pair in case.rewards.items()}
-    if any((c.rule, c.severity, c.loops) != (stated["rule"], stated["severity"], None) for c in cases):
-        refuse("the cases of a claim are of one rule, and none is about loops")
+    if any((c.rule, c.severity, c.loops, c.rows) != (stated["rule"], stated["severity"], None, None) for c in cases):
+        refuse("the cases of a claim are of one rule, and none is about loops or rows")
     if len(dict(rewards)) != len(rewards):
         refuse("the cases of a claim are about the same rewards")
     return replace(cases[0], digest=digest(canonical(value)), rewards=dict(rewards), cases=cases)
@@ -117,12 +119,16 @@ def _plain(value: object) -> Claim:
     }  # fmt: skip
     if isinstance(value, dict) and "loops" in value:
         shape["loops"] = [within(0, MAX_OPEN)]
+    elif isinstance(value, dict) and "rows" in value:
+        shape["rows"] = _ROWS
     found = read(value, shape, "a claim")
     variables, calls = found["variables"], found["calls"]
     n = len(variables)
     record = {"name": text, "type": text, "variables": [within(0, n - 1)]}
     call = {"reward": one_of(*found["rewards"]), "arguments": [_affine(n, 0)]}
     discrete = tuple(v["discrete"] for v in variables)
+    if "rows" in found and found["boxes"]:
+        refuse("a claim about rows has no boxes")
     return Claim(
         digest(canonical(value)),
         found["rule"],
@@ -138,7 +144,15 @@ def _plain(value: object) -> Claim:
         tuple(_box(box, discrete) for box in read(found["boxes"], [((rational, rational),) * n], "a box")),
         found["instances"],
         found.get("loops"),
+        found.get("rows"),
     )  # fmt: skip
+
+
+def _share(value: object, what: str) -> dict[str, Any] | None:
+    return None if value is None else read(value, {"op": one_of("<", "<=", ">", ">="), "level": rational}, what)
+
+
+_ROWS = {"count": within(1, MAX_ROWS), "tables": [digest_text], "columns": [within(0, MAX_ROWS)], "share": _share}
 
 
 def _rewards(value: object, what: str) -> dict[str, str]:
@@ -164,6 +178,11 @@ def replay(claim: Claim, program: Program, witness: object) -> tuple[bool, bool]
     for value, (low, high), whole in zip(x, claim.boxes[box], claim.discrete, strict=True):
         if not low <= value <= high or (whole and value.denominator != 1):
             refuse("the witness lies outside its box")
+    return truth(claim, program, x)
+
+
+def truth(claim: Claim, program: Program, x: Sequence[Fraction]) -> tuple[bool, bool]:
+    """At a point, exactly: (every clause has a true atom, every goal has one)."""
     values = x, evaluate(program, x)
 
     def true(clauses: Sequence[Clause]) -> bool:

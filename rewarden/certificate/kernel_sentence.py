@@ -21,6 +21,8 @@ def sentence(claim: Claim) -> str:
     calls = [_call(claim, name, arguments) for name, arguments in claim.calls]
     if claim.loops is not None:
         return _of_loops(claim, calls)
+    if claim.rows is not None:
+        return _of_rows(claim, calls)
     premise = f" if {_all(claim, calls, claim.clauses)}," if claim.clauses else ""
     goals = _all(claim, calls, claim.goals) if claim.goals else "nothing more is asked"
     return f"{claim.severity} {claim.rule}: for all {_domain(claim)}:{premise} then {goals}."
@@ -43,6 +45,21 @@ def _of_loops(claim: Claim, calls: Sequence[str]) -> str:
     records = _domain(claim, rise // 2)
     sums = " and ".join(told) or "nothing more is asked"
     return f"{claim.severity} {claim.rule}: round every loop of records, each with {records}:{premise} then {sums}."
+
+
+def _of_rows(claim: Claim, calls: Sequence[str]) -> str:
+    """E.g. `must near: for each of the 60 rows of demos (bundled table sha256:…): then R(s) >= 0.`"""
+    assert claim.rows is not None
+    share = claim.rows["share"]
+    tables = f"bundled table{'s' * (len(claim.rows['tables']) > 1)} {', '.join(claim.rows['tables'])}"
+    rows = f"{claim.rows['count']} rows of {claim.instances or 'data'} ({tables})"
+    premise = f" if {_all(claim, calls, claim.clauses)}," if claim.clauses else ""
+    goals = _all(claim, calls, claim.goals) if claim.goals else "nothing more is asked"
+    if share is None:
+        return f"{claim.severity} {claim.rule}: for each of the {rows}:{premise} then {goals}."
+    where = f" at which {_all(claim, calls, claim.clauses)}" if claim.clauses else ""
+    told = f"of those of the {rows}{where}, the share at which {goals}"
+    return f"{claim.severity} {claim.rule}: {told}, is {share['op']} {number(share['level'])}."
 
 
 def _domain(claim: Claim, count: int | None = None) -> str:

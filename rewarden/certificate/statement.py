@@ -232,8 +232,10 @@ def _unchecked(results: Sequence[ResultLike], checked: Mapping[str, ClaimReport]
 
 
 def _data(results: Sequence[ResultLike]) -> list[dict[str, str]]:
-    """The tables that constants were computed from, by digest."""
+    """The tables that constants were computed from, and those whose rows rules are about, by digest."""
     used = {(c.text, c.data) for r in results if r.claim is not None for c in r.claim.constants}
+    rows = ((r.rule, r.claim.rows) for r in results if r.claim is not None and r.claim.rows is not None)
+    used |= {(f"the rows of rule {rule}", table) for rule, about in rows for table in about.tables}
     return [{"used_in": text, "table": digest} for text, digest in sorted(used)]
 
 

@@ -21,6 +21,7 @@ KERNEL = (
     "kernel_loops",
     "kernel_program",
     "kernel_proof",
+    "kernel_rows",
     "kernel_sentence",
     "kernel_twins",
 )

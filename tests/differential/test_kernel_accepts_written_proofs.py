@@ -13,11 +13,18 @@ import pytest
 import torch
 
 import rewarden as rw
+from rewarden.certificate.kernel_json import Refused
+from rewarden.certificate.kernel_proof import Leaf as Branch
+from rewarden.certificate.kernel_proof import check_leaf, read_claim
+from rewarden.reward.artifact import Artifact, RewardRecord
+from rewarden.reward.graph import AffineMap, Graph, Input, Relu
 from rewarden.spec_lang.claim import Affine, AffineAtom, Claim
-from rewarden.spec_lang.claim_json import claim_digest
+from rewarden.spec_lang.claim_json import claim_digest, claim_object
 from rewarden.verifier.decision import verify_claim
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.options import VerifyOptions
+from rewarden.verifier.program import Program
+from rewarden.verifier.scribe.exact import holds
 from rewarden.verifier.scribe.late import with_proof
 from rewarden.verifier.scribe.leaves import Subject, attempt
 from rewarden.verifier.scribe.mirror import Mirror
@@ -25,6 +32,7 @@ from rewarden.verifier.trail import Trail
 from rewarden.verifier.unwritten import Unwritten
 from rewarden.verifier.verdict import CERTIFIABLE, Verdict
 from tests.differential.test_kernel_accepts_proofs import judged
+from tests.differential.test_kernel_vs_program import kernel_program
 from tests.reference.cart import PROVED, write_reward, write_spec
 from tests.reference.certificates import network
 from tests.reference.random_claims import atom, plain_claim, random_claim
@@ -132,6 +140,65 @@ def test_chosen_lines_are_for_the_sum_alone(seed: int, tmp_path: Path) -> None:
     }
     report = judged(tmp_path / "certificate", claim, rewards, proof)
     assert report.claims[0].verdict == "proved", report.claims[0].reason
+
+
+@pytest.mark.parametrize("seed", [4, 19])
+def test_the_kernel_bounds_branches_by_the_same_lines(seed: int, tmp_path: Path) -> None:
+    """Patches, and neurons held to any sign, also to one that they cannot have: bounds cross, or leave 0 alone."""
+    rng = np.random.default_rng(seed)
+    rewards = {"R": random_mlp(rng, TWO_REALS, (5, 4), patches=2)}
+
+    def about(level: Fraction) -> tuple[Claim, Program, Mirror, Subject]:
+        goal = AffineAtom(Affine(-level, (), ((0, Fraction(1)),)), False)
+        claim = plain_claim(TWO_REALS, rewards, goals=[(goal,)])
+        program = compile_program(claim, rewards)
+        mirror = Mirror.of(program)
+        assert mirror is not None
+        return claim, program, mirror, Subject.of(mirror, claim, 0, ())
+
+    claim, _, mirror, subject = about(Fraction(0))
+    neurons = [(k, j) for k in mirror.relus for j in range(len(mirror.layers[k].bias))]
+    found = 0
+    for _ in range(8):
+        signs = tuple((*neurons[i], int(rng.integers(2))) for i in rng.permutation(len(neurons))[:3])
+        shares = [sorted(Fraction(int(s), 16) for s in rng.integers(17, size=2)) for _ in claim.variables]
+        ends = zip(claim.boxes[0], shares, strict=True)
+        box = tuple((lo + (hi - lo) * a, lo + (hi - lo) * b) for (lo, hi), (a, b) in ends)
+        low, high = (torch.tensor([[float(side[i]) for side in box]], dtype=torch.float64) for i in (0, 1))
+        held: dict[int, torch.Tensor] = {}
+        for k, j, side in signs:
+            held.setdefault(k, torch.zeros(1, len(mirror.layers[k].bias), dtype=torch.int8))[0, j] = 1 - 2 * side
+        with torch.no_grad():
+            level = Fraction(float(mirror.lower(mirror.known(low, high, held, deep=True), subject.rows).bound))
+        for spare in (Fraction(0), Fraction(1, 1000)):
+            told, program, _, rows = about(level - spare)
+            with torch.no_grad():
+                tried = attempt(mirror, rows, low, high, held, exactly=True)
+            close = [leaf for leaf in tried.close.get(0, []) if holds(program, 0, box, signs, leaf)]
+            kernel, claimed = kernel_program(told, rewards, tmp_path), read_claim(claim_object(told))
+            for leaf in close if tried.leaves[0] is None else [tried.leaves[0]]:
+                sides = (tuple(side[i] for side in box) for i in (0, 1))
+                check_leaf(claimed, kernel, Branch(0, claimed.goals[0], *sides, (), signs, leaf[1:]))
+                found += 1
+    assert found
+
+
+def test_a_neuron_that_is_0_has_the_line_of_the_kernel(tmp_path: Path) -> None:
+    """max(y, 0) of y in 0 … 2, held to y <= 0: both bounds are 0 and the line is y, which is up to 2 in the box."""
+    tensors = {"w": np.float32([[0, 1]]), "v": np.float32([[-1]]), "b": np.float32([0])}
+    graph = Graph((Input(), AffineMap(0, "w", "b"), Relu(1), AffineMap(2, "v", "b")), 3)
+    rewards = {"R": Artifact((RewardRecord("s", TWO_REALS),), graph, tensors, "exact")}
+    claim = plain_claim(TWO_REALS, rewards, goals=[(AffineAtom(Affine(Fraction(0), (), ((0, Fraction(1)),)), False),)])
+    program = compile_program(claim, rewards)
+    (relu,) = (k for k, layer in enumerate(program.layers) if layer.kind == "relu")
+    signs, (low, high) = ((relu, 0, 1),), zip(*claim.boxes[0], strict=True)
+    kernel, claimed = kernel_program(claim, rewards, tmp_path), read_claim(claim_object(claim))
+    bare, multiple = ["leaf", 0, [], [], []], ["leaf", 0, [[relu, 0, 1, [1, 0]]], [], []]
+    assert not holds(program, 0, claim.boxes[0], signs, bare)
+    with pytest.raises(Refused):
+        check_leaf(claimed, kernel, Branch(0, claimed.goals[0], low, high, (), signs, bare[1:]))
+    assert holds(program, 0, claim.boxes[0], signs, multiple)
+    check_leaf(claimed, kernel, Branch(0, claimed.goals[0], low, high, (), signs, multiple[1:]))
 
 
 def test_a_rule_with_nothing_to_spare_has_a_proof(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ ZERO, ONE = Fraction(0), Fraction(1)
 
 @dataclass
 class Layer:
-    """z = Σ blocks[s] · v_s + bias; the output is z, max(z, 0), a gated max(z, 0), or a twin's difference of two relus."""
+    """z = Σ blocks[s] · v_s + bias; the output is z, max(z, 0), a gated one, or a twin's difference of two relus."""
 
     kind: str  # linear, relu, gated or twin
     blocks: dict[int, Matrix]  # by source, in the order of first appearance
@@ -47,7 +47,10 @@ class Program:
             z = list(layer.bias)
             for source, matrix in layer.blocks.items():
                 v = x if source == VARIABLES else out[source]
-                z = [t + sum((a * b for a, b in zip(row, v, strict=True)), ZERO) for t, row in zip(z, matrix, strict=True)]
+                z = [
+                    t + sum((a * b for a, b in zip(row, v, strict=True)), ZERO)
+                    for t, row in zip(z, matrix, strict=True)
+                ]
             inner.append(z)
             if layer.kind == "linear":
                 out.append(z)
@@ -210,7 +213,7 @@ def _partners(program: Program, first: int, second: int) -> dict[int, int]:
     waiting = [(first, second)]
     while waiting:
         a, b = waiting.pop()
-        if a == b or b in found or a == VARIABLES or b == VARIABLES:
+        if a == b or b in found or VARIABLES in (a, b):
             continue
         one, other = program.layers[a], program.layers[b]
         if one.kind != other.kind or one.kind not in ("linear", "relu") or one.width != other.width:

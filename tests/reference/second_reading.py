@@ -41,7 +41,7 @@ def digest(data: bytes) -> str:
 
 
 def parsed(data: bytes) -> Json:
-    """The value of canonical JSON: whatever is not written in the one allowed way does not come back as the same bytes."""
+    """The value of canonical JSON: what is not written in the one allowed way does not come back as the same bytes."""
 
     def no_float(text: str) -> Json:
         raise Refused(f"{text} is a floating-point number")
@@ -128,7 +128,7 @@ class Claim:
     severity: str
     digest: str
     discrete: tuple[bool, ...] = ()
-    records: tuple[int, ...] = ()
+    records: tuple[tuple[int, ...], ...] = ()
     rewards: tuple[tuple[str, str], ...] = ()
     calls: tuple[tuple[str, tuple[Form, ...]], ...] = ()
     clauses: tuple[Atoms, ...] = ()
@@ -138,7 +138,19 @@ class Claim:
     cases: tuple[Claim, ...] = ()
 
 
-CLAIM = ("rule", "severity", "variables", "records", "rewards", "calls", "clauses", "goals", "boxes", "instances", "constants")
+CLAIM = (
+    "rule",
+    "severity",
+    "variables",
+    "records",
+    "rewards",
+    "calls",
+    "clauses",
+    "goals",
+    "boxes",
+    "instances",
+    "constants",
+)
 
 
 def read_claims(data: bytes) -> list[Claim]:
@@ -175,11 +187,11 @@ def _claim(value: Json) -> Claim:
         text(name), unit is None or text(unit)
         discrete.append(truth(whole))
     n = len(discrete)
-    widths = []
+    columns = []
     for record in items(records):
         name, kind, indices = fields(record, "name", "type", "variables")
         text(name), text(kind)
-        widths.append(len([integer(k, 0, n - 1) for k in items(indices)]))
+        columns.append(tuple(integer(k, 0, n - 1) for k in items(indices)))
     need(isinstance(rewards, dict), "rewards are not an object")
     for d in rewards.values():
         need(re.fullmatch(r"sha256:[0-9a-f]{64}", text(d)) is not None, "not a digest")
@@ -192,14 +204,19 @@ def _claim(value: Json) -> Claim:
     read_boxes = []
     for box in items(boxes):
         sides = [tuple(rational(side) for side in items(pair, 2)) for pair in items(box, n)]
-        need(all(lo <= hi for lo, hi in sides), "an empty box")
-        read_boxes.append(tuple((lo, hi) for lo, hi in sides))
+        read_boxes.append(
+            tuple(
+                (Fraction(lo.__ceil__()), Fraction(hi.__floor__())) if whole else (lo, hi)
+                for (lo, hi), whole in zip(sides, discrete, strict=True)
+            )
+        )
+        need(all(lo <= hi for lo, hi in read_boxes[-1]), "an empty box")
     instances is None or text(instances)
     for constant in items(constants):
         said, table, number = fields(constant, "text", "data", "value")
         text(said), text(table), rational(number)
     claim = Claim(
-        text(rule), severity, digest(canonical(value)), tuple(discrete), tuple(widths), tuple(sorted(rewards.items())),
+        text(rule), severity, digest(canonical(value)), tuple(discrete), tuple(columns), tuple(sorted(rewards.items())),
         tuple(read_calls), tuple(_atoms(c, n, m) for c in items(clauses)), tuple(_atoms(g, n, m) for g in items(goals)),
         tuple(read_boxes), tuple(integer(k, 0) for k in items(loops[0])) if loops else None,
     )  # fmt: skip
@@ -231,10 +248,11 @@ def _require_loops(claim: Claim) -> None:
     need(len(claim.boxes) == 1 and len(claim.records) == 2, "a claim about loops has one box and two records")
     n = len(claim.discrete)
     d = n // 2
-    need(n % 2 == 1, "not two records and the rise")
+    both = (tuple(range(d)), tuple(range(d, 2 * d)))
+    need(n == 2 * d + 1 and claim.records == both, "variables that are not those of two records and the rise")
     box, (rise,) = claim.boxes[0], claim.boxes[0][2 * d :]
     need(box[:d] == box[d : 2 * d] and claim.discrete[:d] == claim.discrete[d : 2 * d], "records that differ in bounds")
-    need(rise == (0, 0) and not claim.discrete[-1], "a rise with bounds")
+    need(rise == (Fraction(0), Fraction(0)) and not claim.discrete[-1], "a rise with bounds")
     assert claim.loops is not None
     need(sum(claim.loops) == len(claim.goals), "goals that belong to no sum")
     silent = [form for _, arguments in claim.calls for form in arguments]
@@ -295,7 +313,19 @@ class Reward:
     patches: tuple[Patch, ...]
 
 
-MANIFEST = ("format", "format_version", "records", "graph", "patches", "identified", "learner", "data", "parent", "edit", "tensors")
+MANIFEST = (
+    "format",
+    "format_version",
+    "records",
+    "graph",
+    "patches",
+    "identified",
+    "learner",
+    "data",
+    "parent",
+    "edit",
+    "tensors",
+)
 FEATURE = ("name", "kind", "lo", "hi", "unit", "cases", "size")
 OPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # op: (inputs, tensors), in the order of the page's table
     "input": ((), ()),
@@ -316,7 +346,7 @@ PATCH = ("kind", "rows", "offsets", "level", "slope", "delta", "gate", "rule")
 
 
 def read_reward(path: Path, expected: str) -> Reward:
-    """The artifact of this digest, a folder or a `.rwz`. Smooth ops and products are refused: no proof is about them."""
+    """The artifact of this digest, a folder or a `.rwz`. Smooth ops and products are refused: nothing proves them."""
     manifest, tensors_file = _files(path)
     need(digest(manifest) == expected, "another artifact")
     form, version, records, graph, patches, identified, learner, data, parent, edit, tensors_digest = fields(
@@ -327,7 +357,9 @@ def read_reward(path: Path, expected: str) -> Reward:
     need(identified in ("exact", "shift", "affine"), "not identified")
     _require_history(learner, data, parent, edit)
     tensors = _tensors(tensors_file)
-    columns = sum(_columns(feature) for r in items(records) for feature in items(fields(r, "param", "type", "features")[2]))
+    columns = sum(
+        _columns(feature) for r in items(records) for feature in items(fields(r, "param", "type", "features")[2])
+    )
     listed, output = fields(graph, "nodes", "output")
     nodes = [_node(node, k, tensors) for k, node in enumerate(items(listed))]
     widths: list[int] = []

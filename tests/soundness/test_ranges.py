@@ -152,18 +152,23 @@ def test_no_two_records_differ_by_more_than_the_certified_sensitivity(seed: int)
     assert change.max() <= one.range.most + 1e-9
 
 
-def test_a_reward_that_is_monotone_is_seen_to_be_and_a_smooth_one_is_not_spoken_of() -> None:
+@pytest.mark.parametrize("normalised", [False, True])
+def test_a_reward_that_is_monotone_is_seen_to_be_and_a_smooth_one_is_not_spoken_of(normalised: bool) -> None:
     class Rising(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
+            self.normal = torch.nn.Linear(8, 8)
             self.hidden, self.out = torch.nn.Linear(8, 4), torch.nn.Linear(4, 1)
             with torch.no_grad():
+                # fused with the layer that follows, in binary64: its zeros have to stay without error
+                scale = torch.rand(8) + 0.3 if normalised else torch.ones(8)
+                self.normal.weight.copy_(torch.diag(scale))
                 self.hidden.weight.abs_()
                 self.out.weight.abs_()
                 self.hidden.weight[:, 6] = 0.0
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.out(torch.relu(self.hidden(x)))
+            return self.out(torch.relu(self.hidden(self.normal(x))))
 
     torch.manual_seed(6)
     artifact = rw.from_torch(Rising(), MIXED)

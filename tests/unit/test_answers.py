@@ -243,7 +243,8 @@ def test_rankings_are_read_best_first(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "changes, words",
     [
-        ({"place": [1, 1, 2, 1, 2]}, "a step twice"),
+        ({"place": [1, 1, 2, 1, 2]}, "a step twice(.|\\n)*compare them in pairs, as ties"),
+        ({"place": [1, 2, 2, 1, 2]}, "place 2 has 2 steps(.|\\n)*compare them in pairs, as ties"),
         ({"place": [1, 2, 4, 1, 2]}, "ranking 1 has the places 1, 2, 4"),
         ({"ranking": [1, 1, 1, 1, 2], "place": [1, 2, 3, 4, 1]}, "ranking 2 has the places 1"),
         ({"weight": [1.0, 1.0, 2.0, 1.0, 1.0]}, "weight differs within one answer"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -129,10 +130,13 @@ def test_progress_is_told_every_epoch():
     assert calls == [("autoencoders", k, 3) for k in (1, 2, 3)]
 
 
-def test_constant_data_still_gives_a_reward():
+@pytest.mark.parametrize("epochs", [2, 25])
+def test_of_constant_data_the_one_situation_scores_1_as_the_record_says(epochs):
     rows = np.tile(np.array([[20.0, 40.0, 1.0, 1.0, 0.0]]), (60, 1))
-    artifact = Autoencoders().fit(Demonstrations(RewardRecord("s", STEP), rows), SMALL, Run(0))
-    assert np.isfinite(forward(artifact, rows.astype(np.float32))).all()
+    options = replace(SMALL, epochs=epochs, warm_up=1)
+    artifact = Autoencoders().fit(Demonstrations(RewardRecord("s", STEP), rows), options, Run(0))
+    assert forward(artifact, rows.astype(np.float32)) == pytest.approx(1.0, abs=0.02)
+    assert float(artifact.learner.record["mean reward, held out"]) == pytest.approx(1.0, abs=0.02)
 
 
 def test_a_training_that_diverges_leaves_no_artifact():

@@ -193,6 +193,15 @@ def test_branches_on_the_input_cannot_be_traced():
     assert caught.value.code == "X21"
 
 
+def test_a_network_of_another_width_is_told_what_columns_there_are(caplog, capfd):
+    width = STEP.width
+    with pytest.raises(Unsupported, match="cannot be traced") as caught:
+        from_torch(nn.Sequential(nn.Linear(width - 2, 4), nn.ReLU(), nn.Linear(4, 1)), STEP)
+    assert caught.value.help is not None
+    assert f"reads {width - 2} columns, the features have {width}" in caught.value.help
+    assert "Traceback" not in capfd.readouterr().err + caplog.text
+
+
 def test_a_reshape_that_mixes_rows_is_caught():
     with pytest.raises(Unsupported, match=r"cannot be traced|mixes rows") as caught:
         from_torch(

@@ -57,14 +57,11 @@ def _pass(rows: Functionals, gradients: dict[int, Interval], given: Interval, wh
         error = error * INFLATE + torch.where(most.sum(-1, keepdim=True) > 0, TINY, 0.0)
         below = low @ positive + high @ negative - error
         above = high @ positive + low @ negative + error
-        if m.error is None:
-            # A sum without a negative term is not negative, however it is rounded: so monotone rewards are seen.
-            below = torch.where(
-                _any(low < 0, positive > 0) + _any(high > 0, negative < 0) > 0, below, below.clamp(min=0.0)
-            )
-            above = torch.where(
-                _any(high > 0, positive > 0) + _any(low < 0, negative < 0) > 0, above, above.clamp(max=0.0)
-            )
+        # A sum without a term that may be negative is not negative, however it is rounded: monotone rewards are seen.
+        own = 0.0 if m.error is None else m.error[which]
+        up, down = weight + own > 0, weight - own < 0
+        below = torch.where(_any(low < 0, up) + _any(high > 0, down) > 0, below, below.clamp(min=0.0))
+        above = torch.where(_any(high > 0, up) + _any(low < 0, down) > 0, above, above.clamp(max=0.0))
         below, above = below - 2 * UNIT * below.abs(), above + 2 * UNIT * above.abs()
         old = gradients.get(m.source)
         if old is not None:

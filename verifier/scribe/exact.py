@@ -13,7 +13,23 @@ from typing import Any
 from rewarden.spec_lang.claim import AffineAtom, Box
 from rewarden.verifier.exact_bounds import ExactBounds, weighted_sum
 from rewarden.verifier.exact_bounds import Leaf as Lines
-from rewarden.verifier.program import Program
+from rewarden.verifier.program import Layer, Program
+
+
+class _Intervals(ExactBounds):
+    """No neuron is back-substituted, which is how a leaf without steps may be bounded as well."""
+
+    def _is_loose(self, layer: Layer, read_by_gate: bool, lo: Fraction, hi: Fraction) -> bool:
+        return False
+
+
+def holds_by_intervals(program: Program, goal: int, box: Box, leaf: Sequence[Any]) -> bool:
+    """Whether a leaf of one goal's atom and lines alone settles the box."""
+    _, number, _, lines, _ = leaf
+    atom = program.claim.goals[goal][number]
+    bounds = _Intervals(program, box, Lines(number, slopes=tuple((k, i, s) for k, i, s in lines)))
+    bound = bounds.lower(atom.affine)
+    return bound > 0 or (bound == 0 and not atom.strict)
 
 
 def holds(program: Program, goal: int, box: Box, signs: Sequence[tuple[int, int, int]], leaf: Sequence[Any]) -> bool:

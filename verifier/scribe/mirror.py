@@ -211,7 +211,7 @@ class Mirror:
         is_open = (low >= layer.gate + doubt).any(-1, keepdim=True)
         closed = (high < layer.gate - doubt).all(-1, keepdim=True)
         zero = torch.zeros_like(known.lower[k])
-        one = torch.where(known.above[k] > 0, torch.ones_like(zero), zero)
+        one = torch.where((known.above[k] > 0) | (known.below[k] >= 0), torch.ones_like(zero), zero)
         known.lower[k] = torch.where(closed, one, zero)
         known.upper[k] = torch.where(is_open, zero, known.upper[k])
         known.intercept[k] = torch.where(is_open, zero, known.intercept[k])

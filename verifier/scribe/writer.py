@@ -18,11 +18,12 @@ from torch import Tensor
 
 from rewarden.spec_lang.claim import Box, Claim
 from rewarden.spec_lang.claim_json import claim_digest
+from rewarden.verifier.by_construction import flat_leaf, twin_leaf
 from rewarden.verifier.facts import FactId
 from rewarden.verifier.narrowing import narrowed, root_cell
 from rewarden.verifier.program import Program
 from rewarden.verifier.proof_tree import halves
-from rewarden.verifier.scribe.exact import holds
+from rewarden.verifier.scribe.exact import holds, holds_by_intervals
 from rewarden.verifier.scribe.leaves import MANY, Leaf, Subject, attempt
 from rewarden.verifier.scribe.mirror import Mirror
 from rewarden.verifier.trail import Cut, Guide, Sign, Trail
@@ -33,6 +34,7 @@ ELEMENTS = 2**22  # numbers of one batch of rows: they stay in the cache, more o
 EXACT = 400  # branches that may be bounded once some point has no margin: signs settle that soon, or not at all
 FEW = 24  # unstable neurons up to which a branch is split at a neuron, where variables could be cut
 DEEPEST = 400  # splits above a leaf
+FLAT = 64  # boxes that are looked at for what holds by construction
 EMPTY: Leaf = ["leaf", -1, [], [], []]
 
 LEAST, TIMES = 2_000, 4  # branches that may be bounded: so many, and so many for each box that the verification took
@@ -103,12 +105,21 @@ class Writer:
         claim = self.claim
         roots = [[_Node() for _ in claim.boxes] for _ in claim.goals]
         waiting: list[_Branch] = []
+        flat = [flat_leaf(self.program, goal) if len(claim.boxes) <= FLAT else None for goal in range(len(claim.goals))]
+        twins = [twin_leaf(self.program, goal) if leaf is None else None for goal, leaf in enumerate(flat)]
         for box_number in reversed(range(len(claim.boxes))):
             cell = root_cell(claim, claim.boxes[box_number])
             for goal in reversed(range(len(claim.goals))):
                 node = roots[goal][box_number]
                 if cell is None:
                     node.written = EMPTY
+                    continue
+                leaf = flat[goal]
+                if leaf is not None and holds_by_intervals(self.program, goal, cell, leaf):
+                    node.written = leaf
+                    continue
+                if leaf is None and twins[goal] is not None:
+                    node.written = twins[goal]
                     continue
                 where = (box_number, 0) if self.guides else None
                 waiting.append(_Branch(goal, cell, (), (), 0, node, where))

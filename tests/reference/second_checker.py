@@ -1,0 +1,351 @@
+"""A second checker of certificates, written from docs/formats.md and docs/certificate.md alone.
+
+It shares no code with the kernel and was written without reading it, in plain Python with `Fraction` for every number:
+no common denominators, no sharing of work, nothing that is quick. The tests hold the two against each other
+(`tests/differential/test_second_checker.py`): what one accepts, the other accepts too. It reads, in this order,
+claims and artifacts (`second_reading`), the program (`second_program`), leaves (`second_bounds`) and trees (here).
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Literal
+
+from tests.reference.second_bounds import Cell, Subject, read_leaf
+from tests.reference.second_program import Program, program_of, with_twins
+from tests.reference.second_reading import (
+    Atom,
+    Atoms,
+    Box,
+    Claim,
+    Form,
+    Json,
+    Refused,
+    Reward,
+    digest,
+    fields,
+    goals_of_sums,
+    integer,
+    items,
+    need,
+    parsed,
+    rational,
+    read_claims,
+    read_reward,
+    rise_of,
+    value_of,
+)
+
+Verdict = Literal["proved", "violated", "not checked", "refused"]
+Row = tuple[Fraction, ...]
+
+
+@dataclass(frozen=True)
+class Answer:
+    verdict: Verdict
+    reason: str = ""
+
+
+def check(folder: Path, rewards: Mapping[str, Path]) -> dict[str, Answer]:
+    """What the certificate shows of each rule. Refused where the claims themselves cannot be read."""
+    claims = read_claims((folder / "claims.json").read_bytes())
+    return {claim.rule: _answer(claim, folder / "proofs", rewards) for claim in claims}
+
+
+def _answer(claim: Claim, proofs: Path, rewards: Mapping[str, Path]) -> Answer:
+    try:
+        evidence = _evidence(claim, proofs)
+        return Answer("not checked", "no evidence") if evidence is None else _judged(claim, evidence, rewards)
+    except Refused as e:
+        return Answer("refused", str(e))
+
+
+def _evidence(claim: Claim, proofs: Path) -> Json:
+    plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", claim.rule, re.ASCII) is not None
+    name = claim.rule if plain else f"claim-{claim.digest.removeprefix('sha256:')}"
+    path = proofs / f"{name}.json"
+    if path.is_file():
+        return parsed(path.read_bytes())
+    packed = proofs / f"{name}.json.gz"
+    return parsed(gzip.decompress(packed.read_bytes())) if packed.is_file() else None
+
+
+def _judged(claim: Claim, evidence: Json, rewards: Mapping[str, Path]) -> Answer:
+    need(isinstance(evidence, dict), "evidence is no object")
+    need(evidence.get("claim") == claim.digest, "evidence for another claim")
+    need(integer(evidence.get("format_version"), 0) == 1, "another version of evidence")
+    head = ("format", "format_version", "claim")
+    if evidence.get("format") == "rewarden-counterexample":
+        need(not claim.cases, "no counterexample is defined for a claim with cases")
+        (shown,) = fields(evidence, *head, "witness" if claim.loops is None else "loop")[3:]
+        subject = Replay.of(claim, rewards)
+        subject.violated_at(shown) if claim.loops is None else subject.violated_round(shown)
+        return Answer("violated")
+    need(evidence.get("format") == "rewarden-proof", "evidence of an unknown format")
+    if claim.cases:
+        (shown,) = fields(evidence, *head, "cases")[3:]
+        pairs = [fields(case, "witness", "goals") for case in items(shown, len(claim.cases))]
+        need(any(witness is not None for witness, _ in pairs), "every case may be vacuous")
+        for case, (witness, goals) in zip(claim.cases, pairs, strict=True):
+            _proved(case, witness, goals, rewards, True)
+    elif claim.loops is None:
+        witness, goals = fields(evidence, *head, "witness", "goals")[3:]
+        _proved(claim, witness, goals, rewards, False)
+    else:
+        loop, sums = fields(evidence, *head, "loop", "sums")[3:]
+        _proved_round(claim, loop, sums, rewards)
+    return Answer("proved")
+
+
+# ── points ─────────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True)
+class Replay:
+    """A claim with its rewards and layers; evaluates points."""
+
+    claim: Claim
+    rewards: dict[str, Reward]
+    program: Program
+
+    @classmethod
+    def of(cls, claim: Claim, paths: Mapping[str, Path]) -> Replay:
+        need(all(name in paths for name, _ in claim.rewards), "a reward is missing")
+        rewards = {name: read_reward(paths[name], expected) for name, expected in claim.rewards}
+        return cls(claim, rewards, program_of(claim, rewards))
+
+    def outputs(self, x: Row) -> Row:
+        """Every call's value; once by the artifact's graph, once by the layers, which must agree."""
+        found = tuple(
+            value_of(self.rewards[name], [form.at(x, ()) for form in arguments]) for name, arguments in self.claim.calls
+        )
+        layers = self.program.values(x)
+        assert found == tuple(layers[k][0] for k in self.program.outputs), "the layers are not the graph"
+        return found
+
+    def premise(self, x: Row) -> Row:
+        """The outputs at a point at which every clause has a true atom."""
+        outputs = self.outputs(x)
+        need(all(any(a.true(x, outputs) for a in clause) for clause in self.claim.clauses), "the premise is false")
+        return outputs
+
+    def point(self, value: Json, box: Box, discrete: Iterable[bool]) -> Row:
+        x = tuple(rational(v) for v in items(value, len(box)))
+        need(all(lo <= v <= hi for v, (lo, hi) in zip(x, box, strict=True)), "a point outside of the box")
+        need(all(v.denominator == 1 for v, d in zip(x, discrete, strict=True) if d), "a point that is not whole")
+        return x
+
+    def witness(self, value: Json) -> tuple[Row, Row]:
+        box, point = fields(value, "box", "point")
+        sides = self.claim.boxes[integer(box, 0, len(self.claim.boxes) - 1)]
+        x = self.point(point, sides, self.claim.discrete)
+        return x, self.premise(x)
+
+    def violated_at(self, value: Json) -> None:
+        x, outputs = self.witness(value)
+        need(any(not any(a.true(x, outputs) for a in goal) for goal in self.claim.goals), "every goal is true")
+
+    def loop(self, value: Json) -> list[tuple[Row, Row]]:
+        """The steps of a loop, each with its outputs; every clause has a true atom at each of them."""
+        d = len(self.claim.discrete) // 2
+        records = [self.point(x, self.claim.boxes[0][:d], self.claim.discrete[:d]) for x in items(value)]
+        need(len(records) > 0, "an empty loop")
+        steps = [(*a, *b, Fraction(0)) for a, b in zip(records, [*records[1:], records[0]], strict=True)]
+        return [(x, self.premise(x)) for x in steps]
+
+    def violated_round(self, value: Json) -> None:
+        steps = self.loop(value)
+        need(any(self._breaks(goals, steps) for goals in goals_of_sums(self.claim)), "every sum has its rises")
+
+    def _breaks(self, goals: tuple[Atoms, ...], steps: list[tuple[Row, Row]]) -> bool:
+        falls: list[Fraction | None] = []  # None: without limit
+        for x, outputs in steps:
+            limits = []
+            for goal in goals:
+                if any(a.true(x, outputs) for a in goal if not rise_of(a, self.claim)):
+                    continue
+                speaking = [a.form.at(x, outputs) for a in goal if rise_of(a, self.claim)]
+                if not speaking:
+                    return True
+                limits.append(max(speaking))
+            falls.append(min(limits) if limits else None)
+        limited = [fall for fall in falls if fall is not None]
+        if len(limited) < len(falls):
+            return False
+        strict = any(a.strict for goal in goals for a in goal if rise_of(a, self.claim))
+        total = sum(limited, Fraction(0))
+        return total < 0 or (total == 0 and strict)
+
+
+# ── trees ──────────────────────────────────────────────────────────────────────────────────────
+def _proved(claim: Claim, witness: Json, goals: Json, paths: Mapping[str, Path], may_be_vacuous: bool) -> None:
+    replay = Replay.of(claim, paths)
+    if witness is not None or not may_be_vacuous:
+        replay.witness(witness)
+    twins = with_twins(claim, replay.program)
+    for goal, trees in zip(claim.goals, items(goals, len(claim.goals)), strict=True):
+        for box, nodes in zip(claim.boxes, items(trees, len(claim.boxes)), strict=True):
+            walk(Subject(claim, goal, replay.program, twins), box, items(nodes))
+
+
+def walk(subject: Subject, box: Box, nodes: list[Json]) -> None:
+    """A tree, in preorder: every leaf holds, and the list ends exactly where the tree does."""
+    claim = subject.claim
+    root = Cell(tuple(lo for lo, _ in box), tuple(hi for _, hi in box))
+    for clause in claim.clauses:
+        root = less(root, clause[0], claim) if len(clause) == 1 else root
+    waiting = [root]
+    for node in nodes:
+        need(len(waiting) > 0, "nodes after the end of a tree")
+        waiting.extend(reversed(_children(items(node), waiting.pop(), subject)))
+    need(not waiting, "a tree without an end")
+
+
+def _children(node: list[Json], cell: Cell, subject: Subject) -> list[Cell]:
+    claim = subject.claim
+    kind = node[0] if node else None
+    if kind == "leaf":
+        need(read_leaf(node, subject, cell).holds(), "a leaf that does not hold")
+        return []
+    if kind == "cut":
+        _, variable, at = items(node, 3)
+        return list(halves(cell, integer(variable, 0, len(claim.discrete) - 1), rational(at), claim.discrete[variable]))
+    if kind == "sign":
+        _, layer, neuron = items(node, 3)
+        width = subject.program.layers[integer(layer, 0, len(subject.program.layers) - 1)].width
+        integer(neuron, 0, width - 1)
+        return [replace(cell, signs=cell.signs | {(layer, neuron, side)}) for side in (0, 1)]
+    need(kind == "case", f"no node is called {kind}")
+    _, k = items(node, 2)
+    clause = claim.clauses[integer(k, 0, len(claim.clauses) - 1)]
+    return [less(replace(cell, cases=cell.cases | {(k, i)}), atom, claim) for i, atom in enumerate(clause)]
+
+
+def halves(cell: Cell, variable: int, at: Fraction, discrete: bool) -> tuple[Cell, Cell]:
+    low, high = cell.low[variable], cell.high[variable]
+    if discrete:
+        below = Fraction(at.__floor__())
+        above = below + 1
+        need(low <= below < high, "a cut outside of the cell")
+    else:
+        below = above = at
+        need(low < at < high, "a cut outside of the cell")
+    return (
+        replace(cell, high=(*cell.high[:variable], below, *cell.high[variable + 1 :])),
+        replace(cell, low=(*cell.low[:variable], above, *cell.low[variable + 1 :])),
+    )
+
+
+def less(cell: Cell, fact: Atom, claim: Claim) -> Cell:
+    """The cell less what a fact of one variable excludes."""
+    if fact.form.calls or len(fact.form.variables) != 1:
+        return cell
+    ((k, c),) = fact.form.variables
+    edge, up = -fact.form.constant / c, c > 0
+    if claim.discrete[k]:
+        itself = fact.strict and edge.denominator == 1
+        edge = Fraction(edge.__ceil__() + itself if up else edge.__floor__() - itself)
+    low, high = list(cell.low), list(cell.high)
+    low[k], high[k] = (max(low[k], edge), high[k]) if up else (low[k], min(high[k], edge))
+    return replace(cell, low=tuple(low), high=tuple(high))
+
+
+# ── loops ──────────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True)
+class Part:
+    """A node of a tree of cells."""
+
+    cell: Cell
+    children: tuple[int, int] | None = None  # of a cut
+    potential: tuple[Fraction, Row] | None = None
+
+
+def _proved_round(claim: Claim, loop: Json, sums: Json, paths: Mapping[str, Path]) -> None:
+    replay = Replay.of(claim, paths)
+    replay.loop(loop)
+    twins = with_twins(claim, replay.program)
+    assert claim.loops is not None
+    for goals, value in zip(goals_of_sums(claim), items(sums, len(claim.loops)), strict=True):
+        cells, pairs = fields(value, "cells", "pairs")
+        parts = _parts(claim, items(cells))
+        waiting = [(0, 0)]
+        for node in items(pairs):
+            need(len(waiting) > 0, "pairs after the end of the tree")
+            u, v = waiting.pop()
+            if node in ("from", "to"):
+                children = parts[u if node == "from" else v].children
+                need(children is not None, "a part of a cell that is not cut")
+                assert children is not None
+                waiting.extend((k, v) if node == "from" else (u, k) for k in reversed(children))
+            else:
+                subject = Subject(claim, (), replay.program, twins)
+                _pair(subject, goals, (parts[u], parts[v]), items(node))
+        need(not waiting, "pairs without an end")
+
+
+def _parts(claim: Claim, nodes: list[Json]) -> list[Part]:
+    d = len(claim.discrete) // 2
+    box = claim.boxes[0][:d]
+    parts: list[Part] = []
+    waiting: list[tuple[Cell, int]] = [(Cell(tuple(lo for lo, _ in box), tuple(hi for _, hi in box)), -1)]
+    for node in nodes:
+        need(len(waiting) > 0, "cells after the end of the tree")
+        cell, parent = waiting.pop()
+        if parent >= 0:  # a second child, whose number is known only now
+            first, _ = parts[parent].children or (0, 0)
+            parts[parent] = replace(parts[parent], children=(first, len(parts)))
+        kind = items(node)[0] if items(node) else None
+        if kind == "cut":
+            _, column, at = items(node, 3)
+            one, other = halves(cell, integer(column, 0, d - 1), rational(at), claim.discrete[column])
+            waiting += [(other, len(parts)), (one, -1)]
+            parts.append(Part(cell, (len(parts) + 1, -1)))
+        elif kind == "cell":
+            _, constant, slopes = items(node, 3)
+            parts.append(Part(cell, None, (rational(constant), tuple(rational(s) for s in items(slopes, d)))))
+        else:
+            need(node == ["none"], "a node of an unknown kind")
+            parts.append(Part(cell))
+    need(not waiting, "cells without an end")
+    return parts
+
+
+def _pair(subject: Subject, goals: tuple[Atoms, ...], pair: tuple[Part, Part], trees: list[Json]) -> None:
+    u, v = pair
+    sides = [*zip(u.cell.low, u.cell.high, strict=True), *zip(v.cell.low, v.cell.high, strict=True)]
+    box = (*sides, (Fraction(0), Fraction(0)))
+    if u.potential is None or v.potential is None:
+        about: list[Atoms] = [()] if goals else []
+    else:
+        rise = _difference(u.potential, v.potential)
+        about = [tuple(_risen(atom, rise, subject.claim) for atom in goal) for goal in goals]
+    for goal, nodes in zip(about, items(trees, len(about)), strict=True):
+        walk(replace(subject, goal=goal), box, items(nodes))
+
+
+def _difference(u: tuple[Fraction, Row], v: tuple[Fraction, Row]) -> tuple[Fraction, Row]:
+    """φ_v(b) − φ_u(a), over the columns of a, then those of b."""
+    return v[0] - u[0], (*(-s for s in u[1]), *v[1])
+
+
+def _risen(atom: Atom, rise: tuple[Fraction, Row], claim: Claim) -> Atom:
+    """The atom with this in place of the rise."""
+    if not rise_of(atom, claim):
+        return atom
+    weights = dict(atom.form.variables)
+    del weights[len(claim.discrete) - 1]
+    for k, c in enumerate(rise[1]):
+        weights[k] = weights.get(k, Fraction(0)) + c
+    terms = tuple((k, c) for k, c in sorted(weights.items()) if c)
+    return Atom(Form(atom.form.constant + rise[0], terms, atom.form.calls), atom.strict)
+
+
+def verdicts(folder: Path, rewards: Mapping[str, Path]) -> dict[str, str]:
+    """The verdicts alone."""
+    return {rule: answer.verdict for rule, answer in check(folder, rewards).items()}
+
+
+__all__ = ["Answer", "check", "digest", "verdicts"]
