@@ -110,7 +110,7 @@ class _Decision:
     def verdict(self) -> RuleResult:
         engine, options = self.task.options.engine, self.task.options
         found = self._closed() if engine == "auto" else None
-        if found is None and engine in ("auto", "bounds", "differences"):
+        if found is None and engine in ("auto", "bounds"):
             found = self._constructed(engine)
         if found is not None:
             return found
@@ -132,9 +132,9 @@ class _Decision:
     def _constructed(self, engine: str) -> RuleResult | None:
         """What holds by the way the reward is built: bounds in floats miss such ends by their own rounding."""
         program = self.task.slim.program
-        if engine != "differences" and goals_hold(program):
+        if goals_hold(program):
             name, reason = "bounds", Reason.SMOOTH_BOUNDS if program.curved else Reason.BOUNDS
-        elif engine != "bounds" and monotone_goals_hold(program):
+        elif engine == "auto" and monotone_goals_hold(program):
             name, reason = "differences", Reason.DIFFERENCES
         else:
             return None

@@ -185,7 +185,8 @@ def test_the_kernel_bounds_branches_by_the_same_lines(seed: int, tmp_path: Path)
 
 def test_a_neuron_that_is_0_has_the_line_of_the_kernel(tmp_path: Path) -> None:
     """max(y, 0) of y in 0 … 2, held to y <= 0: both bounds are 0 and the line is y, which is up to 2 in the box."""
-    tensors = {"w": np.float32([[0, 1]]), "v": np.float32([[-1]]), "b": np.float32([0])}
+    numbers = {"w": [[0, 1]], "v": [[-1]], "b": [0]}
+    tensors = {name: np.array(values, np.float32) for name, values in numbers.items()}
     graph = Graph((Input(), AffineMap(0, "w", "b"), Relu(1), AffineMap(2, "v", "b")), 3)
     rewards = {"R": Artifact((RewardRecord("s", TWO_REALS),), graph, tensors, "exact")}
     claim = plain_claim(TWO_REALS, rewards, goals=[(AffineAtom(Affine(Fraction(0), (), ((0, Fraction(1)),)), False),)])
