@@ -39,6 +39,7 @@ from rewarden.reward.refusals import product_of_activations, refusal
 from rewarden.spec_lang.errors import ArtifactError, Unsupported
 from rewarden.spec_lang.features import RecordType
 
+EXPORTED = "rewarden.artifact"  # in the metadata of what `onnx_deployed` writes
 NO_OPS = ("Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze")
 SMOOTH = {"Tanh": Tanh, "Sigmoid": Sigmoid, "Softplus": Softplus, "Exp": Exp}
 
@@ -63,7 +64,7 @@ def from_onnx(
         raise ArtifactError(
             "A32",
             f"the network's output has {width} columns",
-            help="a reward is one number per row: say which column (output=0), or import them all (--outputs A,B,…)",
+            help="a reward is one number per row: say which column (--output 0), or import them all (--outputs A,B,…)",
         )
     return columns[0]
 
@@ -107,6 +108,8 @@ def _columns(
         try:
             walk.visit(node)
         except Refusal as refused:
+            if any(note.key == EXPORTED for note in model.metadata_props):
+                refused = Refusal(refused.message, "this file was exported to be run: use the artifact it was made of")
             raise _unsupported(node.name, node.op_type, number, refused) from None
     output = values[model.graph.output[0].name]
     width = build.width(output.node) if isinstance(output, Row) else 0

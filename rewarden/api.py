@@ -71,6 +71,11 @@ def load_reward(path: str | os.PathLike[str]) -> Artifact:
     return load_artifact(path)
 
 
+def as_reward(given: Artifact | str | os.PathLike[str]) -> Artifact:
+    """An artifact as it is, or the one at a place: what takes one artifact takes either."""
+    return given if isinstance(given, Artifact) else load_artifact(given)
+
+
 def save_reward(artifact: Artifact, path: str | os.PathLike[str]) -> None:
     """Write an artifact whole: a folder, or a `.rwz` where the name ends so. Never over something else."""
     from rewarden.atomic import require_free
@@ -528,21 +533,26 @@ def _searched(result: RuleResult) -> RuleResult:
 
 # ── using ──────────────────────────────────────────────────────────────────────────────────────
 def score_file(
-    artifact: Artifact, table: str | os.PathLike[str], out: str | os.PathLike[str], options: ScoreOptions | None = None
+    artifact: Artifact | str | os.PathLike[str],
+    table: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    options: ScoreOptions | None = None,
 ) -> Scored:
     """Write a table with the reward of each row beside it; Parquet is streamed, in memory that does not grow."""
     from rewarden.scoring import score_file as score
 
-    return score(artifact, Path(table), Path(out), options)
+    return score(as_reward(artifact), Path(table), Path(out), options)
 
 
-def export_onnx(artifact: Artifact, path: str | os.PathLike[str], *, form: Form = "bits") -> str:
+def export_onnx(
+    artifact: Artifact | str | os.PathLike[str], path: str | os.PathLike[str], *, form: Form = "bits"
+) -> str:
     """Write the reward as an ONNX network to be run, normaliser and patches inside; how far it may be off the deployed
     reward, as a sentence. `gemm` is faster than `bits`, which gives the same bits wherever the reward is piecewise
     linear."""
     from rewarden.atomic import require_free, write_bytes
     from rewarden.reward.onnx_deployed import deployed_onnx
 
-    found = deployed_onnx(artifact, form)
+    found = deployed_onnx(as_reward(artifact), form)
     write_bytes(require_free(Path(path)), found.model)
     return found.deviation

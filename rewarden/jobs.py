@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from rewarden.api import as_reward
 from rewarden.progress import Progress, silent
 from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang import Spec
@@ -118,10 +119,10 @@ def unlearn(
 
 # ── judging ────────────────────────────────────────────────────────────────────────────────────
 def inspect(
-    artifact: Artifact,
+    artifact: Artifact | Place,
     data: Place | None = None,
     *,
-    against: Artifact | None = None,
+    against: Artifact | Place | None = None,
     effects: bool = False,
     where: Sequence[str] = (),
     noise: Sequence[float] = (),
@@ -151,7 +152,7 @@ def inspect(
         data=None if data is None else Path(data),
         columns=columns or {},
         encoder=None if encoder is None else Path(encoder),
-        against=against,
+        against=None if against is None else as_reward(against),
         witness=None if witness is None else Path(witness),
         where=where,
         noise=noise,
@@ -161,7 +162,7 @@ def inspect(
         budget=BUDGET if budget is None else budget,
         distance=DistanceOptions(discount=discount),
     )
-    told = judge(artifact, asked, progress)
+    told = judge(as_reward(artifact), asked, progress)
     if html is not None:
         from rewarden.atomic import write_text
         from rewarden.report.inspection import render
@@ -212,13 +213,13 @@ def merge(one: Place, other: Place, *, near: Iterable[Place] = ()) -> Merged:
     return merging(chain_of(Path(one), folders), chain_of(Path(other), folders), certified_extremum)
 
 
-def bake(artifact: Artifact, *, steps: int = 2000) -> Baked:
+def bake(artifact: Artifact | Place, *, steps: int = 2000) -> Baked:
     """The stack of patches learned into a plain network of the same shape, as `.artifact`: verify it, nothing is
     proved of it. `.largest`: how far it is off on sampled points."""
     from rewarden.editor.history.bake import BakeOptions
     from rewarden.editor.history.bake import bake as baking
 
-    return baking(artifact, BakeOptions(steps=steps), lambda done, of: None)
+    return baking(as_reward(artifact), BakeOptions(steps=steps), lambda done, of: None)
 
 
 # ── certificates ───────────────────────────────────────────────────────────────────────────────
@@ -241,10 +242,9 @@ def audit_report(
     from rewarden.audit.traceability import load_requirements, trace
     from rewarden.certificate.match import check_certificate
     from rewarden.certificate.policy import load_policy
-    from rewarden.reward.store import load_artifact
 
     def loaded(given: Mapping[str, Artifact | Path]) -> dict[str, Artifact]:
-        return {name: r if isinstance(r, Artifact) else load_artifact(r) for name, r in given.items()}
+        return {name: as_reward(one) for name, one in given.items()}
 
     required = None if requirements is None else load_requirements(Path(requirements))
     held = None if policy is None else load_policy(Path(policy))

@@ -53,6 +53,14 @@ def test_learning_is_what_the_command_does(project: Path, tmp_path: Path) -> Non
     assert rw.learn(project / "learn.toml", seed=4).digest != learned.digest
 
 
+def test_what_takes_an_artifact_takes_its_place(project: Path, tmp_path: Path) -> None:
+    learned = rw.learn(project / "learn.toml")
+    rw.save_reward(learned, tmp_path / "reward")
+    assert rw.inspect(tmp_path / "reward").to_json() == rw.inspect(learned).to_json()
+    assert rw.export_onnx(tmp_path / "reward", tmp_path / "a.onnx") == rw.export_onnx(learned, tmp_path / "b.onnx")
+    assert (tmp_path / "a.onnx").read_bytes() == (tmp_path / "b.onnx").read_bytes()
+
+
 def test_inspecting_judges_and_writes_a_page(project: Path, tmp_path: Path) -> None:
     learned = rw.learn(project / "learn.toml")
     told = rw.inspect(

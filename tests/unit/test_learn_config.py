@@ -176,3 +176,22 @@ def test_files_that_are_not_configs(tmp_path):
         with pytest.raises(UsageError, match="not TOML") as caught:
             load_learn_config(tmp_path / "bad.toml")
         assert caught.value.code == "G10"
+
+
+def test_the_page_names_every_option_with_its_default() -> None:
+    """A reader of docs/learning.md needs no source."""
+    from dataclasses import fields
+    from pathlib import Path
+
+    from rewarden.reward.learners import options
+
+    page = (Path(__file__).parents[2] / "docs" / "learning.md").read_text(encoding="utf-8")
+    table = page.partition("## Options")[2].partition("## Data")[0]
+    named = {line.split("|")[1].strip(" `"): line for line in table.splitlines() if line.startswith("| `")}
+    learners = [options.AutoencoderOptions, options.PaperOptions, options.EnergyOptions, options.PreferenceOptions]
+    learners += [options.LabelOptions, options.UpdateOptions, options.CorrectionOptions, options.HeadOptions]
+    for field in (field for learner in learners for field in fields(learner)):
+        shown = f"{field.default:g}" if isinstance(field.default, float) else str(field.default or "none")
+        assert field.name in named, field.name
+        assert shown in named[field.name] or field.default in (0, ()), field.name
+    assert set(named) == {field.name for learner in learners for field in fields(learner)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -12,6 +14,7 @@ from rewarden.reward.deployed import forward
 from rewarden.reward.graph import Minimum
 from rewarden.reward.learners.splice import Splice
 from rewarden.reward.onnx_deployed import deployed_onnx, onnxruntime_scores
+from rewarden.reward.onnx_import import from_onnx
 from rewarden.spec_lang.errors import Unsupported
 from tests.reference.random_graphs import ALL_OPS, MIXED, SMOOTH_OPS, TWO_REALS, random_artifact, random_mlp, seeds
 
@@ -102,3 +105,11 @@ def test_sums_that_are_too_long_to_write_out_are_refused(monkeypatch: pytest.Mon
     with pytest.raises(Unsupported, match="X30"):
         deployed_onnx(artifact)
     assert deployed_onnx(artifact, "gemm").model
+
+
+def test_what_was_exported_to_be_run_is_not_imported_again(tmp_path: Path) -> None:
+    artifact = random_mlp(np.random.default_rng(1), MIXED)
+    (tmp_path / "a.onnx").write_bytes(deployed_onnx(artifact, "bits").model)
+    with pytest.raises(Unsupported) as caught:
+        from_onnx(tmp_path / "a.onnx", [("s", MIXED)])
+    assert caught.value.help == "this file was exported to be run: use the artifact it was made of"
