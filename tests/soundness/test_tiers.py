@@ -163,7 +163,7 @@ def mutated(tier: str, proved: dict[str, Case], folder: Path, seeds: range) -> N
         for _ in range(rng.choice([1, 1, 2])):
             try:
                 rng.choice(PROOF + CLAIM)(rng, case)
-            except (IndexError, KeyError, TypeError):
+            except (IndexError, KeyError, TypeError, ValueError):  # there is nothing of that kind to change
                 continue
         place = folder / str(seed)
         report = check(place, case.rebind().write(place), 1, *TIERS[tier])
