@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.tables import active, has_tables
 from rewarden.spec_lang.claim import Claim
-from rewarden.verifier.caps import ends_of, settled
+from rewarden.verifier.caps import settled
+from rewarden.verifier.decided_gates import ends_of
 from rewarden.verifier.inline import arguments_over
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.progress import Stop

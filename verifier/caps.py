@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.tables import flat_rows, index_of, is_table
-from rewarden.spec_lang.boxes import RowBoxes
 from rewarden.spec_lang.claim import Affine, Claim, Clause
-from rewarden.verifier.rounding import outward
+from rewarden.verifier.decided_gates import ends_of
 
 Array = NDArray[np.float64]
 CELLS = 1 << 21  # of rows and boxes, looked at together
@@ -31,20 +30,12 @@ NORMAL = 2.0**-126
 
 
 def settled(claim: Claim, artifacts: Mapping[str, Artifact]) -> NDArray[np.bool_]:
-    """[box]: whether the patches alone prove every goal of the claim over the box, or the box has no record."""
+    """[box]: whether the patches alone prove every goal of the claim, wherever the premise can hold in the box."""
     done = np.ones(len(claim.boxes), np.bool_)
     lo, hi = ends_of(claim)
     for goal in claim.goals:
         done &= _goal(claim, goal, artifacts, lo, hi)
     return done
-
-
-def ends_of(claim: Claim) -> tuple[Array, Array]:
-    """Float64 lo, hi [box, variable] around the claim's boxes."""
-    if isinstance(claim.boxes, RowBoxes):
-        return claim.boxes.outward
-    lo, hi = zip(*(outward(box) for box in claim.boxes), strict=True)
-    return np.stack(lo), np.stack(hi)
 
 
 def _goal(claim: Claim, goal: Clause, artifacts: Mapping[str, Artifact], lo: Array, hi: Array) -> NDArray[np.bool_]:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewarden.spec_lang.boxes import RowBoxes
+from rewarden.spec_lang.claim import Claim
 from rewarden.verifier.fusion import Rows, block_term, layer_bias
 from rewarden.verifier.narrowing import root_cell
 from rewarden.verifier.program import INPUT, Block, Layer, Program
@@ -52,7 +53,7 @@ def ungated(program: Program) -> Decided:
     gated = [k for k, layer in enumerate(program.layers) if layer.kind == "gated"]
     if not gated or program.executed is not None:
         return Decided(everything, program, np.arange(len(program.layers)))
-    lo, hi = ends_of(program)
+    lo, hi = ends_of(program.claim)
     is_open = [k for k in gated if bool((_decided(program, program.layers[k], lo, hi) == OPEN).all())]
     return _without(program, dict.fromkeys(is_open, OPEN), everything)
 
@@ -76,7 +77,7 @@ def by_gates(program: Program) -> tuple[Decided, ...]:
     gated = [k for k, layer in enumerate(program.layers) if layer.kind == "gated"]
     if not gated or program.executed is not None:
         return (Decided(everything, program, np.arange(len(program.layers))),)
-    lo, hi = ends_of(program)
+    lo, hi = ends_of(program.claim)
     found = np.stack([_decided(program, program.layers[k], lo, hi) for k in gated], 1)
     kinds, which, counts = np.unique(found, axis=0, return_inverse=True, return_counts=True)
     order = np.argsort(-counts, kind="stable")[:KINDS]
@@ -91,9 +92,9 @@ def _of(which: Indices, kind: int) -> Indices:
     return np.flatnonzero(which.ravel() == kind)
 
 
-def ends_of(program: Program) -> tuple[Array, Array]:
+def ends_of(claim: Claim) -> tuple[Array, Array]:
     """Float64 lo, hi [box, variable] that contain the points of the boxes at which the premise can hold."""
-    claim, boxes = program.claim, program.claim.boxes
+    boxes = claim.boxes
     if isinstance(boxes, RowBoxes):
         return boxes.outward
     pairs = [outward(root_cell(claim, box) or box) for box in boxes]

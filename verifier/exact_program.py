@@ -180,14 +180,6 @@ def common(values: Sequence[Fraction]) -> Values:
     return Values(tuple(v.numerator * (denominator // v.denominator) for v in values), denominator)
 
 
-def exact_weight(layer: Layer, block: int, row: int, column: int) -> Fraction:
-    """One weight as a rational."""
-    b = layer.blocks[block]
-    if b.exact is not None and (row, column) in b.exact:
-        return b.exact[row, column]
-    return Fraction(float(b.weight[row, column]))
-
-
 def exact_bias(layer: Layer) -> Point:
     return layer.exact_bias if layer.exact_bias is not None else tuple(Fraction(b) for b in layer.bias.tolist())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 import numpy as np
@@ -23,11 +24,18 @@ def moved(new: Artifact, old: Artifact) -> str:
     rows = random_rows([record.type for record in old.records], SAMPLED, 1)
     change = np.abs(forward(new, rows).astype(np.float64) - forward(old, rows).astype(np.float64))
     limit = proved_limit(new, old, float(change.max()))
-    proved = "no bound of it was proved" if limit is None else f"nowhere by more than {float(limit)!r}, as is proved"
+    proved = (
+        "no bound of it was proved" if limit is None else f"nowhere by more than {_at_least(limit)!r}, as is proved"
+    )
     return (
         f"none: over {SAMPLED} sampled records the reward moved by {change.mean():.4g} in the mean, {change.max():.4g} "
         f"at most; over the domain {proved}"
     )
+
+
+def _at_least(limit: Fraction) -> float:
+    near = float(limit)
+    return near if Fraction(near) >= limit else math.nextafter(near, math.inf)
 
 
 def proved_limit(new: Artifact, old: Artifact, largest: float) -> Fraction | None:

@@ -67,8 +67,8 @@ class Slope:
             taken = {j: binary32_above(share * c) for j, c in steep.items()}
             child = _tilted(artifact, taken, found, task)
             if task.mender.verify({**task.rewards, task.target: child}, [rule])[rule].verdict == "proved":
-                break
-        return child, _statement(artifact, rule, taken, found)
+                return child, _statement(artifact, rule, taken, found)
+        raise EditError("E17", f"less the certified slope, {rule} is still not proved", help="raise --budget")
 
 
 def coupled(claim: Claim, rule: str, target: str, ring: Fraction) -> Coupled:

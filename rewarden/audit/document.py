@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_STANDINGS = {
+    "proved": "good", "accepted": "good", "violated": "bad", "vacuous": "bad", "rejected": "bad", "unknown": "open",
+}  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Word:
     """A verdict or the like, shown in its colour: proved, violated, unknown, accepted, …"""
 
     text: str
+
+    @property
+    def standing(self) -> str:
+        """`good`, `bad`, `open`, or `plain` for a word that is none of these."""
+        return _STANDINGS.get(self.text, "plain")
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,7 @@ from rewarden.audit.document import (
 from rewarden.report.markup import Html, join, tag, text
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"  # the page asks for nothing from anywhere
-_COLOURS = {
-    "proved": "proved", "accepted": "proved", "violated": "violated", "vacuous": "violated", "rejected": "violated",
-    "unknown": "unknown",
-}  # fmt: skip
+_CLASSES = {"good": "proved", "bad": "violated", "open": "unknown", "plain": "none"}  # of the style sheet
 
 
 def render(document: Document) -> str:
@@ -85,7 +82,7 @@ def _cell(cell: Cell) -> Html:
 def _inline(part: Inline) -> Html:
     match part:
         case Word(words):
-            return tag("span", words, cls=f"badge {_COLOURS.get(words, 'none')}")
+            return tag("span", words, cls=f"badge {_CLASSES[part.standing]}")
         case Code(words):
             return tag("code", words)
     return text(part)

@@ -28,7 +28,6 @@ from rewarden.audit.document import (
 from rewarden.spec_lang.errors import UsageError
 
 _TURNS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
-_GOOD, _BAD, _OPEN = ("proved", "accepted"), ("violated", "vacuous", "rejected"), ("unknown",)
 
 
 def paper(document: Document) -> bytes:
@@ -86,8 +85,7 @@ def _parts(cell: Cell) -> list[dict[str, str]]:
 def _inline(part: Inline) -> dict[str, str]:
     match part:
         case Word(text):
-            colour = "good" if text in _GOOD else "bad" if text in _BAD else "open" if text in _OPEN else "plain"
-            return {"kind": "word", "text": text, "colour": colour}
+            return {"kind": "word", "text": text, "colour": part.standing}
         case Code(text):
             return {"kind": "code", "text": text}
     return {"kind": "text", "text": part}

@@ -22,7 +22,7 @@ from rewarden.reward.store import zip_bytes
 from rewarden.spec_lang.claim import Affine, AffineAtom, Claim, ClaimCall, ClaimRecord, ClaimVariable
 from rewarden.spec_lang.claim_json import claim_digest, claim_object, dump_claim
 from rewarden.verifier.exact_bounds import ExactBounds, Leaf
-from rewarden.verifier.exact_program import exact_bias, exact_weight
+from rewarden.verifier.exact_program import exact_bias
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.program import Layer as ProverLayer
 from tests.reference.random_graphs import TWO_REALS, artifacts, random_artifact, random_mlp, seeds
@@ -77,6 +77,13 @@ def dense(layer: Layer) -> tuple[list[tuple[int, list[list[Fraction]]]], list[Fr
         for b in layer.blocks
     ]
     return blocks, [Fraction(x, layer.bottom) for x in layer.bias]
+
+
+def exact_weight(layer: ProverLayer, block: int, row: int, column: int) -> Fraction:
+    b = layer.blocks[block]
+    if b.exact is not None and (row, column) in b.exact:
+        return b.exact[row, column]
+    return Fraction(float(b.weight[row, column]))
 
 
 def dense_prover(layer: ProverLayer) -> tuple[list[tuple[int, list[list[Fraction]]]], list[Fraction]]:
