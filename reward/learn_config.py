@@ -122,8 +122,8 @@ def parse_learn_config(content: Mapping[str, object], base: Path) -> LearnConfig
             )
     if "constraints" in content:
         constraints = _fields(ConstraintOptions(), content["constraints"], "[constraints]")
-    if name == "corrections" and (ensemble or constraints):
-        raise UsageError("G12", "corrections are made once, as they are stated", help="drop ensemble and constraints")
+    if name == "corrections" and ensemble:
+        raise UsageError("G12", "corrections are made once, as they are stated", help="drop ensemble")
     return LearnConfig(
         source=source,
         data=base / _text(data, "[data]", source),

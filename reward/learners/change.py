@@ -69,6 +69,12 @@ class Change:
         """The change at normalised rows [..., width]."""
         return self.of(self.network, z)
 
+    def changed(self, rows: Tensor) -> Tensor:
+        """R + change at rows [n, width] in problem units, differentiable in the change: what a penalty asks."""
+        flat = rows.detach().to(torch.float64)
+        z = self.normalised(rows.to(torch.float64)).to(self.anchors.dtype)
+        return (scores(self.artifact, flat.numpy()) + self(z)).to(rows.dtype)
+
     def of(self, network: Network, z: Tensor) -> Tensor:
         """What the change is with other weights, such as rounded ones."""
         return network(z).clamp(-self.most, self.most)

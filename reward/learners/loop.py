@@ -207,13 +207,14 @@ def _resumed(descent: Descent, run: Run, generator: torch.Generator, identity: s
     if found is None:
         return _State()
     tensors = found.tensors
-    descent.restore(_below(tensors, "now."), int(found.numbers["steps"]))
+    descent.restore(below(tensors, "now."), int(found.numbers["steps"]))
     generator.set_state(tensors["generator"])
     if isinstance(run.penalty, Rules):
-        run.penalty.restore(_below(tensors, "penalty."))
+        run.penalty.restore(below(tensors, "penalty."))
     best = [tensors[f"best.{k}"].clone() for k in range(len(descent.parameters)) if f"best.{k}" in tensors]
     return _State(found.epoch, int(found.numbers["best_epoch"]), found.numbers["best_loss"], best)
 
 
-def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with the prefix, without it."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

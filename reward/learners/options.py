@@ -203,10 +203,11 @@ class CorrectionOptions:
     epochs: int = 400  # of a round; the anchor is halved from round to round
     rounds: int = 12
     learning_rate: float = 0.01
+    penalty_weight: float = 1.0
 
     def __post_init__(self) -> None:
         _positive(self, "margin", "most", "hidden", "epochs", "rounds", "learning_rate")
-        _not_negative(self, "anchor")
+        _not_negative(self, "anchor", "penalty_weight")
         if self.margin > self.most:
             raise _bad(f"a margin of {self.margin} cannot come of a change of at most {self.most}", "raise most")
 

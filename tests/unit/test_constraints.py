@@ -185,22 +185,57 @@ def test_the_command_goes_on_and_leaves_nothing_behind(tmp_path: Path, monkeypat
     shutil.rmtree(out)
 
 
-def test_an_artifact_is_corrected_from_files(tmp_path: Path) -> None:
-    """`rewarden learn` with an artifact and statements: a child that makes them true, with its bound in the history."""
-    config = folder_with(tmp_path, "labels", epochs=3)
+def corrections_in(folder: Path) -> Path:
+    """A base reward, and one statement that corrects it, which says nothing of the rule."""
+    config = folder_with(folder, "labels", epochs=3)
     config.write_text(config.read_text().split("[constraints]")[0])
-    assert command(["learn", str(config), "-o", str(tmp_path / "base"), "--quiet"]) == 0
+    assert command(["learn", str(config), "-o", str(folder / "base"), "--quiet"]) == 0
     side = {"speed": ([5.0], [38.0]), "offset": ([1.5], [0.0]), "lead": ([True], [True])}
     columns = {f"{name}.{f}": values[k] for k, name in enumerate(("better", "worse")) for f, values in side.items()}
-    pq.write_table(pa.table(columns), tmp_path / "said.parquet")
-    (tmp_path / "correct.toml").write_text(
+    pq.write_table(pa.table(columns), folder / "said.parquet")
+    (folder / "correct.toml").write_text(
         '[data]\nartifact = "base"\nstatements = "said.parquet"\n[features]\nspec = "small.rwd"\n'
         '[learner]\nname = "corrections"\n[learner.options]\nmost = 6.0\n'
     )
-    assert command(["learn", str(tmp_path / "correct.toml"), "-o", str(tmp_path / "child"), "--quiet"]) == 0
+    return folder / "correct.toml"
+
+
+def test_an_artifact_is_corrected_from_files(tmp_path: Path) -> None:
+    """`rewarden learn` with an artifact and statements: a child that makes them true, with its bound in the history."""
+    config = corrections_in(tmp_path)
+    assert command(["learn", str(config), "-o", str(tmp_path / "child"), "--quiet"]) == 0
     base, child = rw.load_reward(tmp_path / "base"), rw.load_reward(tmp_path / "child")
     assert child.parent == base.digest
     assert child.edit is not None
     assert float(child.edit.statement["moved at most, anywhere in the domain"].split()[0]) <= 6.0
-    better, worse = child.score({f: np.array([*a, *b]) for f, (a, b) in side.items()})
+    better, worse = child.score({"speed": [5.0, 38.0], "offset": [1.5, 0.0], "lead": [True, True]})
     assert better >= worse + 0.01
+
+
+def test_corrections_take_rules_and_go_on_where_they_were_stopped(tmp_path: Path) -> None:
+    config = corrections_in(tmp_path)
+    config.write_text(config.read_text() + "epochs = 60\nanchor = 100.0\n")
+    free = learn_from(config)
+    rules = 'penalty_weight = 20.0\n[constraints]\nreward = "R"\nrules = ["slow_behind"]\npoints = 64\nwitnesses = 60\n'
+    config.write_text(config.read_text() + rules)
+    told: list[int] = []
+    tamed = learn_from(config, progress=lambda stage, done, total, note: told.append(done))
+    assert violated(tamed) < violated(free) / 2
+    better, worse = tamed.score({"speed": [5.0, 38.0], "offset": [1.5, 0.0], "lead": [True, True]})
+    assert better >= worse + 0.01
+    assert tamed.learner is not None
+    assert tamed.learner.record["constraints"].startswith("slow_behind 1; spec sha256:")
+    assert len(told) > 1  # so that a stop after the first round leaves something to do
+
+    def stop(stage: str, done: int, total: int, note: str) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        learn_from(config, progress=stop, checkpoints=tmp_path / "kept")
+    rest: list[int] = []
+    again = learn_from(
+        config, progress=lambda stage, done, total, note: rest.append(done), checkpoints=tmp_path / "kept"
+    )
+    assert rest == told[1:]
+    assert again.digest == tamed.digest
