@@ -44,13 +44,27 @@ if TYPE_CHECKING:
     from rewarden.jobs import inspect as inspect
     from rewarden.jobs import learn as learn
     from rewarden.jobs import merge as merge
+    from rewarden.jobs import promise as promise
     from rewarden.jobs import revert as revert
     from rewarden.jobs import squash as squash
     from rewarden.jobs import unlearn as unlearn
 
 __version__ = "0.1.0"
 
-_JOBS = ("audit_report", "bake", "check", "diff", "encode", "inspect", "learn", "merge", "revert", "squash", "unlearn")
+_JOBS = (
+    "audit_report",
+    "bake",
+    "check",
+    "diff",
+    "encode",
+    "inspect",
+    "learn",
+    "merge",
+    "promise",
+    "revert",
+    "squash",
+    "unlearn",
+)
 
 __all__ = [
     "RewardenError",
@@ -77,6 +91,7 @@ __all__ = [
     "load_spec",
     "merge",
     "patch",
+    "promise",
     "revert",
     "save_reward",
     "score_file",

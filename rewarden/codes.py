@@ -7,6 +7,7 @@ from __future__ import annotations
 
 EXPLANATIONS: dict[str, str] = {
     "E20": "The reward was not learned as the config says, so that it cannot be learned again without some rows.",
+    "E36": "No bound was proved on how far an edit of weights moves the reward, so that it promises nothing.",
     "C30": "A key cannot be written there. Keys are never overwritten.",
     "C31": "The file holds no Ed25519 key in PEM form that can be used.",
     "C32": "A private key that others than its owner can read. Take their permission away.",

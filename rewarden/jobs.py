@@ -181,6 +181,14 @@ def diff(
     return difference(one, other, options, progress)
 
 
+def promise(child: Artifact, parent: Artifact) -> str:
+    """What an edit promises, as the text of a spec over R and Before: beyond its regions and rims nothing has changed,
+    and nothing moves by more than so much. To write down, verify and certify. Raises EditError E32, E36."""
+    from rewarden.promises import promise as promised
+
+    return promised(child, parent)
+
+
 def revert(artifact: Place, edit: str = "0", *, near: Iterable[Place] = ()) -> Reverted:
     """Take an edit back, by its number in the log (0 is the newest), digest or rule; later ones are made again.
 

@@ -38,6 +38,10 @@ def show(
         str, typer.Argument(metavar="EDIT", help="Its number in the log (0: newest), digest, or rule.")
     ] = "0",
     near: Near = None,
+    spec: Annotated[
+        Path | None,
+        typer.Option("--spec", metavar="FILE", help="Write what it promises as a spec, to verify and to certify."),
+    ] = None,
 ) -> int:
     """One edit: what it promises, and what it added to its parent."""
     from rewarden.editor.history.chain import added
@@ -54,10 +58,16 @@ def show(
     try:
         patches = added(child, chain.parent(number))
     except EditError as error:
-        emit([*lines, f"  {error.message}"])
-        return exits.PROVED
+        patches = ()
+        lines.append(f"  {error.message}")
     for patch in patches:
         lines += patch_lines(child, patch)
+    if spec is not None:
+        from rewarden.atomic import write_bytes
+        from rewarden.promises import promise
+
+        write_bytes(spec, promise(child, chain.parent(number)).encode())
+        lines += [f"wrote {spec}", f"  rewarden verify {spec} --reward R=EDITED --reward Before=PARENT"]
     emit(lines)
     return exits.PROVED
 

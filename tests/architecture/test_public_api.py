@@ -32,6 +32,7 @@ PUBLIC = {
         "load_spec",
         "merge",
         "patch",
+        "promise",
         "revert",
         "save_reward",
         "score_file",

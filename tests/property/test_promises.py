@@ -1,0 +1,137 @@
+"""What an edit promises: the spec says it, the verifier proves it, and bits and fractions agree."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import rewarden as rw
+from rewarden.cli import run as cli
+from rewarden.editor.beyond import beyond_text, shortest
+from rewarden.editor.patch import apply_patch
+from rewarden.reward.artifact import Artifact, RewardRecord
+from rewarden.reward.deployed import forward
+from rewarden.reward.exact import evaluate
+from rewarden.reward.store import save_artifact
+from rewarden.spec_lang.errors import EditError
+from rewarden.spec_lang.features import Feature, RecordType
+from rewarden.spec_lang.spec import parse_spec
+from rewarden.verifier.extremum import certified_extremum
+from tests.property.test_history import bounds_of, distance
+from tests.property.test_patch import STEP, network, points
+from tests.reference.evaluate import Evaluator, Typed
+
+
+def record(row: np.ndarray) -> Typed:
+    speed, gap = (Fraction(float(v)) for v in row[:2])
+    return Typed(STEP, {"speed": speed, "gap": gap, "close": bool(row[2]), "lane": "left" if row[3] else "right"})
+
+
+def patched(seed: int, ceilings: list[bool]) -> tuple[Artifact, Artifact, np.ndarray, np.ndarray]:
+    """Parent, child, and points with their distance to the nearest region, in ring widths."""
+    parent = network(seed)
+    edits = bounds_of(parent, seed, ceilings)
+    child = parent
+    for edit in edits:
+        child, _ = apply_patch(child, edit, certified_extremum)
+    x = np.concatenate([points(seed + k, edit.polytopes, 40) for k, edit in enumerate(edits)])
+    return parent, child, x, np.array([float(min(distance(edit, row) for edit in edits)) for row in x])
+
+
+@settings(max_examples=4, deadline=None)
+@given(st.integers(0, 10**6), st.booleans(), st.integers(1, 3))
+def test_where_it_promises_nothing_bits_and_fractions_are_the_parents(seed: int, ceiling: bool, count: int) -> None:
+    parent, child, x, far = patched(seed, [ceiling] * count)  # a ceiling and a floor may leave each other no room
+    text = rw.promise(child, parent)
+    spec = parse_spec(text)
+    reading = Evaluator(spec, lambda name, columns: Fraction(0))
+    outside = np.array([reading.premise("outside", {"s": record(row)}) for row in x])
+    old, new = forward(parent, x), forward(child, x)
+    assert (old.view(np.uint32) == new.view(np.uint32))[outside].all()
+    exact = [([Fraction(float(v)) for v in row], bool(there)) for row, there in zip(x, outside, strict=True)]
+    assert all(evaluate(parent, row) == evaluate(child, row) for row, there in exact if there)
+    assert outside[far >= 1.001].all()  # and the promise is not weaker than the region with its rim
+    limit = float(text.rpartition("<=")[2])
+    assert np.abs(old - new).max() <= limit * (1 + 1e-5)
+
+
+def test_the_verifier_proves_it_and_refutes_it_of_another_edit() -> None:
+    parent, child, _, _ = patched(4, [True, True])
+    spec = parse_spec(rw.promise(child, parent))
+    found = rw.verify(spec, rewards={"R": child, "Before": parent})
+    assert [rule.verdict for rule in found.rules] == ["proved", "proved"]
+    other = replace(child, tensors={**child.tensors, "c.b": child.tensors["c.b"] + np.float32(0.5)})
+    assert rw.verify(spec, rewards={"R": other, "Before": parent})["outside"].verdict == "violated"
+
+
+def test_it_is_written_verified_certified_and_checked_from_the_command_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parent, child, _, _ = patched(2, [True])
+    for name, artifact in (("parent", parent), ("child", child)):
+        save_artifact(artifact, tmp_path / name)
+    spec = tmp_path / "edit.rwd"
+    assert cli(["show", str(tmp_path / "child"), "--spec", str(spec)]) == 0
+    assert f"wrote {spec}" in capsys.readouterr().out
+    given = ["--reward", f"R={tmp_path / 'child'}", "--reward", f"Before={tmp_path / 'parent'}"]
+    assert cli(["fmt", "--check", str(spec)]) == 0
+    out = tmp_path / "certificate"
+    assert cli(["certify", str(spec), *given, "-o", str(out), "--quiet"]) == 0
+    checked = rw.check_certificate(out, rewards={"R": tmp_path / "child", "Before": tmp_path / "parent"}, spec=spec)
+    assert checked.accepted
+    assert [claim.verdict for claim in checked.kernel.claims] == ["proved", "proved"]
+
+
+def test_an_edit_of_weights_promises_an_amount_alone() -> None:
+    parent = network(3)
+    child = replace(parent, tensors={**parent.tensors, "c.b": parent.tensors["c.b"] + np.float32(0.25)})
+    text = rw.promise(child, parent)
+    assert "outside" not in text
+    found = rw.verify(parse_spec(text), rewards={"R": child, "Before": parent})
+    assert found["inside"].verdict == "proved"
+    assert 0.25 <= float(text.rpartition("<=")[2]) <= 0.3
+    with pytest.raises(EditError, match="E32"):
+        rw.promise(child, replace(parent, records=(RewardRecord("other", STEP),)))
+
+
+KINDS = RecordType(
+    "Kinds",
+    (
+        Feature("x", "real", Fraction(-2), Fraction(2)),
+        Feature("n", "int", Fraction(0), Fraction(9)),
+        Feature("on", "bool", Fraction(0), Fraction(1)),
+        Feature("lane", "enum", Fraction(0), Fraction(1), None, ("left", "mid", "right")),
+        Feature("v", "real", Fraction(-1), Fraction(1), "m", size=2),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("row", "offset", "said"),
+    [
+        ((2, 0, 0, 0, 0, 0, 0, 0), 1, "k.x >= 1"),
+        ((0, -0.5, 0, 0, 0, 0, 0, 0), -2, "k.n <= 2"),
+        ((0, 0, -2, 0, 0, 0, 0, 0), -2, "not k.on"),
+        ((0, 0, 2, 0, 0, 0, 0, 0), 0, "k.on"),
+        ((0, 0, 0, 2, 0, 2, 0, 0), 0, "k.lane == left or k.lane == right"),
+        ((0, 0, 0, 0, 0, 0, 0, 4), 1, "k.v[1] >= 0.5 [m]"),
+        ((1, 0, 0, 0, 0, 0, -3, 0), 0.5, "0.333332 * k.x - (k.v[0] / 1 [m]) >= 0.50001"),
+        ((0, 1, 0, 0, 2, 0, 0, 0), 3, "0.5 * k.n + (if k.lane == mid then 1 else 0) >= 2"),
+        ((0, 0, 2, 0, 0, 0, 0, 0), 5, "false"),
+    ],
+)
+def test_rows_in_words(row: tuple[float, ...], offset: float, said: str) -> None:
+    rows = [([Fraction(a) for a in row], Fraction(offset))]
+    assert beyond_text([RewardRecord("k", KINDS)], rows, Fraction(1), Fraction(1, 10_000)) == said
+
+
+@given(st.fractions(min_value=-100, max_value=100), st.fractions(min_value=0, max_value=1))
+def test_a_short_number_lies_in_its_range(low: Fraction, room: Fraction) -> None:
+    found = shortest(low, low + room)
+    assert low <= found <= low + room or room == 0
