@@ -201,7 +201,7 @@ def check(conclusion, values, temperature, margin=0.0) -> None:
 
 
 @pytest.mark.parametrize("temperature", [None, 0.5])
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(conclusion=conclusions, values=outputs)
 # A condition that does not hold: raising B does nothing until A is positive.
 @example(conclusion=at_least(Product(Ite(Atom(A, True), number(1), number(0)), B), 1), values=(F(-1), F(3), F(0), F(0)))

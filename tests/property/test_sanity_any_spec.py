@@ -61,7 +61,7 @@ def with_data(draw: st.DrawFn, text: str, folder: Path) -> Spec:
     return spec
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), text=specs())
 def test_every_spec_gets_its_findings(data: st.DataObject, text: str) -> None:
     note(text)

@@ -19,11 +19,14 @@ from rewarden.spec_lang import Spec, parse_spec
 from rewarden.spec_lang.claim import Box, Claim
 from rewarden.spec_lang.features import Feature, RecordType
 from rewarden.verifier.coverage.parts import STATUSES, Coverage
-from rewarden.verifier.coverage.search import cover
+from rewarden.verifier.coverage.search import cover, frame_of
+from rewarden.verifier.deployed_program import DeployedProgram
+from rewarden.verifier.executed import compile_executed
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.portfolio import verify
 from rewarden.verifier.regions import Frame, Region, Side
+from rewarden.verifier.verdict import VerificationResult
 from tests.reference.loop_specs import random_case, status_of_records
 from tests.reference.random_claims import random_claim, random_point, truth
 from tests.reference.random_graphs import MIXED, TWO_REALS, random_artifact, random_mlp
@@ -87,7 +90,7 @@ def contradictions(claim: Claim, artifacts, coverage: Coverage, rng: np.random.G
     return found
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(seeds)
 def test_points_never_contradict_the_box_that_they_are_in(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -324,3 +327,92 @@ def test_traces_have_shares_for_each_length(near_results: dict[str, Coverage]) -
     assert two.shares["unsettled"] < Fraction(1, 20)
     assert coverage.shares["violated"] == (one.shares["violated"] + two.shares["violated"]) / 2
     assert sum(coverage.shares.values()) == 1
+
+
+# ── as executed, and with data constants that are known to some bounds ─────────────────────────
+@settings(max_examples=25, deadline=None)
+@given(seeds)
+def test_deployed_records_never_contradict_the_box_that_they_are_in(seed: int) -> None:
+    """The deployed pass is one legal execution: what all executions do, it does."""
+    rng = np.random.default_rng(seed)
+    kind = MIXED if rng.random() < 0.5 else TWO_REALS
+    make = random_artifact if rng.random() < 0.5 else random_mlp
+    artifacts = {"R": make(rng, kind, patches=int(rng.integers(0, 2)))}
+    claim = random_claim(rng, kind, artifacts)
+    program = compile_executed(claim, artifacts)
+    coverage = cover(program, frame_of(program, {kind.name: kind}), 200, lambda: False)
+    assert coverage is not None
+    assert sum(coverage.shares.values()) == 1
+    deployed, frame = DeployedProgram(program), coverage.parts["proved"].frame
+    for _ in range(60):
+        point = deployed.record(spread(rng, claim, random_point(rng, claim)))
+        seen = None if point is None else deployed.evaluate(point)
+        if point is None or seen is None:
+            continue
+        boxes = [i for i, box in enumerate(claim.boxes) if in_box(point, box)]
+        here = frame.sides(tuple((x, x) for x in point))
+        if len(boxes) != 1 or any(side == 0 for side in here):
+            continue
+        where = {status: parts_of(coverage.parts[status], boxes[0], here) for status in STATUSES}
+        premise, fails = seen.premise_holds(claim), bool(seen.failing_goals(claim))
+        assert not (where["proved"] and premise and fails), point
+        assert not (where["violated"] and not (premise and fails)), point
+        assert not (where["outside"] and premise), point
+
+
+CONSTANTS = """spec curved v1
+features S { x : real in 0 .. 4 }
+reward R(s: S)
+data d: S from "d.csv"
+relation up(a: S, b: S) = b.x >= a.x
+must below: forall s: S given s.x <= 3 expect R(s) <= max(R(d))
+must mean: forall s: S expect R(s) >= mean(R(d)) - 10
+must long: trace t: S within 6 steps via up expect last(t).x + 0 * R(first(t)) <= 5
+must most: forall s in d expect share(R(s) <= max(R(d)) + 1) >= 0.5
+must round: cycle t: S via up expect sum(R(t)) <= 0
+"""
+
+
+@pytest.fixture(scope="module", params=["real", "float32"])
+def constant_results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> VerificationResult:
+    """A reward that rises, and data whose largest reward is that of 2: half of a region up to 4."""
+    folder = tmp_path_factory.mktemp("constants")
+    (folder / "d.csv").write_text("x\n1\n2\n0.5\n")
+    spec = parse_spec(CONSTANTS, base=folder)
+    smooth = request.param == "real"
+    net = torch.nn.Sequential(
+        torch.nn.Linear(1, 1), torch.nn.Tanh() if smooth else torch.nn.ReLU(), torch.nn.Linear(1, 1)
+    )
+    with torch.no_grad():
+        for layer, weight, bias in ((net[0], 0.7, 0.1), (net[2], 1.3, 0.0)):
+            layer.weight.fill_(weight)
+            layer.bias.fill_(bias)
+    reward = from_torch(net, tuple((p, spec.features[kind]) for p, kind in spec.rewards["R"].params))
+    options = VerifyOptions(coverage_budget=3_000, falsify_budget=300, budget=2_000, semantics=request.param)
+    return verify(spec, {"R": reward}, options)
+
+
+def test_regions_beside_data_constants_are_measured(constant_results: VerificationResult) -> None:
+    """The constant is no feature, and no part of the region is named for it."""
+    coverage = constant_results["below"].coverage_details
+    assert coverage is not None
+    assert abs(coverage.shares["violated"] - Fraction(1, 4)) < Fraction(1, 10**4)
+    assert coverage.shares["outside"] >= Fraction(1, 4) - Fraction(1, 10**6)
+    assert abs(coverage.shares["proved"] - Fraction(1, 2)) < Fraction(1, 10**4)
+    assert set(coverage.slices) == {"x"}
+    assert all("max(" not in line for line in coverage.violated.lines())
+    assert constant_results["mean"].coverage_details.shares["proved"] == 1
+
+
+def test_where_nothing_is_measured_a_warning_says_why(constant_results: VerificationResult) -> None:
+    long = constant_results["long"]
+    assert long.coverage_details is None
+    assert "no coverage: regions of traces of more than 4 records are not measured" in long.warnings
+    assert any("each of them was judged" in one for one in constant_results["most"].warnings)
+    around = constant_results["round"]
+    if constant_results.semantics == "float32":
+        assert "no coverage: the records on loops are told apart in real semantics only" in around.warnings
+    else:
+        assert around.coverage_details is not None or any("no coverage" in one for one in around.warnings)
+    for rule in constant_results:
+        assert (rule.coverage_details is None) == any("no coverage" in one for one in rule.warnings)
