@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
 import platform
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,6 +15,7 @@ import torch
 import rewarden as rw
 from benchmarks.acas_repair import acas_repair
 from benchmarks.acasxu import acasxu
+from benchmarks.certificates import certificate
 from benchmarks.editing import editing
 from benchmarks.learning import constraints, imitation, learn
 from benchmarks.lowering import lowering
@@ -30,8 +28,6 @@ from benchmarks.scene import Scene, driving
 from benchmarks.timing import Row, median_seconds
 from benchmarks.unlearning import unlearning
 from benchmarks.wide import wide
-from rewarden.certificate.check import check
-from rewarden.certificate.tiers import tiers
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.deployed import forward
 from rewarden.spec_lang.claim import Claim
@@ -77,30 +73,6 @@ def _boxes(claim: Claim) -> Boxes:
     width = (hi - lo) / 16
     corner = lo + rng.random((BOXES, len(lo))) * (hi - lo - width)
     return Boxes(torch.from_numpy(corner), torch.from_numpy(corner + width))
-
-
-def certificate(scene: Scene) -> Iterator[Row]:
-    """Checking against verifying, after the patch."""
-    rewards = {**scene.rewards, "R": _patched(scene)}
-    verifying = median_seconds(lambda: rw.verify(scene.spec, OPTIONS, rewards=rewards), 3, 0)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        rw.certify(rw.verify(scene.spec, OPTIONS, rewards=rewards), folder / "certificate")
-        for symbol, artifact in rewards.items():
-            rw.save_reward(artifact, folder / symbol)
-        places = {symbol: folder / symbol for symbol in rewards}
-        report = check(folder / "certificate", places)
-        yield Row("verify all rules, patched", f"{verifying:.2f} s", "in process")
-        for name, tier in tiers().items():
-            checking = median_seconds(partial(check, folder / "certificate", places, 1, *tier), 3, 0)
-            yield Row(f"check their certificate, {name} tier", f"{checking:.2f} s", "one process")
-            yield Row("check / verify", f"{checking / verifying:.2f}", "ratio in one run")
-        size, leaves = _size_of(folder / "certificate" / "proofs"), sum(claim.leaves for claim in report.claims)
-        yield Row("proofs", f"{size / leaves:.0f} bytes a leaf", f"{leaves} leaves, before compression")
-
-
-def _size_of(proofs: Path) -> int:
-    return sum(len(gzip.decompress(f.read_bytes()) if f.suffix == ".gz" else f.read_bytes()) for f in proofs.iterdir())
 
 
 def patch(scene: Scene) -> Iterator[Row]:

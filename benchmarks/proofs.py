@@ -1,4 +1,5 @@
-"""What proofs cost: recorded while engines search, written when a certificate is asked for, checked by the kernel.
+"""What proofs cost: recorded while engines search, written when a certificate is asked for, checked by the kernel
+(of whose tiers `benchmarks.certificates` has more, of more claims).
 
 One line for each claim of the verifier's suites. All times are of the processor, medians of runs that take turns.
 `recording` compares walks over cells that keep their trail with walks that keep none; of the bounds engine, whose tree
@@ -64,7 +65,7 @@ class Subject:
 
 def proofs(_: Scene) -> Iterator[Row]:
     """Recording, writing, size and checking of proofs."""
-    for subject in (*_queries(), *_rewards(), _wide()):
+    for subject in (*acas_xu(), *rewards_of_sizes(), _wide()):
         yield _row(subject)
 
 
@@ -74,10 +75,10 @@ def _row(subject: Subject) -> Row:
     for _ in range(RUNS):
         worded: list[float] = []
         with mock.patch.object(branch, "_proof", _timed(branch._proof, worded)):
-            result, seconds = _cpu(subject.decided)
+            result, seconds = cpu(subject.decided)
         verifying.append(seconds)
         wording.append(sum(worded))
-        written, seconds = _cpu(partial(with_proof, result, subject.rewards))
+        written, seconds = cpu(partial(with_proof, result, subject.rewards))
         writing.append(seconds)
     spent, more = statistics.median(verifying), statistics.median(writing)
     how = f"{result.verdict} by {result.engine} in {spent:.2f} s"
@@ -98,7 +99,7 @@ def _row(subject: Subject) -> Row:
     )
 
 
-def _cpu(work: Callable[[], Any]) -> tuple[Any, float]:
+def cpu(work: Callable[[], Any]) -> tuple[Any, float]:
     start = time.process_time()
     found = work()
     return found, time.process_time() - start
@@ -106,7 +107,7 @@ def _cpu(work: Callable[[], Any]) -> tuple[Any, float]:
 
 def _timed(function: Callable[..., Any], spent: list[float]) -> Callable[..., Any]:
     def called(*arguments: object) -> object:
-        found, seconds = _cpu(lambda: function(*arguments))
+        found, seconds = cpu(lambda: function(*arguments))
         spent.append(seconds)
         return found
 
@@ -123,7 +124,7 @@ def _recording(subject: Subject) -> float:
             cells = Cells.of(program, recorded=recorded)
             assert cells is not None, "this engine has proved the claim"
             budget = BUDGET if subject.engine == "cells" else BUDGET // 100
-            spent.append(_cpu(partial(cells.run, budget, lambda _: False, lambda *_: None, lambda: False))[1])
+            spent.append(cpu(partial(cells.run, budget, lambda _: False, lambda *_: None, lambda: False))[1])
         ratios.append(spent[1] / spent[0] - 1.0)
     return statistics.median(ratios[1:])
 
@@ -143,11 +144,11 @@ def _checking(subject: Subject, result: RuleResult) -> float:
         for symbol, artifact in subject.rewards.items():
             places[symbol] = folder / f"{symbol}.rwz"
             rw.save_reward(artifact, places[symbol])
-        return _cpu(lambda: check(folder / "certificate", places))[1]
+        return cpu(lambda: check(folder / "certificate", places))[1]
 
 
 # ── suites ─────────────────────────────────────────────────────────────────────────────────────
-def _queries() -> Iterator[Subject]:
+def acas_xu() -> Iterator[Subject]:
     """ACAS Xu queries as claims; none where `REWARDEN_ACASXU` names no folder (`benchmarks.acasxu`)."""
     from rewarden.verifier.vnnlib.cases import branches_of
     from rewarden.verifier.vnnlib.claims import subject_of
@@ -165,7 +166,7 @@ def _queries() -> Iterator[Subject]:
             yield Subject(f"ACAS Xu {name}", claim, asked.rewards, "cells")
 
 
-def _rewards() -> Iterator[Subject]:
+def rewards_of_sizes() -> Iterator[Subject]:
     for inputs, reach in ((5, 1.0), (8, 0.5), (16, 0.2), (32, 0.1), (64, 0.05)):
         case = Case(inputs, reach=reach)
         net = learned(case)
@@ -184,8 +185,7 @@ def _bound(name: str, text: str, net: nn.Module) -> Subject:
 
 def _wide() -> Subject:
     """Boxes around rows, over the head of `benchmarks.wide`."""
-    torch.manual_seed(0)
-    head = nn.Sequential(nn.Linear(384, 256), nn.ReLU(), nn.Linear(256, 64), nn.ReLU(), nn.Linear(64, 1)).eval()
+    head = random_head()
     rows = np.random.default_rng(0).normal(size=(WIDE_ROWS, 384))
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     with torch.no_grad(), tempfile.TemporaryDirectory() as name:
@@ -195,3 +195,8 @@ def _wide() -> Subject:
         spec = rw.load_spec(Path(name) / "wide.rwd")
         reward = rw.from_torch(head, features=spec.features["Emb"])
         return Subject(f"wide head, {WIDE_ROWS} rows", bind(spec, "capped", {"H": reward}), {"H": reward})
+
+
+def random_head() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(384, 256), nn.ReLU(), nn.Linear(256, 64), nn.ReLU(), nn.Linear(64, 1)).eval()

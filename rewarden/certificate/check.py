@@ -2,12 +2,14 @@
 
     python -m rewarden.certificate.check CERTIFICATE --reward [NAME=]ARTIFACT … [--jobs N] [--allow-unchecked]
 
-Read it in this order: `kernel_json` (untrusted bytes), `kernel_artifact` (the reward), `kernel_program` (claim and
-reward become layers), `kernel_twins` (two calls as one and a difference), `kernel_bounds` (what can be said about
-layers over a box), `kernel_proof` (claims, trees, leaves), `kernel_loops` (claims about loops), `kernel_rows` (claims
-about rows of data), `kernel_sentence` (a claim in words), and this file. That is the whole kernel, which uses Python's
-standard library and nothing else of Rewarden. docs/formats.md is its specification, docs/certificate.md the argument
-that it cannot accept a false claim.
+Read it in this order: `kernel_json` (untrusted bytes), `kernel_artifact` (the reward), `kernel_program` (calls of the
+reward become layers), `kernel_claim` (claims, and points at which they are judged), `kernel_bounds` (what can be said
+about layers over a box), `kernel_proof` (trees, leaves), and this file. That is the core. Loaded where a certificate
+needs them are `kernel_twins` (two calls as one and a difference), `kernel_near` (patches near data), `kernel_loops`
+(claims about loops) and `kernel_rows` (claims about rows of data); `kernel_sentence` puts it all in words and decides
+nothing. The report names for each claim the files on which its verdict rests. All of them use Python's standard library
+and nothing else of Rewarden. docs/formats.md is their specification, docs/certificate.md the argument that they cannot
+accept a false claim.
 
 It does not check what the claims mean to the author of a spec (`text: not checked`) nor who issued the certificate
 (`signature: not checked`): `rewarden check-certificate` does both. Nor does anything here learn again, or forget, what
@@ -22,7 +24,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import groupby, islice
 from multiprocessing import Pool
 from pathlib import Path
 
@@ -30,17 +32,22 @@ if __name__ == "__main__" and not __package__:  # run as a plain file: its neigh
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from rewarden.certificate.kernel_artifact import Reward, load_reward
+from rewarden.certificate.kernel_claim import Claim, read_claim, replay
 from rewarden.certificate.kernel_json import Refused, anything, array, gunzip, parse, read, read_regular, refuse
-from rewarden.certificate.kernel_loops import loop_leaves, replay_loop
-from rewarden.certificate.kernel_program import Program, inline
-from rewarden.certificate.kernel_proof import Claim, Leaf, check_leaves, leaves, read_claim, replay
-from rewarden.certificate.kernel_rows import recounted, refuse_other_tables
-from rewarden.certificate.kernel_sentence import sentence
+from rewarden.certificate.kernel_program import Program, Programs
+from rewarden.certificate.kernel_proof import Leaf, check_leaves, leaves
+from rewarden.certificate.kernel_sentence import accounts, render, sentence
 
 TIER = "exact integer arithmetic"
 Check = Callable[[Claim, Program, Sequence[Leaf]], None]  # refuses one of the leaves, or none
 Run = tuple[int, Check]  # in how many processes leaves are checked, and how
-TRUSTED_BASE = "the ten files of the kernel, Python and its standard library, the operating system and the machine"
+Result = tuple[str | None, int, bool]  # of some leaves: why one is refused, how many there are, whether one reads twins
+POINT = ("check", "kernel_json", "kernel_artifact", "kernel_program", "kernel_claim")  # what judges a point
+CORE = (*POINT, "kernel_bounds", "kernel_proof")  # and what checks a proof, of the plain kind
+TRUSTED_BASE = (
+    f"of the kernel the core ({', '.join(CORE)}) and the files named with a verdict, Python and its standard library, "
+    "the operating system and the machine"
+)
 MAX_CLAIMS = 10_000
 CHUNK = 32  # leaves handed to a process at a time
 
@@ -56,10 +63,17 @@ class ClaimReport:
     reason: str
     digest: str
     leaves: int = 0
+    files: tuple[str, ...] = ()  # of the kernel, on which the verdict rests
 
     @property
     def checked(self) -> bool:
         return self.verdict in ("proved", "violated")
+
+    @property
+    def by(self) -> str:
+        """The files, the core in one word."""
+        whole = set(CORE) <= set(self.files)
+        return ", ".join(["the core"] * whole + [name for name in self.files if not whole or name not in CORE])
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +123,13 @@ def check(
             refuse("claims.json: the claims must be sorted by rule, each rule once")
         loaded = {name: load_reward(Path(path)) for name, path in _named(claims, rewards).items()}
         found = {name: reward.digest for name, reward in loaded.items()}
-        files = _evidence_files(folder, claims)
-        refuse_other_tables(folder, claims)
+        ends = (".json", ".json.gz")
+        files = _owned(folder / "proofs", {evidence_name(c.rule, c.digest) + e: c.digest for c in claims for e in ends})
+        tables = [table for claim in claims if claim.rows is not None for table in claim.rows["tables"]]
+        _owned(folder / "tables", {f"{table[7:]}.bin": table for table in tables})
         run = workers, leaf
         reports = tuple(_check_claim(claim, loaded, files.get(claim.digest), run) for claim in claims)
-        accounts = {name: reward.account for name, reward in loaded.items() if reward.account}
-        return Report(reports, found, None, tier, accounts)
+        return Report(reports, found, None, tier, accounts(loaded))
     except Refused as error:
         return Report((), found, str(error), tier)
     except OSError as error:
@@ -136,15 +151,13 @@ def evidence_name(rule: str, claim_digest: str) -> str:
     return rule if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", rule, re.ASCII) else f"claim-{claim_digest[7:]}"
 
 
-def _evidence_files(folder: Path, claims: Sequence[Claim]) -> dict[str, Path]:
-    """The file in `proofs/` of each claim, by the claim's digest; a file of no claim is refused."""
-    proofs = folder / "proofs"
-    if proofs.is_symlink():
-        refuse("proofs is a link")
-    owners = {evidence_name(c.rule, c.digest) + end: c.digest for c in claims for end in (".json", ".json.gz")}
+def _owned(place: Path, owners: Mapping[str, str]) -> dict[str, Path]:
+    """The files in a folder of the certificate, by what each belongs to; any other is refused."""
+    if place.is_symlink():
+        refuse(f"{place.name} is a link")
     found: dict[str, Path] = {}
-    for path in sorted(proofs.iterdir()) if proofs.is_dir() else []:
-        owner = owners.get(path.name) or refuse(f"proofs/{path.name} belongs to no claim")
+    for path in sorted(place.iterdir()) if place.is_dir() else []:
+        owner = owners.get(path.name) or refuse(f"{place.name}/{path.name} belongs to no claim")
         if owner in found:
             refuse(f"there are two proofs for one claim: {found[owner].name}, {path.name}")
         found[owner] = path
@@ -153,8 +166,11 @@ def _evidence_files(folder: Path, claims: Sequence[Claim]) -> dict[str, Path]:
 
 # ── one claim ──────────────────────────────────────────────────────────────────────────────────
 def _check_claim(claim: Claim, rewards: Mapping[str, Reward], file: Path | None, run: Run) -> ClaimReport:
+    files: set[str] = set()
+
     def report(verdict: str, reason: str, count: int = 0) -> ClaimReport:
-        return ClaimReport(claim.rule, claim.severity, sentence(claim), verdict, reason, claim.digest, count)
+        used = tuple(sorted(files)) if verdict in ("proved", "violated") else ()
+        return ClaimReport(claim.rule, claim.severity, sentence(claim), verdict, reason, claim.digest, count, used)
 
     if file is None:
         return report("not checked", "the certificate holds no proof of it")
@@ -167,16 +183,16 @@ def _check_claim(claim: Claim, rewards: Mapping[str, Reward], file: Path | None,
                 refuse(f"{name} is {rewards[name].digest}, the claim is about {wanted}")
         data = read_regular(file)
         evidence = parse(gunzip(data) if file.suffix == ".gz" else data)
+        form = evidence.get("format") if isinstance(evidence, dict) else None
         if claim.rows is not None:
-            stated = read(evidence, {**_head(claim, "rewarden-recount"), "count": anything}, "a recount")["count"]
-            return report(*recounted(claim, _program(claim, rewards), file.parent.parent / "tables", stated))
-        if isinstance(evidence, dict) and evidence.get("format") == "rewarden-counterexample":
+            return report(*_recounted(claim, rewards, evidence, file.parent.parent / "tables", files))
+        if form == "rewarden-counterexample":
             point = "witness" if claim.loops is None else "loop"
-            shown = read(evidence, {**_head(claim, "rewarden-counterexample"), point: anything}, "a counterexample")
-            if claim.cases or _replayed(claim, _program(claim, rewards), shown[point]) != (True, False):
+            shown = read(evidence, {**_head(claim, form), point: anything}, "a counterexample")[point]
+            if claim.cases or _replayed(claim, _programs(claim, rewards, files), shown) != (True, False):
                 refuse(f"the {point} is no counterexample")
             return report("violated", f"a {point} was replayed that satisfies the premise and not the conclusion")
-        count = _check_proof(claim, rewards, evidence, run)
+        count = _check_proof(claim, rewards, evidence, run, files)
     except Refused as error:
         return report("refused", str(error))
     leaf_word = "leaf" if count == 1 else "leaves"
@@ -187,15 +203,41 @@ def _head(claim: Claim, form: str) -> dict[str, object]:
     return {"format": form, "format_version": 1, "claim": claim.digest}
 
 
-def _program(claim: Claim, rewards: Mapping[str, Reward]) -> Program:
-    return inline(len(claim.names), [(rewards[name], arguments) for name, arguments in claim.calls])
+def _programs(claim: Claim, rewards: Mapping[str, Reward], files: set[str]) -> Programs:
+    programs = Programs(len(claim.names), [(rewards[name], arguments) for name, arguments in claim.calls])
+    files |= {*POINT, *(() if programs.alike else ("kernel_near",)), *(() if claim.loops is None else CORE)}
+    files |= set() if claim.loops is None else {"kernel_loops"}
+    return programs
 
 
-def _replayed(claim: Claim, program: Program, point: object) -> tuple[bool, bool]:
-    return (replay if claim.loops is None else replay_loop)(claim, program, point)
+def _recounted(
+    claim: Claim, rewards: Mapping[str, Reward], evidence: object, tables: Path, files: set[str]
+) -> tuple[str, str]:
+    from rewarden.certificate.kernel_rows import recounted
+
+    stated = read(evidence, {**_head(claim, "rewarden-recount"), "count": anything}, "a recount")["count"]
+    programs = _programs(claim, rewards, files)
+    files.add("kernel_rows")
+    return recounted(claim, programs, tables, stated)
 
 
-def _check_proof(claim: Claim, rewards: Mapping[str, Reward], evidence: object, run: Run) -> int:
+def _replayed(claim: Claim, programs: Programs, point: object) -> tuple[bool, bool]:
+    if claim.loops is None:
+        return replay(claim, programs, point)
+    from rewarden.certificate.kernel_loops import replay_loop
+
+    return replay_loop(claim, programs, point)
+
+
+def _leaves(claim: Claim, trees: object) -> Iterator[Leaf]:
+    if claim.loops is None:
+        return leaves(claim, trees)
+    from rewarden.certificate.kernel_loops import loop_leaves
+
+    return loop_leaves(claim, trees)
+
+
+def _check_proof(claim: Claim, rewards: Mapping[str, Reward], evidence: object, run: Run, files: set[str]) -> int:
     """The number of leaves checked; refused unless the proof is whole and every leaf holds. Of a claim with cases each
     has trees and a witness; this may be null, if some other case has one."""
     point, trees = ("witness", "goals") if claim.loops is None else ("loop", "sums")
@@ -207,70 +249,47 @@ def _check_proof(claim: Claim, rewards: Mapping[str, Reward], evidence: object, 
     if all(found[point] is None for found in parts):
         refuse("no point satisfies the premise: the claim may be vacuous")
     count = 0
+    files |= set(CORE)
     for case, found in zip(claim.cases or (claim,), parts, strict=True):
-        program = _program(case, rewards)
-        if found[point] is not None and _replayed(case, program, found[point]) != (True, True):
+        programs = _programs(case, rewards, files)
+        if found[point] is not None and _replayed(case, programs, found[point]) != (True, True):
             refuse("the witness does not satisfy the premise (the claim may be vacuous), or the claim is false there")
-        every = (leaves if case.loops is None else loop_leaves)(case, program, found[trees])
-        for why, checked in _results(case, program, every, run):
+        for why, checked, twins in _results(case, programs, _leaves(case, found[trees]), run):
             count += checked if why is None else refuse(why)
+            files |= {"kernel_twins"} if twins else set()
     return count
 
 
 # ── leaves, here or in several processes ───────────────────────────────────────────────────────
-_shared: list[tuple[Check, Claim, Program]] = []  # in each process: how to check leaves, and what they are about
+_shared: list[tuple[Check, Claim, Programs]] = []  # in each process: how to check leaves, and what they are about
 
 
-def _share(check_some: Check, claim: Claim, program: Program) -> None:
-    _shared[:] = [(check_some, claim, program)]
+def _share(check_some: Check, claim: Claim, programs: Programs) -> None:
+    _shared[:] = [(check_some, claim, programs)]
 
 
-def _check_chunk(chunk: Sequence[Leaf]) -> tuple[str | None, int]:
-    check_some, claim, program = _shared[0]
+def _check_chunk(chunk: Sequence[Leaf]) -> Result:
+    check_some, claim, programs = _shared[0]
     try:
-        check_some(claim, program, chunk)
+        for box, some in groupby(chunk, key=lambda leaf: 0 if programs.alike else leaf.box):
+            check_some(claim, programs.over(claim.boxes[box]), list(some))
     except Refused as error:
-        return str(error), 0
-    return None, len(chunk)
+        return str(error), 0, False
+    return None, len(chunk), any(len(leaf.body) > 4 for leaf in chunk)
 
 
-def _results(claim: Claim, program: Program, found: Iterator[Leaf], run: Run) -> Iterator[tuple[str | None, int]]:
+def _results(claim: Claim, programs: Programs, found: Iterator[Leaf], run: Run) -> Iterator[Result]:
     chunks = iter(lambda: list(islice(found, CHUNK)), [])
     workers, leaf = run
     if workers <= 1:
-        _share(leaf, claim, program)
+        _share(leaf, claim, programs)
         yield from map(_check_chunk, chunks)
         return
-    with Pool(workers, _share, (leaf, claim, program)) as pool:
+    with Pool(workers, _share, (leaf, claim, programs)) as pool:
         yield from pool.imap_unordered(_check_chunk, chunks)
 
 
 # ── the command ────────────────────────────────────────────────────────────────────────────────
-MARKS = {"not checked": "NOT CHECKED", "refused": "REFUSED"}
-
-
-def render(report: Report) -> str:
-    """The report as text: a sentence per claim, its verdict, and what was not checked."""
-    lines = []
-    for claim in report.claims:
-        mark = MARKS.get(claim.verdict, "checked")
-        lines += [claim.sentence, f"  {claim.verdict}: {claim.reason} [{mark}]", f"  claim {claim.digest}", ""]
-    lines += [f"reward {name}: {value}" for name, value in sorted(report.rewards.items())]
-    told = sorted(report.accounts.items())
-    lines += [f"recipe not re-run: {name} is, by its manifest, {account}" for name, account in told]
-    lines += ["text: not checked", "signature: not checked"]
-    lines += [f"arithmetic: {report.tier}, of the reward as a function of real numbers"]
-    lines += [f"trusted: {report.trusted_base}"]
-    proved = f"{sum(c.verdict == 'proved' for c in report.claims)} of {len(report.claims)} claims proved"
-    if report.problem is not None:
-        return "\n".join([*lines, f"rejected: {report.problem}"])
-    if report.accepted:
-        return "\n".join([*lines, f"accepted: {proved}, every must among them"])
-    if report.sound:
-        return "\n".join([*lines, f"incomplete: {proved}; every must claim, and at least one claim, needs a proof"])
-    return "\n".join([*lines, f"rejected: {proved}; evidence was refused"])
-
-
 def main(arguments: Sequence[str], tiers: Mapping[str, tuple[str, Check]] | None = None) -> int:
     """The command; `tiers` are ways to check leaves by name, and what each is called in the answer."""
     known = {"exact": (TIER, check_leaves), **(tiers or {})}

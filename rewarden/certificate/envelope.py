@@ -144,6 +144,8 @@ def _read(data: bytes) -> Envelope:
         value = parse(data)
         if not isinstance(value, dict) or set(value) != {"payload", "payloadType", "signatures"}:
             raise Refused("its fields are not payload, payloadType and signatures")
+        if not isinstance(value["signatures"], list) or len(value["signatures"]) > MOST_KEYS:
+            raise Refused(f"its signatures are not a list of at most {MOST_KEYS}")
         envelope = Envelope.from_dict(value)
         if envelope.payload_type != PAYLOAD_TYPE:
             raise Refused(f"its payload is not {PAYLOAD_TYPE}")

@@ -28,27 +28,37 @@ from rewarden.reward.store import zip_bytes
 from rewarden.spec_lang.canonical import canonical_json, digest_of
 from rewarden.spec_lang.claim import Claim
 from rewarden.spec_lang.claim_json import claim_digest, claims_document, shown_point
-from rewarden.spec_lang.errors import CertificateError
+from rewarden.spec_lang.errors import CertificateError, UsageError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 COMPRESS_ABOVE = 1 << 20
-UNCERTIFIED = "verify the spec first, over the reals: certificates say nothing of float32 semantics"
+UNCERTIFIED = (
+    "claims are about piecewise-linear rewards over the real numbers (docs/certificate.md); each rule has its reason"
+)
 README = """\
 A certificate about a learned reward, issued by Rewarden.
 
-To check the proofs against the reward, with nothing but Python (3.11 or later) and the kernel's own files:
+CERTIFICATE is this folder. To check the proofs against the reward, with nothing but Python (3.11 or later) and the
+kernel's own files:
 
-    python -m rewarden.certificate.check {folder} --reward {reward}=ARTIFACT
+    python -m rewarden.certificate.check CERTIFICATE --reward {reward}=ARTIFACT
 
 To match the claims with the text of the spec as well, and to check the signature:
 
-    rewarden check-certificate {folder} --reward {reward}=ARTIFACT --spec SPEC
+    rewarden check-certificate CERTIFICATE --reward {reward}=ARTIFACT --spec SPEC
 
 The signature is worth what the key is: compare its fingerprint with the signer by another way. claims.json says what
 is claimed, in exact numbers; the statement (the envelope's payload) says what was not checked.
 """
+
+
+def require_real(semantics: str) -> None:
+    """UsageError G56 for verdicts about executed networks: claims know nothing of their rounding."""
+    if semantics != "real":
+        message = f"{semantics} semantics: certificates are about rewards as functions of real numbers"
+        raise UsageError("G56", message, help="verify and certify with real semantics; keep this result beside it")
 
 
 def issue(
@@ -88,7 +98,7 @@ def issue(
             (scratch / ENVELOPE).write_bytes(sign(statement, key))
             (scratch / KEYS).write_bytes(public_pem(key.public_key()))
         name = next(iter(sorted(rewards)), "R")
-        (scratch / "README.txt").write_text(README.format(folder=Path(out).name, reward=name), encoding="utf-8")
+        (scratch / "README.txt").write_text(README.format(reward=name), encoding="utf-8")
     return Path(out)
 
 

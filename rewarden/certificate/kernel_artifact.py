@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import struct
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,6 @@ from rewarden.certificate.kernel_json import (
     digest,
     digest_text,
     integer,
-    is_digest,
     one_of,
     parse,
     read,
@@ -79,7 +79,7 @@ class Reward(NamedTuple):
     nodes: tuple[Node, ...]
     output: int
     patches: tuple[Node, ...]
-    account: str = ""  # what the manifest says the reward comes from; nothing of it is checked
+    lineage: Mapping[str, Any]  # what the manifest says it comes from: edit, parent, data; nothing of it is checked
 
 
 def load_reward(path: Path) -> Reward:
@@ -93,22 +93,12 @@ def load_reward(path: Path) -> Reward:
         nodes = tuple(_node(k, node, tensors) for k, node in enumerate(found["graph"]["nodes"]))
         output = integer(found["graph"]["output"], 0, len(nodes) - 1, "output")
         patches = tuple(_patch(patch, tensors) for patch in found["patches"])
-        return Reward(digest(manifest), _width(found["records"]), nodes, output, patches, _account(found))
+        lineage = {key: found[key] for key in ("edit", "parent", "data")}
+        return Reward(digest(manifest), _width(found["records"]), nodes, output, patches, lineage)
     except Refused as error:
         raise Refused(f"{path.name}: {error}") from None
     except OSError as error:
         raise Refused(f"{path}: {error.strerror or error}") from None
-
-
-def _account(found: dict[str, Any]) -> str:
-    """Its edit, parent and tables in words, as far as they are what they should be: nothing depends on them."""
-    data = found["data"] if isinstance(found["data"], list) else []
-    tables = [entry.get("table") for entry in data if isinstance(entry, dict)]
-    edit = found["edit"].get("kind") if isinstance(found["edit"], dict) else None
-    said = [f"made by {edit}"] if isinstance(edit, str) and edit.isprintable() and len(edit) < 100 else []
-    said += [f"from {found['parent']}"] if is_digest(found["parent"]) else []
-    told = ", ".join(table for table in tables if is_digest(table))
-    return ", ".join([*said, f"learned from {told}"] if told else said)
 
 
 def _two_files(path: Path) -> tuple[bytes, bytes]:

@@ -5,31 +5,38 @@ or rounded outward. With y = max(z, 0) and l ≤ z ≤ u:
 
 - lower line: y ≥ c·z for every 0 ≤ c ≤ 1 (for z ≥ 0 because c ≤ 1, for z < 0 because c·z ≤ 0);
 - upper line: for l < 0 < u and any 0 ≤ s ≤ u/(u − l), y ≤ s·z + t with t = u − s·u: both sides meet at u; at l the
-  right side is u − s·(u − l) ≥ 0; y is convex, so it stays below the line in between. s is u/(u − l) rounded down;
+  right side is u − s·(u − l) ≥ 0; y is convex, so it stays below the line in between. s is u/(u − l) rounded down,
+  and t up;
 - a neuron behind a gate is 0 or y. Where the gate may be either: ≥ 0, and below the upper line (which is ≥ 0 there).
 
 A leaf speaks of the points of its box at which its facts hold and its goal fails. The bounds l, u hold at each of
 them; should they cross, there is none. So whatever is known by then may serve to know more, later layers included: a
-step bounds ±z by ±z − Σ λ·fact ≤ ±z, λ > 0, with the lines that all bounds known so far allow. Standard library only.
+step bounds ±z by ±z − Σ λ·fact ≤ ±z, λ > 0, with the lines that all bounds known so far allow.
+
+What a leaf and its steps ask for has exact coefficients. Neurons that intervals leave open are bounded many at a time,
+in lanes of long integers, with coefficients that are rounded down; what that can make too much of a functional is taken
+off again. Standard library only.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from fractions import Fraction
 from operator import mul
 from typing import NamedTuple
 
 from rewarden.certificate.kernel_program import INPUT, Affine, Block, Form, Layer, Program, common
-from rewarden.certificate.kernel_twins import choice, extent, is_open, line
 
 GRID = 64  # ends of intervals are integers over 2**GRID, rounded outward
 ONE = 1 << 40  # slopes of upper lines are integers over ONE, rounded down
+DIGITS = 48  # of coefficients in lanes, at the least
+MIN_LANES, MAX_LANES, MAX_PACKED = 4, 1 << 8, 1 << 29  # numbers in one, bits of a row of those
 SLOPES = 1 << 8  # a proof gives slopes of lower lines as integers over SLOPES
 Side = tuple[int, int, int]  # layer, neuron; 0: z − l ≥ 0, or 1: u − z ≥ 0, with the bounds known where it is used
 Terms = Sequence[tuple[Affine | Side, Fraction]]  # facts, ≥ 0 where the leaf speaks (≤ 0 where the weight is negative)
 Ends = tuple[list[int], list[int]]
+Parts = list[tuple[list[int], int]]  # rows, each over a denominator, that are to be added
 
 
 class Box:
@@ -44,12 +51,71 @@ class Box:
         )
 
 
-class Functional:
-    """Σ constants + Σ row·source: what is being bounded. Each row and each constant has a denominator of its own."""
+class Lanes:
+    """Many numbers in one integer, Σ number_k · 2**(k·width), each less than 2**(width − 1) in size. A sum of such
+    integers, or the product of one with a plain number, has in its lanes the sums or products of theirs, while these
+    are less than that, too. With 2**(width − 1) added to each number, all are ≥ 0, in bits that they share with no
+    other (`t` below), of which the highest tells whether the number was ≥ 0."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: int, width: int) -> None:
+        self.count, self.width = count, -(-width // 8) * 8
+        self.ones = ((1 << (count * self.width)) - 1) // ((1 << self.width) - 1)
+        self.half = self.ones << (self.width - 1)
+
+    def positive(self, x: int) -> int:
+        """Each number where it is > 0, else 0."""
+        t = x + self.half
+        signs = t & self.half
+        return t & (signs - (signs >> (self.width - 1)))
+
+    def each(self, x: int) -> list[int]:
+        size, half = self.width // 8, 1 << (self.width - 1)
+        t = (x + self.half).to_bytes(size * self.count, "little")
+        return [int.from_bytes(t[k : k + size], "little") - half for k in range(0, len(t), size)]
+
+    def shifted(self, x: int, by: int) -> int:
+        """Each number times 2**by, rounded down."""
+        if by >= 0:
+            return x << by
+        by = min(-by, self.width - 1)  # all the rest are signs
+        return (((x + self.half) >> by) & (self.ones * ((1 << (self.width - by)) - 1))) - (self.half >> by)
+
+    def bits(self, row: list[int]) -> int:
+        """Every number of the row is less than 2**bits in size."""
+        found = 0
+        for x in row:
+            found |= (positive := self.positive(x)) | (positive - x)
+        return max(self.each(found)).bit_length()
+
+    def merged(self, parts: Parts, room: int) -> tuple[list[int], int, int]:
+        """The sum of rows, at most 2**(width − 1 − room) in size: they lose as many digits as that takes. Its
+        denominator, and how many rows were rounded down."""
+        fit = self.width - 1 - room - (len(parts) - 1).bit_length()
+        digits = [bottom.bit_length() - 1 for _, bottom in parts]
+        kept = min(max(digits), *(d + fit - self.bits(row) for d, (row, _) in zip(digits, parts, strict=True)))
+        if fit < 0 or kept < 0 or any(bottom & (bottom - 1) for _, bottom in parts):
+            raise OverflowError
+        scaled = [[self.shifted(x, kept - d) for x in row] for d, (row, _) in zip(digits, parts, strict=True)]
+        return list(map(sum, zip(*scaled, strict=True))), 1 << kept, sum(d > kept for d in digits)
+
+
+def _merged(parts: Parts) -> tuple[list[int], int]:
+    """The sum of rows, over one denominator."""
+    if len(parts) == 1:
+        return parts[0]
+    shared = math.lcm(*(bottom for _, bottom in parts))
+    scaled = [[x * (shared // bottom) for x in row] for row, bottom in parts]
+    return list(map(sum, zip(*scaled, strict=True))), shared
+
+
+class Functional:
+    """Σ constants + Σ row·source: what is being bounded. Each row and each constant has a denominator of its own.
+    With lanes each number is many, and so is the functional."""
+
+    def __init__(self, lanes: Lanes | None = None) -> None:
+        self.lanes = lanes
         self.constants: list[tuple[int, int]] = []
-        self.rows: dict[int, tuple[list[int], int]] = {}
+        self.rows: dict[int, Parts] = {}
 
     def add(self, program: Program, form: Form, weight: Fraction) -> None:
         """Add weight · form."""
@@ -62,16 +128,11 @@ class Functional:
             self.add_row(source, row, weight.denominator)
 
     def add_row(self, source: int, row: list[int], bottom: int) -> None:
-        if source in self.rows:
-            old, over = self.rows[source]
-            shared = math.lcm(over, bottom)
-            a, b = shared // over, shared // bottom
-            row, bottom = [x * a + y * b for x, y in zip(old, row, strict=True)], shared
-        self.rows[source] = row, bottom
+        self.rows.setdefault(source, []).append((row, bottom))
 
 
 class Lines(NamedTuple):
-    """Per neuron: lower·z − drop ≤ output·one ≤ upper·z + shift; drop and shift are also over 2**GRID."""
+    """Per neuron: lower/one·z − drop ≤ output ≤ upper/one·z + shift; drop and shift are over 2**GRID."""
 
     lower: Sequence[int]
     drop: Sequence[int]
@@ -85,7 +146,8 @@ class Bounds:
     needed, then better where a step says how.
 
     `slopes` chooses lower lines; `signs` are neurons with z ≥ 0 (side 0) or z ≤ 0 (side 1) where the leaf speaks.
-    `effort` is what back-substitution is spent on: 0 no neuron, 1 those that interval arithmetic leaves open, 2 all.
+    `effort` is what back-substitution is spent on: 0 no neuron, 1 those that interval arithmetic leaves open, 2 all;
+    of those of one layer together, in lanes, unless it is to be `exact`.
     """
 
     def __init__(
@@ -95,9 +157,12 @@ class Bounds:
         slopes: Mapping[tuple[int, int], int],
         signs: Collection[Side],
         effort: int = 1,
+        exact: bool = False,
     ) -> None:
-        self.program, self.box, self.slopes, self.signs, self.effort = program, box, dict(slopes), signs, effort
+        self.program, self.box, self.slopes, self.signs = program, box, dict(slopes), signs
+        self.effort, self.exact = effort, exact
         self.lines: list[Lines | None] = []
+        self.rooms: list[int] = []  # per layer: the bits by which numbers grow, at most, when its outputs are replaced
         self.ranges: dict[int, Ends] = {INPUT: box.coarse}  # of outputs, on the grid
         self.inner: dict[int, Ends] = {}  # of pre-activations
 
@@ -117,6 +182,7 @@ class Bounds:
         layer = self.program.layers[index]
         low, high = self.intervals(layer)
         known = self.inner.get(index, (low, high))
+        loose = []
         for k in range(len(low)):
             low[k], high[k] = max(low[k], known[0][k]), min(high[k], known[1][k])
             low[k] = max(low[k], 0) if (index, k, 0) in self.signs else low[k]
@@ -124,13 +190,16 @@ class Bounds:
             if layer.pair is not None:
                 a, b = self.copies(layer.pair, k)
                 low[k], high[k] = max(low[k], a[0] - b[1]), min(high[k], a[1] - b[0])
-                unsettled = is_open(a, b)
+                unsettled = _is_open(a, b)
             else:
                 unsettled = low[k] < 0 < high[k] if layer.kind != "linear" else index in self.program.gates
-            if self.effort + unsettled >= 2:
-                low[k] = max(low[k], self.side(index, k, 0, ()))
-                if self.effort == 2 or layer.kind in ("linear", "twin") or low[k] < 0:
-                    high[k] = min(high[k], -self.side(index, k, 1, ()))
+            loose += [k] if self.effort + unsettled >= 2 else []
+        for k, bound in zip(loose, self.sides(index, loose, 0), strict=True):
+            low[k] = max(low[k], bound)
+        if self.effort < 2 and layer.kind not in ("linear", "twin"):
+            loose = [k for k in loose if low[k] < 0]
+        for k, bound in zip(loose, self.sides(index, loose, 1), strict=True):
+            high[k] = min(high[k], -bound)
         self.inner[index] = low, high
         self.settle(index)
 
@@ -175,9 +244,13 @@ class Bounds:
             least, most, lower, drop, upper, shift = map(list, zip(*each, strict=True))
             self.ranges[index] = least, most
             lines = Lines(lower, drop, upper, shift, ONE)
-            if not any(drop) and not any(shift) and not any(s % ONE for s in lower + upper):
+            if not any(s % ONE for s in lower + upper):
                 lines = Lines([s // ONE for s in lower], drop, [s // ONE for s in upper], shift, 1)
         self.lines[index : index + 1] = [lines]
+        # A row of entries that are at most 1 in size comes to no more than these: the constants of its lines; what is
+        # left of it over z, times a column of weights or the bias.
+        falls = sum(lines.drop) + sum(lines.shift) if lines else 0
+        self.rooms[index : index + 1] = [max(falls, (lines.one if lines else 1) * layer.reach).bit_length()]
 
     def gate(self, layer: Layer) -> str:
         """`open`: some entry is at or above the gate everywhere; `closed`: none is anywhere; else `either`."""
@@ -218,6 +291,28 @@ class Bounds:
         bound = self.least(facts, functional)
         return (bound.numerator << GRID) // bound.denominator
 
+    def sides(self, index: int, neurons: list[int], side: int) -> list[int]:
+        """`side` of several neurons of a layer, without facts: in lanes, where that is possible and worth it."""
+        if not self.exact and len(neurons) >= MIN_LANES:
+            width = DIGITS + 2 + max(self.program.layers[index].reach.bit_length(), *self.rooms[:index], 0)
+            widest = max(map(self.program.width, range(INPUT, index + 1)))
+            count = max(1, min(MAX_LANES, MAX_PACKED // (width * widest)))
+            try:
+                parts = [self.packed(index, neurons[k : k + count], side, width) for k in range(0, len(neurons), count)]
+                return [bound for part in parts for bound in part]
+            except OverflowError:
+                pass  # numbers of very different sizes
+        return [self.side(index, k, side, ()) for k in neurons]
+
+    def packed(self, index: int, neurons: list[int], side: int, width: int) -> list[int]:
+        functional = Functional(lanes := Lanes(len(neurons), width))
+        row = [0] * self.program.width(index)
+        for k, neuron in enumerate(neurons):
+            row[neuron] = (-1 if side else 1) << (k * lanes.width)
+        self.through(functional, index, row, 1)
+        bounds, bottom = self.lower_bounds(functional)
+        return [(bound << GRID) // bottom for bound in bounds]
+
     def least(self, facts: Terms, functional: Functional | None = None) -> Fraction:
         """A lower bound of a functional (of 0, where there is none) less Σ λ·fact."""
         functional = functional or Functional()
@@ -241,31 +336,63 @@ class Bounds:
         """row · W."""
         return [sum(map(mul, weights, map(row.__getitem__, at) if at else row)) for at, weights in block.columns]
 
+    def through(self, functional: Functional, index: int, row: list[int], bottom: int) -> None:
+        """Add row·z of a layer, as what it reads."""
+        layer = self.program.layers[index]
+        functional.constants.append((sum(map(mul, row, layer.bias)), bottom * layer.bottom))
+        for block in layer.blocks:
+            functional.add_row(block.source, self.pull(block, row), bottom * layer.bottom)
+
     def lower_bound(self, functional: Functional) -> Fraction:
-        """A lower bound of a functional over the box; the functional is used up.
+        """A lower bound of a functional without lanes over the box; the functional is used up."""
+        (bound,), bottom = self.lower_bounds(functional)
+        return Fraction(bound, bottom)
+
+    def lower_bounds(self, functional: Functional) -> tuple[list[int], int]:
+        """The same in each lane, over one denominator.
 
         Sources are replaced from the last layer down, so each is replaced once, after all that read it.
         """
-        rows, constants = functional.rows, functional.constants
+        rows, constants, lanes = functional.rows, functional.constants, functional.lanes
+        lost = Fraction(0)  # to rounding, by each lane
         self.advance(max(rows, default=INPUT) + 1)
         while (index := max(rows, default=INPUT)) != INPUT:
-            row, bottom = rows.pop(index)
-            layer, lines = self.program.layers[index], self.lines[index]
+            if lanes is None:
+                row, bottom = _merged(rows.pop(index))
+            else:  # what a coefficient loses is at least 0 and less than 1 / bottom
+                row, bottom, rounded = lanes.merged(rows.pop(index), self.rooms[index])
+                lost -= Fraction(rounded * sum(min(x, 0) for x in self.ranges[index][0]), bottom << GRID)
+            lines = self.lines[index]
             if lines is not None:
-                bottom *= lines.one
-                if lines.one != 1:
+                if lanes is None:
                     fall = sum(c * t if c < 0 else -c * s for c, s, t in zip(row, lines.drop, lines.shift, strict=True))
-                    constants.append((fall, bottom << GRID))
-                row = [c * (a if c > 0 else b) for c, a, b in zip(row, lines.lower, lines.upper, strict=True)]
-            bottom *= layer.bottom
-            constants.append((sum(map(mul, row, layer.bias)), bottom))
-            for block in layer.blocks:
-                functional.add_row(block.source, self.pull(block, row), bottom)
-        row, bottom = rows.get(INPUT, ([0] * self.program.variables, 1))
-        least = sum(c * (a if c > 0 else b) for c, a, b in zip(row, self.box.low, self.box.high, strict=True))
-        constants.append((least, bottom * self.box.bottom))
-        shared = math.lcm(*(over for _, over in constants))
-        return Fraction(sum(number * (shared // over) for number, over in constants), shared)
+                    row = [c * (a if c > 0 else b) for c, a, b in zip(row, lines.lower, lines.upper, strict=True)]
+                else:
+                    up = [lanes.positive(x) for x in row]
+                    down = [p - x for p, x in zip(up, row, strict=True)]
+                    fall = -sum(map(mul, lines.drop, up)) - sum(map(mul, lines.shift, down))
+                    row = [a * p - b * m for a, p, b, m in zip(lines.lower, up, lines.upper, down, strict=True)]
+                constants.append((fall, bottom << GRID))
+                bottom *= lines.one
+            if any(row):
+                self.through(functional, index, row, bottom)
+        return self.over_box(functional, lost)
+
+    def over_box(self, functional: Functional, lost: Fraction) -> tuple[list[int], int]:
+        """Of a functional of the variables alone, less what is lost: the least value in each lane, exactly."""
+        parts, constants, lanes = functional.rows.get(INPUT, []), functional.constants, functional.lanes
+        each: Callable[[int], list[int]] = lanes.each if lanes else lambda x: [x]
+        over = math.lcm(*(bottom for _, bottom in parts))
+        shared = math.lcm(over * self.box.bottom, lost.denominator, *(bottom for _, bottom in constants))
+        found = [-lost.numerator * (shared // lost.denominator)] * (lanes.count if lanes else 1)
+        for x, bottom in constants:
+            found = [n + c * (shared // bottom) for n, c in zip(found, each(x), strict=True)]
+        by = shared // (over * self.box.bottom)
+        scaled = [[[n * (over // bottom) for n in each(x)] for x in row] for row, bottom in parts]
+        for columns, low, high in zip(zip(*scaled, strict=True), self.box.low, self.box.high, strict=bool(parts)):
+            total = map(sum, zip(*columns, strict=True))
+            found = [n + c * (low if c > 0 else high) * by for n, c in zip(found, total, strict=True)]
+        return found, shared
 
 
 # ── one neuron: bounds of its output, then lower, drop, upper, shift of its lines ───────────────
@@ -279,10 +406,18 @@ def _relu(low: int, high: int, gate: str, chosen: int | None, default: int) -> t
         return least, most, ONE if gate == "closed" else 0, 0, ONE, 0
     upper = high * ONE // (high - low)
     lower = default if chosen is None and high <= -low else ONE if chosen is None else chosen * (ONE // SLOPES)
-    return least, most, lower if gate == "closed" else 0, 0, upper, high * (ONE - upper)
+    return least, most, lower if gate == "closed" else 0, 0, upper, -(-high * (ONE - upper) // ONE)
+
+
+def _is_open(a: tuple[int, int], b: tuple[int, int]) -> bool:
+    """Of a twin: neither both copies on nor both off."""
+    return not ((a[0] >= 0 and b[0] >= 0) or (a[1] <= 0 and b[1] <= 0))
 
 
 def _twin(d: tuple[int, int], a: tuple[int, int], b: tuple[int, int], chosen: int | None) -> tuple[int, ...]:
     """`chosen`: 3·(line below) + (line above)."""
+    from rewarden.certificate.kernel_twins import choice, extent, line
+
     below, above = divmod(choice(d, a, b) if chosen is None else chosen, 3)
-    return (*extent(d, a, b), *line((-d[1], -d[0]), b, below, ONE), *line(d, a, above, ONE))
+    (lower, drop), (upper, shift) = line((-d[1], -d[0]), b, below, ONE), line(d, a, above, ONE)
+    return (*extent(d, a, b), lower, -(-drop // ONE), upper, -(-shift // ONE))

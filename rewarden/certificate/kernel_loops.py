@@ -20,9 +20,10 @@ from fractions import Fraction
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
+from rewarden.certificate.kernel_claim import Atom, Claim, Clause, holds, value_of
 from rewarden.certificate.kernel_json import array, rational, read, refuse
-from rewarden.certificate.kernel_program import Program, affine_of, evaluate
-from rewarden.certificate.kernel_proof import Atom, Bound, Claim, Clause, Leaf, halves, holds, value_of, walk
+from rewarden.certificate.kernel_program import Programs, affine_of, evaluate
+from rewarden.certificate.kernel_proof import Bound, Leaf, halves, walk
 
 MAX_RECORDS = 1 << 12  # of a loop that is shown
 MAX_SUMS = 100
@@ -75,14 +76,14 @@ def rises(atom: Atom, rise: int) -> bool:
 
 
 # ── a loop, exactly ────────────────────────────────────────────────────────────────────────────
-def replay_loop(claim: Claim, program: Program, value: object) -> tuple[bool, bool]:
+def replay_loop(claim: Claim, programs: Programs, value: object) -> tuple[bool, bool]:
     """A loop of records: (every step satisfies every clause, the claim is true of it). Refused if one is outside."""
     d, sums = width(claim), sums_of(claim)
     records = [read(entry, (rational,) * d, "a record") for entry in array(value, "a loop", MAX_RECORDS)]
     for k, (low, high) in enumerate(claim.boxes[0][:d]):
         if any(not low <= x[k] <= high or (claim.discrete[k] and x[k].denominator != 1) for x in records):
             refuse("a record of the loop lies outside its box")
-    able = bool(records)
+    able, program = bool(records), programs.over(claim.boxes[0])
     rooms: list[list[Fraction | bool]] = [[] for _ in sums]
     for here, there in zip(records, [*records[1:], *records[:1]], strict=True):
         x = (*here, *there, Fraction(0))
@@ -116,7 +117,7 @@ def _true(rooms: Sequence[Fraction | bool], strict: bool) -> bool:
 
 
 # ── potentials ─────────────────────────────────────────────────────────────────────────────────
-def loop_leaves(claim: Claim, program: Program, value: object) -> Iterator[Leaf]:
+def loop_leaves(claim: Claim, value: object) -> Iterator[Leaf]:
     """All leaves of a proof about loops: for each sum, of the trees of all pairs of cells."""
     d, sums = width(claim), sums_of(claim)
     shape = ({"cells": array, "pairs": array},) * len(sums)
@@ -129,7 +130,7 @@ def loop_leaves(claim: Claim, program: Program, value: object) -> Iterator[Leaf]
                 parts = nodes[u if pair == "from" else v].parts or refuse("a cell is not cut any further")
                 waiting += [(k, v) if pair == "from" else (u, k) for k in reversed(parts)]
             else:
-                yield from _pair(claim, program, goals, (nodes[u], nodes[v]), pair)
+                yield from _pair(claim, goals, (nodes[u], nodes[v]), pair)
         if waiting:
             refuse("there are pairs missing")
 
@@ -159,9 +160,7 @@ def _cells(claim: Claim, d: int, value: object) -> list[Node]:
     return nodes
 
 
-def _pair(
-    claim: Claim, program: Program, goals: Sequence[Clause], ends: tuple[Node, Node], value: object
-) -> Iterator[Leaf]:
+def _pair(claim: Claim, goals: Sequence[Clause], ends: tuple[Node, Node], value: object) -> Iterator[Leaf]:
     """The leaves about steps from one node of the tree of cells to another."""
     here, there = ends
     box = tuple(zip((*here.low, *there.low, Fraction(0)), (*here.high, *there.high, Fraction(0)), strict=True))
@@ -170,7 +169,7 @@ def _pair(
         about = tuple(tuple(_risen(atom, here.potential, there.potential) for atom in goal) for goal in goals)
     narrow = replace(claim, boxes=(box,), goals=about)
     for goal, tree in enumerate(read(value, (array,) * len(about), "the trees of a pair (one per goal)")):
-        yield from walk(narrow, program, goal, 0, tree)
+        yield from walk(narrow, goal, 0, tree)
 
 
 def _risen(atom: Atom, here: Potential, there: Potential) -> Atom:

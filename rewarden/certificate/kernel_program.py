@@ -2,14 +2,15 @@
 
 A layer computes z = (Σ W_s·v_s + b) / bottom from earlier layers v_s (source −1: the claim's variables), W and b
 integers; its output is z, max(z, 0), or max(z, 0) behind a gate. The kernel derives the layers itself from the claim
-and the artifacts, so a proof can name neurons but not define them. Standard library only.
+and the artifacts, so a proof can name neurons but not define them. Where a reward is patched near data, on thousands of
+boxes at once, there is a program for each box of the claim, with the patches that may act there. Standard library only.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -21,6 +22,8 @@ MAX_LAYERS = 20_000
 MAX_WEIGHTS = 5 << 20  # of one program, with the rows and columns of its blocks; zeros not counted
 MAX_WIDTH = 1 << 14  # of a concatenation; other ops have no more outputs than they have weights or inputs
 MAX_BITS = 20_000  # of a common denominator
+MAX_WORK = 1 << 32  # entries of tables of patches, each time that a program is made
+Ends = Sequence[tuple[Fraction, Fraction]]  # a box: the ends of each variable
 Rows = list[dict[int, int]]  # per neuron: column → non-zero entry
 
 
@@ -69,6 +72,7 @@ class Layer(NamedTuple):
     blocks: tuple[Block, ...]
     bias: list[int]
     bottom: int
+    reach: int  # no column of weights adds up to more, nor does the bias, signs aside
     gate_layer: int = INPUT  # gated only
     gate: tuple[int, int] = (0, 1)  # gated only: a threshold, over a denominator
     pair: tuple[int, int] | None = None  # twin only: the relu layers whose difference it is
@@ -86,6 +90,8 @@ class Program:
     pieces: dict[object, int] = field(default_factory=dict)
     weights: int = 0
     twins: list[Program] = field(default_factory=list)  # the same with twins, once some leaf has asked for them
+    box: Ends | None = None  # where it is the program of the calls: everywhere, if there is none
+    reads: dict[object, list[Form]] = field(default_factory=dict)  # rows of tables, over the variables
 
     # ── reading ────────────────────────────────────────────────────────────────────────────────
     def width(self, layer: int) -> int:
@@ -122,7 +128,10 @@ class Program:
         if self.width(layer) != 1:
             refuse("the output of a reward must have width 1")
         for patch in reward.patches:
-            layer = self.once(self.patch, patch, layer, point)
+            if is_table(patch) and self.box is None:
+                return  # which of its patches act depends on the box
+            for one in self.acting(patch, arguments) if is_table(patch) else (patch,):
+                layer = self.once(self.patch, one, layer, point)
         self.outputs.append(layer)
 
     def once(self, emit: Callable[..., int], *key: object) -> int:
@@ -148,18 +157,18 @@ class Program:
                 weights = diagonal(_shaped(scale, n).values)
                 return self.emit("linear", [(x, weights, scale.bottom)], _shaped(shift, n).values, shift.bottom)
             case "affine", (weight, bias):
-                rows = _matrix(weight, bias.shape[0], n)
+                rows = matrix_of(weight, bias.shape[0], n)
                 return self.emit("linear", [(x, rows, weight.bottom)], _shaped(bias, len(rows)).values, bias.bottom)
             case "relu", _:
                 return self.emit("relu", [(x, eye, 1)])
             case "leaky_relu" | "abs", _:  # relu(x) − slope·relu(−x); |x| has slope −1
-                slope, bottom = _scalar(tensors[0]) if tensors else (-1, 1)
+                slope, bottom = scalar_of(tensors[0]) if tensors else (-1, 1)
                 if tensors and not 0 <= slope <= bottom:
                     refuse("the slope of a leaky ReLU must lie in 0 … 1")
                 h, k = self.emit("relu", [(x, eye, 1)]), self.emit("relu", [(x, minus, 1)])
                 return self.emit("linear", [(h, eye, 1), (k, diagonal([-slope] * n), bottom)])
             case "clip", (first, last):  # hi − relu((hi − lo) − relu(x − lo))
-                (lo, below), (hi, above) = _scalar(first), _scalar(last)
+                (lo, below), (hi, above) = scalar_of(first), scalar_of(last)
                 span = hi * below - lo * above
                 if span < 0:
                     refuse("a clip must have lo <= hi")
@@ -200,9 +209,9 @@ class Program:
 
     def patch(self, patch: Node, reward: int, point: int) -> int:
         rows, offsets, *scalars = patch.tensors
-        matrix = _matrix(rows, offsets.shape[0], self.width(point))
+        matrix = matrix_of(rows, offsets.shape[0], self.width(point))
         k = len(matrix)
-        (level, over), (slope, bottom), (delta, below), gate = map(_scalar, scalars)
+        (level, over), (slope, bottom), (delta, below), gate = map(scalar_of, scalars)
         shift = [-b for b in _shaped(offsets, k).values]
         z = self.emit("linear", [(point, matrix, rows.bottom)], shift, offsets.bottom)
         top = self.extreme(self.emit("relu", [(z, diagonal([1] * k), 1)], [-delta] * k, below), 1)
@@ -212,6 +221,14 @@ class Program:
         q = self.emit("gated", parts, [-sign * level], over, gate=(z, gate))
         self.gates.add(z)
         return self.emit("linear", [(reward, [{0: 1}], 1), (q, [{0: -sign}], 1)])
+
+    def acting(self, table: Node, arguments: tuple[Affine, ...]) -> Iterator[Node]:
+        from rewarden.certificate.kernel_near import acting, composed
+
+        if (arguments, table.tensors[0]) not in self.reads:
+            self.reads[arguments, table.tensors[0]] = composed(table, arguments)
+        assert self.box is not None
+        return acting(table, self.reads[arguments, table.tensors[0]], self.box)
 
     # ── layers ─────────────────────────────────────────────────────────────────────────────────
     def emit(
@@ -235,7 +252,9 @@ class Program:
                     row[j] = row.get(j, 0) + w * (bottom // over)
         blocks = tuple(self.block(source, rows) for source, rows in sums.items())
         constants = [b * (bottom // bias_bottom) for b in bias] if bias else [0] * len(blocks[0].rows)
-        self.layers.append(Layer(kind, blocks, constants, bottom, *gate, pair))
+        columns = (weights for block in blocks for _, weights in block.columns)
+        reach = max(sum(map(abs, weights)) for weights in (constants, *columns))
+        self.layers.append(Layer(kind, blocks, constants, bottom, reach, *gate, pair))
         if len(self.layers) > MAX_LAYERS or self.weights > MAX_WEIGHTS:
             refuse("the program is too large for this kernel")
         return len(self.layers) - 1
@@ -251,12 +270,44 @@ class Program:
         return Block(source, rows, [([] if len(w) == len(rows) else at, w) for at, w in columns])
 
 
-def inline(variables: int, calls: Iterable[tuple[Reward, tuple[Affine, ...]]]) -> Program:
-    """The program of a claim's calls."""
+Calls = Sequence[tuple[Reward, tuple[Affine, ...]]]
+
+
+def inline(variables: int, calls: Calls) -> Program:
+    """The program of a claim's calls; where a table of patches comes, only what comes before it."""
     program = Program(variables)
-    for reward, arguments in calls:
-        program.call(reward, arguments)
+    for number, call in enumerate(calls):
+        if len(program.outputs) == number:
+            program.call(*call)
     return program
+
+
+class Programs:
+    """The program of a claim's calls over each of its boxes: everywhere the same, where no reward has a table."""
+
+    def __init__(self, variables: int, calls: Calls) -> None:
+        self.calls, self.base, self.last, self.work = calls, inline(variables, calls), Program(variables), 0
+        self.alike = len(self.base.outputs) == len(calls)
+
+    def over(self, box: Ends) -> Program:
+        """Each begins with the pieces of `base`, in the same layers; the last one that was made is kept."""
+        if self.alike:
+            return self.base
+        if self.last.box != box:
+            base, tables = self.base, [patch for reward, _ in self.calls for patch in reward.patches if is_table(patch)]
+            self.work += sum(len(table.tensors[1].values) for table in tables)
+            if self.work > MAX_WORK:
+                refuse("there are too many boxes for so large a table of patches")
+            self.last = replace(
+                base, layers=[*base.layers], outputs=[], gates={*base.gates}, pieces={**base.pieces}, twins=[], box=box
+            )
+            for call in self.calls:
+                self.last.call(*call)
+        return self.last
+
+
+def is_table(patch: Node) -> bool:
+    return len(patch.tensors[1].shape) == 2
 
 
 def diagonal(entries: Iterable[int]) -> Rows:
@@ -267,12 +318,12 @@ def _shaped(tensor: Tensor, *shape: int) -> Tensor:
     return tensor if tensor.shape == shape else refuse(f"a tensor of shape {tensor.shape} where {shape} is needed")
 
 
-def _matrix(tensor: Tensor, m: int, n: int) -> Rows:
+def matrix_of(tensor: Tensor, m: int, n: int) -> Rows:
     values = _shaped(tensor, m, n).values
     return [dict(enumerate(values[k : k + n])) for k in range(0, len(values), n)]
 
 
-def _scalar(tensor: Tensor) -> tuple[int, int]:
+def scalar_of(tensor: Tensor) -> tuple[int, int]:
     return _shaped(tensor, 1).values[0], tensor.bottom
 
 

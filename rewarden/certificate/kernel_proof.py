@@ -1,204 +1,26 @@
-"""Certificate kernel, part 6: claims, and the trees that prove them.
+"""Certificate kernel: the trees that prove a claim.
 
-A claim says: at every point of its boxes (whole numbers where a variable is discrete) at which every clause has a true
-atom, every goal has a true atom. Its proof is one tree per goal and box. Cuts, signs and cases split, with nothing
-lost: the two sides of a cut cover the box, a pre-activation is ≥ 0 or ≤ 0, the atoms of a clause are all the ways in
-which it can be true. A leaf ends a branch with computed bounds. The kernel walks every tree and computes every bound
-again. Standard library only.
+A proof is one tree per goal and box. Cuts, signs and cases split, with nothing lost: the two sides of a cut cover the
+box, a pre-activation is ≥ 0 or ≤ 0, the atoms of a clause are all the ways in which it can be true. A leaf ends a
+branch with computed bounds. The kernel walks every tree and computes every bound again. Standard library only.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any, NamedTuple
 
 from rewarden.certificate.kernel_bounds import SLOPES, Bounds, Box, Side, Terms
-from rewarden.certificate.kernel_json import (
-    Refused,
-    array,
-    boolean,
-    canonical,
-    digest,
-    digest_text,
-    integer,
-    one_of,
-    rational,
-    read,
-    refuse,
-    text,
-    text_or_null,
-    within,
-)
-from rewarden.certificate.kernel_program import INPUT, Affine, Program, affine_of, evaluate
-from rewarden.certificate.kernel_twins import with_twins
+from rewarden.certificate.kernel_claim import Atom, Claim, Clause
+from rewarden.certificate.kernel_json import Refused, array, integer, rational, read, refuse, within
+from rewarden.certificate.kernel_program import INPUT, Affine, Program
 
 MAX_OPEN = 10_000  # branches waiting, and cases above a leaf: far more than a search ever makes
 MAX_SIGNS = 1_000  # above a leaf: each branch that waits holds its own
 MAX_NODES = 1 << 23
-MAX_ROWS = 1 << 24
-
-
-class Atom(NamedTuple):
-    """form > 0 when strict, else form ≥ 0."""
-
-    form: Affine
-    strict: bool
-
-
-Clause = tuple[Atom, ...]
-Pair = tuple[Fraction, Fraction]
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    digest: str
-    rule: str
-    severity: str
-    names: tuple[str, ...]
-    units: tuple[str | None, ...]
-    discrete: tuple[bool, ...]
-    records: tuple[tuple[str, tuple[int, ...]], ...]  # name, variables
-    rewards: Mapping[str, str]
-    calls: tuple[tuple[str, tuple[Affine, ...]], ...]
-    clauses: tuple[Clause, ...]
-    goals: tuple[Clause, ...]
-    boxes: tuple[tuple[Pair, ...], ...]
-    instances: str | None
-    loops: tuple[int, ...] | None = None  # of a claim about loops (`kernel_loops`): goals to each of its sums
-    rows: Mapping[str, Any] | None = None  # of a claim about rows of data (`kernel_rows`): which, and the share
-    cases: tuple[Claim, ...] = ()  # of a claim that says several: about traces of each length
-
-
-# ── reading a claim ────────────────────────────────────────────────────────────────────────────
-def _affine(variables: int, calls: int) -> Callable[[object, str], Affine]:
-    def entries(value: object, count: int, what: str) -> dict[int, Fraction]:
-        found = read(value, [(within(0, count - 1), rational)], what)
-        indices = [k for k, _ in found]
-        if indices != sorted(set(indices)) or not all(x for _, x in found):
-            refuse(f"{what} must ascend, without zeros")
-        return dict(found)
-
-    def affine(value: object, what: str) -> Affine:
-        found = read(value, {"constant": rational, "variables": array, "calls": array}, what)
-        return affine_of(
-            found["constant"],
-            entries(found["variables"], variables, f"{what}: variables"),
-            entries(found["calls"], calls, f"{what}: calls"),
-        )
-
-    return affine
-
-
-def _atom(variables: int, calls: int) -> Callable[[object, str], Atom]:
-    shape = {"affine": _affine(variables, calls), "strict": boolean}
-    return lambda value, what: Atom(*read(value, shape, what).values())
-
-
-def read_claim(value: object) -> Claim:
-    if not isinstance(value, dict) or "cases" not in value:
-        return _plain(value)
-    stated = read(value, {"rule": text, "severity": text, "cases": array}, "a claim")
-    cases = tuple(_plain(case) for case in stated["cases"]) or refuse("a claim has no cases")
-    rewards = {pair for case in cases for pair in case.rewards.items()}
-    if any((c.rule, c.severity, c.loops, c.rows) != (stated["rule"], stated["severity"], None, None) for c in cases):
-        refuse("the cases of a claim are of one rule, and none is about loops or rows")
-    if len(dict(rewards)) != len(rewards):
-        refuse("the cases of a claim are about the same rewards")
-    return replace(cases[0], digest=digest(canonical(value)), rewards=dict(rewards), cases=cases)
-
-
-def _plain(value: object) -> Claim:
-    shape = {
-        "rule": text, "severity": one_of("must", "should"), "instances": text_or_null, "calls": array,
-        "variables": [{"name": text, "unit": text_or_null, "discrete": boolean}], "records": array,
-        "rewards": _rewards, "clauses": array, "goals": array, "boxes": array,
-        "constants": [{"text": text, "data": digest_text, "value": rational}],
-    }  # fmt: skip
-    if isinstance(value, dict) and "loops" in value:
-        shape["loops"] = [within(0, MAX_OPEN)]
-    elif isinstance(value, dict) and "rows" in value:
-        shape["rows"] = _ROWS
-    found = read(value, shape, "a claim")
-    variables, calls = found["variables"], found["calls"]
-    n = len(variables)
-    record = {"name": text, "type": text, "variables": [within(0, n - 1)]}
-    call = {"reward": one_of(*found["rewards"]), "arguments": [_affine(n, 0)]}
-    discrete = tuple(v["discrete"] for v in variables)
-    if "rows" in found and found["boxes"]:
-        refuse("a claim about rows has no boxes")
-    return Claim(
-        digest(canonical(value)),
-        found["rule"],
-        found["severity"],
-        tuple(v["name"] for v in variables),
-        tuple(v["unit"] for v in variables),
-        discrete,
-        tuple((r["name"], r["variables"]) for r in read(found["records"], [record], "records")),
-        found["rewards"],
-        tuple((c["reward"], c["arguments"]) for c in read(calls, [call], "calls")),
-        read(found["clauses"], [[_atom(n, len(calls))]], "clauses"),
-        read(found["goals"], [[_atom(n, len(calls))]], "goals"),
-        tuple(_box(box, discrete) for box in read(found["boxes"], [((rational, rational),) * n], "a box")),
-        found["instances"],
-        found.get("loops"),
-        found.get("rows"),
-    )  # fmt: skip
-
-
-def _share(value: object, what: str) -> dict[str, Any] | None:
-    return None if value is None else read(value, {"op": one_of("<", "<=", ">", ">="), "level": rational}, what)
-
-
-_ROWS = {"count": within(1, MAX_ROWS), "tables": [digest_text], "columns": [within(0, MAX_ROWS)], "share": _share}
-
-
-def _rewards(value: object, what: str) -> dict[str, str]:
-    if not isinstance(value, dict):
-        refuse(f"{what} must be an object")
-    return {text(name, "a reward's name"): digest_text(found, "a reward's digest") for name, found in value.items()}
-
-
-def _box(bounds: Sequence[Pair], discrete: Sequence[bool]) -> tuple[Pair, ...]:
-    """Closed bounds per variable; those of a discrete one rounded inward to whole numbers."""
-    found = tuple(
-        (Fraction(math.ceil(low)), Fraction(math.floor(high))) if whole else (low, high)
-        for (low, high), whole in zip(bounds, discrete, strict=True)
-    )
-    return found if all(low <= high for low, high in found) else refuse("a box is empty")
-
-
-# ── points ─────────────────────────────────────────────────────────────────────────────────────
-def replay(claim: Claim, program: Program, witness: object) -> tuple[bool, bool]:
-    """A point of the claim, exactly: (every clause has a true atom, every goal has one). Refused if it is outside."""
-    shape = {"box": within(0, len(claim.boxes) - 1), "point": (rational,) * len(claim.names)}
-    box, x = read(witness, shape, "a witness").values()
-    for value, (low, high), whole in zip(x, claim.boxes[box], claim.discrete, strict=True):
-        if not low <= value <= high or (whole and value.denominator != 1):
-            refuse("the witness lies outside its box")
-    return truth(claim, program, x)
-
-
-def truth(claim: Claim, program: Program, x: Sequence[Fraction]) -> tuple[bool, bool]:
-    """At a point, exactly: (every clause has a true atom, every goal has one)."""
-    values = x, evaluate(program, x)
-
-    def true(clauses: Sequence[Clause]) -> bool:
-        return all(any(holds(atom, *values) for atom in clause) for clause in clauses)
-
-    return true(claim.clauses), true(claim.goals)
-
-
-def value_of(form: Affine, x: Sequence[Fraction], outputs: Sequence[Fraction]) -> Fraction:
-    total = form.constant + sum(c * x[k] for k, c in form.variables) + sum(c * outputs[k] for k, c in form.calls)
-    return Fraction(total) / form.bottom
-
-
-def holds(atom: Atom, x: Sequence[Fraction], outputs: Sequence[Fraction]) -> bool:
-    value = value_of(atom.form, x, outputs)
-    return value > 0 or (value == 0 and not atom.strict)
+WAYS = (0, False), (1, False), (1, True), (2, True)  # to bound a leaf, as `Bounds` has them: effort, exact
 
 
 # ── trees ──────────────────────────────────────────────────────────────────────────────────────
@@ -209,6 +31,7 @@ class Leaf(NamedTuple):
     """A leaf as the proof states it, and the branch that leads to it: box, cases (clause, chosen atom), signs."""
 
     goal: int
+    box: int  # of the claim
     atoms: Clause  # of the goal
     low: Bound
     high: Bound
@@ -217,25 +40,25 @@ class Leaf(NamedTuple):
     body: list[Any]
 
 
-def leaves(claim: Claim, program: Program, trees: object) -> Iterator[Leaf]:
+def leaves(claim: Claim, trees: object) -> Iterator[Leaf]:
     """All leaves of a proof: for every goal, for every box, one tree."""
     shape = ((array,) * len(claim.boxes),) * len(claim.goals)
     for goal, per_box in enumerate(read(trees, shape, "the trees (one list per goal, one tree per box)")):
         for box, tree in enumerate(per_box):
             try:
-                yield from walk(claim, program, goal, box, tree)
+                yield from walk(claim, goal, box, tree)
             except Refused as error:
                 raise Refused(f"goal {goal}, box {box}: {error}") from None
 
 
-def walk(claim: Claim, program: Program, goal: int, box: int, value: object) -> Iterator[Leaf]:
+def walk(claim: Claim, goal: int, box: int, value: object) -> Iterator[Leaf]:
     """The leaves of one tree with the box, cases and signs of each; refused unless the tree is whole."""
     low: Bound = tuple(ends[0] for ends in claim.boxes[box])
     high: Bound = tuple(ends[1] for ends in claim.boxes[box])
     for clause in claim.clauses:
         if len(clause) == 1:
             low, high = _narrowed(low, high, clause[0], claim.discrete)
-    branches = [Leaf(goal, claim.goals[goal], low, high, (), (), [])]
+    branches = [Leaf(goal, box, claim.goals[goal], low, high, (), (), [])]
     for node in array(value, "a tree", MAX_NODES):
         if not branches:
             refuse("a tree has nodes left over")
@@ -253,8 +76,7 @@ def walk(claim: Claim, program: Program, goal: int, box: int, value: object) -> 
                     ends = _narrowed(low, high, atom, claim.discrete)
                     branches.append(at._replace(low=ends[0], high=ends[1], cases=(*at.cases, (k, i))))
             case ["sign", layer, neuron]:
-                named = _neuron(program, layer, neuron)
-                branches += [at._replace(signs=(*at.signs, (*named, side))) for side in (1, 0)]  # z ≥ 0 comes first
+                branches += [at._replace(signs=(*at.signs, (layer, neuron, side))) for side in (1, 0)]  # z ≥ 0 first
             case ["leaf", *body]:
                 yield at._replace(body=body)
             case _:
@@ -306,6 +128,8 @@ class Plan(NamedTuple):
 
 def plan(claim: Claim, program: Program, leaf: Leaf) -> Plan | None:
     """None where the facts leave no point of the leaf's box."""
+    for layer, neuron, _ in leaf.signs:
+        _neuron(program, layer, neuron)
     if leaf.body[4:] == [1] and type(leaf.body[4]) is int:
         program = _twins(claim, program)
     elif len(leaf.body) != 4:
@@ -323,13 +147,19 @@ def plan(claim: Claim, program: Program, leaf: Leaf) -> Plan | None:
     return Plan(program, facts, strict, chosen, moves)
 
 
-def check_leaf(claim: Claim, program: Program, leaf: Leaf, bounding: Callable[..., Any] = Bounds) -> None:
+def check_leaf(
+    claim: Claim,
+    program: Program,
+    leaf: Leaf,
+    bounding: Callable[..., Any] = Bounds,
+    ways: Sequence[tuple[int, ...]] = WAYS,
+) -> None:
     """Refused unless the leaf's bound, computed here, settles its goal wherever in its box its facts hold."""
     todo = plan(claim, program, leaf)
     if todo is None:
         return
-    for effort in range(1 if todo.moves else 0, 3):  # the quick ways are enough for nearly every leaf; all are sound
-        bounds = bounding(todo.program, Box(leaf.low, leaf.high), todo.slopes, frozenset(leaf.signs), effort)
+    for way in ways[1 if todo.moves else 0 :]:  # the quick ones are enough for nearly every leaf; all are sound
+        bounds = bounding(todo.program, Box(leaf.low, leaf.high), todo.slopes, frozenset(leaf.signs), *way)
         if any(move(bounds) for move in todo.moves):
             return  # two bounds have crossed: there is no such point
         value = bounds.least(todo.facts)
@@ -366,6 +196,8 @@ def _slope(program: Program, entry: object) -> tuple[tuple[int, int], int]:
 
 def _twins(claim: Claim, program: Program) -> Program:
     """The program in its other form, made once."""
+    from rewarden.certificate.kernel_twins import with_twins
+
     if not program.twins:
         forms = [atom.form for clause in (*claim.goals, *claim.clauses) for atom in clause]
         program.twins.append(with_twins(program, forms) or refuse("a leaf reads twins, and the claim has none"))

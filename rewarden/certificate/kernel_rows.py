@@ -11,14 +11,14 @@ from __future__ import annotations
 import math
 import operator
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rewarden.certificate.kernel_claim import MAX_ROWS, Claim, truth
 from rewarden.certificate.kernel_json import MAX_FILE, digest, parse, read, read_regular, refuse, text, within
-from rewarden.certificate.kernel_program import Program
-from rewarden.certificate.kernel_proof import MAX_ROWS, Claim, truth
+from rewarden.certificate.kernel_program import Programs
 
 MAX_WORK = 1 << 32  # rows times weights and terms of atoms
 MAX_TABLES = 16  # of one claim: data of pairs have two
@@ -38,22 +38,11 @@ def file_of(table: str) -> str:
     return f"{table[7:]}.bin"
 
 
-def refuse_other_tables(folder: Path, claims: Iterable[Claim]) -> None:
-    """There is nothing in `tables` but what some claim names."""
-    tables = folder / "tables"
-    if tables.is_symlink():
-        refuse("tables is a link")
-    named = {file_of(table) for claim in claims if claim.rows is not None for table in claim.rows["tables"]}
-    for path in sorted(tables.iterdir()) if tables.is_dir() else []:
-        if path.name not in named:
-            refuse(f"tables/{path.name} belongs to no claim")
-
-
-def recounted(claim: Claim, program: Program, tables: Path, stated: Any) -> tuple[str, str]:  # noqa: ANN401
+def recounted(claim: Claim, programs: Programs, tables: Path, stated: Any) -> tuple[str, str]:  # noqa: ANN401
     """Verdict and reason, from the tables; refused if the evidence states another count, or no row is counted."""
     number = within(0, MAX_ROWS)
     shape = {"holding": number, "kept": number, "first": lambda x, what: None if x is None else number(x, what)}
-    found = count(claim, program, tables)
+    found = count(claim, programs, tables)
     if Count(**read(stated, shape, "a count")) != found:
         refuse(f"the rows were counted wrongly: {found.kept} of {found.holding} rows keep it")
     if not found.holding:
@@ -69,7 +58,7 @@ def recounted(claim: Claim, program: Program, tables: Path, stated: Any) -> tupl
     return "proved" if good else "violated", f"{counted}{first}: each was evaluated again"
 
 
-def count(claim: Claim, program: Program, tables: Path) -> Count:
+def count(claim: Claim, programs: Programs, tables: Path) -> Count:
     """By evaluating the claim at every row."""
     assert claim.rows is not None
     stated, columns = claim.rows["count"], claim.rows["columns"]
@@ -78,7 +67,7 @@ def count(claim: Claim, program: Program, tables: Path) -> Count:
     if not 1 <= len(claim.rows["tables"]) <= MAX_TABLES:
         refuse("a claim about rows has one table, or a few")
     atoms = [atom.form for clause in (*claim.clauses, *claim.goals) for atom in clause]
-    if stated * (program.weights + sum(1 + len(form.variables) + len(form.calls) for form in atoms)) > MAX_WORK:
+    if stated * (programs.base.weights + sum(1 + len(form.variables) + len(form.calls) for form in atoms)) > MAX_WORK:
         refuse("there are too many rows for so large a claim")
     limit = MAX_FILE // len(claim.rows["tables"])
     each = [_rows(read_regular(tables / file_of(name), limit), name, stated) for name in claim.rows["tables"]]
@@ -87,7 +76,8 @@ def count(claim: Claim, program: Program, tables: Path) -> Count:
         row = [x for part in parts for x in part]
         if max(columns, default=0) >= len(row) or not all(map(math.isfinite, row)):
             refuse("the tables have too few columns, or hold a number that is not finite")
-        premise, goals = truth(claim, program, [Fraction(row[c]) for c in columns])
+        x = [Fraction(row[c]) for c in columns]
+        premise, goals = truth(claim, programs.over([(v, v) for v in x]), x)
         holding, kept = holding + premise, kept + (premise and goals)
         if premise and not goals and first is None:
             first = k

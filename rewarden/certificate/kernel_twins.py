@@ -72,11 +72,6 @@ def _extended(program: Program, pairs: dict[int, int], output: int) -> Program:
 
 
 # ── bounds: d, a, b are the ranges of d, z_A and z_B ────────────────────────────────────────────
-def is_open(a: Range, b: Range) -> bool:
-    """Neither both on nor both off."""
-    return not ((a[0] >= 0 and b[0] >= 0) or (a[1] <= 0 and b[1] <= 0))
-
-
 def extent(d: Range, a: Range, b: Range) -> Range:
     """Bounds of v."""
     most = min(max(d[1], 0), d[1] + max(-a[0], 0), max(a[1], 0) - max(b[0], 0))
@@ -86,8 +81,10 @@ def extent(d: Range, a: Range, b: Range) -> Range:
 
 def choice(d: Range, a: Range, b: Range) -> int:
     """The lines taken where a proof names none, 3·lower + upper: those that are best in the middle of d."""
-    if not is_open(a, b):
-        return 3 * ON + ON if a[0] >= 0 and b[0] >= 0 else 3 * OFF + OFF
+    if a[0] >= 0 and b[0] >= 0:
+        return 3 * ON + ON
+    if a[1] <= 0 and b[1] <= 0:
+        return 3 * OFF + OFF
 
     def best(low: int, high: int, z: Range) -> int:  # twice the height of each line above v, in the middle
         chord = low + high if low >= 0 else max(high, 0)

@@ -10,31 +10,23 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rewarden.certificate.agreement import Known, disagreements
 from rewarden.certificate.check import TIER, Check, Report, check
 from rewarden.certificate.envelope import ENVELOPE, Signature, check_signatures
-from rewarden.certificate.kernel_json import Refused, canonical, digest, parse, read, read_regular
+from rewarden.certificate.kernel_json import Refused, canonical, parse, read, read_regular
 from rewarden.certificate.kernel_proof import check_leaves
 from rewarden.certificate.keys import load_public_key
 from rewarden.certificate.model_signature import covers
 from rewarden.certificate.policy import Policy, objections
 from rewarden.certificate.signoff import signers_of
-from rewarden.certificate.statement import (
-    CONCERNS,
-    DEPLOYED,
-    NOT_CHECKED,
-    PREDICATE_TYPE,
-    SHAPE,
-    STATEMENT_TYPE,
-    TRUSTED_BASE,
-    facts_of,
-)
+from rewarden.certificate.statement import PREDICATE_TYPE, SHAPE, STATEMENT_TYPE, rewards_in
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.store import load_artifact, zip_bytes
 from rewarden.spec_lang import Spec, load_spec
@@ -45,13 +37,6 @@ from rewarden.verifier.bind import bind
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-# What every certificate of this kind says in the same words.
-FIXED: Mapping[str, Any] = {
-    "concerns": CONCERNS,
-    "deployed_arithmetic": DEPLOYED,
-    "semantics": "real",
-    "trusted_base": list(TRUSTED_BASE),
-}
 HEAVY = ("torch", "z3")
 
 
@@ -95,6 +80,7 @@ def check_certificate(
     tier: str = "exact",
     require_light: bool = False,
     allow_unchecked: bool = False,
+    kernel: Callable[[Path, Mapping[str, Path], int, str, Check], Report] | None = None,
 ) -> Checked:
     """Check a certificate; never raises for what it holds, that is what the answer says.
 
@@ -103,17 +89,20 @@ def check_certificate(
     cover its `must` rules, the statement agrees with all of it, the signature fits, and nothing speaks against it in
     the `policy`. `public_key` or the policy's keys are those that are trusted. `model_signature`: a signature of the
     artifact by model-signing, which must be of the same bytes. `require_light`: CertificateError C45 if torch or z3 has
-    been imported into this process.
+    been imported into this process. `kernel`: asked in the kernel's place, by those who have its answer already.
     """
     folder = Path(cert_dir)
     problems: list[str] = []
     with _on_disk(rewards) as paths:
-        report = check(folder, paths, workers, *_arithmetic(tier))
+        report = (kernel or check)(folder, paths, workers, *_arithmetic(tier))
         _judge_kernel(report, problems, allow_unchecked)
         text = TextMatch(False, "text: not checked")
-        if spec is not None and report.problem is None:
+        artifacts: dict[str, Artifact] = {}
+        if report.problem is None:
             named = {next(iter(report.rewards)): paths[""]} if "" in paths else paths
-            text = _text(folder, named, spec, params or {}, allow)
+            artifacts = _artifacts(named, problems)
+        if spec is not None and report.problem is None:
+            text = _text(folder, artifacts, spec, params or {}, allow)
             problems += [] if text.matched else [text.sentence]
             if text.without_claim and not allow_unchecked:
                 problems.append(f"text: these must rules of the spec have no claim: {', '.join(text.without_claim)}")
@@ -124,9 +113,9 @@ def check_certificate(
         folder, trusted or (() if policy is None else policy.keys_of("certificate")), problems
     )
     if statement is not None:
-        problems += [] if policy is None else _against(policy, statement, signature, report)
-        problems += _disagreements(folder, statement, report)
-        problems += _words(statement, report, text.spec)
+        problems += [] if policy is None else _against(policy, statement, signature, report, text)
+        if report.problem is None:
+            problems += disagreements(statement, Known(folder, report, _claims_in(folder), artifacts, text.spec))
     if require_light and (found := [name for name in HEAVY if name in sys.modules]):
         raise CertificateError("C45", f"{' and '.join(found)} was imported into the process that checks a certificate")
     notes = _notes(policy, model_signature, problems)
@@ -182,23 +171,34 @@ def _judge_kernel(report: Report, problems: list[str], allow_unchecked: bool) ->
 
 
 # ── text ───────────────────────────────────────────────────────────────────────────────────────
+def _artifacts(rewards: Mapping[str, Path], problems: list[str]) -> dict[str, Artifact]:
+    """Those that can be read; the kernel, which read them, is another reader."""
+    found = {}
+    for name, path in rewards.items():
+        try:
+            found[name] = load_artifact(path)
+        except RewardenError as error:
+            problems.append(f"artifact: {name}: {error.message}")
+    return found
+
+
 def _text(
     folder: Path,
-    rewards: Mapping[str, Path],
+    artifacts: Mapping[str, Artifact],
     spec: Path | Spec,
     params: Mapping[str, object],
     allow: tuple[Path, ...],
 ) -> TextMatch:
     try:
         compiled = spec if isinstance(spec, Spec) else load_spec(spec, params=params, allow=allow)
-        return _match_text(folder, {name: load_artifact(path) for name, path in rewards.items()}, compiled)
+        return _match_text(folder, artifacts, compiled)
     except RewardenError as error:
         return TextMatch(False, f"text: the spec could not be compiled again: {error.message}")
 
 
 def _match_text(folder: Path, artifacts: Mapping[str, Artifact], spec: Spec) -> TextMatch:
     """Compile every rule again about these rewards and compare claim by claim, byte for byte."""
-    certified = _claims_in(folder)
+    certified = {rule: canonical(claim) for rule, claim in _claims_in(folder).items()}
     expected: dict[str, bytes] = {}
     missing = []
     for rule in spec.rules:
@@ -215,15 +215,17 @@ def _match_text(folder: Path, artifacts: Mapping[str, Artifact], spec: Spec) -> 
     if wrong:
         sentence = f"text: these claims are not what {spec.name} says: {', '.join(wrong)}"
         return TextMatch(False, sentence, tuple(missing), spec)
-    return TextMatch(True, f"text: the claims are those of {spec.name}, byte for byte", tuple(missing), spec)
+    silent = [rule.name for rule in spec.rules if rule.name not in certified]
+    but = f"; there is no claim of {', '.join(silent)}" if silent else ""
+    return TextMatch(True, f"text: the claims are those of {spec.name}, byte for byte{but}", tuple(missing), spec)
 
 
-def _claims_in(folder: Path) -> dict[str, bytes]:
-    """Rule → canonical bytes; the kernel has read the file already, so what is wrong with it has been said."""
+def _claims_in(folder: Path) -> dict[str, Mapping[str, Any]]:
+    """Rule → claim; the kernel has read the file already, so what is wrong with it has been said."""
     try:
-        value = parse(read_regular(folder / "claims.json"))
+        value = parse(read_regular(Path(folder) / "claims.json"))
         claims = value["claims"] if isinstance(value, dict) else []
-        return {str(claim["rule"]): canonical(claim) for claim in claims}
+        return {str(claim["rule"]): claim for claim in claims}
     except (Refused, OSError, KeyError, TypeError) as error:
         raise CertificateError("C42", f"claims.json cannot be read: {error}") from None
 
@@ -231,10 +233,8 @@ def _claims_in(folder: Path) -> dict[str, bytes]:
 def rewards_of(folder: Path) -> set[str]:
     """The names of the rewards that a certificate's claims are about. CertificateError C42 if they cannot be read."""
     try:
-        value = parse(read_regular(Path(folder) / "claims.json"))
-        claims = value["claims"] if isinstance(value, dict) else []
-        return {str(name) for claim in claims for name in claim["rewards"]}
-    except (Refused, OSError, KeyError, TypeError) as error:
+        return set(rewards_in(_claims_in(folder).values()))
+    except (KeyError, TypeError, AttributeError) as error:
         raise CertificateError("C42", f"claims.json cannot be read: {error}") from None
 
 
@@ -270,12 +270,20 @@ def _signed_statement(
         read(value, SHAPE, "the statement")
     except Refused as error:
         problems.append(f"statement: {error}")
+        return signature, None
     return signature, value
 
 
-def _against(policy: Policy, statement: Mapping[str, Any], signature: Signature, report: Report) -> list[str]:
-    """What the policy has against it, sign-offs that cannot be read among it."""
+def _against(
+    policy: Policy, statement: Mapping[str, Any], signature: Signature, report: Report, text: TextMatch
+) -> list[str]:
+    """What the policy has against it, sign-offs that cannot be read among it.
+
+    A sign-off is of a spec: without one that the claims match, it says nothing of the claims.
+    """
     problems: list[str] = []
+    if policy.roles_of("spec") and not text.matched:
+        problems.append("policy: it asks for a sign-off of the spec, and the claims were not matched with one (--spec)")
     signed_off: dict[str, set[str]] = defaultdict(set)
     for path in policy.sign_offs:
         try:
@@ -283,11 +291,8 @@ def _against(policy: Policy, statement: Mapping[str, Any], signature: Signature,
             signed_off[digest_signed].update(signers)
         except CertificateError as error:
             problems.append(f"policy: {path.name}: {error.message}")
-    try:
-        now = datetime.now(UTC)
-        return problems + objections(policy, statement, signature.signers, signed_off, report.tier, now)
-    except (KeyError, TypeError) as error:
-        return [*problems, f"statement: a field is missing or misshapen ({error})"]
+    now = datetime.now(UTC)
+    return problems + objections(policy, statement, signature.signers, signed_off, report.tier, now)
 
 
 def _model_signed(signature: Path, artifacts: Iterable[Path]) -> list[str]:
@@ -297,88 +302,3 @@ def _model_signed(signature: Path, artifacts: Iterable[Path]) -> list[str]:
     except RewardenError as error:
         return [f"model signature: {error.message}"]
     return [f"model signature: {signature.name} is of other files than the artifact's"]
-
-
-def _disagreements(folder: Path, statement: Mapping[str, Any], report: Report) -> list[str]:
-    """What the statement says that the folder, the artifacts or the kernel do not bear out."""
-    try:
-        predicate = statement["predicate"]
-        subjects = {s["name"]: "sha256:" + s["digest"]["sha256"] for s in statement["subject"]}
-        rules = {r["name"]: (r["claim"], r["verdict"], r["evidence"]) for r in predicate["rules"]}
-        files = [predicate["claims"], *(e for _, _, e in rules.values() if e is not None)]
-        named = {str(f["file"]): f["digest"] for f in files}
-        unbacked = _unbacked(predicate, report)
-    except (KeyError, TypeError, AttributeError) as error:
-        return [f"statement: a field is missing or misshapen ({error})"]
-    problems = [
-        f"statement: {name} is {subjects.get(name, 'not a subject')}, the artifact given is {value}"
-        for name, value in report.rewards.items()
-        if subjects.get(name) != value
-    ]
-    problems += [
-        f"statement: {path} is not the file it names" for path, value in named.items() if _digest(folder, path) != value
-    ]
-    problems += unbacked
-    for claim in report.claims:
-        about, verdict, evidence = rules.get(claim.rule, (None, None, None))
-        if about != claim.digest:
-            problems.append(f"statement: it does not speak of this claim of {claim.rule}")
-        elif (evidence is not None) != (claim.verdict != "not checked"):
-            problems.append(f"statement: it is wrong about there being evidence for {claim.rule}")
-        elif claim.checked and verdict != claim.verdict:
-            problems.append(f"statement: it says {verdict} of {claim.rule}, its evidence says {claim.verdict}")
-    return problems
-
-
-def _words(statement: Mapping[str, Any], report: Report, spec: Spec | None) -> list[str]:
-    """What the statement says in words that are not its own to choose: its fixed sentences, severities, the spec."""
-    try:
-        predicate = statement["predicate"]
-        severities = {(r["name"], r["severity"], r["semantics"]) for r in predicate["rules"]}
-        said = {key: predicate[key] for key in ("assumptions", "params", *FIXED)}
-        subjects = [(s["name"], s["digest"]) for s in statement["subject"]]
-        told = predicate["not_checked"][: len(NOT_CHECKED)]
-    except (KeyError, TypeError) as error:
-        return [f"statement: a field is missing or misshapen ({error})"]
-    problems = [
-        f"statement: {key} is not what this kind of certificate says" for key in FIXED if said[key] != FIXED[key]
-    ]
-    if tuple(told) != NOT_CHECKED:
-        problems.append("statement: it leaves out what no certificate checks")
-    for claim in report.claims:
-        if (claim.rule, claim.severity, "real") not in severities:
-            problems.append(f"statement: severity or semantics of {claim.rule} are not those of its claim")
-    if spec is not None:
-        facts = facts_of(spec)
-        kind, _, value = facts.digest.partition(":")
-        if (f"{facts.name}.rwd", {kind: value}) not in subjects:
-            problems.append(f"statement: the spec given, {facts.name} {facts.digest}, is not its subject")
-        if said["assumptions"] != list(facts.assumptions) or said["params"] != dict(facts.params):
-            problems.append(f"statement: assumptions or parameters are not those of {facts.name}")
-    return problems
-
-
-def _unbacked(predicate: Mapping[str, Any], report: Report) -> list[str]:
-    """Verdicts of the statement that no evidence here bears out and that it does not itself call unchecked."""
-    names = [str(rule["name"]) for rule in predicate["rules"]]
-    problems = [
-        f"statement: it speaks of {name} more than once" for name in sorted({n for n in names if names.count(n) > 1})
-    ]
-    checked = {claim.rule for claim in report.claims if claim.checked}
-    for rule in predicate["rules"]:
-        said = f"Rule {rule['name']}, found {rule['verdict']}, without evidence"
-        decided = rule["verdict"] != "unknown" and rule["name"] not in checked
-        if decided and not any(str(line).startswith(said) for line in predicate["not_checked"]):
-            problems.append(f"statement: it calls {rule['name']} {rule['verdict']}, and nothing here bears that out")
-    return problems
-
-
-def _digest(folder: Path, path: str) -> str | None:
-    """The digest of a file of the certificate; None for anything that is not one, or would lead out of it."""
-    parts = Path(path).parts
-    if path != "/".join(parts) or len(parts) > 2 or ".." in parts or (len(parts) == 2 and parts[0] != "proofs"):
-        return None
-    try:
-        return digest(read_regular(folder.joinpath(*parts)))
-    except (Refused, OSError):
-        return None

@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rewarden.certificate.keys import fingerprint, load_public_key
+from rewarden.certificate.statement import INSTANT
 from rewarden.nearby import did_you_mean
 from rewarden.spec_lang.diagnostics import printable
 from rewarden.spec_lang.errors import CertificateError, UsageError
@@ -135,29 +136,21 @@ def objections(
         found.append(f"policy: {predicate['semantics']} semantics; accepted is {_either(policy.semantics)}")
     if tier.split()[0] not in policy.tiers:
         found.append(f"policy: the proofs were checked in {tier}; accepted is {_either(policy.tiers)}")
-    found += _age(policy, predicate.get("issued"), now)
-    by = {name for digest in _digests(statement) for name in signed_off.get(digest, ())}
+    found += _age(policy, str(predicate["issued"]), now)
+    spec = "".join(str(one["digest"]["sha256"]) for one in statement["subject"][-1:])  # the last subject
+    by = signed_off.get(f"sha256:{spec}", ())
     return found + [
         f"policy: the {role.name} has not signed off this spec" for role in policy.roles_of("spec") if role.missing(by)
     ]
 
 
-def _age(policy: Policy, issued: object, now: datetime) -> list[str]:
-    if policy.max_age is None:
-        return []
-    try:
-        made = datetime.fromisoformat(str(issued)).astimezone(UTC)
-    except ValueError:
-        return ["policy: the statement does not say when it was made"]
+def _age(policy: Policy, issued: str, now: datetime) -> list[str]:
+    made = datetime.strptime(issued, INSTANT).replace(tzinfo=UTC)
     if made > now + EARLY:
         return [f"policy: the statement says it was made on {made:%Y-%m-%d}, which is to come"]
-    if now - made > policy.max_age:
+    if policy.max_age is not None and now - made > policy.max_age:
         return [f"policy: made on {made:%Y-%m-%d}, more than {policy.max_age.days} days ago"]
     return []
-
-
-def _digests(statement: Mapping[str, Any]) -> list[str]:
-    return ["sha256:" + str(s["digest"]["sha256"]) for s in statement["subject"]]
 
 
 def _either(names: Sequence[str]) -> str:

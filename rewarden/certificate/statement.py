@@ -15,15 +15,16 @@ from typing import Any, Protocol
 from rewarden.certificate.check import TIER, ClaimReport, Report
 from rewarden.certificate.kernel_json import digest_text, one_of, rational, read, refuse
 from rewarden.reward.artifact import Artifact
-from rewarden.spec_lang.canonical import rational_text
+from rewarden.spec_lang.canonical import canonical_json, digest_of
 from rewarden.spec_lang.claim import Claim
-from rewarden.spec_lang.claim_json import claim_digest
+from rewarden.spec_lang.claim_json import claim_object
 from rewarden.spec_lang.printer import print_item
 from rewarden.spec_lang.spec import Spec
 from rewarden.spec_lang.syntax import AssumeDecl
 
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://rewarden.dev/certificate/v1"
+INSTANT = "%Y-%m-%dT%H:%M:%SZ"
 CONCERNS = (
     "This certificate concerns the reward. It says nothing about any policy that is trained on the reward, nor about "
     "the machine that optimises it."
@@ -46,6 +47,17 @@ NOT_CHECKED = (
 
 
 # ── the shape of a statement, for its readers (docs/schemas/statement.schema.json) ─────────────
+def _instant(value: object, what: str) -> str:
+    """A time in UTC, to the second, in the one spelling."""
+    told = _string(value, what)
+    try:
+        if datetime.strptime(told, INSTANT).strftime(INSTANT) == told:
+            return told
+    except ValueError:
+        pass
+    return refuse(f"{what} must be a time such as 2026-11-22T01:20:00Z")
+
+
 def _string(value: object, what: str) -> str:
     return value if isinstance(value, str) else refuse(f"{what} must be text")
 
@@ -93,7 +105,7 @@ SHAPE = {
     "subject": [{"name": _string, "digest": {"sha256": _string}}],
     "predicate": {
         "schema_version": 1,
-        "issued": _string,
+        "issued": _instant,
         **dict.fromkeys(("concerns", "semantics", "deployed_arithmetic"), _string),
         **{key: [_string] for key in ("trusted_base", "not_checked", "assumptions")},
         "params": _strings,
@@ -172,42 +184,53 @@ def build_statement(
     report: Report,
     issued: datetime,
 ) -> dict[str, Any]:
-    """The whole statement. `evidence`: rule → its file; `report`: what the kernel says of those files."""
+    """The whole statement. `evidence`: rule → its file; `report`: what the kernel says of those files.
+
+    It is about those rewards that some claim is about, and no others: who asks it about an artifact gets an answer.
+    """
     found = list(results)
     checked = {claim.rule: claim for claim in report.claims}
+    claims = {r.rule: claim_object(r.claim) for r in found if r.claim is not None}
+    about = {name: rewards[name] for name in rewards_in(claims.values()) if name in rewards}
+    rules = [_rule(r, evidence.get(r.rule), checked.get(r.rule), claims.get(r.rule)) for r in found]
     return {
         "_type": STATEMENT_TYPE,
         "subject": [
-            *(_subject(name, artifact.digest) for name, artifact in sorted(rewards.items())),
-            _subject(f"{spec.name}.rwd", spec.digest),
+            *(subject(name, artifact.digest) for name, artifact in about.items()),
+            subject(f"{spec.name}.rwd", spec.digest),
         ],
         "predicateType": PREDICATE_TYPE,
         "predicate": {
             "schema_version": 1,
-            "issued": issued.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "issued": issued.astimezone(UTC).strftime(INSTANT),
             "concerns": CONCERNS,
             "semantics": "real",
             "deployed_arithmetic": DEPLOYED,
             "trusted_base": list(TRUSTED_BASE),
-            "not_checked": [*NOT_CHECKED, *_unchecked(found, checked)],
+            "not_checked": not_checked(rules),
             "assumptions": list(spec.assumptions),
             "params": dict(sorted(spec.params.items())),
             "claims": {"file": claims_file.path, "digest": claims_file.digest},
-            "rules": [_rule(r, evidence.get(r.rule), checked.get(r.rule)) for r in found],
-            "data": _data(found),
-            "rewards": [_reward(name, artifact, rewards) for name, artifact in sorted(rewards.items())],
+            "rules": rules,
+            "data": data_said(claims.values()),
+            "rewards": [
+                reward_said(name, artifact, parent_among({n: a.digest for n, a in about.items()}, artifact.parent))
+                for name, artifact in about.items()
+            ],
             "tools": _tools(),
         },
     }
 
 
-def _subject(name: str, digest: str) -> dict[str, Any]:
+def subject(name: str, digest: str) -> dict[str, Any]:
+    """What a statement is about, as in-toto writes it."""
     kind, _, value = digest.partition(":")
     return {"name": name, "digest": {kind: value}}
 
 
-def _rule(result: ResultLike, file: EvidenceFile | None, checked: ClaimReport | None) -> dict[str, Any]:
-    claim = result.claim
+def _rule(
+    result: ResultLike, file: EvidenceFile | None, checked: ClaimReport | None, claim: Mapping[str, Any] | None
+) -> dict[str, Any]:
     seen = checked is not None and checked.checked
     return {
         "name": result.rule,
@@ -216,32 +239,48 @@ def _rule(result: ResultLike, file: EvidenceFile | None, checked: ClaimReport | 
         "verdict": str(result.verdict),
         "reason": result.reason,
         "semantics": "real",
-        "claim": None if claim is None else claim_digest(claim),
+        "claim": None if claim is None else digest_of(canonical_json(claim)),
         "evidence": None if file is None else {"file": file.path, "digest": file.digest},
         "checker": {"tier": TIER, "verdict": checked.verdict} if checked is not None and seen else None,
-        "constants": []
-        if claim is None
-        else [{"text": c.text, "data": c.data, "value": rational_text(c.value)} for c in claim.constants],
+        "constants": [] if claim is None else constants_said(claim),
     }
 
 
-def _unchecked(results: Sequence[ResultLike], checked: Mapping[str, ClaimReport]) -> list[str]:
-    """A sentence for each rule whose verdict the kernel has not recomputed."""
-    rest = [r for r in results if r.rule not in checked or not checked[r.rule].checked]
-    return [f"Rule {r.rule}, found {r.verdict}, without evidence that the kernel can check: {r.reason}" for r in rest]
+# ── what a statement says of claims and artifacts: written here, and compared by `agreement` ───
+def not_checked(rules: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What no certificate checks, and a sentence for each rule whose verdict the kernel has not recomputed."""
+    lacks = "without evidence that the kernel can check"
+    rest = [rule for rule in rules if rule["evidence"] is None]
+    return [*NOT_CHECKED, *(f"Rule {r['name']}, found {r['verdict']}, {lacks}: {r['reason']}" for r in rest)]
 
 
-def _data(results: Sequence[ResultLike]) -> list[dict[str, str]]:
+def rewards_in(claims: Iterable[Mapping[str, Any]]) -> list[str]:
+    """The names of the rewards that claims are about."""
+    return sorted({str(name) for claim in claims for part in _parts(claim) for name in part["rewards"]})
+
+
+def constants_said(claim: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The data constants of a claim, each once."""
+    found: list[dict[str, Any]] = []
+    for part in _parts(claim):
+        found += [constant for constant in part["constants"] if constant not in found]
+    return found
+
+
+def data_said(claims: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
     """The tables that constants were computed from, and those whose rows rules are about, by digest."""
-    used = {(c.text, c.data) for r in results if r.claim is not None for c in r.claim.constants}
-    rows = ((r.rule, r.claim.rows) for r in results if r.claim is not None and r.claim.rows is not None)
-    used |= {(f"the rows of rule {rule}", table) for rule, about in rows for table in about.tables}
+    used = set()
+    for claim in claims:
+        used |= {(str(constant["text"]), str(constant["data"])) for constant in constants_said(claim)}
+        for part in _parts(claim):
+            tables = part.get("rows", {"tables": ()})["tables"]
+            used |= {(f"the rows of rule {claim['rule']}", str(table)) for table in tables}
     return [{"used_in": text, "table": digest} for text, digest in sorted(used)]
 
 
-def _reward(name: str, artifact: Artifact, others: Mapping[str, Artifact]) -> dict[str, Any]:
+def reward_said(name: str, artifact: Artifact, parent_is: str | None) -> dict[str, Any]:
+    """Lineage and edits of an artifact, by its own manifest. `parent_is`: of `parent_among`."""
     edit = artifact.edit
-    parent = next((n for n, other in sorted(others.items()) if other.digest == artifact.parent), None)
     return {
         "name": name,
         "digest": artifact.digest,
@@ -249,10 +288,21 @@ def _reward(name: str, artifact: Artifact, others: Mapping[str, Artifact]) -> di
         "learner": None if artifact.learner is None else artifact.learner.name,
         "learned_from": [{"name": d.name, "bytes": d.bytes_digest, "table": d.table_digest} for d in artifact.data],
         "parent": artifact.parent,
-        "parent_is": parent,  # the name among this certificate's rewards, where it is one of them
+        "parent_is": parent_is,
         "patches": [{"kind": p.kind, "rule": p.rule} for p in artifact.patches],
         "edit": None if edit is None else {"kind": edit.kind, "rule": edit.rule, "statement": dict(edit.statement)},
     }
+
+
+def parent_among(digests: Mapping[str, str], parent: str | None) -> str | None:
+    """The name of a parent among a certificate's rewards, where it is one of them."""
+    return next((name for name, digest in sorted(digests.items()) if digest == parent), None)
+
+
+def _parts(claim: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The cases of a claim that has some, or the claim."""
+    cases: Sequence[Mapping[str, Any]] = claim.get("cases", (claim,))
+    return cases
 
 
 def _tools() -> dict[str, str]:

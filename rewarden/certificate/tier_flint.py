@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from flint import fmpz_mat
 
 from rewarden.certificate.kernel_bounds import Bounds
+from rewarden.certificate.kernel_claim import Claim
 from rewarden.certificate.kernel_program import Block, Program
-from rewarden.certificate.kernel_proof import Claim, Leaf, check_leaf
+from rewarden.certificate.kernel_proof import Leaf, check_leaf
 
 NAME = "flint exact integer arithmetic (python-flint)"
 MAX_DENSE = 1 << 22  # entries of a matrix

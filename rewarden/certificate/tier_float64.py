@@ -27,9 +27,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewarden.certificate.kernel_bounds import SLOPES, Box, Side, Terms
+from rewarden.certificate.kernel_claim import Claim
 from rewarden.certificate.kernel_json import Refused, refuse
-from rewarden.certificate.kernel_program import INPUT, Affine, Block, Form, Program
-from rewarden.certificate.kernel_proof import Claim, Leaf, Plan, check_leaf, plan
+from rewarden.certificate.kernel_program import INPUT, MAX_LAYERS, Affine, Block, Form, Layer, Program
+from rewarden.certificate.kernel_proof import WAYS, Leaf, Plan, check_leaf, plan
 from rewarden.certificate.kernel_twins import CHORD, OFF, ON
 
 NAME = "float64 with rigorous error terms (numpy), and exact integers where those leave a leaf open"
@@ -88,6 +89,8 @@ def _around(number: int, bottom: int) -> tuple[float, float]:
 
 
 _known: dict[int, tuple[Program, list[_Layer]]] = {}
+_made: dict[int, tuple[Layer, _Layer]] = {}  # programs of the boxes of a claim have most of their layers in common
+_entries = [0]  # of the matrices in `_made`
 
 
 def _layers(program: Program) -> list[_Layer]:
@@ -98,13 +101,20 @@ def _layers(program: Program) -> list[_Layer]:
         dense = sum(len(b.rows) * len(b.columns) for layer in program.layers for b in layer.blocks if not _diagonal(b))
         if dense > MAX_DENSE:
             refuse("the program is too large for the float64 tier")
-        made = []
-        for layer in program.layers:
-            blocks = tuple(_Block(b.source, _matrix(b, layer.bottom)) for b in layer.blocks)
-            bias = np.array([b / layer.bottom for b in layer.bias])
-            made.append(_Layer(layer.kind, blocks, bias, layer.pair, layer.gate_layer, _around(*layer.gate)))
-        _known[id(program)] = program, made
+        if len(_made) > MAX_LAYERS or _entries[0] > MAX_DENSE:
+            _made.clear()
+            _entries[0] = 0
+        _known[id(program)] = program, [_layer(layer) for layer in program.layers]
     return _known[id(program)][1]
+
+
+def _layer(layer: Layer) -> _Layer:
+    if id(layer) not in _made:
+        blocks = tuple(_Block(b.source, _matrix(b, layer.bottom)) for b in layer.blocks)
+        bias = np.array([b / layer.bottom for b in layer.bias])
+        _entries[0] += sum(block.weights.size for block in blocks)
+        _made[id(layer)] = layer, _Layer(layer.kind, blocks, bias, layer.pair, layer.gate_layer, _around(*layer.gate))
+    return _made[id(layer)][1]
 
 
 class _Batch:
@@ -415,14 +425,26 @@ def check_leaves_float64(claim: Claim, program: Program, found: Sequence[Leaf]) 
             together.setdefault(id(todo.program), []).append((leaf, todo))
     with np.errstate(all="ignore"):
         for leaves in together.values():
+            if len(leaves) == 1 and _by_intervals(claim, program, leaves[0][0]):
+                continue
             for effort in range(3):
                 leaves = _unsettled(leaves, effort) if leaves else leaves
             alone += [leaf for leaf, _ in leaves]
         for leaf in alone:
             try:
-                check_leaf(claim, program, leaf, _one)
+                check_leaf(claim, program, leaf, _one, ((0,), (1,), (2,)))
             except (Refused, OverflowError):
                 check_leaf(claim, program, leaf)
+
+
+def _by_intervals(claim: Claim, program: Program, leaf: Leaf) -> bool:
+    """Whether intervals in integers settle a leaf: of one alone (a box near data has a program of its own) they are
+    quicker than arrays, and levels are often met exactly."""
+    try:
+        check_leaf(claim, program, leaf, ways=WAYS[:1])
+    except Refused:
+        return False
+    return True
 
 
 def _unsettled(leaves: list[tuple[Leaf, Plan]], effort: int) -> list[tuple[Leaf, Plan]]:

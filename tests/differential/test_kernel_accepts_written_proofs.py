@@ -13,9 +13,10 @@ import pytest
 import torch
 
 import rewarden as rw
+from rewarden.certificate.kernel_claim import read_claim
 from rewarden.certificate.kernel_json import Refused
 from rewarden.certificate.kernel_proof import Leaf as Branch
-from rewarden.certificate.kernel_proof import check_leaf, read_claim
+from rewarden.certificate.kernel_proof import check_leaf
 from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.graph import AffineMap, Graph, Input, Relu
 from rewarden.spec_lang.claim import Affine, AffineAtom, Claim
@@ -28,6 +29,7 @@ from rewarden.verifier.scribe.exact import holds
 from rewarden.verifier.scribe.late import with_proof
 from rewarden.verifier.scribe.leaves import Subject, attempt
 from rewarden.verifier.scribe.mirror import Mirror
+from rewarden.verifier.scribe.swift import Swift
 from rewarden.verifier.trail import Trail
 from rewarden.verifier.unwritten import Unwritten
 from rewarden.verifier.verdict import CERTIFIABLE, Verdict
@@ -178,9 +180,48 @@ def test_the_kernel_bounds_branches_by_the_same_lines(seed: int, tmp_path: Path)
             kernel, claimed = kernel_program(told, rewards, tmp_path), read_claim(claim_object(told))
             for leaf in close if tried.leaves[0] is None else [tried.leaves[0]]:
                 sides = (tuple(side[i] for side in box) for i in (0, 1))
-                check_leaf(claimed, kernel, Branch(0, claimed.goals[0], *sides, (), signs, leaf[1:]))
+                check_leaf(claimed, kernel, Branch(0, 0, claimed.goals[0], *sides, (), signs, leaf[1:]))
                 found += 1
     assert found
+
+
+@pytest.mark.parametrize("seed", [2, 5])
+def test_the_kernel_accepts_leaves_of_compiled_code(seed: int, tmp_path: Path) -> None:
+    """Levels just below what is reached, two goals at once, and neurons held to any sign, also to one that they cannot
+    have."""
+    rng = np.random.default_rng(seed)
+    rewards = {"R": random_mlp(rng, TWO_REALS, (5, 4))}
+
+    def about(level: Fraction) -> tuple[Claim, Swift]:
+        goals = [(AffineAtom(Affine(-level - more, (), ((0, Fraction(1)),)), False),) for more in (0, 50)]
+        claim = plain_claim(TWO_REALS, rewards, goals=goals)
+        found = Swift.of(compile_program(claim, rewards))
+        assert found is not None
+        return claim, found
+
+    claim, swift = about(Fraction(0))
+    neurons = [(k, j) for q, k in enumerate(swift.layers) if q for j in range(int(swift.at.net.graph[q, 0]))]
+    kinds: Counter[str] = Counter()
+    for _ in range(12):
+        signs = tuple((*neurons[i], int(rng.integers(2))) for i in rng.permutation(len(neurons))[: rng.integers(4)])
+        shares = [sorted(Fraction(int(s), 16) for s in rng.integers(17, size=2)) for _ in claim.variables]
+        ends = zip(claim.boxes[0], shares, strict=True)
+        box = tuple((lo + (hi - lo) * a, lo + (hi - lo) * b) for (lo, hi), (a, b) in ends)
+        floats = [[(float(lo), float(hi)) for lo, hi in box]]
+        low, high = Fraction(-1000), Fraction(1000)  # the highest level that is reached, from below
+        for _ in range(30):
+            level = (low + high) / 2
+            reached = about(level)[1].attempt(floats, [signs], [[(0, ()), (1, ())]])[0].leaf is not None
+            low, high = (level, high) if reached else (low, level)
+        told, found = about(low)
+        kernel, claimed = kernel_program(told, rewards, tmp_path), read_claim(claim_object(told))
+        for goal, answer in enumerate(found.attempt(floats, [signs], [[(0, ()), (1, ())]])):
+            kinds["open"] += answer.leaf is None
+            if answer.leaf is not None:
+                sides = (tuple(side[i] for side in box) for i in (0, 1))
+                check_leaf(claimed, kernel, Branch(goal, 0, claimed.goals[goal], *sides, (), signs, answer.leaf[1:]))
+                kinds["weighed" if answer.leaf[2] or answer.leaf[4] else "plain"] += 1
+    assert min(kinds["open"], kinds["weighed"]) > 0, kinds
 
 
 def test_a_neuron_that_is_0_has_the_line_of_the_kernel(tmp_path: Path) -> None:
@@ -197,9 +238,9 @@ def test_a_neuron_that_is_0_has_the_line_of_the_kernel(tmp_path: Path) -> None:
     bare, multiple = ["leaf", 0, [], [], []], ["leaf", 0, [[relu, 0, 1, [1, 0]]], [], []]
     assert not holds(program, 0, claim.boxes[0], signs, bare)
     with pytest.raises(Refused):
-        check_leaf(claimed, kernel, Branch(0, claimed.goals[0], low, high, (), signs, bare[1:]))
+        check_leaf(claimed, kernel, Branch(0, 0, claimed.goals[0], low, high, (), signs, bare[1:]))
     assert holds(program, 0, claim.boxes[0], signs, multiple)
-    check_leaf(claimed, kernel, Branch(0, claimed.goals[0], low, high, (), signs, multiple[1:]))
+    check_leaf(claimed, kernel, Branch(0, 0, claimed.goals[0], low, high, (), signs, multiple[1:]))
 
 
 def test_a_rule_with_nothing_to_spare_has_a_proof(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from rewarden.certificate.kernel_artifact import Reward, load_reward
 from rewarden.certificate.kernel_bounds import Bounds, Box, Functional
+from rewarden.certificate.kernel_claim import read_claim
 from rewarden.certificate.kernel_json import canonical, digest
 from rewarden.certificate.kernel_program import Layer, Program, evaluate, inline
-from rewarden.certificate.kernel_proof import read_claim
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.exact import evaluate as evaluate_artifact
 from rewarden.reward.store import zip_bytes

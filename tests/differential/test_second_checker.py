@@ -18,6 +18,7 @@ import torch
 
 import rewarden as rw
 from rewarden.reward.artifact import Artifact
+from rewarden.reward.tables import has_tables
 from rewarden.verifier.options import VerifyOptions
 from tests.reference.second_mutations import Certificate, Forger, anywhere, reasons, said_by_both, shifted
 
@@ -37,6 +38,12 @@ must either: forall s: S given s.zone == left or s.n >= 2 expect R(s) <= 1.1 or 
 must farther: forall a, b: S varying x given a.x <= b.x and a.n == 0 expect R(a) - R(b) <= 0.25
 must around: forall s: S near rows within 0.1 in linf expect R(s) - R(anchor(s)) <= 0.07
 must wrong: forall s: S expect R(s) < 1
+"""
+NEARBY = """
+must nearby: forall s: S near rows within 0.1 in linf expect R(s) <= 0.5
+must close: forall s: S near rows within 0.15 in linf expect R(s) <= 1.25
+must anchored: forall s: S near rows within 0.02 in linf expect R(s) - R(anchor(s)) <= 0.07
+must whole: forall s: S given s.x <= 3 expect R(s) <= 1.1
 """
 CAPPED = "must capped: forall s: S given s.x <= 1 and s.zone == left expect R(s) <= 0.75\n"
 LOOPS = """
@@ -97,6 +104,11 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Certific
     assert child is not None
     assert child.patches
     put("patch", issued(folder / "capped", spec, R=child))
+    spec = specified(folder / "nearby", NEARBY)
+    child = rw.patch(spec, R=reward).artifact
+    assert child is not None
+    assert has_tables(child)
+    put("table", issued(folder / "nearby", spec, R=child))
     spec = specified(folder / "loops", LOOPS)
     moves = rw.from_torch(network(8, 1), [("a", spec.features["S"]), ("b", spec.features["S"])])
     put("loops", issued(folder / "loops", spec, R=reward, M=moves))

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from rewarden.certificate.kernel_artifact import load_reward
+from rewarden.certificate.kernel_claim import Atom, Claim, read_claim
 from rewarden.certificate.kernel_json import Refused, canonical, digest
 from rewarden.certificate.kernel_program import Program, inline
-from rewarden.certificate.kernel_proof import Atom, Claim, Leaf, check_leaf, read_claim
+from rewarden.certificate.kernel_proof import Leaf, check_leaf
 from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.deployed import forward
 from rewarden.reward.exact import evaluate
@@ -173,7 +174,7 @@ def prove(claim_json: Json, artifacts: Mapping[str, Artifact], folder: Path, dep
         for box in range(len(read.boxes)):
             nodes: list[Json] = []
             low, high = (tuple(pair[side] for pair in read.boxes[box]) for side in (0, 1))
-            root = Leaf(goal, read.goals[goal], low, high, (), (), [])
+            root = Leaf(goal, box, read.goals[goal], low, high, (), (), [])
             for clause in read.clauses:
                 root = _less(root, clause[0], read.discrete) if len(clause) == 1 else root
             if not _grow(read, program, root, depth, nodes):

@@ -16,6 +16,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from rewarden.certificate.envelope import sign
 from rewarden.certificate.kernel_json import canonical, digest
+from rewarden.certificate.statement import (
+    constants_said,
+    data_said,
+    parent_among,
+    reward_said,
+    rewards_in,
+    subject,
+)
 from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang.canonical import canonical_json
 from rewarden.spec_lang.errors import ArtifactError
@@ -54,11 +62,24 @@ class Forgery:
                 entry["claim"] = about.get(entry["name"], entry["claim"])
             if entry["evidence"] is not None and entry["name"] in self.evidence:
                 entry["evidence"]["digest"] = digest(plain(self.evidence[entry["name"]]))
-        for subject in self.statement["subject"]:
-            if subject["name"] in digests:
-                subject["digest"] = {"sha256": digests[subject["name"]].removeprefix("sha256:")}
-        for reward in said["rewards"]:
-            reward["digest"] = digests.get(reward["name"], reward["digest"])
+        for entry in said["rules"]:
+            if entry["checker"] is not None and entry["verdict"] in ("proved", "violated"):
+                entry["checker"]["verdict"] = entry["verdict"]
+        self._mend_words(said)
+
+    def _mend_words(self, said: Json) -> None:
+        """What the statement says of claims and artifacts."""
+        constants = {made["rule"]: constants_said(made) for made in self.claims}
+        for entry in said["rules"]:
+            if entry["claim"] is not None:
+                entry["constants"] = constants.get(entry["name"], entry["constants"])
+        said["data"] = data_said(self.claims)
+        digests = {name: artifact.digest for name, artifact in sorted(self.artifacts.items())}
+        about = {name: digest for name, digest in digests.items() if name in rewards_in(self.claims)}
+        said["rewards"] = [
+            reward_said(name, self.artifacts[name], parent_among(about, self.artifacts[name].parent)) for name in about
+        ]
+        self.statement["subject"][:-1] = [subject(name, digest) for name, digest in about.items()]
 
     def write(self, folder: Path, key: Ed25519PrivateKey) -> Path:
         """The whole certificate, mended and signed."""

@@ -105,30 +105,32 @@ def _judged(claim: Claim, evidence: Json, rewards: Mapping[str, Path]) -> Answer
 # ── points ─────────────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True)
 class Replay:
-    """A claim with its rewards and layers; evaluates points."""
+    """A claim with its rewards; evaluates points. Each box of the claim has layers of its own."""
 
     claim: Claim
     rewards: dict[str, Reward]
-    program: Program
 
     @classmethod
     def of(cls, claim: Claim, paths: Mapping[str, Path]) -> Replay:
         need(all(name in paths for name, _ in claim.rewards), "a reward is missing")
         rewards = {name: read_reward(paths[name], expected) for name, expected in claim.rewards}
-        return cls(claim, rewards, program_of(claim, rewards))
+        return cls(claim, rewards)
 
-    def outputs(self, x: Row) -> Row:
+    def program(self, box: Box) -> Program:
+        return program_of(self.claim, self.rewards, box)
+
+    def outputs(self, x: Row, program: Program) -> Row:
         """Every call's value; once by the artifact's graph, once by the layers, which must agree."""
         found = tuple(
             value_of(self.rewards[name], [form.at(x, ()) for form in arguments]) for name, arguments in self.claim.calls
         )
-        layers = self.program.values(x)
-        assert found == tuple(layers[k][0] for k in self.program.outputs), "the layers are not the graph"
+        layers = program.values(x)
+        assert found == tuple(layers[k][0] for k in program.outputs), "the layers are not the graph"
         return found
 
-    def premise(self, x: Row) -> Row:
+    def premise(self, x: Row, program: Program) -> Row:
         """The outputs at a point at which every clause has a true atom."""
-        outputs = self.outputs(x)
+        outputs = self.outputs(x, program)
         need(all(any(a.true(x, outputs) for a in clause) for clause in self.claim.clauses), "the premise is false")
         return outputs
 
@@ -142,7 +144,7 @@ class Replay:
         box, point = fields(value, "box", "point")
         sides = self.claim.boxes[integer(box, 0, len(self.claim.boxes) - 1)]
         x = self.point(point, sides, self.claim.discrete)
-        return x, self.premise(x)
+        return x, self.premise(x, self.program(sides))
 
     def violated_at(self, value: Json) -> None:
         x, outputs = self.witness(value)
@@ -154,7 +156,8 @@ class Replay:
         records = [self.point(x, self.claim.boxes[0][:d], self.claim.discrete[:d]) for x in items(value)]
         need(len(records) > 0, "an empty loop")
         steps = [(*a, *b, Fraction(0)) for a, b in zip(records, [*records[1:], records[0]], strict=True)]
-        return [(x, self.premise(x)) for x in steps]
+        program = self.program(self.claim.boxes[0])
+        return [(x, self.premise(x, program)) for x in steps]
 
     def violated_round(self, value: Json) -> None:
         steps = self.loop(value)
@@ -185,10 +188,12 @@ def _proved(claim: Claim, witness: Json, goals: Json, paths: Mapping[str, Path],
     replay = Replay.of(claim, paths)
     if witness is not None or not may_be_vacuous:
         replay.witness(witness)
-    twins = with_twins(claim, replay.program)
-    for goal, trees in zip(claim.goals, items(goals, len(claim.goals)), strict=True):
-        for box, nodes in zip(claim.boxes, items(trees, len(claim.boxes)), strict=True):
-            walk(Subject(claim, goal, replay.program, twins), box, items(nodes))
+    trees = [items(per_box, len(claim.boxes)) for per_box in items(goals, len(claim.goals))]
+    for number, box in enumerate(claim.boxes):
+        program = replay.program(box)
+        twins = with_twins(claim, program)
+        for goal, per_box in zip(claim.goals, trees, strict=True):
+            walk(Subject(claim, goal, program, twins), box, items(per_box[number]))
 
 
 def walk(subject: Subject, box: Box, nodes: list[Json]) -> None:
@@ -266,7 +271,8 @@ class Part:
 def _proved_round(claim: Claim, loop: Json, sums: Json, paths: Mapping[str, Path]) -> None:
     replay = Replay.of(claim, paths)
     replay.loop(loop)
-    twins = with_twins(claim, replay.program)
+    program = replay.program(claim.boxes[0])
+    twins = with_twins(claim, program)
     assert claim.loops is not None
     for goals, value in zip(goals_of_sums(claim), items(sums, len(claim.loops)), strict=True):
         cells, pairs = fields(value, "cells", "pairs")
@@ -281,7 +287,7 @@ def _proved_round(claim: Claim, loop: Json, sums: Json, paths: Mapping[str, Path
                 assert children is not None
                 waiting.extend((k, v) if node == "from" else (u, k) for k in reversed(children))
             else:
-                subject = Subject(claim, (), replay.program, twins)
+                subject = Subject(claim, (), program, twins)
                 _pair(subject, goals, (parts[u], parts[v]), items(node))
         need(not waiting, "pairs without an end")
 

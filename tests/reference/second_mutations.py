@@ -147,7 +147,7 @@ class Forger:
         (read,) = read_claims(canonical(certificate.claims))
         read = read.cases[0] if read.cases else read
         rewards = {name: read_reward(certificate.rewards[name], expected) for name, expected in read.rewards}
-        program = program_of(read, rewards)
+        program = program_of(read, rewards, read.boxes[0])
         return cls(claim.get("cases", [claim])[0], program, with_twins(read, program))
 
     def trees(self, certificate: Certificate) -> list[list[Json]]:

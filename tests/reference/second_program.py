@@ -6,11 +6,11 @@ the layers compute is held against the artifact's own evaluation wherever a poin
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from tests.reference.second_reading import Claim, Form, Node, Patch, Point, Refused, Reward
+from tests.reference.second_reading import Box, Claim, Form, Node, Patch, Point, Refused, Reward, Tensor
 
 VARIABLES = -1
 Matrix = list[list[Fraction]]
@@ -64,9 +64,9 @@ class Program:
         return out
 
 
-def program_of(claim: Claim, rewards: dict[str, Reward]) -> Program:
-    """The claim's calls, one after the other; equal pieces once."""
-    building = _Building(Program(len(claim.discrete)), {})
+def program_of(claim: Claim, rewards: dict[str, Reward], box: Box) -> Program:
+    """The claim's calls over one of its boxes, one after the other; equal pieces once."""
+    building = _Building(Program(len(claim.discrete)), {}, box)
     for name, arguments in claim.calls:
         if len(arguments) != rewards[name].columns:
             raise Refused(f"a call of {name} with another number of columns")
@@ -78,6 +78,7 @@ def program_of(claim: Claim, rewards: dict[str, Reward]) -> Program:
 class _Building:
     program: Program
     pieces: dict[Hashable, int]
+    box: Box = ()
 
     def emit(self, kind: str, terms: Sequence[tuple[int, Matrix]], bias: list[Fraction], **gate: object) -> int:
         """Append a layer; blocks on one source are summed."""
@@ -98,7 +99,8 @@ class _Building:
             self.pieces[key] = self.emit("linear", [(VARIABLES, rows)], [form.constant for form in arguments])
         x = self.pieces[key]
         r = self.node(reward, reward.output, x)
-        for patch in reward.patches:
+        acting = (part for patch in reward.patches for part in _acting(patch, arguments, self.box))
+        for patch in acting:
             key = ("patch", r, x, patch)
             if key not in self.pieces:
                 self.pieces[key] = self.patch(patch, r, x)
@@ -182,6 +184,32 @@ class _Building:
             terms, bias, sign = [(m, slope), (r, [[-ONE]])], [patch.level], ONE
         q = self.emit("gated", terms, bias, gate_layer=rows, gate=patch.gate)
         return self.emit("linear", [(r, [[ONE]]), (q, [[sign]])], [ZERO])
+
+
+def _acting(patch: Patch, arguments: tuple[Form, ...], box: Box) -> Iterator[Patch]:
+    """A patch as it is; one on many boxes as ordinary patches, those that may act in the box of the claim."""
+    if len(patch.offsets.shape) == 1:
+        yield patch
+        return
+    ends = [_ends(row, arguments, box) for row in patch.rows.rows]
+    for own in patch.offsets.rows:
+        if any(least >= b + patch.gate for (least, _), b in zip(ends, own, strict=True)):
+            continue
+        flat = [patch.delta < patch.gate and most <= b + patch.delta for (_, most), b in zip(ends, own, strict=True)]
+        some = [i for i, left_out in enumerate(flat) if not left_out] or [0]
+        values = tuple(v for i in some for v in patch.rows.rows[i])
+        rows = Tensor((len(some), len(arguments)), values)
+        yield replace(patch, rows=rows, offsets=Tensor((len(some),), tuple(own[i] for i in some)))
+
+
+def _ends(row: Sequence[Fraction], arguments: tuple[Form, ...], box: Box) -> tuple[Fraction, Fraction]:
+    total, weights = ZERO, [ZERO] * len(box)
+    for w, form in zip(row, arguments, strict=True):
+        total += w * form.constant
+        for k, c in form.variables:
+            weights[k] += w * c
+    sides = [sorted((w * lo, w * hi)) for w, (lo, hi) in zip(weights, box, strict=True)]
+    return total + sum((lo for lo, _ in sides), ZERO), total + sum((hi for _, hi in sides), ZERO)
 
 
 def _diagonal(values: Sequence[Fraction]) -> Matrix:

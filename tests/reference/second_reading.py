@@ -485,7 +485,7 @@ def _patch(value: Json, tensors: Mapping[str, Tensor], columns: int) -> Patch:
     text(rule)
     rows, offsets, *numbers = (_tensor(name, tensors) for name in names)
     need(len(rows.shape) == 2 and rows.shape[1] == columns, "rows of another width")
-    need(offsets.shape == rows.shape[:1], "offsets of another length than the rows (of many boxes: no proof)")
+    need(offsets.shape[-1:] == rows.shape[:1], "offsets of another length than the rows")
     need(all(t.shape == (1,) for t in numbers), "a constant of a patch that is no number")
     level, slope, delta, gate = (t.values[0] for t in numbers)
     return Patch(kind, rows, offsets, level, slope, delta, gate)
@@ -499,10 +499,12 @@ def value_of(reward: Reward, x: Point) -> Fraction:
         done.append(_applied(node, [done[k] for k in node.inputs], list(x)))
     (r,) = done[reward.output]
     for p in reward.patches:
-        inside = max(_dot(row, x) - b for row, b in zip(p.rows.rows, p.offsets.values, strict=True))
-        if inside < p.gate:
-            rising = p.slope * max(Fraction(0), inside - p.delta)
-            r = min(r, p.level + rising) if p.kind == "ceiling" else max(r, p.level - rising)
+        reached = [_dot(row, x) for row in p.rows.rows]
+        for own in p.offsets.rows:  # of many boxes: one after the other
+            inside = max(v - b for v, b in zip(reached, own, strict=True))
+            if inside < p.gate:
+                rising = p.slope * max(Fraction(0), inside - p.delta)
+                r = min(r, p.level + rising) if p.kind == "ceiling" else max(r, p.level - rising)
     return r
 
 

@@ -79,7 +79,8 @@ class World:
         self.reward = from_torch(net, (("s", self.spec.features["S"]),))
         (folder / "R.rwz").write_bytes(zip_bytes(self.reward))
         self.certificate = folder / "certificate"
-        rw.certify(rw.verify(self.spec, R=self.reward), self.certificate)
+        self.result = rw.verify(self.spec, R=self.reward)
+        rw.certify(self.result, self.certificate)
         self.claims = {c["rule"]: c for c in self.read("claims.json")["claims"]}
 
     def read(self, name: str) -> Json:
@@ -89,6 +90,11 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return World(tmp_path_factory.mktemp("rows"))
+
+
+def test_what_is_called_certifiable_is_certified(world: World) -> None:
+    told = {rule.rule: rule.to_json()["certifiable"] for rule in world.result.rules}
+    assert told == {rule.rule: rule.rule in CERTIFIED for rule in world.result.rules}
 
 
 class Forgery:

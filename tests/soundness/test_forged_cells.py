@@ -11,6 +11,7 @@ import pytest
 
 from rewarden.certificate import kernel_proof
 from rewarden.certificate.check import check
+from rewarden.certificate.kernel_claim import Atom
 from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.graph import AffineMap, Graph, Input
 from tests.reference.certificates import Case, Json, affine, atom, claim, counterexample, rational, schema
@@ -207,7 +208,7 @@ Edge = tuple[tuple[Fraction, ...], tuple[Fraction, ...]]
 honest = kernel_proof._narrowed
 
 
-def without_sign(low: Sequence[Fraction], high: Sequence[Fraction], fact: kernel_proof.Atom, whole: object) -> Edge:
+def without_sign(low: Sequence[Fraction], high: Sequence[Fraction], fact: Atom, whole: object) -> Edge:
     """Takes every fact for a lower bound."""
     if len(fact.form.variables) != 1 or fact.form.calls:
         return tuple(low), tuple(high)
@@ -215,16 +216,12 @@ def without_sign(low: Sequence[Fraction], high: Sequence[Fraction], fact: kernel
     return (*low[:k], max(low[k], Fraction(-fact.form.constant, c)), *low[k + 1 :]), tuple(high)
 
 
-def without_calls(
-    low: tuple[Fraction, ...], high: tuple[Fraction, ...], fact: kernel_proof.Atom, whole: Sequence[bool]
-) -> Edge:
+def without_calls(low: tuple[Fraction, ...], high: tuple[Fraction, ...], fact: Atom, whole: Sequence[bool]) -> Edge:
     """Forgets the calls of an atom."""
     return honest(low, high, fact._replace(form=fact.form._replace(calls=())), whole)
 
 
-def one_too_far(
-    low: tuple[Fraction, ...], high: tuple[Fraction, ...], fact: kernel_proof.Atom, whole: Sequence[bool]
-) -> Edge:
+def one_too_far(low: tuple[Fraction, ...], high: tuple[Fraction, ...], fact: Atom, whole: Sequence[bool]) -> Edge:
     """Takes every fact of a whole number for a strict one."""
     return honest(low, high, fact._replace(strict=True), whole)
 

@@ -22,6 +22,7 @@ from rewarden.spec_lang.claim_json import claim_object
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.scribe import leaves, writer
 from rewarden.verifier.scribe.mirror import Mirror
+from rewarden.verifier.scribe.swift import Swift
 from rewarden.verifier.scribe.writer import Writer
 from tests.reference.certificates import Case, Json, network, rational
 from tests.reference.mutations import PROOF, Mutator
@@ -111,6 +112,7 @@ def made(seed: int) -> tuple[Case, Case]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(writer, "MANY", 0)  # nothing but signs
         patched.setattr(leaves, "MANY", 0)
+        patched.setattr(Swift, "of", lambda program: None)  # compiled code needs fewer signs
         proof = Writer(program, mirror, 400, lambda: False).write()
     assert proof is not None
     proof["witness"] = {"box": 0, "point": [rational(lo) for lo, _ in claim.boxes[0]]}

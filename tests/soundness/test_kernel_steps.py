@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from rewarden.certificate.kernel_bounds import GRID, SLOPES, Bounds, Box, Functional
+from rewarden.certificate.kernel_claim import Atom, Claim, read_claim
 from rewarden.certificate.kernel_json import Refused
 from rewarden.certificate.kernel_program import INPUT, Affine, Program
-from rewarden.certificate.kernel_proof import Atom, Claim, check_leaf, leaves, read_claim
+from rewarden.certificate.kernel_proof import check_leaf, leaves
 from rewarden.certificate.kernel_twins import with_twins
 from rewarden.spec_lang.claim_json import claim_object
 from tests.differential.test_kernel_vs_program import kernel_program
@@ -202,7 +203,7 @@ def chance(seed: int, tries: int, folder: Path) -> Counter[str]:
     for _ in range(tries):
         trees = proof_of_chance(rng, stated, program)
         try:
-            for leaf in leaves(read, program, trees):
+            for leaf in leaves(read, trees):
                 check_leaf(read, program, leaf)
         except Refused:
             counted["refused"] += 1

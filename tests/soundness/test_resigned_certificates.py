@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 import rewarden as rw
 from rewarden.certificate import kernel_bounds, kernel_proof, match
 from rewarden.certificate.check import Report
+from rewarden.certificate.kernel_claim import Claim
 from rewarden.certificate.kernel_json import canonical
 from rewarden.certificate.keys import generate_key, load_private_key
 from rewarden.certificate.match import Checked, TextMatch, check_certificate
@@ -402,7 +403,7 @@ def any_fact(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves may use atoms that no case has chosen, and cells are narrowed by all of them."""
     honest = kernel_proof.walk
 
-    def walk(claim: kernel_proof.Claim, *rest: Json) -> object:
+    def walk(claim: Claim, *rest: Json) -> object:
         for leaf in honest(claim, *rest):
             low, high = leaf.low, leaf.high
             for clause in claim.clauses:
@@ -419,7 +420,7 @@ def any_text(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def any_statement(monkeypatch: pytest.MonkeyPatch) -> None:
     """The statement is never compared with what was checked."""
-    monkeypatch.setattr(match, "_disagreements", lambda *_: [])
+    monkeypatch.setattr(match, "disagreements", lambda *_: [])
 
 
 @pytest.mark.parametrize(

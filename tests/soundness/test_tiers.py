@@ -6,16 +6,18 @@ import random
 from collections import Counter
 from fractions import Fraction
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 
-from rewarden.certificate import tier_float64
+from rewarden.certificate import kernel_bounds, tier_float64
 from rewarden.certificate.check import check, main
 from rewarden.certificate.kernel_bounds import SLOPES, Box
+from rewarden.certificate.kernel_claim import read_claim
 from rewarden.certificate.kernel_json import Refused
 from rewarden.certificate.kernel_program import INPUT
-from rewarden.certificate.kernel_proof import leaves, read_claim
+from rewarden.certificate.kernel_proof import check_leaf, leaves
 from rewarden.certificate.kernel_twins import with_twins
 from rewarden.certificate.match import check_certificate
 from rewarden.certificate.tier_float64 import FloatBounds
@@ -184,7 +186,7 @@ def test_proofs_of_chance_prove_nothing_false_in_binary64(tmp_path: Path) -> Non
             trees = proof_of_chance(rng, stated, program)
             for tier, (_, some) in TIERS.items():
                 try:
-                    some(read, program, list(leaves(read, program, trees)))
+                    some(read, program, list(leaves(read, trees)))
                 except Refused:
                     counted[f"{tier} refused"] += 1
                     continue
@@ -195,6 +197,38 @@ def test_proofs_of_chance_prove_nothing_false_in_binary64(tmp_path: Path) -> Non
     assert counted["float64 refused"] > 20
 
 
+@pytest.mark.parametrize("digits", [2, 48])
+def test_proofs_of_chance_prove_nothing_false_in_lanes(
+    digits: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exact tier with coefficients that are cut off early, and no other way than that."""
+    monkeypatch.setattr(kernel_bounds, "DIGITS", digits)
+    monkeypatch.setattr(kernel_bounds, "MIN_LANES", 1)
+    packed = mock.Mock(side_effect=kernel_bounds.Bounds.packed)
+    monkeypatch.setattr(kernel_bounds.Bounds, "packed", lambda *arguments: packed(*arguments))
+    counted: Counter[str] = Counter()
+    for seed in range(24):
+        made, rewards = tiny_claim(seed)
+        if any(lo > hi for box in made.boxes for lo, hi in box):
+            continue
+        program, stated = kernel_program(made, rewards, tmp_path), claim_object(made)
+        read = read_claim(stated)
+        rng = random.Random(seed)
+        for _ in range(10):
+            trees = proof_of_chance(rng, stated, program)
+            try:
+                for leaf in leaves(read, trees):
+                    check_leaf(read, program, leaf, ways=((0, False), (1, False)))
+            except Refused:
+                counted["refused"] += 1
+                continue
+            counted["accepted"] += 1
+            assert truth_of(made, rewards) != "violated", f"accepted, and false: {made}\n{trees}"
+    assert counted["accepted"] > 5, counted
+    assert counted["refused"] > 20, counted
+    assert packed.call_count > 20
+
+
 def test_a_program_too_large_for_binary64_is_left_to_integers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is bounded: sparse matrices that would be dense are not made."""
     assert hair(Fraction(1, 2**30), tmp_path / "a", "float64") == "proved"
@@ -202,3 +236,18 @@ def test_a_program_too_large_for_binary64_is_left_to_integers(tmp_path: Path, mo
     monkeypatch.setattr(tier_float64, "_known", {})
     assert hair(Fraction(1, 2**30), tmp_path / "b", "float64") == "proved"
     assert tier_float64._known == {}
+
+
+def test_matrices_of_many_programs_are_not_all_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs that share no layers, as those of the boxes of a hostile claim: what is held stays bounded."""
+    monkeypatch.setattr(tier_float64, "_known", {})
+    monkeypatch.setattr(tier_float64, "_made", {})
+    monkeypatch.setattr(tier_float64, "_entries", [0])
+    monkeypatch.setattr(tier_float64, "MAX_DENSE", 200)
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        rewards: dict[str, Artifact] = {"R": random_mlp(rng, TWO_REALS, (6, 5))}
+        program = kernel_program(random_claim(rng, TWO_REALS, rewards), rewards, tmp_path)
+        tier_float64._layers(program)
+        held = sum(block.weights.size for _, layer in tier_float64._made.values() for block in layer.blocks)
+        assert held == tier_float64._entries[0] <= 2 * 200 + sum(map(program.width, range(len(program.layers))))

@@ -157,10 +157,14 @@ def test_artifacts_and_specs_may_be_in_memory(world: World, key: Ed25519PrivateK
     assert check_certificate(certificate, {"": world.artifact}, load_spec(world.spec)).accepted
 
 
-def test_issuing_is_deterministic(world: World, key: Ed25519PrivateKey) -> None:
+def test_issuing_is_deterministic(world: World, key: Ed25519PrivateKey, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every file, under another name of the folder too, but for the time; and that can be fixed."""
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
     first, second = world.issue("a", key), world.issue("b", key)
-    for path in sorted(p for p in first.rglob("*") if p.is_file() and p.name != "README.txt"):
-        assert path.read_bytes() == (second / path.relative_to(first)).read_bytes()
+    files = sorted(p.relative_to(first) for p in first.rglob("*") if p.is_file())
+    assert files == sorted(p.relative_to(second) for p in second.rglob("*") if p.is_file())
+    for path in files:
+        assert (first / path).read_bytes() == (second / path).read_bytes()
 
 
 def test_an_unsigned_certificate_says_so(world: World) -> None:
@@ -277,6 +281,7 @@ def test_a_must_rule_that_the_certificate_leaves_out(world: World, key: Ed25519P
     world.spec.write_text(text, encoding="utf-8")
     checked = world.check(certificate)
     assert checked.text.matched
+    assert checked.text.sentence.endswith("byte for byte; there is no claim of extra")
     assert not checked.accepted
     assert any("extra" in p for p in checked.problems)
     lenient = world.check(certificate, allow_unchecked=True)
@@ -335,3 +340,29 @@ def test_a_heavy_process_is_told(world: World, key: Ed25519PrivateKey, monkeypat
     monkeypatch.setitem(sys.modules, "z3", sys)
     with pytest.raises(CertificateError, match="C45"):
         world.check(certificate, require_light=True)
+
+
+def test_float32_verdicts_are_not_certified(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Said before any work, by the commands and from Python, and not as if a certificate were rejected."""
+    import rewarden as rw
+    from rewarden.cli import run
+    from rewarden.spec_lang.errors import UsageError
+    from rewarden.verifier import VerifyOptions
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rewarden.toml").write_text(
+        'specs = ["toy.rwd"]\n[rewards]\nR = "reward.rwz"\n[verify]\nsemantics = "float32"\n'
+    )
+    assert run(["certify", "-o", "c", "--new-key", "new.pem"]) == 2
+    assert run(["verify", "--certificate", "c"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("error[G56]") == 2
+    assert not (tmp_path / "c").exists()
+    assert not (tmp_path / "new.pem").exists()
+    options = VerifyOptions(semantics="float32", budget=100)
+    result = rw.verify(load_spec(world.spec), options, rules=["low"], rewards={"R": world.artifact})
+    with pytest.raises(UsageError) as refused:
+        rw.certify(result, tmp_path / "c")
+    assert refused.value.code == "G56"

@@ -1,4 +1,5 @@
-"""`python -m rewarden.verifier.cells`: compiles the engine, so that its first use does not have to."""
+"""`python -m rewarden.verifier.cells`: compiles the engine, and what writes its proofs, so that their first use does
+not have to."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from fractions import Fraction
 from rewarden.spec_lang.claim import Affine, AffineAtom, Claim, ClaimVariable
 from rewarden.verifier.cells.engine import decide
 from rewarden.verifier.program import Program
+from rewarden.verifier.scribe.swift import Swift
 
 
 def main() -> None:
@@ -14,9 +16,13 @@ def main() -> None:
     goal = AffineAtom(Affine(Fraction(1), ((0, Fraction(1)),), ()), strict=False)
     box = ((Fraction(0), Fraction(1)),)
     claim = Claim("warm", "must", (ClaimVariable("x", None, False),), (), (), (), (), ((goal,),), (box,))
-    outcome = decide(Program(claim, (), ()), 1, lambda point: False, lambda share, boxes: None, lambda: False)
+    program = Program(claim, (), ())
+    outcome = decide(program, 1, lambda point: False, lambda share, boxes: None, lambda: False)
     assert outcome is not None
     assert outcome.status == "proved"
+    swift = Swift.of(program)
+    assert swift is not None
+    assert swift.attempt([[(0.0, 1.0)]], [()], [[(0, ())]])[0].leaf is not None
 
 
 if __name__ == "__main__":

@@ -7,9 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from rewarden.reward.artifact import Artifact
+from rewarden.reward.tables import has_tables
+from rewarden.spec_lang.claim import Claim
 from rewarden.spec_lang.claim_json import claim_digest, shown_point
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.scribe.loops import written_loops
+from rewarden.verifier.scribe.near import written_near, written_patched
 from rewarden.verifier.scribe.writer import written
 from rewarden.verifier.torch_settings import plain_torch
 from rewarden.verifier.unwritten import Unwritten
@@ -26,19 +29,38 @@ def with_proof(
     """
     owed, claim, point = result.proof, result.claim, result.premise_witness
     if not isinstance(owed, Unwritten):
-        return result
+        return _shorter(result, rewards)
     assert claim is not None, "only of what has a claim is a proof owed"
     if owed.cases:
         return _with_cases(result, owed, rewards, stop)
     assert point is not None, "what is proved has a point of its premise"
+    found: Mapping[str, Any] | str
     with plain_torch(threads=1):
         if owed.loops is not None:
             found = written_loops(claim, rewards, owed.loops, stop)
         else:
-            found = written(compile_program(claim, rewards), owed, stop)
+            found = _written(claim, rewards, owed, stop)
     if isinstance(found, str):
         return replace(result, proof=None, reason=without_proof(result.reason, found))
     return replace(result, proof={**found, **shown_point(claim, point.box, point.point)})
+
+
+def _shorter(result: RuleResult, rewards: Mapping[str, Artifact]) -> RuleResult:
+    """With the proof that a patch makes short, in place of what a search has written, where there is one."""
+    claim, proof = result.claim, result.proof
+    if claim is None or not isinstance(proof, Mapping) or "goals" not in proof:
+        return result
+    found = written_patched(claim, rewards)
+    return result if found is None else replace(result, proof={**found, "witness": proof["witness"]})
+
+
+def _written(
+    claim: Claim, rewards: Mapping[str, Artifact], owed: Unwritten, stop: Callable[[], bool]
+) -> Mapping[str, Any] | str:
+    if any(has_tables(rewards[call.reward]) for call in claim.calls):
+        return written_near(claim, rewards, owed, stop)
+    found = written_patched(claim, rewards)
+    return found if found is not None else written(compile_program(claim, rewards), owed, stop)
 
 
 def _with_cases(
@@ -51,7 +73,7 @@ def _with_cases(
         found: Mapping[str, Any] | str
         if isinstance(case.proof, Unwritten):
             with plain_torch(threads=1):
-                found = written(compile_program(case.claim, rewards), case.proof, stop)
+                found = _written(case.claim, rewards, case.proof, stop)
         else:
             found = case.proof
         if isinstance(found, str):

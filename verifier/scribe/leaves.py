@@ -13,7 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from rewarden.spec_lang.claim import Affine, Claim
@@ -44,7 +46,7 @@ class Subject:
     def of(mirror: Mirror, claim: Claim, goal: int, chosen: Sequence[FactId]) -> Subject:
         facts = [(c, 0) for c, clause in enumerate(claim.clauses) if len(clause) == 1] + list(chosen)
         affines = [atom.affine for atom in claim.goals[goal]]
-        affines += [_negative(claim.clauses[c][a].affine) for c, a in facts]
+        affines += [negative(claim.clauses[c][a].affine) for c, a in facts]
         names = (*((-1, a) for a in range(len(claim.goals[goal]))), *facts)
         return Subject(mirror.rows(affines), names)
 
@@ -61,6 +63,18 @@ class Tried:
     slope: Tensor
     exact: bool = False  # some point of a branch has next to no margin: no bound in floats can settle that
     close: dict[int, list[Leaf]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answer:
+    """Of one branch what `Tried` says of many; `flat`: some point of it has next to no margin."""
+
+    leaf: Leaf | None
+    costly: tuple[int, int] | None
+    unstable: int
+    slope: NDArray[np.float64]
+    flat: bool
+    close: Sequence[Leaf] = ()
 
 
 def attempt(
@@ -151,7 +165,7 @@ class _Now:
                 worth = (best > end + WORTH * width) & (width > 0) & torch.isfinite(best) & ~empty
                 for i in worth.nonzero()[:, 0].tolist():
                     j = int(which[i])
-                    taken[i].append([-1, k, side, [[*self.subject.names[j], _dyadic(float(scale[i, j]))]]])
+                    taken[i].append([-1, k, side, [[*self.subject.names[j], dyadic(float(scale[i, j]))]]])
                 if side == 0:
                     lo[:, k] = torch.where(worth, torch.minimum(best, hi[:, k]), lo[:, k])
                 else:
@@ -361,11 +375,11 @@ def _leaf(now: _Now, at: int, sums: _Sum) -> Leaf:
     used: list[object] = []
     for row in (weights[at] > 0).nonzero()[:, 0].tolist():
         if row != anchor or clause >= 0:
-            used.append([*subject.names[row], _dyadic(float(weights[at, row]))])
+            used.append([*subject.names[row], dyadic(float(weights[at, row]))])
     for k, multiple in taken.items():
         for i in (multiple[at] != 0).nonzero()[:, 0].tolist():
             value = float(multiple[at, i])
-            used.append([k, i, 0 if value > 0 else 1, _dyadic(abs(value))])
+            used.append([k, i, 0 if value > 0 else 1, dyadic(abs(value))])
     steps, lines = list(now.steps[at]), list[object]()
     for k in mirror.relus:
         c = found.coefficients.get(k)
@@ -388,14 +402,14 @@ def _short(values: Tensor, bits: int = BITS) -> Tensor:
     return torch.where(values > 1e-9, rounded, torch.zeros_like(values))
 
 
-def _dyadic(value: float) -> list[int]:
+def dyadic(value: float) -> list[int]:
     number, bottom = value.as_integer_ratio()
     down = bottom.bit_length() - 1
     up = (number & -number).bit_length() - 1
     return [number >> up, up - down]
 
 
-def _negative(affine: Affine) -> Affine:
+def negative(affine: Affine) -> Affine:
     return Affine(
         -affine.constant,
         tuple((j, -value) for j, value in affine.variables),

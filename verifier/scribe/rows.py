@@ -11,7 +11,6 @@ from dataclasses import replace
 import numpy as np
 
 from rewarden.reward.artifact import Artifact
-from rewarden.reward.tables import has_tables
 from rewarden.spec_lang import Spec
 from rewarden.spec_lang.claim import Claim
 from rewarden.spec_lang.claim_json import claim_digest
@@ -33,7 +32,7 @@ def with_recount(result: RuleResult, spec: Spec, rewards: Mapping[str, Artifact]
     except Unsupported as error:
         return replace(result, reason=without_proof(result.reason, error.message))
     used = [rewards[name] for name, _ in claim.rewards]
-    if any(artifact.smooth or has_tables(artifact) for artifact in used):
+    if any(artifact.smooth for artifact in used):
         return replace(result, reason=without_proof(result.reason, "the kernel does not evaluate such a reward"))
     assert claim.rows is not None, "the engine for rows decides rules about rows"
     weights = sum(int(np.count_nonzero(tensor)) for artifact in used for tensor in artifact.tensors.values())

@@ -24,15 +24,16 @@ from rewarden.verifier.narrowing import narrowed, root_cell
 from rewarden.verifier.program import Program
 from rewarden.verifier.proof_tree import halves
 from rewarden.verifier.scribe.exact import holds, holds_by_intervals
-from rewarden.verifier.scribe.leaves import MANY, Leaf, Subject, attempt
+from rewarden.verifier.scribe.leaves import MANY, Answer, Leaf, Subject, attempt
 from rewarden.verifier.scribe.mirror import Mirror
+from rewarden.verifier.scribe.swift import Swift
 from rewarden.verifier.trail import Cut, Guide, Sign, Trail
 from rewarden.verifier.unwritten import Unwritten, no_proof
 
 BATCH = 256  # branches at once, at most
 ELEMENTS = 2**22  # numbers of one batch of rows: they stay in the cache, more or less
 EXACT = 400  # branches that may be bounded once some point has no margin: signs settle that soon, or not at all
-FEW = 24  # unstable neurons up to which a branch is split at a neuron, where variables could be cut
+FEW, SIGNS = 10, 6  # unstable neurons, and held ones, up to which a branch is split at a neuron instead of a variable
 DEEPEST = 400  # splits above a leaf
 FLAT = 64  # boxes that are looked at for what holds by construction
 EMPTY: Leaf = ["leaf", -1, [], [], []]
@@ -63,16 +64,23 @@ Split = tuple[Literal["cut"], int, Fraction] | tuple[Literal["sign"], int, int] 
 
 
 @dataclass(slots=True, eq=False)
-class _Branch:
-    """A part of one goal's tree (mutable until it is settled): its exact cell and what holds in it."""
+class _Subject:
+    """A goal under chosen atoms, and its place in the goal's tree (mutable until it is settled)."""
 
     goal: int
-    box: Box
-    signs: tuple[Held, ...]
     chosen: tuple[FactId, ...]
-    depth: int
     node: _Node
     where: tuple[int, int] | None = None  # box and node of the trail, as far as it goes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Branch:
+    """An exact cell and the neurons that are held in it; it is part of the trees of all its subjects."""
+
+    box: Box
+    signs: tuple[Held, ...]
+    depth: int
+    subjects: tuple[_Subject, ...]
 
 
 @dataclass(slots=True, eq=False)
@@ -92,10 +100,12 @@ class Writer:
         self.program, self.claim = program, program.claim
         self.mirror, self.left, self.stop = mirror, budget, stop
         self.discrete = [v.discrete for v in self.claim.variables]
+        self.single = tuple((c, 0) for c, clause in enumerate(self.claim.clauses) if len(clause) == 1)
         self.several = [c for c, clause in enumerate(self.claim.clauses) if len(clause) > 1]
         self.subjects: dict[tuple[int, tuple[FactId, ...]], Subject] = {}
         widest = max([1, *(layer.bias.shape[0] for layer in mirror.layers), len(self.claim.variables)])
         self.batch = max(8, min(BATCH, ELEMENTS // (2 * widest * widest)))
+        self.swift = Swift.of(program)
         self.whole = _widths(self.claim)
         self.guides = () if trail is None else tuple(Guide(events) for events in trail.events)
         self.exact = False  # some point has next to no margin: leaves are judged in rationals where floats cannot
@@ -109,20 +119,20 @@ class Writer:
         twins = [twin_leaf(self.program, goal) if leaf is None else None for goal, leaf in enumerate(flat)]
         for box_number in reversed(range(len(claim.boxes))):
             cell = root_cell(claim, claim.boxes[box_number])
-            for goal in reversed(range(len(claim.goals))):
-                node = roots[goal][box_number]
+            subjects = []
+            for goal in range(len(claim.goals)):
+                node, leaf, twin = roots[goal][box_number], flat[goal], twins[goal]
                 if cell is None:
                     node.written = EMPTY
-                    continue
-                leaf = flat[goal]
-                if leaf is not None and holds_by_intervals(self.program, goal, cell, leaf):
+                elif leaf is not None and holds_by_intervals(self.program, goal, cell, leaf):
                     node.written = leaf
-                    continue
-                if leaf is None and twins[goal] is not None:
-                    node.written = twins[goal]
-                    continue
-                where = (box_number, 0) if self.guides else None
-                waiting.append(_Branch(goal, cell, (), (), 0, node, where))
+                elif leaf is None and twin is not None:
+                    node.written = twin
+                else:
+                    subjects.append(_Subject(goal, (), node, (box_number, 0) if self.guides else None))
+            if subjects:
+                assert cell is not None, "what has no point has been written"
+                waiting.append(_Branch(cell, (), 0, tuple(subjects)))
         while waiting:
             if self.left <= 0 or self.stop():
                 return None
@@ -139,42 +149,71 @@ class Writer:
         }
 
     def _batch(self, waiting: list[_Branch]) -> list[_Branch]:
-        """The next branches, all about one goal and the same chosen atoms."""
-        batch = [waiting.pop()]
-        about = batch[0].goal, batch[0].chosen
-        while waiting and len(batch) < self.batch and (waiting[-1].goal, waiting[-1].chosen) == about:
-            batch.append(waiting.pop())
+        """The next branches."""
+        batch = waiting[-self.batch :][::-1]
+        del waiting[-self.batch :]
         return batch
 
     # ── one batch ──────────────────────────────────────────────────────────────────────────────
     def _settle(self, batch: list[_Branch], waiting: list[_Branch]) -> bool:
         """Leaves, or further splits; False where a branch can neither be settled nor split."""
-        goal, chosen = batch[0].goal, batch[0].chosen
-        if (goal, chosen) not in self.subjects:
-            self.subjects[goal, chosen] = Subject.of(self.mirror, self.claim, goal, chosen)
-        lo, hi = (
-            torch.tensor([[float(ends[side]) for ends in b.box] for b in batch], dtype=torch.float64) for side in (0, 1)
-        )
-        subject, signs = self.subjects[goal, chosen], self._signs(batch)
-        tried = attempt(self.mirror, subject, lo, hi, signs, exactly=self.exact)
-        self.left -= len(batch)
-        if tried.exact and not self.exact:
+        answers = self._answers(batch)
+        self.left -= sum(len(branch.subjects) for branch in batch)
+        if not self.exact and any(answer.flat for answer in answers):
             self.exact, self.left = True, min(self.left, EXACT)
-            tried = attempt(self.mirror, subject, lo, hi, signs, exactly=True)
-        for i, (branch, leaf) in enumerate(zip(batch, tried.leaves, strict=True)):
-            for close in tried.close.get(i, []) if leaf is None else ():
-                if holds(self.program, goal, branch.box, branch.signs, close):
-                    leaf = close
-                    break
-            if leaf is not None:
-                branch.node.written = leaf
-                continue
-            advised = self._advised(branch)
-            split = advised or self._next(branch, tried.costly[i], int(tried.unstable[i]), tried.slope[i].numpy())
-            if split is None or branch.depth >= DEEPEST:
-                return False
-            self._split(branch, split, waiting, advised is not None)
+            answers = self._answers(batch)
+        each = iter(answers)
+        made: list[_Branch] = []
+        for branch in batch:
+            groups: dict[tuple[Split, bool], list[_Subject]] = {}
+            for subject, answer in zip(branch.subjects, each, strict=False):
+                leaf = answer.leaf
+                for close in answer.close if leaf is None else ():
+                    if holds(self.program, subject.goal, branch.box, branch.signs, close):
+                        leaf = close
+                        break
+                if leaf is not None:
+                    subject.node.written = leaf
+                    continue
+                advised = self._advised(branch, subject)
+                split = advised or self._next(branch, subject, answer)
+                if split is None or branch.depth >= DEEPEST:
+                    return False
+                groups.setdefault((split, advised is not None), []).append(subject)
+            for (split, told), subjects in groups.items():
+                made += self._split(branch, subjects, split, told)
+        waiting += reversed(made)
         return True
+
+    def _answers(self, batch: Sequence[_Branch]) -> list[Answer]:
+        """One for each subject of each branch: by compiled code, where that knows the program."""
+        boxes = [[(float(lo), float(hi)) for lo, hi in branch.box] for branch in batch]
+        if self.swift is not None and not self.exact:
+            subjects = [[(s.goal, (*self.single, *s.chosen)) for s in branch.subjects] for branch in batch]
+            return self.swift.attempt(boxes, [branch.signs for branch in batch], subjects)
+        ends = torch.tensor(boxes, dtype=torch.float64).reshape(len(batch), -1, 2)
+        groups: dict[tuple[int, tuple[FactId, ...]], list[tuple[int, int]]] = {}
+        count = 0
+        for b, branch in enumerate(batch):
+            for subject in branch.subjects:
+                groups.setdefault((subject.goal, subject.chosen), []).append((b, count))
+                count += 1
+        found: dict[int, Answer] = {}
+        for (goal, chosen), places in groups.items():
+            if (goal, chosen) not in self.subjects:
+                self.subjects[goal, chosen] = Subject.of(self.mirror, self.claim, goal, chosen)
+            index = [b for b, _ in places]
+            signs = self._signs([batch[b] for b in index])
+            own = ends[index]
+            tried = attempt(
+                self.mirror, self.subjects[goal, chosen], own[..., 0], own[..., 1], signs, exactly=self.exact
+            )
+            for i, (_, at) in enumerate(places):
+                found[at] = Answer(
+                    tried.leaves[i], tried.costly[i], int(tried.unstable[i]), tried.slope[i].numpy(), tried.exact,
+                    tried.close.get(i, ()),
+                )  # fmt: skip
+        return [found[at] for at in range(count)]
 
     def _signs(self, batch: Sequence[_Branch]) -> dict[int, Tensor]:
         found: dict[int, Tensor] = {}
@@ -186,15 +225,15 @@ class Writer:
         return found
 
     # ── splits ─────────────────────────────────────────────────────────────────────────────────
-    def _advised(self, branch: _Branch) -> Split | None:
+    def _advised(self, branch: _Branch, subject: _Subject) -> Split | None:
         """As the trail has it, from where the branch is; None where it goes no further."""
-        if branch.where is None or any(c not in {c for c, _ in branch.chosen} for c in self.several):
+        if subject.where is None or len(subject.chosen) < len(self.several):
             return None
-        box, node = branch.where
+        box, node = subject.where
         guide = self.guides[box]
-        found: int | None = guide.about(node, self._alternative(branch))
+        found: int | None = guide.about(node, self._alternative(subject))
         while found is not None:
-            branch.where = box, found
+            subject.where = box, found
             match guide.split(found):
                 case Cut(k, at):
                     lo, hi = branch.box[k]
@@ -210,28 +249,29 @@ class Writer:
                     found = guide.children[found][1 - side]
                 case None:
                     break
-            found = None if found is None else guide.about(found, self._alternative(branch))
-        branch.where = None
+            found = None if found is None else guide.about(found, self._alternative(subject))
+        subject.where = None
         return None
 
-    def _alternative(self, branch: _Branch) -> int:
+    def _alternative(self, subject: _Subject) -> int:
         """Its number: goals, and for each the choices of atoms (`alternatives`)."""
-        number, chosen = branch.goal, dict(branch.chosen)
+        number, chosen = subject.goal, dict(subject.chosen)
         for c, clause in enumerate(self.claim.clauses):
             number = number * len(clause) + chosen.get(c, 0)
         return number
 
-    def _next(self, branch: _Branch, costly: tuple[int, int] | None, unstable: int, slope: np.ndarray) -> Split | None:
+    def _next(self, branch: _Branch, subject: _Subject, answer: Answer) -> Split | None:
         """How a branch that stays open is split: cases, then the neuron that costs most, or a variable."""
-        taken = {c for c, _ in branch.chosen}
+        taken = {c for c, _ in subject.chosen}
         for clause in self.several:
             if clause not in taken:
                 return "case", clause
-        wide = len(self.claim.variables) >= MANY
-        if costly is not None and (wide or self.exact or unstable <= FEW):
+        costly, few = answer.costly, answer.unstable <= FEW and len(branch.signs) < SIGNS
+        if costly is not None and (len(self.claim.variables) >= MANY or self.exact or few):
             return "sign", *costly
+        slope = np.abs(answer.slope)
         width = np.array([float(hi - lo) for lo, hi in branch.box])
-        worth = (np.abs(slope) + 0.02 * np.abs(slope).max(initial=0.0)) * width + 1e-12 * width / self.whole
+        worth = (slope + 0.02 * slope.max(initial=0.0)) * width + 1e-12 * width / self.whole
         worth = np.where(width > 0, worth, -1.0)
         for k in np.argsort(-worth).tolist():
             lo, hi = branch.box[k]
@@ -240,40 +280,53 @@ class Writer:
                 return "cut", k, at
         return None if costly is None else ("sign", *costly)
 
-    def _split(self, branch: _Branch, split: Split, waiting: list[_Branch], advised: bool) -> None:
-        box, signs, chosen = branch.box, branch.signs, branch.chosen
+    def _split(self, branch: _Branch, subjects: Sequence[_Subject], split: Split, advised: bool) -> list[_Branch]:
+        """The parts of a branch, about those of its subjects whose trees split there like this."""
+        box, signs = branch.box, branch.signs
         parts: list[tuple[Box | None, tuple[Held, ...], tuple[FactId, ...]]]
+        node: list[object]
         match split:
             case "cut", k, at:
                 assert isinstance(at, Fraction)
-                branch.node.written = ["cut", k, _text(at)]
+                node = ["cut", k, _text(at)]
                 sides = halves(box[k], at, self.discrete[k])
-                parts = [((*box[:k], side, *box[k + 1 :]), signs, chosen) for side in sides]
+                parts = [((*box[:k], side, *box[k + 1 :]), signs, ()) for side in sides]
             case "sign", layer, neuron:
-                branch.node.written = ["sign", layer, neuron]
-                parts = [(box, (*signs, (layer, int(neuron), side)), chosen) for side in (0, 1)]
+                node = ["sign", layer, neuron]
+                parts = [(box, (*signs, (layer, int(neuron), side)), ()) for side in (0, 1)]
             case _:
                 clause = split[1]
-                branch.node.written = ["case", clause]
+                node = ["case", clause]
                 parts = [
-                    (narrowed(box, (atom,), self.discrete), signs, (*chosen, (clause, a)))
+                    (narrowed(box, (atom,), self.discrete), signs, ((clause, a),))
                     for a, atom in enumerate(self.claim.clauses[clause])
                 ]
-        branch.node.children = [_Node() for _ in parts]
+        below = [self._below(subject, split, advised, len(parts)) for subject in subjects]
+        for subject in subjects:
+            subject.node.written = node
+            subject.node.children = [_Node() for _ in parts]
         made = []
-        below: tuple[int | None, ...] = (None,) * len(parts)
-        if split[0] == "case":
-            below = (None if branch.where is None else branch.where[1],) * len(parts)
-        elif advised and branch.where is not None:
-            below = self.guides[branch.where[0]].children[branch.where[1]]
-            below = below if split[0] == "cut" else below[::-1]
-        for node, (cell, held, taken), at_node in zip(branch.node.children, parts, below, strict=True):
+        for part, (cell, held, more) in enumerate(parts):
             if cell is None:
-                node.written = EMPTY
-            else:
-                where = None if branch.where is None or at_node is None else (branch.where[0], at_node)
-                made.append(_Branch(branch.goal, cell, held, taken, branch.depth + 1, node, where))
-        waiting += reversed(made)
+                for subject in subjects:
+                    subject.node.children[part].written = EMPTY
+                continue
+            own = tuple(
+                _Subject(subject.goal, (*subject.chosen, *more), subject.node.children[part], places[part])
+                for subject, places in zip(subjects, below, strict=True)
+            )
+            made.append(_Branch(cell, held, branch.depth + 1, own))
+        return made
+
+    def _below(self, subject: _Subject, split: Split, advised: bool, parts: int) -> list[tuple[int, int] | None]:
+        """Where the parts are in the trail."""
+        if subject.where is None or not (advised or split[0] == "case"):
+            return [None] * parts
+        box, node = subject.where
+        if split[0] == "case":
+            return [subject.where] * parts
+        children = self.guides[box].children[node]
+        return [(box, child) for child in (children if split[0] == "cut" else children[::-1])]
 
 
 def _widths(claim: Claim) -> np.ndarray:
