@@ -2,7 +2,8 @@
 
 Read in this order.
 
-`program`         the layers that get bounded, and `inline`, which makes them of a claim and its artifacts
+`program`         the layers that get bounded, and `inline`, which makes them of a claim and its artifacts; `linear`, of
+                  rewards that are linear
 `exact_program`   a program at a point in rationals: the judge of every witness
 `bind`            a rule and artifacts → a claim (torch-free, z3-free: certificates are recompiled with it)
 `witness`         an exactly checked point in named features and units, beside what the deployed reward says; `snap`
@@ -19,7 +20,7 @@ Read in this order.
 `identified`      does a rule survive what its reward is free to do (shift, scale)?
 `options`, `progress`, `verdict`  what goes in and what comes out
 `regions`, `region_words`, `coverage`   parts of a region: exact shares, boxes joined, in words; `nearest` data rows
-`kept`, `saved`, `saved_search`   verdicts from earlier runs, and what a killed run goes on from
+`kept`, `saved`, `saved_search` and the others of that name   verdicts from earlier runs; what a killed run goes on from
 `decision`        which engine when: `verify_claim`; `portfolio`: `verify`, all rules of a spec
 
 What floating point computes is only ever a hint, or is bounded with its rounding errors. Nothing here may be imported

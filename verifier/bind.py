@@ -7,9 +7,14 @@ everything named by digest. Needs neither torch nor z3: a certificate's claims a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from fractions import Fraction
-from typing import TYPE_CHECKING, TypedDict
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
 
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.schema import check_binding
@@ -131,7 +136,21 @@ def statistics_of(spec: Spec, obligation: Obligation, rewards: Mapping[str, Arti
 
 
 def _value(spec: Spec, constant: Statistic, artifact: Artifact) -> Fraction:
-    return statistic(artifact, spec.rows(constant.data).values, constant.kind, constant.level)
+    rows = spec.rows(constant.data)
+    return _known(artifact, _Table(rows.digest, rows.values), constant.kind, constant.level)
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    digest: str
+    values: NDArray[np.float64] = field(compare=False)
+
+
+@lru_cache(maxsize=16)  # an edit asks for the same constants again and again; artifacts are immutable
+def _known(
+    artifact: Artifact, table: _Table, kind: Literal["quantile", "mean", "min", "max"], level: Fraction | None
+) -> Fraction:
+    return statistic(artifact, table.values, kind, level)
 
 
 # ── what an obligation speaks of ───────────────────────────────────────────────────────────────

@@ -37,7 +37,7 @@ that no execution gets to infinity or NaN, of which `proved` speaks, too; and ex
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from math import inf
 
@@ -63,21 +63,22 @@ ZERO, ABOVE_ZERO = (Fraction(0), False), (Fraction(0), True)
 LEAST = {"gelu": Fraction(-17, 100), "silu": Fraction(-279, 1000)}  # below −0.16997… and −0.27846…
 
 
-def goals_hold(program: Program) -> bool:
-    """Whether all goals of the program's claim hold by construction, at every point of its boxes."""
+def goals_hold(program: Program, work: int | None = None) -> bool:
+    """Whether all goals of the program's claim hold by construction, at every point of its boxes. `work`: terms that
+    are added up for one goal, at most."""
     claim = program.claim
     if program.executed is not None or not len(claim.boxes):
         return False
     box = hull(claim.boxes) if program.curved else None
-    return all(any(_holds(program, box, atom) for atom in goal) for goal in claim.goals)
+    return all(any(_holds(program, box, atom, work) for atom in goal) for goal in claim.goals)
 
 
-def monotone_goals_hold(program: Program) -> bool:
+def monotone_goals_hold(program: Program, work: int | None = None) -> bool:
     """The same of goals about two calls, with one read as the other less a difference (`differences`)."""
     if program.executed is not None or not len(program.claim.boxes):
         return False
     twins = with_differences(program)
-    return twins is not None and goals_hold(twins)
+    return twins is not None and goals_hold(twins, work)
 
 
 def flat_leaf(program: Program, goal: int) -> list[object] | None:
@@ -88,7 +89,7 @@ def flat_leaf(program: Program, goal: int) -> list[object] | None:
         return None
     for number, atom in enumerate(claim.goals[goal]):
         if _holds(program, None, atom):
-            near = _Bounds(program, None).relus_near(_form(program, atom))
+            near = ExactBounds(program, None).relus_near(_form(program, atom))
             return ["leaf", number, [], [[k, j, 0] for k, j in near], []]
     return None
 
@@ -102,7 +103,7 @@ def twin_leaf(program: Program, goal: int) -> list[object] | None:
     claim, twins = program.claim, with_differences(program)
     for number, atom in enumerate(claim.goals[goal] if twins is not None else ()):
         assert twins is not None
-        bounds = _Bounds(twins, None, 0)
+        bounds = ExactBounds(twins, None, 0)
         if bounds.reaches(_form(twins, atom), atom.affine.constant, atom.strict, 0):
             layers = [k for k, layer in enumerate(twins.layers) if layer.pair is not None]
             slopes = [[k, j, 0] for k in layers for j in range(twins.layers[k].width)]
@@ -110,9 +111,10 @@ def twin_leaf(program: Program, goal: int) -> list[object] | None:
     return None
 
 
-def _holds(program: Program, box: Box | None, atom: AffineAtom) -> bool:
-    row = _form(program, atom)
-    return _Bounds(program, box).reaches(row, atom.affine.constant, atom.strict, CASES)
+def _holds(program: Program, box: Box | None, atom: AffineAtom, work: int | None = None) -> bool:
+    bounds = ExactBounds(program, box)
+    bounds.left = work or bounds.left
+    return bounds.reaches(_form(program, atom), atom.affine.constant, atom.strict, CASES)
 
 
 def _form(program: Program, atom: AffineAtom) -> SparseRow:
@@ -123,16 +125,19 @@ def _form(program: Program, atom: AffineAtom) -> SparseRow:
     return row
 
 
-class _Bounds:
+class ExactBounds:
     """Exact lower bounds of forms, and of neurons as they are met (mutable)."""
 
-    def __init__(self, program: Program, box: Box | None, few: int = FEW_CASES) -> None:
+    def __init__(
+        self, program: Program, box: Box | None, few: int = FEW_CASES, premise: Sequence[AffineAtom] = ()
+    ) -> None:
+        """`premise`: facts about variables that may be used beside the claim's own."""
         self.layers, self.box, self.few = program.layers, box, few
         twins = any(layer.pair is not None for layer in program.layers)
         self.reads, self.left = (MANY_READS, MUCH_WORK) if twins else (READS, WORK)
         facts = {c: clause[0] for c, clause in enumerate(program.claim.clauses) if len(clause) == 1}
         plain = {c: atom for c, atom in facts.items() if atom.affine.variables and not atom.affine.calls}
-        self.facts = plain if twins else {}
+        self.facts = (plain if twins else {}) | {-1 - k: atom for k, atom in enumerate(premise)}
         self.known: dict[tuple[int, int, int], Low] = {}  # layer, neuron, and 1 or −1: of v, and of −v
         self.depth = 0
 

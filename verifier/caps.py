@@ -88,7 +88,7 @@ def _flat(artifact: Artifact, number: int, lo: Array, hi: Array) -> NDArray[np.b
         records, boxes = index_of(artifact, number).pairs((lo + hi) / 2)
     else:
         records, boxes = np.arange(len(lo)), np.zeros(len(lo), np.intp)
-    step = max(1, CELLS // artifact.tensors[patch.rows].size)
+    step = max(1, CELLS // max(artifact.tensors[patch.rows].shape))
     for start in range(0, len(records), step):
         some = records[start : start + step]
         flat = flat_rows(artifact, patch, boxes[start : start + step], lo[some], hi[some]).all(axis=1)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 from rewarden.reward.artifact import Artifact
@@ -26,11 +27,12 @@ from rewarden.verifier import by_parts, engines
 from rewarden.verifier.by_construction import goals_hold, monotone_goals_hold
 from rewarden.verifier.engines.interface import Declined, Outcome, Part, Rows, Run, Task
 from rewarden.verifier.executed import compile_executed
-from rewarden.verifier.inline import compile_program
+from rewarden.verifier.linear import program_of
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.premise import Premise, find_premise
 from rewarden.verifier.progress import Progress, Report, Stop, stopping
 from rewarden.verifier.regions import OpenBoxes
+from rewarden.verifier.settled import goals_hold_by_cases
 from rewarden.verifier.torch_settings import plain_torch
 from rewarden.verifier.unwritten import CERTIFIED, Unwritten, no_proof
 from rewarden.verifier.verdict import CERTIFIABLE, Reason, RuleResult, Verdict, Work, without_proof
@@ -65,20 +67,31 @@ def verify_claim(
         if name in artifacts and artifacts[name].digest != digest:
             raise BindingError("B32", f"the claim is about another artifact than the one bound to {name}")
     chosen, report = options or VerifyOptions(), progress or _silent
+    stopped = stopping(chosen, stop)
+
+    def task_of(part: Claim, own: VerifyOptions) -> Task:
+        program = (
+            compile_executed(part, artifacts, constants)
+            if own.semantics == "float32"
+            else replace(program_of(part, artifacts), uncertain=tuple(constants or ()))
+        )
+        return Task(part, program, artifacts, own, rows or {}, report, stopped, time.monotonic())
+
+    def decide(part: Claim, own: VerifyOptions, about: Mapping[str, Artifact] = artifacts) -> RuleResult:
+        return verify_claim(part, about, own, rows=rows, progress=progress, stop=stop, constants=constants)
+
+    def look(part: Claim, own: VerifyOptions) -> Premise:
+        return _premise(task_of(part, own))
+
     if by_parts.needed(claim, artifacts):
-        return by_parts.decided(
-            claim, artifacts, lambda part, own: verify_claim(
-                part, artifacts, own, rows=rows, progress=progress, stop=stop, constants=constants
-            ), chosen, stopping(chosen, stop)
-        )  # fmt: skip
-    program = (
-        compile_executed(claim, artifacts, constants)
-        if chosen.semantics == "float32"
-        else replace(compile_program(claim, artifacts), uncertain=tuple(constants or ()))
-    )
+        return by_parts.decided(claim, artifacts, decide, look, chosen, stopped)
+    easy = by_parts.easier(claim, artifacts) if chosen.semantics == "real" else None
+    if easy is not None:
+        found = by_parts.by_easier(claim, easy, partial(decide, about=easy), look, chosen)
+        if found is not None:
+            return found
     with plain_torch(chosen.threads):
-        task = Task(claim, program, artifacts, chosen, rows or {}, report, stopping(chosen, stop), time.monotonic())
-        result = by_parts.without_tables_proof(_decide(task, recorded or (lambda run: run)), artifacts)
+        result = by_parts.proof_by_box(_decide(task_of(claim, chosen), recorded or (lambda run: run)), artifacts)
     report(Progress(claim.rule, "done", result.coverage))
     return result
 
@@ -88,9 +101,14 @@ def _silent(progress: Progress) -> None:
 
 
 # ── the steps ──────────────────────────────────────────────────────────────────────────────────
-def _decide(task: Task, recorded: Recorded) -> RuleResult:
+def _premise(task: Task) -> Premise:
     task.progress("premise")
-    premise = find_premise(task.slim.program, task.artifacts, task.options, task.rows, task.stop)
+    with plain_torch(task.options.threads):
+        return find_premise(task.slim.program, task.artifacts, task.options, task.rows, task.stop)
+
+
+def _decide(task: Task, recorded: Recorded) -> RuleResult:
+    premise = _premise(task)
     if premise.status == "empty":
         return _result(task, Verdict.VACUOUS, Reason.VACUOUS, coverage=1.0, engine="z3", work=premise.work)
     if premise.witness is not None and premise.witness.deployed == "non-finite":
@@ -134,7 +152,7 @@ class _Decision:
         program = self.task.slim.program
         if goals_hold(program):
             name, reason = "bounds", Reason.SMOOTH_BOUNDS if program.curved else Reason.BOUNDS
-        elif engine == "auto" and monotone_goals_hold(program):
+        elif engine == "auto" and (monotone_goals_hold(program) or goals_hold_by_cases(program)):
             name, reason = "differences", Reason.DIFFERENCES
         else:
             return None

@@ -8,7 +8,9 @@ on time.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 import torch
@@ -29,12 +31,16 @@ from rewarden.verifier.fusion import functional_rows
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.program import Program
 from rewarden.verifier.rounding import outward
+from rewarden.verifier.wide.greatest import back_substituted, deciding
+from rewarden.verifier.wide.network import Network, network_of, rows_of
 
 Array = NDArray[np.float64]
 BATCH = 256
 MOST_BOXES = 512
 PRODUCTS = 2**28  # multiplications: about a second
+MANY = 64  # boxes from which on those that decide are told from the others
 WIDE = 24  # columns from which on halving boxes gets nowhere
+Bounding = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # boxes lo, hi: upper bounds, and axes to halve them along
 ENOUGH = 0.02  # stop when the bound exceeds a reached value by this share of its spread over the first boxes
 
 
@@ -89,24 +95,29 @@ def _search(artifact: Artifact, lows: Array, highs: Array, sign: int) -> float:
     box = tuple((Fraction(a), Fraction(b)) for a, b in zip(lows.min(0).tolist(), highs.max(0).tolist(), strict=True))
     claim = Claim("", "must", variables, (), (("r", ""),), (ClaimCall("r", identity),), (), (), (box,))
     program, error = _as_executed(claim, artifact, lows, highs)
-    engine = Engine(program)
-    target = Functionals.of(functional_rows(engine.program, [Affine(Fraction(0), (), ((0, Fraction(-sign)),))]))
-
-    network = FloatProgram(engine.program)  # decides where the search stops, never what it answers
+    target = Affine(Fraction(0), (), ((0, Fraction(-sign)),))
     lo, hi = torch.from_numpy(lows), torch.from_numpy(highs)
-    parts = [_bound(engine, target, a, b) for a, b in zip(torch.split(lo, BATCH), torch.split(hi, BATCH), strict=True)]
-    bound, axis = torch.cat([b for b, _ in parts]), torch.cat([a for _, a in parts])
+    network = network_of(program) if len(lo) >= MANY else None
+    if network is not None:
+        row = rows_of(program, network, [target])
+        bounded: Bounding = partial(back_substituted, network, row)
+        cost, (bound, axis) = _products(network), deciding(network, row, lo, hi)
+    else:
+        engine = Engine(program)
+        bounded = partial(_bound, engine, Functionals.of(functional_rows(engine.program, [target])))
+        cost, (bound, axis) = products(engine), _in_batches(bounded, lo, hi)
+    values = FloatProgram(program)  # decides where the search stops, never what it answers
     reached, boxes = -float("inf"), 1
     start = float(bound.max())
-    most = min(MOST_BOXES, PRODUCTS // products(engine)) if artifact.width < WIDE else 0
+    most = min(MOST_BOXES, PRODUCTS // cost) if artifact.width < WIDE else 0
     while boxes < most:
         worst = bound.argsort(descending=True)[:BATCH]
-        reached = max(reached, float((sign * network.calls((lo[worst] + hi[worst]) / 2)).max()))
+        reached = max(reached, float((sign * values.calls((lo[worst] + hi[worst]) / 2)).max()))
         top = float(bound[worst[0]])
         if not top - reached > ENOUGH * max(start - reached, 0.0) or not bool((hi > lo)[worst[0]].any()):
             break
         halves = _halve(lo[worst], hi[worst], axis[worst])
-        new_bound, new_axis = _bound(engine, target, *halves)
+        new_bound, new_axis = bounded(*halves)
         # a half cannot exceed its parent, whatever its own bound says
         new_bound = torch.minimum(new_bound, bound[worst].repeat(2))
         keep = torch.ones(bound.shape[0], dtype=torch.bool)
@@ -124,6 +135,20 @@ def _as_executed(claim: Claim, artifact: Artifact, lows: Array, highs: Array) ->
         return compile_executed(claim, {"r": artifact}), 0.0
     except Unsupported:
         return compile_program(claim, {"r": artifact}), deployed_error(artifact, lows.min(axis=0), highs.max(axis=0))
+
+
+def _products(network: Network) -> int:
+    """As `branch.products`, of dense layers."""
+    weights = total = 1
+    for node in network.nodes:
+        weights += sum(m.weight.numel() for m in node.maps)
+        total += node.width * weights
+    return total
+
+
+def _in_batches(bounded: Bounding, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:
+    parts = [bounded(a, b) for a, b in zip(torch.split(lo, BATCH), torch.split(hi, BATCH), strict=True)]
+    return torch.cat([b for b, _ in parts]), torch.cat([a for _, a in parts])
 
 
 def _bound(engine: Engine, target: Functionals, lo: Tensor, hi: Tensor) -> tuple[Tensor, Tensor]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang.claim import Claim, Clause
-from rewarden.verifier.deployed_program import DeployedProgram, judge_of
+from rewarden.verifier.deployed_program import DeployedProgram, Judge, judge_of
 from rewarden.verifier.exact_program import Point
 from rewarden.verifier.falsify_deployed import DeployedSearch
 from rewarden.verifier.float_program import FLOAT, Atoms, FloatProgram, atoms_of
@@ -35,7 +36,20 @@ PENALTY = 10.0  # of premise against violation, both in their spreads
 SLACK = 1e-6  # of an atom's reach: how far inside a premise projection aims, to survive rounding to float32
 REPLAYS = 24  # candidates judged exactly per round
 ROUNDS = 3
+ENTRIES = 2**21  # numbers in the points that a round starts from, at most: fewer points of more variables
 Rows = Mapping[str, Array]  # record type → encoded rows in problem units [row, column]
+
+
+@dataclass(slots=True, eq=False)
+class Course:
+    """How far a search has come (mutable): rounds that have ended, the points that they took, what is drawn next, and
+    the spreads of atoms. One that is handed in again goes on from there."""
+
+    rounds: int = 0
+    points: int = 0
+    random: dict[str, Any] | None = None
+    spread_premise: Tensor | None = None
+    spread_goals: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +66,16 @@ def falsify(
     options: VerifyOptions,
     rows: Rows | None = None,
     stop: Callable[[], bool] | None = None,
+    course: Course | None = None,
 ) -> SearchOutcome:
-    """Look for a point where the premise is true and a goal false. `rows` are data to start from."""
+    """Look for a point where the premise is true and a goal false. `rows` are data to start from; `course` is kept up
+    to date after each round, for somebody who goes on."""
     exact = judge_of(program)
 
     def judge(point: Point) -> Witness | None:
         return replay(program.claim, exact, artifacts, point)
 
-    return _Search(program, program.claim.goals, options, rows or {}, judge, stop).run()
+    return _Search(program, program.claim.goals, options, rows or {}, exact, judge, stop).run(course or Course())
 
 
 def search_premise(
@@ -75,7 +91,7 @@ def search_premise(
     def judge(point: Point) -> Witness | None:
         return replay_premise(program.claim, exact, artifacts, point)
 
-    return _Search(program, None, options, rows or {}, judge, stop).run()
+    return _Search(program, None, options, rows or {}, exact, judge, stop).run(Course())
 
 
 class _Search:
@@ -87,6 +103,7 @@ class _Search:
         goals: tuple[Clause, ...] | None,
         options: VerifyOptions,
         rows: Rows,
+        seen: Judge,
         judge: Callable[[Point], Witness | None],
         stop: Callable[[], bool] | None,
     ) -> None:
@@ -99,31 +116,45 @@ class _Search:
         self.over_variables = [not any(a.affine.calls for a in c) for c in claim.clauses]
         self.free = torch.from_numpy(~self.domain.discrete).to(FLOAT)
         self.rows, self.judge, self.stop = rows, judge, stop
-        deployed = judge_of(program)
         self.deployed = None
-        if isinstance(deployed, DeployedProgram):
-            self.deployed = DeployedSearch(deployed, self.domain, self.premise, self.goals)
+        if isinstance(seen, DeployedProgram):
+            self.deployed = DeployedSearch(seen, self.domain, self.premise, self.goals)
         self.rng = np.random.default_rng(options.seed)
         self.budget = options.falsify_budget
         self.points = 0
         self.spread_premise = torch.ones(self.premise.starts[-1], dtype=FLOAT)
         self.spread_goals = torch.ones(0 if self.goals is None else self.goals.starts[-1], dtype=FLOAT)
 
-    def run(self) -> SearchOutcome:
+    def run(self, course: Course) -> SearchOutcome:
         """Rounds of seeds, ascent, polish; the first round that yields a witness is the last."""
         if not len(self.domain) or (self.goals is not None and self.goals.count == 0):
             return SearchOutcome(None, 0)
-        for number in range(ROUNDS):
+        self._go_on(course)
+        for number in range(course.rounds, ROUNDS):
             allowance = (self.budget - self.points) // (ROUNDS - number)
             if allowance <= 0 or (self.stop is not None and self.stop()):
                 break
             witness = self._round(allowance, first=number == 0)
             if witness is not None:
                 return SearchOutcome(witness, self.points)
+            course.rounds, course.points = number + 1, self.points
+            course.random = dict(self.rng.bit_generator.state)
+            course.spread_premise, course.spread_goals = self.spread_premise, self.spread_goals
         return SearchOutcome(None, self.points)
 
+    def _go_on(self, course: Course) -> None:
+        """From where the rounds that have ended have left it."""
+        if course.random is None:
+            return
+        assert course.spread_premise is not None
+        assert course.spread_goals is not None
+        self.points = course.points
+        self.rng.bit_generator.state = course.random
+        self.spread_premise, self.spread_goals = course.spread_premise, course.spread_goals
+
     def _round(self, allowance: int, first: bool) -> Witness | None:
-        points, box = spread(self.domain, max(1, allowance // 3), self.rows, self.rng)
+        count = min(allowance // 3, ENTRIES // max(1, len(self.claim.variables)))
+        points, box = spread(self.domain, max(1, count), self.rows, self.rng)
         if self.deployed is not None:
             witness = self._as_deployed(self.deployed, points, box, allowance // 3)
             if witness is not None:

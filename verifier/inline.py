@@ -46,20 +46,26 @@ def inline_calls(emitter: Emitter, claim: Claim, artifacts: Mapping[str, Artifac
     """The layer of each call, all of them emitted. Raises as `compile_program`."""
     outputs = []
     for call in claim.calls:
-        artifact = artifacts.get(call.reward)
-        if artifact is None:
-            raise BindingError(
-                "B30", f"the claim speaks of reward {call.reward}, and no artifact is bound to it",
-                help=f"name one: --reward {call.reward}=DIR",
-            )  # fmt: skip
-        if artifact.width != len(call.arguments):
-            raise BindingError(
-                "B31",
-                f"reward {call.reward} reads {artifact.width} columns, and the claim passes {len(call.arguments)}",
-            )
+        artifact = bound_artifact(call, artifacts)
         there = restricted(artifact, *arguments_over(claim, call)) if has_tables(artifact) else artifact
         outputs.append(_inline_call(emitter, there, emitter.arguments(call.arguments)))
     return tuple(outputs)
+
+
+def bound_artifact(call: ClaimCall, artifacts: Mapping[str, Artifact]) -> Artifact:
+    """The artifact that a call asks. Raises as `compile_program`."""
+    artifact = artifacts.get(call.reward)
+    if artifact is None:
+        raise BindingError(
+            "B30", f"the claim speaks of reward {call.reward}, and no artifact is bound to it",
+            help=f"name one: --reward {call.reward}=DIR",
+        )  # fmt: skip
+    if artifact.width != len(call.arguments):
+        raise BindingError(
+            "B31",
+            f"reward {call.reward} reads {artifact.width} columns, and the claim passes {len(call.arguments)}",
+        )
+    return artifact
 
 
 def arguments_over(claim: Claim, call: ClaimCall) -> tuple[Matrix, Matrix]:

@@ -19,7 +19,7 @@ from rewarden.spec_lang.canonical import canonical_json, digest_of
 from rewarden.spec_lang.claim import Claim
 from rewarden.spec_lang.claim_json import claim_digest
 from rewarden.spec_lang.features import RecordType
-from rewarden.verifier.inline import compile_program
+from rewarden.verifier.linear import program_of
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.program import Program
 from rewarden.verifier.region_words import Described, Part
@@ -143,7 +143,7 @@ def _of_kept(
     if digest_of(canonical_json(content)) != kept["digest"]:
         raise KeptError("its digest is another")
     verdict = Verdict(content["verdict"])
-    program = compile_program(claim, rewards)
+    program = program_of(claim, rewards)
     witness = premise = None
     if content["witness"] is not None:
         witness = replay(claim, program, rewards, _values(content["witness"], claim))

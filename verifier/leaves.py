@@ -24,11 +24,12 @@ from rewarden.verifier.exact_bounds import Leaf, Multipliers, combination, leaf_
 from rewarden.verifier.facts import FactId, Facts, strengthen
 from rewarden.verifier.frontier import Batch
 from rewarden.verifier.proof_tree import ProofTree
+from rewarden.verifier.rounding import gamma
 from rewarden.verifier.sensitivity import steepness
 
 _Entry = TypeVar("_Entry", tuple[int, int, int], tuple[int, int, int, Multipliers])
 TIE = 1e-6  # u and −l closer than this share of u − l: the default slope is recorded
-DOUBT = 2.0**-44  # relative: what rounding may have moved the last sum by, generously
+DOUBT = 2.0**-44  # relative: what rounding may have moved the last sum by, generously; besides γ_n
 NOISE = 2.0**-50  # narrower neurons are all rounding; their slopes are not worth a word
 
 
@@ -142,7 +143,8 @@ def _plain(context: Context, final: FinalBounds, size: int) -> _Trial:
 
 def _doubt(rows: AffineRows, boxes: Boxes) -> Tensor:
     size = (rows.slope.abs() * boxes.magnitude).sum(-1) + rows.constant.abs()
-    return 4.0 * (rows.error + rows.loss) + DOUBT * size + 2.0**-900
+    share = DOUBT + 2.0 * gamma(rows.slope.shape[-1])
+    return 4.0 * (rows.error + rows.loss) + share * size + 2.0**-900
 
 
 def _with_facts(batch: Batch, plain: _Trial, rest: Tensor) -> _Trial:

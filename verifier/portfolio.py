@@ -23,8 +23,8 @@ from rewarden.verifier.enclosed_constants import constants_of, enclosed_constant
 from rewarden.verifier.executed_constants import spread_words, with_constants
 from rewarden.verifier.executed_truth import NonFiniteError
 from rewarden.verifier.identified import warnings_of
-from rewarden.verifier.inline import compile_program
 from rewarden.verifier.kept import Keeper, KeptError, key_of, of_kept, to_kept
+from rewarden.verifier.linear import program_of
 from rewarden.verifier.loops.local import UNROLLED
 from rewarden.verifier.nearest import nearest_rows
 from rewarden.verifier.options import VerifyOptions
@@ -80,9 +80,10 @@ def verify(
         for name in names:
             run = _Run(spec, rewards, chosen, rows, progress, stopped, started, torch, keepers, saver)
             try:
-                results.append(run.stopped(name) if stopped() else run.rule(name))
+                result = run.stopped(name) if stopped() else run.rule(name)
             except Unsupported as error:
-                results.append(run.unsupported(name, error))
+                result = run.unsupported(name, error)
+            results.append(replace(result, warnings=(*result.warnings, *run.uncovered(result))))
     digests = {name: artifact.digest for name, artifact in rewards.items()}
     return VerificationResult(tuple(results), spec=spec.digest, rewards=digests, semantics=chosen.semantics)
 
@@ -149,27 +150,33 @@ class _Run:
         points = self.options.falsify_budget // 4
         searching = replace(self, options=replace(self.options, engine="falsify", falsify_budget=points))
         search, decide = searching._claim, self._claim
-        return kind(self.spec, name, self.rewards, self.options, search, decide, self.progress, self.stop)
+        return kind(self.spec, name, self.rewards, self.options, search, decide, self.progress, self.stop, self.saver)
 
     def _claim(self, obligation: Obligation, *, whole: bool = False) -> RuleResult:
         """The verdict on one obligation by way of its claim. `whole`: it is all of the rule."""
-        constants: dict[int, Fraction] = {}
-        executed: dict[Statistic, ExecutedConstant] = {}
-        if self.options.semantics == "float32":
-            executed = self._executed_constants(obligation)
-            obligation, constants = with_constants(obligation, executed)
-        elif enclosed := enclosed_constants(self.spec, obligation, self.rewards):
-            obligation, constants = with_constants(obligation, enclosed)
+        obligation, constants, executed = self._with_constants(obligation)
         claim = bind_obligation(self.spec, obligation, self.rewards)
+        covered = whole and self.options.coverage_budget
         if constants:
             told = self._decided(claim, constants)
             spread = spread_words(executed) if told.verdict is Verdict.UNKNOWN else ()
-            return replace(told, warnings=(*told.warnings, *spread))
+            told = replace(told, warnings=(*told.warnings, *spread))
+            return self._with_coverage(told, claim, constants) if covered else told
         told = self._kept(claim)
         statistics = partial(statistics_of, self.spec, obligation, self.rewards)
         if self.options.semantics == "real":
             told = replace(told, witness=measured(told.witness, obligation, self.rewards, statistics))
-        return self._with_coverage(told, claim) if whole and self.options.coverage_budget else told
+        return self._with_coverage(told, claim) if covered else told
+
+    def _with_constants(
+        self, obligation: Obligation
+    ) -> tuple[Obligation, dict[int, Fraction], dict[Statistic, ExecutedConstant]]:
+        """With a variable for each data constant that is known to some bounds only, its value, and those executed."""
+        if self.options.semantics == "float32":
+            executed = self._executed_constants(obligation)
+            return (*with_constants(obligation, executed), executed)
+        enclosed = enclosed_constants(self.spec, obligation, self.rewards)
+        return (*with_constants(obligation, enclosed), {}) if enclosed else (obligation, {}, {})
 
     def _kept(self, claim: Claim) -> RuleResult:
         """What was decided before, or is now and can be kept."""
@@ -239,14 +246,15 @@ class _Run:
 
     def _with_lengths(self, plain: RuleResult, obligations: Sequence[Obligation]) -> RuleResult:
         """Traces of each length, with an equal part of the boxes."""
-        if not self.options.coverage_budget or self.options.semantics != "real":
+        if not self.options.coverage_budget:
             return plain
         from rewarden.verifier.coverage.parts import joined
 
         each = replace(self, options=replace(self.options, coverage_budget=self._boxes_for(len(obligations))))
         cases = {}
         for obligation in obligations:
-            told = each._with_coverage(plain, bind_obligation(self.spec, obligation, self.rewards))
+            named, constants, _ = self._with_constants(obligation)
+            told = each._with_coverage(plain, bind_obligation(self.spec, named, self.rewards), constants)
             if told.coverage_details is None:
                 return plain
             cases[str(obligation.case)] = told.coverage_details
@@ -255,19 +263,25 @@ class _Run:
     def _boxes_for(self, claims: int) -> int:
         return max(1, self.options.coverage_budget // claims)
 
-    def _with_coverage(self, plain: RuleResult, claim: Claim) -> RuleResult:
+    def _with_coverage(
+        self, plain: RuleResult, claim: Claim, constants: Mapping[int, Fraction] | None = None
+    ) -> RuleResult:
         """What is known of the whole region."""
-        if self.options.semantics != "real":
-            return plain
         self.torch.need()
-        from rewarden.verifier.coverage.search import cover
+        from rewarden.verifier.coverage.search import cover, frame_of
         from rewarden.verifier.torch_settings import plain_torch
 
         def report(settled: float, boxes: int) -> None:
             if self.progress is not None:
                 self.progress(Progress(claim.rule, "coverage", settled, boxes))
 
-        program, frame = compile_program(claim, self.rewards), Frame.of(claim, self.spec.features)
+        if self.options.semantics == "float32":
+            from rewarden.verifier.executed import compile_executed
+
+            program = compile_executed(claim, self.rewards, constants)
+        else:
+            program = replace(program_of(claim, self.rewards), uncertain=tuple(constants or ()))
+        frame = frame_of(program, self.spec.features)
         with plain_torch(self.options.threads):
             proved = plain.verdict is Verdict.PROVED
             coverage = cover(program, frame, self.options.coverage_budget, self.stop, report, proved=proved)
@@ -297,6 +311,23 @@ class _Run:
         warnings = (*plain.warnings, *warnings_of(obligation, self.rewards))
         nearest = nearest_rows(self.spec, plain.witness) if plain.witness and plain.engine != "rows" else ()
         return replace(plain, title=rule.title, where=str(rule.span), warnings=warnings, nearest=nearest)
+
+    def uncovered(self, result: RuleResult) -> tuple[str, ...]:
+        """Why there is no coverage, where it was asked for."""
+        if not self.options.coverage_budget or result.coverage_details is not None:
+            return ()
+        kind, lengths = self.spec.rule(result.rule).kind, self.spec.lowered[result.rule].lengths
+        if kind in ("rows", "share"):
+            why = "the rule is about rows of data, and each of them was judged: there is no region beside them"
+        elif kind == "trace" and lengths[-1] > UNROLLED:
+            why = f"regions of traces of more than {UNROLLED} records are not measured"
+        elif kind == "cycle" and self.options.semantics != "real":
+            why = "the records on loops are told apart in real semantics only"
+        elif self.stop():
+            why = "the verification was stopped before"
+        else:
+            why = "the region has too many boxes, or a feature too many cases, to be measured"
+        return (f"no coverage: {why}",)
 
     def stopped(self, name: str) -> RuleResult:
         """A rule that nobody came to."""

@@ -64,7 +64,8 @@ def round_down(value: Fraction) -> float:
         return math.nextafter(math.inf, 0.0)
     if nearest == -math.inf:
         return nearest
-    return nearest if Fraction(nearest) <= value else math.nextafter(nearest, -math.inf)
+    top, bottom = nearest.as_integer_ratio()
+    return nearest if top * value.denominator <= value.numerator * bottom else math.nextafter(nearest, -math.inf)
 
 
 def round_up(value: Fraction) -> float:
@@ -89,6 +90,8 @@ def with_error(value: Fraction) -> tuple[float, float]:
         nearest = 0.0
     if not math.isfinite(nearest):
         return nearest, math.inf
+    if nearest.as_integer_ratio() == (value.numerator, value.denominator):
+        return nearest, 0.0
     return nearest, round_up(abs(Fraction(nearest) - value))
 
 

@@ -10,10 +10,16 @@ keeps is proved only if bounds of all executions keep it too; rows for which the
 
 from __future__ import annotations
 
+from dataclasses import replace
+from fractions import Fraction
+
 import numpy as np
 from numpy.typing import NDArray
 
 from rewarden.reward.deployed import forward
+from rewarden.reward.tables import has_tables
+from rewarden.spec_lang.claims import claim_of
+from rewarden.spec_lang.errors import Unsupported
 from rewarden.spec_lang.obligation import Obligation, Share, Var
 from rewarden.spec_lang.share_counts import judged
 from rewarden.verifier.executed_truth import NonFiniteError
@@ -31,6 +37,32 @@ def verify_rows(obligation: Obligation, bound: Bound) -> RuleResult:
             return _executed(obligation, bound, rows)
         except NonFiniteError:
             return _result(obligation, Verdict.UNKNOWN, Reason.NON_FINITE, rows, non_finite=True)
+    result = _exact(obligation, bound, rows)
+    decided = result.verdict in (Verdict.PROVED, Verdict.VIOLATED)
+    return replace(result, recount=decided and _countable(obligation, bound))
+
+
+def _countable(obligation: Obligation, bound: Bound) -> bool:
+    """Can the kernel of a certificate count again? It knows linear rules, no confidence, and not every reward."""
+    used = [bound.artifacts[call.reward] for call in calls_of(obligation)]
+    exact = {statistic: value for statistic, value in bound.statistics.items() if isinstance(value, Fraction)}
+    if len(exact) < len(bound.statistics) or any(artifact.smooth or has_tables(artifact) for artifact in used):
+        return False
+    assert obligation.instances is not None
+    try:
+        claim_of(
+            obligation,
+            rewards=dict.fromkeys(bound.artifacts, ""),
+            statistics=exact,
+            data_digests={statistic.data: "" for statistic in exact},
+            tables={obligation.instances.data: ()},
+        )
+    except Unsupported:
+        return False
+    return True
+
+
+def _exact(obligation: Obligation, bound: Bound, rows: Rows) -> RuleResult:
     holding = bound.holds(whole_premise(obligation), rows)
     if not holding.any():
         reason = f"None of the {len(rows)} rows satisfies the premise: the rule says nothing."

@@ -3,8 +3,7 @@
 A state holds the verdicts of the claims that are finished (`kept`), and of the claim at work what each engine has
 answered so far (a log), and every search in between (`saved_search`). Going on, the steps of the portfolio are taken
 anew, in the same order: what the log answers is not asked again, and a search starts where it was saved. So the end is
-the same, byte for byte, as without a break. Engines that keep no such state (the search for violations, linear
-programs, z3) are asked again for what they are needed: for a small part of the work.
+the same, byte for byte, as without a break. What an engine has done since it could be saved last is done again.
 
 The state is a `.npz` of plain arrays, one of them JSON text; nothing is unpickled.
 """
@@ -107,6 +106,20 @@ class Saver:
             except StateError as error:
                 raise damaged(str(error)) from error
         return _Recorded(run, search, self.logs[number], found is not None)
+
+    def attached(self, out: Callable[[], Snapshot | None], back: Callable[[Snapshot], None]) -> None:
+        """One more search of the claim at work, which answers nothing that could be logged."""
+        from rewarden.verifier.saved_search import StateError
+
+        number, before = len(self.logs), self.pending if self.active else None
+        self.logs.append([])
+        self.searches.append((number, out))
+        found = None if before is None else before.snapshot(number)
+        if found is not None:
+            try:
+                back(found)
+            except StateError as error:
+                raise damaged(str(error)) from error
 
     def stopping(self, stop: Stop) -> Stop:
         """Saves now and then, wherever somebody asks whether to stop."""

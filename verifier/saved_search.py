@@ -52,7 +52,7 @@ def restore(search: BranchAndBound, saved: Snapshot) -> None:
     """Puts a fresh search of the same program where the saved one was. StateError."""
     try:
         goals = saved.told["goals"]
-        _require(len(goals) == len(search.searches), "another number of goals")
+        require(len(goals) == len(search.searches), "another number of goals")
         for number, (one, told) in enumerate(zip(search.searches, goals, strict=True)):
             _restore_goal(one, told, f"g{number}", saved.arrays)
         course = saved.told["course"]
@@ -91,19 +91,19 @@ def _restore_goal(search: GoalSearch, told: Mapping[str, Any], name: str, arrays
     nodes = arrays[f"{name}.nodes"]
     lo, hi, node, share, bound = (arrays[f"{name}.{part}"] for part in ("lo", "hi", "node", "share", "bound"))
     width, count = len(search.claim.variables), len(node)
-    _require(nodes.dtype == NODE and nodes.ndim == 1, "the tree is no tree")
+    require(nodes.dtype == NODE and nodes.ndim == 1, "the tree is no tree")
     floats = all(part.dtype == np.float64 for part in (lo, hi, share, bound))
-    _require(floats and node.dtype == np.int64, "the frontier is none")
+    require(floats and node.dtype == np.int64, "the frontier is none")
     shaped = lo.shape == hi.shape == (count, width) and share.shape == bound.shape == (count,)
-    _require(shaped, "the frontier has no shape")
-    _require(bool(np.isfinite(lo).all() and np.isfinite(hi).all() and (lo <= hi).all()), "a box is none")
-    _require(bool((share >= 0).all() and (share <= 1).all()), "a share is none")
-    _require(not bool(np.isnan(bound).any()), "a bound is none")
+    require(shaped, "the frontier has no shape")
+    require(bool(np.isfinite(lo).all() and np.isfinite(hi).all() and (lo <= hi).all()), "a box is none")
+    require(bool((share >= 0).all() and (share <= 1).all()), "a share is none")
+    require(not bool(np.isnan(bound).any()), "a bound is none")
     require_tree(nodes, search.tree)
-    _require(bool((np.sort(node) == np.flatnonzero(nodes["kind"] == OPEN)).all()), "open nodes are not the frontier's")
+    require(bool((np.sort(node) == np.flatnonzero(nodes["kind"] == OPEN)).all()), "open nodes are not the frontier's")
     leaves = {int(one[0]): _leaf_in(one) for one in told["leaves"]}
     closed = all(0 <= at < len(nodes) and nodes["kind"][at] == LEAF for at in leaves)
-    _require(closed, "a leaf is none")
+    require(closed, "a leaf is none")
     search.tree.put_state(nodes.copy(), leaves)
     for chosen in told["contexts"]:
         search.context(_chosen(chosen, search))
@@ -111,7 +111,7 @@ def _restore_goal(search: GoalSearch, told: Mapping[str, Any], name: str, arrays
 
     def batch(chosen: Any, size: int) -> Batch:  # noqa: ANN401 - JSON
         nonlocal start
-        _require(isinstance(size, int) and 0 < size <= count - start, "a batch has no size")
+        require(isinstance(size, int) and 0 < size <= count - start, "a batch has no size")
         part = slice(start, start + size)
         start += size
         boxes = Boxes(torch.from_numpy(lo[part].copy()), torch.from_numpy(hi[part].copy()))
@@ -125,13 +125,13 @@ def _restore_goal(search: GoalSearch, told: Mapping[str, Any], name: str, arrays
         for size in sizes:
             frontier.push(batch(chosen, size))
     search.stuck = [batch(chosen, sizes[0]) for chosen, sizes in told["stuck"]]
-    _require(start == count, "boxes are left over")
+    require(start == count, "boxes are left over")
     search.frontier = frontier
-    _require(isinstance(told["boxes"], int) and isinstance(told["exact_budget"], int), "a count is none")
+    require(isinstance(told["boxes"], int) and isinstance(told["exact_budget"], int), "a count is none")
     search.boxes, search.exact_budget = told["boxes"], told["exact_budget"]
     search.settled = float.fromhex(told["settled"])
     whole = search.settled + float(share.sum())
-    _require(abs(whole - 1.0) < 1e-6 or not len(search.claim.boxes), "settled and open shares do not make a whole")
+    require(abs(whole - 1.0) < 1e-6 or not len(search.claim.boxes), "settled and open shares do not make a whole")
 
 
 def require_tree(nodes: NDArray[Any], fresh: ProofTree) -> None:
@@ -139,28 +139,28 @@ def require_tree(nodes: NDArray[Any], fresh: ProofTree) -> None:
     roots = len(fresh.roots)
     kind, what, child, parent = nodes["kind"], nodes["what"], nodes["child"], nodes["parent"]
     size = len(nodes)
-    _require(size >= roots and bool((parent[:roots] == -1).all()), "roots are missing")
-    _require(bool(np.isin(kind, (OPEN, CUT, CASE, LEAF)).all()), "a node of no kind")
+    require(size >= roots and bool((parent[:roots] == -1).all()), "roots are missing")
+    require(bool(np.isin(kind, (OPEN, CUT, CASE, LEAF)).all()), "a node of no kind")
     inner = np.flatnonzero((kind == CUT) | (kind == CASE))
     limit = np.where(kind[inner] == CUT, len(fresh.discrete), len(fresh.atoms))
-    _require(bool(((what[inner] >= 0) & (what[inner] < limit)).all()), "a node of no variable or clause")
+    require(bool(((what[inner] >= 0) & (what[inner] < limit)).all()), "a node of no variable or clause")
     atoms = np.array([*fresh.atoms, 0])
     counts = np.where(kind[inner] == CUT, 2, atoms[np.where(kind[inner] == CUT, 0, what[inner])] if len(inner) else 0)
     order = np.argsort(child[inner], kind="stable")
     starts, lengths, owners = child[inner][order], counts[order], inner[order]
     keep = lengths > 0
     expected = roots + np.concatenate(([0], np.cumsum(lengths)[:-1])) if len(lengths) else np.zeros(0, np.int64)
-    _require(bool((starts[keep] == expected[keep]).all()), "children are not in their places")
-    _require(roots + int(lengths.sum()) == size, "nodes are left over")
-    _require(bool((parent[roots:] == np.repeat(owners, lengths)).all()), "a child of another parent")
-    _require(bool((parent[roots:] < np.arange(roots, size)).all()), "a child before its parent")
-    _require(bool(np.isfinite(nodes["cut"][kind == CUT]).all()), "a cut is none")
+    require(bool((starts[keep] == expected[keep]).all()), "children are not in their places")
+    require(roots + int(lengths.sum()) == size, "nodes are left over")
+    require(bool((parent[roots:] == np.repeat(owners, lengths)).all()), "a child of another parent")
+    require(bool((parent[roots:] < np.arange(roots, size)).all()), "a child before its parent")
+    require(bool(np.isfinite(nodes["cut"][kind == CUT]).all()), "a cut is none")
 
 
 def _chosen(told: Any, search: GoalSearch) -> tuple[tuple[int, int], ...]:  # noqa: ANN401 - JSON
     chosen = tuple((int(c), int(a)) for c, a in told)
     clauses = search.claim.clauses
-    _require(all(0 <= c < len(clauses) and 0 <= a < len(clauses[c]) for c, a in chosen), "an atom that is none")
+    require(all(0 <= c < len(clauses) and 0 <= a < len(clauses[c]) for c, a in chosen), "an atom that is none")
     return chosen
 
 
@@ -189,6 +189,11 @@ def _in(multipliers: list[list[Any]]) -> Multipliers:
     return tuple((int(c), int(a), Fraction(factor)) for c, a, factor in multipliers)
 
 
-def _require(condition: bool, why: str) -> None:
+def require(condition: bool, why: str) -> None:
     if not condition:
         raise StateError(why)
+
+
+def whole_numbers(*values: object) -> bool:
+    """Are they counts?"""
+    return all(isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62 for value in values)

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from rewarden.verifier.cells.engine import Cells
-from rewarden.verifier.saved_search import Arrays, Snapshot, StateError
+from rewarden.verifier.saved_search import Arrays, Snapshot, StateError, require, whole_numbers
 from rewarden.verifier.trail import EVENT
 from rewarden.verifier.wide.bounds import Known
 from rewarden.verifier.wide.split import Signs, _Cases, _Hard
@@ -51,24 +51,24 @@ def signs_in(signs: Signs, saved: Snapshot) -> None:
     told, arrays = saved.told, saved.arrays
     try:
         spent, begun, end = told["course"]
-        _require(_whole(spent, begun, *([] if end is None else [end])) and begun <= spent, "a course is none")
-        _require(_whole(told["looked"]) and told["looked"] <= len(signs.fresh), "boxes that there are not")
-        _require(_whole(*told["failed"], *told["turns"]), "a count is none")
-        _require(all(box < signs.count for box in told["failed"]), "boxes that there are not")
+        require(whole_numbers(spent, begun, *([] if end is None else [end])) and begun <= spent, "a course is none")
+        require(whole_numbers(told["looked"]) and told["looked"] <= len(signs.fresh), "boxes that there are not")
+        require(whole_numbers(*told["failed"], *told["turns"]), "a count is none")
+        require(all(box < signs.count for box in told["failed"]), "boxes that there are not")
         cases, start = _cases_in(signs, arrays), 0
         hard: deque[_Hard] = deque()
         for box, turn, sizes in told["hard"]:
-            _require(_whole(box, turn, *(sizes or ())) and box < signs.count, "a box is none")
+            require(whole_numbers(box, turn, *(sizes or ())) and box < signs.count, "a box is none")
             waiting = None
             if sizes is not None:
                 waiting = []
                 for size in sizes:
-                    _require(cases is not None and 0 < size <= len(cases.row) - start, "cases are missing")
+                    require(cases is not None and 0 < size <= len(cases.row) - start, "cases are missing")
                     assert cases is not None
                     waiting.append(cases.take(torch.arange(start, start + size)))
                     start += size
             hard.append(_Hard(box, waiting, turn))
-        _require(start == (0 if cases is None else len(cases.row)), "cases are left over")
+        require(start == (0 if cases is None else len(cases.row)), "cases are left over")
     except (KeyError, TypeError, ValueError, IndexError, RuntimeError) as error:
         raise error if isinstance(error, StateError) else StateError(f"{type(error).__name__}: {error}") from error
     signs.spent, signs.begun, signs.end, signs.looked = spent, begun, end, told["looked"]
@@ -99,7 +99,7 @@ def _cases_in(signs: Signs, arrays: Mapping[str, NDArray[Any]]) -> _Cases | None
     def one(name: str, width: int | None, dtype: torch.dtype = torch.float64) -> torch.Tensor:
         tensor = torch.from_numpy(arrays[name].copy())
         shape = (count,) if width is None else (count, width)
-        _require(tensor.dtype == dtype and tensor.shape == shape, f"{name} has another shape")
+        require(tensor.dtype == dtype and tensor.shape == shape, f"{name} has another shape")
         return tensor
 
     def several(name: str, wide: list[int], dtype: torch.dtype = torch.float64) -> list[torch.Tensor]:
@@ -115,9 +115,9 @@ def _cases_in(signs: Signs, arrays: Mapping[str, NDArray[Any]]) -> _Cases | None
         several("signs", empty, torch.int8), several("slopes", empty), several("multipliers", empty),
     )  # fmt: skip
     limits = ((cases.box, signs.count), (cases.row, signs.rows.width))
-    _require(all(bool(((which >= 0) & (which < limit)).all()) for which, limit in limits), "a case of no box or row")
-    _require(all(bool((part.abs() <= 1).all()) for part in cases.signs), "a sign is none")
-    _require(all(bool((part >= 0).all()) for part in cases.multipliers), "a multiplier is none")
+    require(all(bool(((which >= 0) & (which < limit)).all()) for which, limit in limits), "a case of no box or row")
+    require(all(bool((part.abs() <= 1).all()) for part in cases.signs), "a sign is none")
+    require(all(bool((part >= 0).all()) for part in cases.multipliers), "a multiplier is none")
     return cases
 
 
@@ -152,27 +152,27 @@ def cells_in(cells: Cells, saved: Snapshot) -> None:
         boxes, begun, end = told["course"]
         busy, is_open, recorded = (flag is True for flag in told["flags"])
         counts = (boxes, begun, *([] if end is None else [end]), told["left"], told["events"], told["alarms"])
-        _require(_whole(*counts, *told["trails"]) and told["left"] + busy <= len(cells.left), "a count is none")
+        require(whole_numbers(*counts, *told["trails"]) and told["left"] + busy <= len(cells.left), "a count is none")
         waiting = {name: arrays[f"waiting.{name}"] for name in _piled(cells)}
         pile = len(waiting["lo"])
         for name, array in waiting.items():
             room = getattr(walker.waiting, name)
-            _require(array.dtype == room.dtype and array.shape == (pile, *room.shape[1:]), "a pile has another shape")
-            _require(pile <= len(room) and (pile == 0 or busy), "a pile is too high")
+            require(array.dtype == room.dtype and array.shape == (pile, *room.shape[1:]), "a pile has another shape")
+            require(pile <= len(room) and (pile == 0 or busy), "a pile is too high")
         tally = {name: arrays[f"tally.{name}"] for name in walker.tally._fields}
         plain = {"whole": walker.whole, "found": walker.found}
         for name, room in [*plain.items(), *((name, getattr(walker.tally, name)) for name in tally)]:
             array = tally[name] if name in tally else arrays[name]
-            _require(array.dtype == room.dtype and array.shape == room.shape, "a count has another shape")
+            require(array.dtype == room.dtype and array.shape == room.shape, "a count has another shape")
         most = walker.waiting.C.shape[1]
-        _require(bool(((waiting["rows"] >= 0) & (waiting["rows"] <= most)).all()), "rows that there are not")
+        require(bool(((waiting["rows"] >= 0) & (waiting["rows"] <= most)).all()), "rows that there are not")
         held = waiting["held"]
-        _require(bool(((held >= 0) & (held <= waiting["node"].shape[1])).all()), "signs that there are not")
+        require(bool(((held >= 0) & (held <= waiting["node"].shape[1])).all()), "signs that there are not")
         graph, wide = walker.net.bias.shape
         for name, limit in (("node", graph), ("neuron", wide), ("side", 3)):
-            _require(bool(((waiting[name] >= 0) & (waiting[name] < limit)).all()), "a neuron that there is not")
+            require(bool(((waiting[name] >= 0) & (waiting[name] < limit)).all()), "a neuron that there is not")
         trail = arrays["trail"]
-        _require(trail.dtype == EVENT and trail.shape == (sum(told["trails"]),), "a trail is none")
+        require(trail.dtype == EVENT and trail.shape == (sum(told["trails"]),), "a trail is none")
         settled = float.fromhex(told["settled"])
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise error if isinstance(error, StateError) else StateError(f"{type(error).__name__}: {error}") from error
@@ -192,12 +192,3 @@ def cells_in(cells: Cells, saved: Snapshot) -> None:
 
 def _piled(cells: Cells) -> list[str]:
     return [name for name in cells.walker.waiting._fields if name != "pile"]
-
-
-def _whole(*values: object) -> bool:
-    return all(isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62 for value in values)
-
-
-def _require(condition: bool, why: str) -> None:
-    if not condition:
-        raise StateError(why)

@@ -119,6 +119,13 @@ class RuleResult:
     coverage_details: Coverage | None = field(default=None, repr=False)  # where they were asked for
     nearest: tuple[NearestRow, ...] = ()  # data rows, to the records of the witness
     cached: bool = False  # decided before, by the same verifier about the same claim
+    recount: bool = False  # about rows of data, which the kernel of a certificate can count again
+
+    @property
+    def certifiable(self) -> bool:
+        """Whether a certificate can hold evidence for the verdict: a proof, a record that breaks the rule, or rows."""
+        shown = self.verdict is Verdict.VIOLATED and self.witness is not None and self.claim is not None
+        return self.proof is not None or self.recount or shown
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready; `witness` maps record → feature → value in problem units."""
@@ -136,7 +143,7 @@ class RuleResult:
             "unsettled": None if self.unsettled is None else self.unsettled.to_json(),
             "coverage_details": None if self.coverage_details is None else self.coverage_details.to_json(),
             "engine": self.engine,
-            "certifiable": self.proof is not None,
+            "certifiable": self.certifiable,
             "work": {
                 "points": self.work.points,
                 "boxes": self.work.boxes,

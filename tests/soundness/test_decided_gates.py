@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from rewarden.reward.stacks import parts
 from rewarden.verifier.decided_gates import by_gates, ungated
 from rewarden.verifier.decision import verify_claim
 from rewarden.verifier.exact_program import ExactProgram
@@ -19,6 +20,7 @@ from rewarden.verifier.verdict import Verdict
 from tests.differential.test_kernel_accepts_proofs import judged
 from tests.reference.random_claims import atom, plain_claim, random_point
 from tests.reference.random_graphs import TWO_REALS, random_mlp, seeds
+from tests.unit.test_tables import one_by_one, with_table
 
 
 def parts_of(box, depth: int = 2):
@@ -87,6 +89,34 @@ def test_gates_are_decided_at_all_and_layers_go():
         fewer += any(len(kind.program.layers) < len(program.layers) for kind in kinds)
     assert decided >= 5
     assert fewer >= 5
+
+
+def test_of_patches_that_are_open_everywhere_nothing_is_left():
+    """However many are stacked, the program is that of the bare reward."""
+    found = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        bare = random_mlp(rng, TWO_REALS, (5, 4))
+        rewards = {"R": one_by_one(with_table(bare, rng, 6))}
+        claim = plain_claim(TWO_REALS, rewards)
+        far = [box for box in parts_of(claim.boxes[0], 4) if not meets(rewards["R"], box)]
+        if not far:
+            continue
+        claim = replace(claim, boxes=tuple(far[:3]), goals=((atom(calls={0: -1}),),))
+        plain = replace(claim, rewards=(("R", bare.digest),))
+        got = ungated(compile_program(claim, rewards)).program
+        wanted = compile_program(plain, {"R": bare})
+        assert [layer.kind for layer in got.layers] == [layer.kind for layer in wanted.layers]
+        assert got.outputs == wanted.outputs
+        found += 1
+    assert found >= 5
+
+
+def meets(artifact, box):
+    """Whether some patch may act in the box."""
+    (stack,) = parts(artifact)
+    lo, hi = (np.array([float(ends[side]) for ends in box]) for side in (0, 1))
+    return bool(((stack.low <= hi) & (stack.high >= lo)).all(axis=1).any())
 
 
 @pytest.mark.parametrize("engine", ["bounds", "cells", "neurons", "auto"])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import signal
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
@@ -23,7 +26,12 @@ from rewarden.spec_lang.errors import UsageError
 from rewarden.spec_lang.features import RecordType
 from rewarden.verifier import saved, saved_search
 from rewarden.verifier.cells import engine as cells_engine
+from rewarden.verifier.engines import lp as lp_engine
+from rewarden.verifier.engines import z3 as z3_engine
 from rewarden.verifier.exact_bounds import Leaf
+from rewarden.verifier.falsify import _Search
+from rewarden.verifier.loops.abstraction import Abstraction
+from rewarden.verifier.lp.tree import Tree
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.portfolio import verify
 from rewarden.verifier.proof_tree import CUT, LEAF, OPEN
@@ -31,6 +39,7 @@ from rewarden.verifier.saved import Saver
 from rewarden.verifier.trail import trail_out
 from rewarden.verifier.unwritten import Unwritten
 from rewarden.verifier.verdict import VerificationResult
+from tests.reference.loop_specs import random_case
 
 LOW, HIGH = 0.92, 1.6  # of the levels: one that 200 boxes do not settle, and one that they do
 ABOUT = {"spec": "s", "code": "c"}
@@ -144,11 +153,11 @@ must capped:
 """
 
 
-def _near(folder: Path, level: float) -> tuple[Spec, dict[str, Artifact]]:
+def _near(folder: Path, level: float, radius: float = 0.5) -> tuple[Spec, dict[str, Artifact]]:
     """Boxes around rows, that take cells and cases of neurons some hundred steps."""
     rows = np.random.default_rng(3).uniform(-0.5, 0.5, (6, 5))
     np.savez(folder / "rows.npz", e=rows)
-    (folder / "near.rwd").write_text(NEAR.replace("LEVEL", str(level)))
+    (folder / "near.rwd").write_text(NEAR.replace("LEVEL", str(level)).replace("0.5", str(radius)))
     spec = load_spec(folder / "near.rwd")
     return spec, {"R": _wavy(spec.features["Emb"])}
 
@@ -167,6 +176,157 @@ def test_walks_and_cases_go_on_where_they_were(
     assert plain["capped"].work.boxes > 30
     for k in sorted(set(np.linspace(0, len(states) - 1, 4).astype(int).tolist())):
         assert _bytes(_gone_on(spec, rewards, options, states[k])) == _bytes(plain), f"state {k} of {len(states)}"
+
+
+# Engine, level, radius around rows, budget; what is asked again and again, and how often at least.
+QUERIES = {
+    "lp": (LOW, 0.45, 40, (Tree, "step"), 30),
+    "lp, proved": (HIGH, 0.4, 900, (Tree, "step"), 30),
+    "z3": (LOW, 0.03, 60, (z3_engine, "decide_box"), 6),
+    "falsify": (9.0, 0.5, 60, (_Search, "_round"), 3),
+}
+
+
+@pytest.mark.parametrize("case", QUERIES)
+@pytest.mark.usefixtures("_often")
+def test_programs_queries_and_searches_go_on_where_they_were(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    level, radius, budget, (owner, asked), least = QUERIES[case]
+    monkeypatch.setattr(lp_engine, "FORGET", 8)
+    spec, rewards = _near(tmp_path, level, radius)
+    options = replace(OPTIONS, engine=case.split(",")[0], budget=budget, falsify_budget=600, z3_rlimit=400_000)
+    calls = [0]
+    real = getattr(owner, asked)
+
+    def counted(*args: Any, **names: Any) -> Any:
+        calls[0] += 1
+        return real(*args, **names)
+
+    monkeypatch.setattr(owner, asked, counted)
+    states: list[bytes] = []
+    plain = verify(spec, rewards, options, saver=Saver(ABOUT, states.append))
+    whole, calls[0] = calls[0], 0
+    assert whole >= least
+    assert _bytes(verify(spec, rewards, options)) == _bytes(plain)
+    spent = []
+    for k in sorted(set(np.linspace(0, len(states) - 1, 4).astype(int).tolist())):
+        calls[0] = 0
+        assert _bytes(_gone_on(spec, rewards, options, states[k])) == _bytes(plain), f"state {k} of {len(states)}"
+        spent.append(calls[0])
+    assert min(spent) <= whole // 2  # from a late state on
+
+
+@pytest.mark.parametrize("case", QUERIES)
+@pytest.mark.usefixtures("_often")
+def test_programs_queries_and_searches_that_were_tampered_with_are_refused(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers of parts that there are not, counts that are none, arrays of other shapes: said, or the same end."""
+    level, radius, budget, _, _ = QUERIES[case]
+    monkeypatch.setattr(lp_engine, "FORGET", 8)
+    spec, rewards = _near(tmp_path, level, radius)
+    options = replace(OPTIONS, engine=case.split(",")[0], budget=budget, falsify_budget=600, z3_rlimit=400_000)
+    states: list[bytes] = []
+    plain = verify(spec, rewards, options, saver=Saver(ABOUT, states.append))
+    state = next(s for s in reversed(states) if _searches(s) and (case != "lp" or "tree" in str(_searches(s))))
+    told = []
+    for change in (
+        lambda one: [one.update({name: None}) for name in [*one] if name != "run"],
+        lambda one: [one.update({name: -1}) for name in [*one] if name != "run"],
+        lambda one: [one.update({name: [99]}) for name in [*one] if name != "run"],
+        lambda one: [one.update({name: {"bit_generator": "PCG64"}}) for name in [*one] if name != "run"],
+    ):
+        arrays = _arrays(state)
+        kept = json.loads(arrays["state"].tobytes())
+        change(kept["running"]["searches"][-1])
+        arrays["state"] = np.frombuffer(json.dumps(kept).encode(), np.uint8)
+        told.append(_told_of(_packed(arrays), spec, rewards, options))
+    for name in [n for n in _arrays(state) if n != "state"]:
+        for other in (np.zeros(3), np.full(_arrays(state)[name].shape, 99, _arrays(state)[name].dtype)):
+            told.append(_told_of(_packed({**_arrays(state), name: other}), spec, rewards, options))
+    assert all(one in ("G17", _bytes(plain)) or isinstance(one, bytes) for one in told)
+    assert told.count("G17") >= 4
+
+
+def _searches(state: bytes) -> list[dict[str, Any]]:
+    running = json.loads(_arrays(state)["state"].tobytes())["running"]
+    return [] if running is None else running["searches"]
+
+
+LOOP_SEEDS = (7, 19)  # of rules that take some rounds of refinement
+
+
+def _loops(seed: int) -> tuple[Spec, dict[str, Artifact], VerifyOptions]:
+    found = random_case(seed)
+    return found.spec, found.rewards, replace(OPTIONS, engine="auto", budget=6_000, falsify_budget=400)
+
+
+def _potentials(result: VerificationResult) -> bytes:
+    """What a proof about loops is written from."""
+    told = []
+    for rule in result.rules:
+        for outcome in rule.proof.loops if isinstance(rule.proof, Unwritten) else ():
+            for part in outcome.parts:
+                arrays = (part.cells.lo, part.cells.hi, part.tilt, part.graph.source, part.graph.target, part.weight)
+                told += [[a.tolist() for a in arrays], list(map(str, part.potential)), str(part.scale), part.place]
+            told += [[one.cells.lo.tolist(), one.place, one.empty] for one in outcome.dropped]
+    return json.dumps(told).encode()
+
+
+@pytest.mark.parametrize("seed", LOOP_SEEDS)
+@pytest.mark.usefixtures("_often")
+def test_graphs_of_cells_go_on_where_they_were(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec, rewards, options = _loops(seed)
+    rounds, real = [0], Abstraction._weigh
+
+    def counted(graph: Abstraction) -> None:
+        rounds[0] += 1
+        real(graph)
+
+    monkeypatch.setattr(Abstraction, "_weigh", counted)
+    states: list[bytes] = []
+    plain = verify(spec, rewards, options)
+    rounds[0] = 0
+    saved_along = verify(spec, rewards, options, saver=Saver(ABOUT, states.append))
+    whole = rounds[0]
+    assert whole >= 3
+    assert _bytes(saved_along) == _bytes(plain)
+    inside = [s for s in states if _searches(s) and "example" in _searches(s)[-1]]
+    assert inside
+    spent = []
+    for state in (inside[len(inside) // 2], inside[-1]):
+        rounds[0] = 0
+        again = _gone_on(spec, rewards, options, state)
+        assert _bytes(again) == _bytes(plain)
+        assert _potentials(again) == _potentials(plain)
+        spent.append(rounds[0])
+    assert spent[-1] < whole
+
+
+@pytest.mark.usefixtures("_often")
+def test_graphs_of_cells_that_were_tampered_with_are_refused() -> None:
+    spec, rewards, options = _loops(19)
+    options = replace(options, budget=400)
+    states: list[bytes] = []
+    verify(spec, rewards, options, saver=Saver(ABOUT, states.append))
+    state = [s for s in states if _searches(s) and "example" in _searches(s)[-1]][-1]
+    told = []
+    for name, array in _arrays(state).items():
+        if name == "state":
+            continue
+        for other in (np.zeros(3), np.full(array.shape, -7, array.dtype)):
+            if array.size and array.dtype == np.int64:
+                told.append(_told_of(_packed({**_arrays(state), name: other}), spec, rewards, options))
+    for key in ("counts", "place", "parts", "dropped", "example"):
+        for value in (3, [{"potential": ["1"], "scale": "0", "place": [[]]}], ["1/0"]):
+            arrays = _arrays(state)
+            kept = json.loads(arrays["state"].tobytes())
+            kept["running"]["searches"][-1][key] = value
+            arrays["state"] = np.frombuffer(json.dumps(kept).encode(), np.uint8)
+            told.append(_told_of(_packed(arrays), spec, rewards, options))
+    assert told.count("G17") > len(told) // 2
+    assert all(one == "G17" or isinstance(one, bytes) for one in told)
 
 
 @pytest.mark.parametrize("engine", ["cells", "neurons"])
@@ -282,6 +442,54 @@ def test_a_stop_is_gone_on_from(tmp_path: Path) -> None:
     assert any("Stopped" in r.reason for r in stopped.rules)
     result = verify(spec, rewards, OPTIONS, saver=Saver(ABOUT, lambda data: None, state[-1]))
     assert _bytes(result) == _bytes(plain)
+
+
+DYING = """
+import os, signal, sys
+from dataclasses import replace
+from pathlib import Path
+from rewarden.verifier import saved
+from rewarden.verifier.engines import lp
+from rewarden.verifier.portfolio import verify
+from rewarden.verifier.saved import Saver
+from tests.unit import test_saved as here
+
+saved.EVERY, saved.REST, lp.FORGET = 0.0, 0, 8
+case, folder, lives = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+if case == "loops":
+    spec, rewards, options = here._loops(7)
+else:
+    level, radius, budget, _, _ = here.QUERIES[case]
+    spec, rewards = here._near(folder, level, radius)
+    options = replace(here.OPTIONS, engine=case, budget=budget, falsify_budget=600, z3_rlimit=400_000)
+state, left = folder / "state", lives
+
+def write(data):
+    global left
+    state.with_suffix(".new").write_bytes(data)
+    state.with_suffix(".new").rename(state)
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+saver = Saver(here.ABOUT, write, state.read_bytes() if state.exists() else None) if lives else None
+sys.stdout.write(here._bytes(verify(spec, rewards, options, saver=saver)).hex())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["lp", "z3", "falsify", "loops"])
+def test_killed_by_the_system(case: str, tmp_path: Path) -> None:
+    """SIGKILL while a state is written, again and again; what the last process says is what one says that lives."""
+    command = [sys.executable, "-c", DYING, case, str(tmp_path)]
+    plain = subprocess.run([*command, "0"], capture_output=True, text=True, check=True)
+    for lives in (3, 9, 27, 81, 243):
+        died = subprocess.run([*command, str(lives)], capture_output=True, text=True)
+        if died.returncode == 0:
+            break
+        assert died.returncode == -signal.SIGKILL, died.stderr
+    assert lives > 3
+    assert died.stdout == plain.stdout
 
 
 # ── what is refused ────────────────────────────────────────────────────────────────────────────

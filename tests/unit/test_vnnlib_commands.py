@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 
 from rewarden.cli import run
@@ -188,3 +192,24 @@ def test_queries_of_something_else_are_refused(tmp_path: Path, capsys: pytest.Ca
         (out / "manifest.json").write_text(broken)
         assert replayed(out, case["query"], FIRST, [str(spec), "-r", str(tmp_path / "reward")]) == 2
         assert "error[G84]" in capsys.readouterr().err
+
+
+def test_what_is_refused_loads_no_engine(tmp_path: Path) -> None:
+    """Compilers and solvers take longer to import than a refusal may take."""
+    weight = onnx.numpy_helper.from_array(np.ones((1, 1, 3, 3), np.float32), "w")
+    node = onnx.helper.make_node("Conv", ["x", "w"], ["y"], name="first/conv")
+    tensor, kind = onnx.helper.make_tensor_value_info, onnx.TensorProto.FLOAT
+    ends = [tensor(name, kind, [1, 1, size, size]) for name, size in (("x", 3), ("y", 1))]
+    graph = onnx.helper.make_graph([node], "g", ends[:1], ends[1:], [weight])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)]), tmp_path / "n.onnx")
+    names = [f"X_{i}" for i in range(9)]
+    bounds = [f"(assert (>= {name} 0))(assert (<= {name} 1))" for name in names]
+    declared = [f"(declare-const {name} Real)" for name in (*names, "Y_0")]
+    (tmp_path / "q.vnnlib").write_text("\n".join([*declared, *bounds, "(assert (>= Y_0 1))"]))
+    call = ["vnnlib", str(tmp_path / "n.onnx"), str(tmp_path / "q.vnnlib")]
+    code = f"import sys; from rewarden.cli import run; status = run({call!r}); "
+    code += "print(status, [m for m in ('torch', 'z3', 'numba', 'highspy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "2 []"
+    assert "'first/conv' (Conv): convolutions" in done.stderr
+    assert "verify the head over the frozen encoder's features" in done.stderr

@@ -52,7 +52,10 @@ class Judge:
         self.goals = tuple(tuple(next(numbers) for _ in goal) for goal in claim.goals)
         self.calling = tuple(k for k, atom in enumerate(self.atoms) if atom.affine.calls)
         self.plain = tuple(k for k, atom in enumerate(self.atoms) if not atom.affine.calls)
-        self.continuous = np.array([not v.discrete for v in claim.variables])
+        self.constants_at = constants_of(program)
+        self.continuous = np.array(
+            [not v.discrete and i not in self.constants_at for i, v in enumerate(claim.variables)]
+        )
         self.slopes, self.constants = _matrix(claim, [self.atoms[k].affine for k in self.plain])
         affines = [self.atoms[k].affine for k in self.calling]
         self.functionals = Functionals.of(functional_rows(program, [*affines, *map(_negative, affines)]))
@@ -130,6 +133,8 @@ class Judge:
         if atom.affine.calls or len(atom.affine.variables) != 1:
             return None
         j, slope = atom.affine.variables[0]
+        if j in self.constants_at:
+            return None
         edge, (lo, hi) = -atom.affine.constant / slope, box[j]
         if self.continuous[j]:
             return (j, edge) if lo < edge < hi else None
@@ -143,6 +148,12 @@ class Judge:
     def slope_of(self, k: int) -> Tensor:
         """|slope| [variable] of a plain atom."""
         return torch.from_numpy(np.abs(self.slopes[self.plain.index(k)]))
+
+
+def constants_of(program: Program) -> frozenset[int]:
+    """The variables that stand for constants, of which no more is known than their ends: never cut, and no point of
+    them is left out for being on a face."""
+    return frozenset(program.uncertain if program.executed is None else program.executed.constants)
 
 
 def _matrix(claim: Claim, affines: Sequence[Affine]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -6,8 +6,8 @@ A larger budget goes on where a smaller one stops, so no share that is settled e
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rewarden.spec_lang.claim import AffineAtom, Box, Claim
+from rewarden.spec_lang.features import RecordType
 from rewarden.verifier.box_minimum import Boxes
-from rewarden.verifier.coverage.judge import FALSE, OPEN, TRUE, Judge, Judged, Marks
+from rewarden.verifier.coverage.judge import FALSE, OPEN, TRUE, Judge, Judged, Marks, constants_of
 from rewarden.verifier.coverage.parts import Coverage, Status, coverage_of
 from rewarden.verifier.program import INPUT, Program
 from rewarden.verifier.progress import Stop
@@ -57,11 +58,12 @@ def cover(
     *,
     proved: bool = False,
 ) -> Coverage | None:
-    """What `budget` boxes settle of the claim's region, over the reals. A stop leaves the rest unsettled. None for
-    what cannot be measured: enums of very many cases, boxes that hold no case, an execution in binary32, very many
-    boxes of very many variables. `proved`: the claim is known to hold, so that only its premise is to be measured."""
+    """What `budget` boxes settle of the claim's region, by volume; of an executed program, for all its executions. A
+    stop leaves the rest unsettled. None for what cannot be measured: enums of very many cases, boxes that hold no
+    case, very many boxes of very many variables. `proved`: the claim is known to hold, so that only its premise is to
+    be measured. `frame` is of the claim with its constants as points (`frame_of`)."""
     size = len(program.claim.boxes) * len(program.claim.variables)
-    if program.executed is not None or not frame.tellable or size > LARGEST:
+    if not frame.tellable or size > LARGEST:
         return None
     if not all(frame.share(sides, i) for i, sides in enumerate(frame.bases)):
         return None
@@ -72,6 +74,15 @@ def cover(
             if report is not None:
                 report(search.settled, search.boxes)
     return search.result()
+
+
+def frame_of(program: Program, types: Mapping[str, RecordType]) -> Frame:
+    """The frame that a program's region is measured in: of its constants there is one value each, whichever it is."""
+    claim, constants = program.claim, constants_of(program)
+    if constants:
+        boxes = [tuple((lo, lo if i in constants else hi) for i, (lo, hi) in enumerate(box)) for box in claim.boxes]
+        claim = replace(claim, boxes=boxes)
+    return Frame.of(claim, types)
 
 
 class _Search:
@@ -118,6 +129,7 @@ class _Search:
             if m.source == INPUT:
                 matters |= (m.weight != 0).any(0)
         matters |= torch.from_numpy((self.judge.slopes != 0).any(axis=0))
+        matters[sorted(self.judge.constants_at)] = False
         return matters
 
     def _push(self, one: _Open) -> None:

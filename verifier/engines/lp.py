@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from rewarden.verifier.backsub import Engine
 from rewarden.verifier.engines.interface import Declined, Outcome, Part, Run, Task
 from rewarden.verifier.lp.region import EITHER, LOOSE, Frame, frame_of, region_of
-from rewarden.verifier.lp.tree import Tree
+from rewarden.verifier.lp.tree import FORGET, Mark, Tree, TreeState
 from rewarden.verifier.program import Program
+from rewarden.verifier.saved_queries import mark_in, mark_out, tree_in
+from rewarden.verifier.saved_search import Snapshot, StateError
 from rewarden.verifier.verdict import Reason, Work
 
 MOST_NEURONS = 1_500  # that a goal reads
@@ -45,30 +47,65 @@ class _Trees:
         many = Counter((part.goal, part.instance) for part in parts)
         self.wholes = [Part(g, i, task.claim.boxes[i]) for (g, i), count in sorted(many.items()) if count >= MANY]
         self.tree: Tree | None = None  # of the last whole or, where there is none, the last part that is left
+        self.numbers = {id(part): number for number, part in enumerate(parts)}
+        self.parts = parts
+        self.spent = 0  # by the go that is under way, or was stopped
+        self.mark = self._marked(None)  # where the tree could be saved last
 
     def go(self, work: int) -> Outcome:
         """Up to `work` linear programs."""
-        task, spent = self.task, 0
-        while self.left and spent < work and not task.stop():
+        task = self.task
+        while self.left and self.spent < work and not task.stop():
             if self.tree is None:
                 planted = self._planted((self.wholes or self.left)[-1])
                 if isinstance(planted, bool):
                     self._done(stuck=not planted)
                     continue
+                self.mark = self._marked(None)
                 self.tree = planted
             before = self.tree.lps
             point = self.tree.step(lambda p: task.replay(p) is not None)
-            spent += self.tree.lps - before
+            self.spent += self.tree.lps - before
             if point is not None:
                 witness = task.replay(point)
                 assert witness is not None
                 return Outcome(
-                    status="violated", reason=Reason.WITNESS, work=Work(lps=spent), settled=1.0, witness=witness
+                    status="violated", reason=Reason.WITNESS, work=Work(lps=self.spent), settled=1.0, witness=witness
                 )
             if not self.tree.waiting or (self.wholes and self.tree.nodes >= TRIED):
                 self._done(stuck=bool(self.tree.waiting) or self.tree.stuck)
-            task.progress("lp", self._settled(), spent)
-        return self._outcome(Work(lps=spent))
+            elif self.tree.nodes % FORGET == 0:
+                self.mark = self._marked(self.tree.forget())
+            task.progress("lp", self._settled(), self.spent)
+        outcome = self._outcome(Work(lps=self.spent))
+        if outcome.reason != Reason.STOPPED:
+            self.spent = 0
+            self.mark = self._marked(None if self.tree is None else self.tree.forget())
+        return outcome
+
+    # ── what is saved ──────────────────────────────────────────────────────────────────────────
+    def _marked(self, tree: TreeState | None) -> Mark:
+        left, open_ = (tuple(self.numbers[id(part)] for part in parts) for parts in (self.left, self.open))
+        return Mark(left, open_, len(self.wholes), self.spent, tree)
+
+    def snapshot(self) -> Snapshot:
+        return mark_out(self._marked(None) if self.tree is None else self.mark)
+
+    def restore(self, saved: Snapshot) -> None:
+        mark, told = mark_in(saved, len(self.parts), len(self.wholes))
+        self.left, self.open = [self.parts[k] for k in mark.left], [self.parts[k] for k in mark.open]
+        self.wholes, self.spent = self.wholes[: mark.wholes], mark.spent
+        state = None
+        if told is not None:
+            planted = self._planted((self.wholes or self.left)[-1])
+            if isinstance(planted, bool):
+                raise StateError("a tree of a part that has none")
+            state = tree_in(saved, told, planted.region)
+            planted.put(state)
+            self.tree = planted
+        self.mark = self._marked(state)
+
+    # ── parts ──────────────────────────────────────────────────────────────────────────────────
 
     def _done(self, *, stuck: bool) -> None:
         """With the last whole or part: it is settled, or nothing more is tried with it."""

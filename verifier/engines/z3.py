@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rewarden.verifier.engines.interface import Declined, Outcome, Part, Run, Task
+from rewarden.verifier.saved_queries import queries_in, queries_out
+from rewarden.verifier.saved_search import Snapshot
 from rewarden.verifier.verdict import Reason, Work
 from rewarden.verifier.z3_engine import Limits, decide_box
 
@@ -27,35 +29,57 @@ def start(task: Task, parts: Sequence[Part] | None = None) -> Run | Declined:
 
 
 class _Queries:
-    """`left` shrinks as parts are refuted."""
+    """`left` shrinks as parts are refuted (mutable). Of the go that is under way, or was stopped: how many parts of it
+    have been `asked` about, the numbers of those that are `still` open, and what that took."""
 
     def __init__(self, task: Task, parts: list[Part], asked: bool) -> None:
-        self.task, self.asked = task, asked
-        self.left, self.count = parts, len(parts)
+        self.task, self.unasked = task, not asked
+        self.parts, self.count = parts, len(parts)
+        self.left = list(range(len(parts)))
+        self.asked, self.still, self.rlimit = 0, list[int](), 0
 
     def go(self, work: int) -> Outcome:
         """All parts that are left: what z3 may spend is `z3_rlimit` a query, whatever `work` says."""
-        task, spent, still = self.task, Work(), []
-        for number, part in enumerate(self.left):
+        task = self.task
+        for at in range(self.asked, len(self.left)):
             if task.stop():
-                still += self.left[number:]
                 break
-            task.progress("z3", 1.0 - (len(self.left) - number + len(still)) / max(1, self.count), number)
-            unstable = None if self.asked else AUTO_UNSTABLE
+            part = self.parts[self.left[at]]
+            task.progress("z3", 1.0 - (len(self.left) - at + len(self.still)) / max(1, self.count), at)
+            unstable = AUTO_UNSTABLE if self.unasked else None
             limits = Limits(task.options.z3_rlimit, task.seconds_left(), unstable, task.stop)
             decision = decide_box(task.program, part.goal, part.box, limits, part.facts)
-            spent = spent + Work(z3_rlimit=decision.rlimit)
+            if decision.status == "unknown" and task.stop():
+                return self._outcome(decision.rlimit)  # it was cut short, and is asked again by who goes on
+            self.rlimit += decision.rlimit
             witness = None if decision.point is None else task.replay(decision.point)
             if witness is not None:
+                spent = Work(z3_rlimit=self.rlimit)
                 return Outcome(status="violated", reason=Reason.WITNESS, work=spent, settled=1.0, witness=witness)
+            self.asked = at + 1
             if decision.status != "unsat":
-                still.append(part)
-                if not self.asked:
-                    still += self.left[number + 1 :]
+                self.still.append(at)
+                if self.unasked:
+                    self.still += range(at + 1, len(self.left))
+                    self.asked = len(self.left)
                     break
-        self.left = still
-        if not still:
+        return self._outcome()
+
+    def _outcome(self, wasted: int = 0) -> Outcome:
+        open_ = [*self.still, *range(self.asked, len(self.left))]
+        spent = Work(z3_rlimit=self.rlimit + wasted)
+        if not open_:
             return Outcome(status="proved", reason=Reason.Z3, work=spent, settled=1.0)
-        reason = Reason.STOPPED if task.stop() else Reason.Z3_LIMIT
-        settled = 1.0 - len(still) / self.count
-        return Outcome(status="open", reason=reason, work=spent, settled=settled, left=tuple(still))
+        left = [self.left[at] for at in open_]
+        stopped = self.task.stop()
+        if not stopped:
+            self.left, self.asked, self.still, self.rlimit = left, 0, [], 0
+        reason = Reason.STOPPED if stopped else Reason.Z3_LIMIT
+        parts = tuple(self.parts[k] for k in left)
+        return Outcome(status="open", reason=reason, work=spent, settled=1.0 - len(left) / self.count, left=parts)
+
+    def snapshot(self) -> Snapshot:
+        return queries_out(self.left, self.asked, self.still, self.rlimit)
+
+    def restore(self, saved: Snapshot) -> None:
+        self.left, self.asked, self.still, self.rlimit = queries_in(saved, len(self.parts))

@@ -72,6 +72,23 @@ class LoopOutcome:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Mark:
+    """A graph of cells before its moves are weighed: what can be gone on from."""
+
+    cells: Cells
+    tilt: Array
+    place: tuple[tuple[int, ...], ...]
+    own: Planes | None
+    graph: Graph
+    weight: Array
+    label: Index
+    moves: int
+    rounds: int
+    parts: tuple[Settled, ...]
+    dropped: tuple[Dropped, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Search:
     """How a loop becomes a witness: `judge` replays records [record, column] exactly, `climb` looks for one in a
     cycle of cells (lo, hi [record, column]), `seek` among all loops of a number of records, from points [n, column]
@@ -106,12 +123,32 @@ class Abstraction:
         self.moves, self.rounds = 0, 0
         self.parts: list[Settled] = []
         self.dropped: list[Dropped] = []
+        self.mark: Mark | None = None  # where it could be saved last
+        self.put_there = False
+
+    def put(self, mark: Mark) -> None:
+        """Goes on from there."""
+        self.cells, self.tilt, self.place, self.own = mark.cells, mark.tilt.copy(), list(mark.place), mark.own
+        self.graph, self.weight, self.label = mark.graph, mark.weight.copy(), mark.label.copy()
+        self.moves, self.rounds = mark.moves, mark.rounds
+        self.parts, self.dropped = list(mark.parts), list(mark.dropped)
+        self.fresh = np.zeros(len(mark.cells), dtype=np.bool_)
+        self.mark, self.put_there = mark, True
+
+    def _marked(self) -> Mark:
+        return Mark(
+            self.cells, self.tilt.copy(), tuple(self.place), self.own, self.graph, self.weight.copy(),
+            self.label.copy(), self.moves, self.rounds, tuple(self.parts), tuple(self.dropped),
+        )  # fmt: skip
 
     def run(self, budget: int) -> LoopOutcome:
         """Until a proof, a loop that pays, or `budget` moves have been bounded."""
         while True:
-            self._refute()
-            self._tangled()
+            if not self.put_there:
+                self._refute()
+                self._tangled()
+                self.mark = self._marked()
+            self.put_there = False
             if not len(self.cells):
                 return self._outcome("proved" if self.parts else "empty")
             if self.moves + int(np.isnan(self.weight).sum()) > budget or len(self.weight) > MOST_MOVES:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from rewarden.verifier.loops.bounds import Binding, MoveBounds
 from rewarden.verifier.loops.local import LOOP, loop_step
 from rewarden.verifier.loops.partition import Array, Cells, first_cells
 from rewarden.verifier.loops.unrolled import Unrolled, columns_of, exact_point, total_work
+from rewarden.verifier.progress import Stop
 from rewarden.verifier.region_words import Described, described
 from rewarden.verifier.regions import Frame, OpenBoxes, Region
 from rewarden.verifier.unwritten import Unwritten, no_proof
@@ -50,7 +52,14 @@ class LoopRule(Unrolled):
             plain = replace(results[-1], verdict=Verdict.UNKNOWN, reason=reason, coverage=0.0, engine="search")
             return replace(plain, witness=None, proof=None, claim=None, work=total_work(results)), ()
         examples = [r.premise_witness for r in results if r.premise_witness is not None]
+        if self.saver is not None:
+            self.saver.begin(f"loops of {self.name}")
         outcomes, found = self._by_cells(examples[0] if examples else None)
+        if self.saver is not None:
+            if self.stop():
+                self.saver.save()
+            else:
+                self.saver.done()
         return self._told(outcomes, found, replace(results[-1], work=total_work(results))), outcomes
 
     # ── the graph of cells ─────────────────────────────────────────────────────────────────────
@@ -63,8 +72,8 @@ class LoopRule(Unrolled):
             cells = first_cells(bounds.box, self.kind())
             if cells is None:
                 raise Unsupported("X14", f"{self.name}: whole numbers beyond 2^52 cannot be told apart in cells")
-            search = Search(self.judge, self.climb, self.seek, found.look, self.told, self.stop)
-            outcome = Abstraction(bounds, cells, weak, search, self.options.seed).run(left)
+            search = Search(self.judge, self.climb, self.seek, found.look, self.told, self.saving())
+            outcome = self.going_on(Abstraction(bounds, cells, weak, search, self.options.seed), found).run(left)
             outcomes.append(outcome)
             left -= outcome.moves
             if outcome.status != "proved":
@@ -80,9 +89,30 @@ class LoopRule(Unrolled):
             found.look(loop)
             return found.example
 
-        search = Search(judge, _nothing, _nothing, lambda loop: False, self.told, self.stop)
-        found_out = Abstraction(bounds, cells, False, search, self.options.seed, bare=True)
+        search = Search(judge, _nothing, _nothing, lambda loop: False, self.told, self.saving())
+        found_out = self.going_on(Abstraction(bounds, cells, False, search, self.options.seed, bare=True), found)
         return found_out.run(self.options.budget // 4).status == "empty"
+
+    def saving(self) -> Stop:
+        return self.stop if self.saver is None else self.saver.stopping(self.stop)
+
+    def going_on(self, graph: Abstraction, found: _Examples) -> Abstraction:
+        """From where it was saved, if it was. The loop that satisfies the premise is kept with it."""
+        if self.saver is None:
+            return graph
+        from rewarden.verifier.saved_loops import mark_in, mark_out
+        from rewarden.verifier.saved_search import Snapshot
+
+        def out() -> Snapshot | None:
+            saved = None if graph.mark is None else mark_out(graph.mark)
+            return saved if saved is None else Snapshot({**saved.told, "example": found.told()}, saved.arrays)
+
+        def back(saved: Snapshot) -> None:
+            mark_in(graph, saved)
+            found.again(saved.told.get("example"))
+
+        self.saver.attached(out, back)
+        return graph
 
     def bounds(self) -> list[tuple[MoveBounds, bool]]:
         """Each conjunct of the conclusion, bound to its rewards; and whether a sum of 0 breaks it."""
@@ -169,6 +199,28 @@ class _Examples:
             found = replay_premise(claim, self.rule.exact(claim), self.rule.rewards, exact_point(loop))
             self.example = self.rule.typed(found)
         return self.example is None
+
+    def told(self) -> list[str] | None:
+        """The loop, exactly."""
+        return None if self.example is None else [str(x) for x in self.example.point]
+
+    def again(self, told: object) -> None:
+        """A loop that was told; StateError for what is none."""
+        from rewarden.verifier.saved_search import StateError
+
+        if told is None or self.example is not None:
+            return
+        width = len(self.rule.claim(1).variables)
+        try:
+            assert isinstance(told, list)
+            point = tuple(Fraction(x) for x in told)
+            claim = self.rule.claim(len(point) // width)
+            found = replay_premise(claim, self.rule.exact(claim), self.rule.rewards, point)
+        except (AssertionError, TypeError, ValueError, ZeroDivisionError, Unsupported) as error:
+            raise StateError(f"a loop is none: {error}") from error
+        if found is None:
+            raise StateError("a loop does not satisfy the premise")
+        self.example = self.rule.typed(found)
 
 
 def _nothing(*where: object) -> None:

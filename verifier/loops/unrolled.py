@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
+from typing import TYPE_CHECKING
 
 from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang import Spec
@@ -27,6 +28,9 @@ from rewarden.verifier.progress import Progress, Report, Stop
 from rewarden.verifier.shortfall import measured
 from rewarden.verifier.verdict import RuleResult, Work
 from rewarden.verifier.witness import Witness, replay, with_types
+
+if TYPE_CHECKING:
+    from rewarden.verifier.saved import Saver
 
 CLIMB = 2_000  # points that one ascent in a cycle of cells may evaluate
 SEEK = 8_000  # and one among all loops of a number of records
@@ -47,6 +51,7 @@ class Unrolled:
     decide: Decide
     report: Report | None
     stop: Stop
+    saver: Saver | None = None
 
     def kind(self) -> RecordType:
         return self.spec.features[self.spec.unrolled(self.name, 1).records[0].type_name]

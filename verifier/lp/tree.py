@@ -17,7 +17,7 @@ from rewarden.verifier.lp.bound import lower_bound
 from rewarden.verifier.lp.branching import Costs, Cut, children, choose
 from rewarden.verifier.lp.exact_leaf import TooLarge, is_decided, violation
 from rewarden.verifier.lp.model import Hint, Model
-from rewarden.verifier.lp.region import Node, Region, top_values
+from rewarden.verifier.lp.region import Array, Node, Region, top_values
 from rewarden.verifier.lp.tighten import tightened
 from rewarden.verifier.program import INPUT
 from rewarden.verifier.snap import candidates
@@ -26,14 +26,41 @@ HAIR = 1e-6  # of a row's size: closer to 0 than this, rationals are asked
 EXACT = 256  # nodes of a part for which they are
 PATIENCE = 100  # nodes after which a part starts anew with bounds that linear programs tighten
 LOOKS = 64  # points of a part that are looked at exactly
+FORGET = 128  # nodes after which the model is made anew: only what is known there can be saved
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Waiting:
+class Waiting:
     """A node, and which cut made it: the neuron and side, and t before it."""
 
     node: Node
     cut: tuple[int, int, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TreeState:
+    """A tree whose model is about to be made anew."""
+
+    nodes: int
+    lps: int
+    exact: int
+    looks: int
+    settled: float
+    stuck: bool
+    waiting: tuple[Waiting, ...]
+    gain: Array
+    count: Array
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mark:
+    """How far a run over parts has come, where it can be saved: parts by number."""
+
+    left: tuple[int, ...]
+    open: tuple[int, ...]
+    wholes: int
+    spent: int
+    tree: TreeState | None
 
 
 class Tree:
@@ -46,10 +73,26 @@ class Tree:
         self.nodes, self.lps = 0, 0
         self._plant(region, root)
 
+    def put(self, state: TreeState) -> None:
+        """Makes a fresh tree what it was then."""
+        if state.nodes > PATIENCE:
+            self._plant(*tightened(*self.first)[:2])
+        self.nodes, self.lps, self.exact, self.looks = state.nodes, state.lps, state.exact, state.looks
+        self.settled, self.stuck, self.waiting = state.settled, state.stuck, list(state.waiting)
+        self.costs.gain, self.costs.count = state.gain.copy(), state.count.copy()
+
+    def forget(self) -> TreeState:
+        """With a model that has seen no node yet, as from the state that is told."""
+        self.model = Model(self.region, self.root)
+        return TreeState(
+            self.nodes, self.lps, self.exact, self.looks, self.settled, self.stuck, tuple(self.waiting),
+            self.costs.gain.copy(), self.costs.count.copy(),
+        )  # fmt: skip
+
     def _plant(self, region: Region, root: Node) -> None:
-        self.region = region
+        self.region, self.root = region, root
         self.model = Model(region, root)
-        self.waiting = [_Waiting(root)]
+        self.waiting = [Waiting(root)]
         self.costs = Costs(region.frame.neurons)
         self.settled = 0.0
         self.stuck = False
@@ -128,9 +171,9 @@ class Tree:
         if not made:  # a clause without atoms is never true
             self.settled += node.share
         if cut.kind != "neuron":
-            self.waiting += [_Waiting(child) for child in reversed(made)]
+            self.waiting += [Waiting(child) for child in reversed(made)]
             return
-        waiting = [_Waiting(child, (cut.number, side, hint.top)) for side, child in enumerate(made)]
+        waiting = [Waiting(child, (cut.number, side, hint.top)) for side, child in enumerate(made)]
         # The side on which the point lies comes first.
         if hint.outputs is not None and hint.outputs[cut.number] < 0.5 * self.region.most[cut.number]:
             waiting.reverse()

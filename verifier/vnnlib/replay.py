@@ -14,7 +14,7 @@ from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang.claim import Claim
 from rewarden.spec_lang.errors import UsageError
 from rewarden.verifier.exact_program import ExactProgram
-from rewarden.verifier.inline import compile_program
+from rewarden.verifier.linear import program_of
 from rewarden.verifier.snap import candidates
 from rewarden.verifier.vnnlib.query import Query, Tensor
 from rewarden.verifier.vnnlib.reader import Group, QuerySource, Word, decoded, forms, words
@@ -31,7 +31,7 @@ def replayed(
 ) -> Witness | None:
     """A witness that the claim is false at or very near `guess` (variable → value), in box number `instance`."""
     box = claim.boxes[instance]
-    exact = ExactProgram(compile_program(claim, artifacts))
+    exact = ExactProgram(program_of(claim, artifacts))
     point = tuple(min(max(guess.get(i, lo), lo), hi) for i, (lo, hi) in enumerate(box))
     for candidate in (point, *candidates(claim, box, [float(x) for x in point])):
         witness = replay(claim, exact, artifacts, candidate)

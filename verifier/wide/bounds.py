@@ -122,12 +122,12 @@ def _intervals(network: Network, lo: Tensor, hi: Tensor, products: Format) -> Kn
 
 
 def own_error(known: Known, rows: Node) -> Tensor:
-    """[box or 1, row]: what is unknown of biases, and of weights times values."""
+    """[box or 1, row]: what is unknown of biases, and of weights times values, and of how rows are executed."""
     error = rows.bias_error[None]
     for m in rows.maps:
         if m.error is not None:
             error = error + known.size[m.source] @ m.error.T
-    return error
+    return error if rows.executed is None else error + rows.executed.error(known.size)
 
 
 def array(tensor: Tensor) -> NDArray[Any]:
@@ -167,6 +167,8 @@ def one_row(known: Known, rows: Node, which: Tensor) -> Start:
     for m in rows.maps:
         if m.error is not None:
             error = error + (m.error[which] * known.size[m.source]).sum(-1)
+    if rows.executed is not None:
+        error = error + rows.executed.error(known.size).gather(-1, which[:, None])[:, 0]
     return Start({m.source: m.weight[which][:, None] for m in rows.maps}, rows.bias[which][:, None], error[:, None])
 
 

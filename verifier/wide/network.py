@@ -16,6 +16,7 @@ from rewarden.spec_lang.claim import Affine
 from rewarden.verifier.fusion import Rows, functional_rows, fuse
 from rewarden.verifier.program import INPUT, Program
 from rewarden.verifier.rounding import Array
+from rewarden.verifier.wide.executed import Roundings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,11 +40,13 @@ class Map:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
-    """Affine rows over sources: what the relus of a node read, or what is to be bounded. bias, bias_error [row]."""
+    """Affine rows over sources: what the relus of a node read, or what is to be bounded. bias, bias_error [row].
+    `executed`: what binary32 may add to them, under float32 semantics."""
 
     maps: tuple[Map, ...]
     bias: Tensor
     bias_error: Tensor
+    executed: Roundings | None = None
 
     @property
     def width(self) -> int:
@@ -76,7 +79,7 @@ def network_of(program: Program) -> Network | None:
     nodes, layers = [], []
     for k, rows in enumerate(fuse(program)):
         if program.layers[k].kind == "relu":
-            nodes.append(_node(rows, at))
+            nodes.append(_node(program, rows, at))
             layers.append(k)
             at[k] = len(nodes)
     return Network(len(program.claim.variables), tuple(nodes), tuple(layers))
@@ -85,13 +88,13 @@ def network_of(program: Program) -> Network | None:
 def rows_of(program: Program, network: Network, affines: list[Affine]) -> Node:
     """Expressions over variables and calls as rows over the network's sources."""
     at = {INPUT: 0, **{layer: i + 1 for i, layer in enumerate(network.layers)}}
-    return _node(functional_rows(program, affines), at)
+    return _node(program, functional_rows(program, affines), at)
 
 
-def _node(rows: Rows, at: dict[int, int]) -> Node:
-    terms = sorted((at[s], term) for s, term in rows.terms.items())
+def _node(program: Program, rows: Rows, at: dict[int, int]) -> Node:
+    terms = sorted((at[s], term) for s, term in rows.terms.items() if s >= INPUT)
     maps = tuple(_map(s, _tensor(t.weight), _tensor(t.error) if t.error.any() else None) for s, t in terms)
-    return Node(maps, _tensor(rows.bias), _tensor(rows.bias_error))
+    return Node(maps, _tensor(rows.bias), _tensor(rows.bias_error), Roundings.of(program, rows, dict(at)))
 
 
 def _map(source: int, weight: Tensor, error: Tensor | None) -> Map:
