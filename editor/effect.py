@@ -7,86 +7,111 @@ before all of it the reward was at most U, which bounds the reward without its c
 U − level at most; and so for records that were raised. `attained` is a change that was met with.
 
 Counted, on rows of the spec's data, or records drawn from the domain where there are none: how many moved, whose order
-turned, how many ranks changed, and EPIC's distance (DARD's needs recorded steps: `rewarden compare`). Rewards act on
-behaviour by order and differences alone, so that an edit that adds one constant everywhere changes no optimal
-behaviour. A patch leaves some records as they were: it is such an edit only if it changes nothing. Two rows whose order
-turned are an example of what it may do to behaviour.
+turned, how many ranks changed, EPIC's distance, and DARD's where the data have recorded steps. Whether the edit can
+change which behaviour is optimal is shown by two behaviours whose order it turns (`behaviour.py`). What is known of the
+level of each patch, and whether that moves with the reward, comes from the edit itself (`anchor.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rewarden.editor.anchor import own_data
+from rewarden.editor.behaviour import Behaviour, Flip
 from rewarden.editor.drift import Drift, drift
-from rewarden.editor.mend import EditReport
+from rewarden.editor.mend import EditReport, PatchResult
 from rewarden.editor.volume import Share, where_patches_act
 from rewarden.reward.agreement import random_rows
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.deployed import forward
+from rewarden.spec_lang.errors import RewardenError
 from rewarden.spec_lang.spec import Spec
+from rewarden.verifier.witness import decode
+
+if TYPE_CHECKING:
+    from rewarden.reward.judging.transitions import Roles, Steps
 
 Rows = NDArray[np.float32]
-DRAWN, PAIRS = 20_000, 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class Flip:
-    """Two rows of the data (from 1) whose order the edit turned, with their rewards before and after."""
-
-    rows: tuple[int, int]
-    before: tuple[float, float]
-    after: tuple[float, float]
+DRAWN = 20_000
+SHOWN = 12  # features of a record
+NO_STEPS = "none: the spec's data have no recorded steps (columns episode and step)"
+NEXT = ("next", "after", "later")  # what the second record of recorded steps is called
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
     """`acts`: the share of the domain where the patches may change anything. `most`: certified, `attained`: a change
-    that was met with, both absolute. `flips` of `pairs` pairs of rows changed their strict order."""
+    that was met with, both absolute. Of distances that are not defined `without` says why, by name."""
 
     over: str
     acts: Share | None
     most: Fraction | None
     attained: float
     drift: Drift
-    flips: int
-    pairs: int
-    ranks: int
-    example: Flip | None
+    behaviour: Behaviour
     epic: float | None
+    dard: float | None
+    without: Mapping[str, str]
+    shown: Mapping[int, str] = field(default_factory=dict)  # drawn records that the behaviour's sentence speaks of
+    said: Mapping[str, str] = field(default_factory=dict)  # of the edit's own statement: where weights moved, anchors
+
+    @property
+    def flips(self) -> int:
+        return self.behaviour.flips
+
+    @property
+    def pairs(self) -> int:
+        return self.behaviour.pairs
+
+    @property
+    def ranks(self) -> int:
+        return self.behaviour.ranks
+
+    @property
+    def example(self) -> Flip | None:
+        return self.behaviour.example
 
     @property
     def statement(self) -> Mapping[str, str]:
         """The theorem and what follows of it, in words."""
-        said = {}
+        found = {}
         if self.acts is not None and self.most is not None:
             share = f"{float(self.acts.most):.4g}" + ("" if self.acts.exact else " at most")
-            said["outside"] = (
+            found["outside"] = (
                 f"outside of {share} of the domain the reward is that of the parent, bit for bit, over the reals and "
-                "as deployed"
+                "as deployed; a behaviour that stays there is worth what it was"
             )
-            said["inside"] = f"no record anywhere moves by more than {float(self.most):.6g}"
+            found["inside"] = f"no record anywhere moves by more than {float(self.most):.6g}"
         else:
-            said["outside"] = "nothing: weights moved, and with them the reward anywhere"
-        if self.drift.changed == 0 and self.example is None:
-            said["behaviour"] = "no record that was looked at has moved"
-        elif self.example is None:
-            said["behaviour"] = "no order among the rows turned; which behaviour is optimal may change all the same"
-        else:
-            (i, j), (a, b), (c, d) = self.example.rows, self.example.before, self.example.after
-            said["behaviour"] = (
-                f"it can change which behaviour is optimal: rows {i} and {j} had {a:.6g} and {b:.6g}, and have {c:.6g} "
-                f"and {d:.6g} now"
-            )
-        return said
+            found["outside"] = self.said.get("locality", "nothing: weights moved, and with them the reward anywhere")
+        shown = "".join(f"; row {row} is {text}" for row, text in self.shown.items())
+        found["behaviour"] = self.behaviour.sentence(self.epic) + shown
+        return found | {key: text for key, text in self.said.items() if key != "locality"}
+
+    @property
+    def lines(self) -> list[str]:
+        """All of it, for a reader."""
+        moved = f"of {self.drift.rows} {self.over} {self.drift.changed} moved, by at most {self.drift.largest:.6g}"
+        turned = f"{self.flips} of {self.pairs} pairs turned their order, {self.ranks} ranks changed"
+        apart = "; ".join(
+            f"{name} {value:.6g}" if value is not None else f"{name} {self.without.get(name, 'none')}"
+            for name, value in (("EPIC", self.epic), ("DARD", self.dard))
+        )
+        named = [
+            f"level for {key.removesuffix('.anchor')}: {text}" if key.endswith(".anchor") else text
+            for key, text in self.statement.items()
+        ]
+        return [*named, f"{moved}; {turned}; {apart}"]
 
     def to_json(self) -> dict[str, Any]:
-        flip = self.example
+        flip, turned = self.example, self.behaviour.turned
         return {
             "statement": dict(self.statement),
             "acts": None
@@ -104,8 +129,25 @@ class Effect:
             "example": None
             if flip is None
             else {"rows": list(flip.rows), "before": list(flip.before), "after": list(flip.after)},
+            "turned": None
+            if turned is None
+            else {
+                "visits": [[list(visit) for visit in side] for side in turned.visits],
+                "before": list(turned.before),
+                "after": list(turned.after),
+            },
             "epic": self.epic,
+            "dard": self.dard,
+            "without": dict(self.without),
         }
+
+
+def effects(spec: Spec, rewards: Mapping[str, Artifact], result: PatchResult) -> dict[str, Effect]:
+    """Of every reward that was edited, by name; `rewards` are those before."""
+    return {
+        name: effect(spec, rewards[name], after, [edit for edit in result.edits if edit.reward == name])
+        for name, after in result.artifacts.items()
+    }
 
 
 def effect(spec: Spec, before: Artifact, after: Artifact, edits: Sequence[EditReport]) -> Effect:
@@ -119,29 +161,54 @@ def effect(spec: Spec, before: Artifact, after: Artifact, edits: Sequence[EditRe
     drawn = random_rows([record.type for record in before.records], DRAWN, 7)
     found = drift(before, after, rows.astype(np.float64))
     attained = max(found.largest, drift(before, after, drawn.astype(np.float64)).largest)
-    flips, pairs, example = _flips(old, new)
-    ranks = int((np.argsort(np.argsort(old, kind="stable")) != np.argsort(np.argsort(new, kind="stable"))).sum())
+    epic, dard, without = _distances(spec, before, after, rows)
+    behaviour = Behaviour.of(old, new, states=len(before.records) == 1)
+    drawn_rows = own_data(spec, before) is None
     return Effect(
         over,
         where_patches_act(after, range(kept, len(after.patches))) if local else None,
         _most(edits) if local else None,
         attained,
         found,
-        flips,
-        pairs,
-        ranks,
-        example,
-        _epic(before, after, rows),
+        behaviour,
+        epic,
+        dard,
+        without,
+        {row: _shown(before, rows[row - 1]) for row in behaviour.named} if drawn_rows else {},
+        _said(after),
     )
 
 
+def _said(after: Artifact) -> dict[str, str]:
+    """Of the edit's own statement: what its levels are anchored to, and where it changed nothing."""
+    said = {} if after.edit is None else dict(after.edit.statement)
+    anchors = {key: text for key, text in said.items() if key.endswith("anchor")}
+    where = [text for key, text in said.items() if key.endswith("locality")]
+    return {**({"locality": "; ".join(dict.fromkeys(where))} if where else {}), **anchors}
+
+
+def _shown(artifact: Artifact, row: Rows) -> str:
+    """A record by its features, of many the first."""
+    told, start = list[str](), 0
+    for record in artifact.records:
+        prefix = f"{record.param}." if len(artifact.records) > 1 else ""
+        for feature in record.type.features:
+            values = [Fraction(float(value)) for value in row[start : start + feature.width]]
+            value = decode(feature, values).value if not feature.is_vector else f"[{float(values[0]):.6g}, …]"
+            told.append(
+                f"{prefix}{feature.name} = {value:.6g}"
+                if isinstance(value, float)
+                else f"{prefix}{feature.name} = {value}"
+            )
+            start += feature.width
+    return "{" + ", ".join(told[:SHOWN]) + (", …" if len(told) > SHOWN else "") + "}"
+
+
 def _rows(spec: Spec, artifact: Artifact) -> tuple[str, Rows]:
-    types = [record.type for record in artifact.records]
-    if len(types) == 1:
-        for name, declared in spec.data.items():
-            if [kind for _, kind in declared.members] == [types[0].name]:
-                return f"rows of {name}", spec.rows(name).values.astype(np.float32)
-    return "records drawn from the domain", random_rows(types, DRAWN, 7)
+    name = own_data(spec, artifact)
+    if name is not None:
+        return f"rows of {name}", spec.rows(name).values.astype(np.float32)
+    return "records drawn from the domain", random_rows([record.type for record in artifact.records], DRAWN, 7)
 
 
 def _most(edits: Sequence[EditReport]) -> Fraction:
@@ -149,34 +216,55 @@ def _most(edits: Sequence[EditReport]) -> Fraction:
     return max([Fraction(0), *beyond])
 
 
-def _flips(old: NDArray[np.float64], new: NDArray[np.float64]) -> tuple[int, int, Flip | None]:
-    """How many of up to PAIRS pairs of rows turned, of how many; the pair that turned by most."""
-    count = len(old)
-    if count * (count - 1) // 2 <= PAIRS:
-        first, second = np.triu_indices(count, 1)
+def _distances(
+    spec: Spec, before: Artifact, after: Artifact, rows: Rows
+) -> tuple[float | None, float | None, dict[str, str]]:
+    """EPIC's and DARD's distance, and why one of them is not defined: a reward that is constant on the steps, or none
+    that were recorded."""
+    from rewarden.reward.judging.distances import DistanceOptions, dard, epic
+    from rewarden.reward.judging.transitions import drawn_steps, roles_of, row_steps
+
+    options, roles, without = DistanceOptions(bootstraps=0), roles_of(before), dict[str, str]()
+    recorded = _recorded(spec, before, roles)
+    if recorded is None and len(before.records) > 1:
+        asked = drawn_steps(roles, options.count, options.seed)
     else:
-        rng = np.random.default_rng(7)
-        first, second = rng.integers(count, size=PAIRS), rng.integers(count, size=PAIRS)
-    was, now = old[first] - old[second], new[first] - new[second]
-    turned = was * now < 0
-    if not turned.any():
-        return 0, len(first), None
-    best = int(np.argmax(np.where(turned, np.minimum(np.abs(was), np.abs(now)), -1.0)))
-    i, j = int(first[best]), int(second[best])
-    flip = Flip((i + 1, j + 1), (float(old[i]), float(old[j])), (float(new[i]), float(new[j])))
-    return int(turned.sum()), len(first), flip
+        asked = recorded or row_steps(rows.astype(np.float64), options.count, options.seed)
+    found: dict[str, float | None] = {}
+    for name, measure, steps in (("EPIC", epic, asked), ("DARD", dard, recorded)):
+        found[name] = None
+        if steps is None:
+            without[name] = NO_STEPS
+            continue
+        try:
+            value = measure(before, after, roles, steps, options).value
+        except RewardenError as error:
+            without[name] = f"none: {error.message}"
+            continue
+        if np.isfinite(value):
+            found[name] = value
+        else:
+            without[name] = "none: it is not finite"
+    return found["EPIC"], found["DARD"], without
 
 
-def _epic(before: Artifact, after: Artifact, rows: Rows) -> float | None:
-    """None where it is not defined: a reward that is constant on the rows, or that reads more than a state."""
-    from rewarden.reward.judging.distances import DistanceOptions, epic
-    from rewarden.reward.judging.transitions import roles_of, row_steps
-    from rewarden.spec_lang.errors import RewardenError
+def _recorded(spec: Spec, artifact: Artifact, roles: Roles) -> Steps | None:
+    """Steps that the spec's data have recorded: episodes of the state's records, or a record and what came next."""
+    from rewarden.reward.judging.transitions import Steps, episode_steps
 
-    try:
-        options = DistanceOptions(bootstraps=0)
-        steps = row_steps(rows.astype(np.float64), options.count, options.seed)
-        found = epic(before, after, roles_of(before), steps, options).value
-    except (RewardenError, ValueError, IndexError):
-        return None
-    return found if np.isfinite(found) else None
+    for name, declared in spec.data.items():
+        kinds = [kind for _, kind in declared.members]
+        try:
+            if kinds == [roles.kind.name] and spec.base is not None:
+                found = episode_steps(Path(spec.base, declared.path), roles.kind)
+            elif kinds == [roles.kind.name] * 2 and declared.members[1][0] in NEXT and not roles.between:
+                before, after = (table.values for table in spec.members(name))
+                what = f"{len(before)} recorded steps of {name}"
+                found = Steps(before, after, np.zeros((len(before), 0)), True, what)
+            else:
+                continue
+        except RewardenError:
+            continue
+        if found is not None and found.extra.shape[1] == sum(kind.width for kind in roles.between):
+            return found
+    return None

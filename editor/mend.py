@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from rewarden.editor.patch import ExtremumBound, PatchFacts, PatchOptions, mending_patch
+from rewarden.editor.anchor import anchored
+from rewarden.editor.patch import ExtremumBound, PatchFacts, PatchOptions, apply_patch
 from rewarden.editor.region import Bound, bound_of, premise_only
 from rewarden.reward.artifact import Artifact, Edit
 from rewarden.spec_lang.errors import Unsupported
@@ -79,7 +80,8 @@ def bound_for(spec: Spec, rewards: Mapping[str, Artifact], rule: str, options: P
             raise
         obligation = replace(obligation, premise=TRUE)  # a ball around a row: the box around it is patched
         claim = bind_obligation(spec, obligation, rewards)
-    return bound_of(obligation, claim, options.ring)
+    bound = bound_of(obligation, claim, options.ring)
+    return replace(bound, anchor=anchored(spec, obligation, rewards, bound.reward, bound.level))
 
 
 def patched_in_rounds(
@@ -95,7 +97,7 @@ def patched_in_rounds(
             now = {**rewards, target: child}
             bounds = [bound_for(spec, now, rule, mender.options) for rule in pending]
             bound = min(bounds, key=lambda b: (b.level if b.kind == "ceiling" else -b.level, b.rule))
-            child, facts = mending_patch(child, bound, mender.extremum)
+            child, facts = apply_patch(child, bound, mender.extremum)
             assert child.edit is not None
             made.append((bound, child.edit.statement))
             reports.append(EditReport(bound.rule, bound.reward, facts))

@@ -22,7 +22,7 @@ from fractions import Fraction
 import numpy as np
 
 from rewarden.editor.near import Near, ring_near
-from rewarden.editor.preconditions import require_room
+from rewarden.editor.preconditions import require_region, require_room
 from rewarden.editor.region import Bound, Polytope
 from rewarden.editor.ring import binary32_above, binary32_below, binary32_strictly_below, ring_of
 from rewarden.reward.artifact import Artifact, Edit
@@ -55,7 +55,10 @@ class PatchFacts:
 
 def apply_patch(artifact: Artifact, bound: Bound, extremum: ExtremumBound) -> tuple[Artifact, tuple[PatchFacts, ...]]:
     """A child of `artifact` with one patch per polytope of the bound's region, or one on all boxes around data;
-    `artifact` itself is not touched. Raises EditError (E09, E11) where there can be none."""
+    `artifact` itself is not touched. Every method that lays patches lays them here, so that what no patch can do is
+    refused here: EditError E06 or E12 for a region that is empty or everything, E09 or E11 where rounding or the reward
+    leave none, E34 or E35 where an earlier patch leaves no room for this one."""
+    require_region(artifact, bound)
     tensors = dict(artifact.tensors)
     patches = list(artifact.patches)
     facts = []
@@ -67,14 +70,8 @@ def apply_patch(artifact: Artifact, bound: Bound, extremum: ExtremumBound) -> tu
         facts.append(fact)
     edit = Edit("patch", bound.rule, _statement(bound, facts))
     child = replace(artifact, tensors=tensors, patches=tuple(patches), parent=artifact.digest, edit=edit)
-    return child, tuple(facts)
-
-
-def mending_patch(artifact: Artifact, bound: Bound, extremum: ExtremumBound) -> tuple[Artifact, tuple[PatchFacts, ...]]:
-    """As `apply_patch`; EditError E34 or E35 where an earlier patch leaves no room for the rule."""
-    child, facts = apply_patch(artifact, bound, extremum)
     require_room(child, len(facts))
-    return child, facts
+    return child, tuple(facts)
 
 
 def closed_box(polytope: Polytope) -> Box:
@@ -139,7 +136,9 @@ def needed_slope(level: Fraction, reach: Fraction, delta: Fraction, sign: int) -
 def _statement(bound: Bound, facts: list[PatchFacts]) -> dict[str, str]:
     relation = "at most" if bound.kind == "ceiling" else "at least"
     level = facts[0].level
+    anchor = {"anchor": bound.anchor} if bound.anchor else {}
     return {
+        **anchor,
         "fix": f"{bound.reward} is {relation} {float(level)!r} wherever the premise of {bound.rule} holds, "
         "over the reals and as deployed in binary32",
         "locality": "beyond the ring (some atom of the region fails by the ring's width, or a discrete one fails) the "

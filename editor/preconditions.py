@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import z3
 
     from rewarden.editor.history.stored import Stored
-    from rewarden.editor.region import Polytope
+    from rewarden.editor.region import Bound, Polytope
 
 
 def possible(atoms: Sequence[AffineAtom], box: Box, discrete: Sequence[bool]) -> bool:
@@ -36,9 +36,12 @@ def possible(atoms: Sequence[AffineAtom], box: Box, discrete: Sequence[bool]) ->
 
 def covers(polytopes: Sequence[Polytope], box: Box, discrete: Sequence[bool]) -> bool:
     """Whether the union of the polytopes is all of the box."""
+    return _cover(polytopes, *_domain(box, discrete))
+
+
+def _cover(polytopes: Sequence[Polytope], terms: Sequence[z3.ArithRef], solver: z3.Solver) -> bool:
     import z3
 
-    terms, solver = _domain(box, discrete)
     for polytope in polytopes:
         rows = [
             z3.Sum([_number(-row.offset), *(_number(c) * x for c, x in zip(row.coefficients, terms, strict=True) if c)])
@@ -46,6 +49,28 @@ def covers(polytopes: Sequence[Polytope], box: Box, discrete: Sequence[bool]) ->
         ]
         solver.add(z3.Or([row > 0 for row in rows]))
     return bool(solver.check() == z3.unsat)
+
+
+def require_region(artifact: Artifact, bound: Bound) -> None:
+    """The region of a bound is something, and not everything. Raises EditError E06, E12. (Near data `near_of` and
+    `ring_near` see to both.)"""
+    if bound.near:
+        return
+    if not bound.polytopes:
+        raise EditError("E06", f"the region of rule {bound.rule} is empty: there is nothing to patch")
+    import z3
+
+    from rewarden.editor.history.overlap import Columns
+
+    columns, solver = Columns.of(artifact.records), z3.SolverFor("QF_LIRA")
+    solver.add(*columns.domain)  # of an enum's columns just one is 1
+    if not all(polytope.rows for polytope in bound.polytopes) or _cover(bound.polytopes, columns.terms, solver):
+        raise EditError(
+            "E12",
+            f"rule {bound.rule} would have {bound.reward} patched everywhere: there is no region to patch, and no "
+            "outside to leave alone",
+            help="give the rule a premise, or learn the reward with that range",
+        )
 
 
 def _domain(box: Box, discrete: Sequence[bool]) -> tuple[list[z3.ArithRef], z3.Solver]:

@@ -47,7 +47,7 @@ class Polytope:
 @dataclass(frozen=True, slots=True)
 class Bound:
     """`reward(s) <= level` (ceiling) or `>= level` (floor) wherever one of the polytopes holds, or in one of the boxes
-    around data (`near`)."""
+    around data (`near`). `anchor`: what the level is anchored to, in words (`anchor.py`)."""
 
     rule: str
     reward: str
@@ -56,6 +56,7 @@ class Bound:
     strict: bool
     polytopes: tuple[Polytope, ...]
     near: tuple[Near, ...] = ()
+    anchor: str = ""
 
 
 def premise_only(obligation: Obligation) -> Obligation:

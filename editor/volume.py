@@ -20,7 +20,9 @@ from rewarden.reward.tables import index_of
 
 Side = tuple[Fraction, Fraction] | int
 Sides = tuple[Side, ...]
-MOST_PIECES = 20_000
+MOST_SIDES = 400_000  # of the pieces that a union is cut into
+TINY = 1e-300  # more than all products of shares that underflow
+MOST_EXACT = 50_000  # sides of all boxes that are told in rationals
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +63,29 @@ def where_patches_act(artifact: Artifact, numbers: Sequence[int]) -> Share:
     """The share of the domain in which patches with these numbers may change the reward: their regions with their rims,
     counted as the boxes that hold them (rows of several columns are left out of account, which can only be more)."""
     features = _features(artifact)
+    if sum(index_of(artifact, number).boxes for number in numbers) * len(features) > MOST_EXACT:
+        return Share(Fraction(0), min(Fraction(1), sum((_at_most(artifact, k) for k in numbers), Fraction(0))))
     boxes = [box for number in numbers for box in _boxes(artifact, number, features)]
     rounded = any(
         np.count_nonzero(row) != 1 for k in numbers for row in artifact.tensors[artifact.patches[k].rows]
     )  # slanted: the boxes hold more than the patch does
     found = union(boxes, features)
     return Share(Fraction(0), found.most) if rounded else found
+
+
+def _at_most(artifact: Artifact, number: int) -> Fraction:
+    """No less than the sum of the shares of a patch's boxes, from ends that are rounded outwards; columns that are not
+    real count in full."""
+    index = index_of(artifact, number)
+    real = np.array([feature.kind == "real" for feature in _features(artifact) for _ in range(feature.width)])
+    some = real[index.columns]
+    columns = [artifact.columns[j] for j in index.columns[some].tolist()]
+    least, most = (
+        np.array([float(end) for end in ends]) for ends in ([c.lo for c in columns], [c.hi for c in columns])
+    )
+    width = np.minimum(index.high[:, some], most) - np.maximum(index.low[:, some], least)
+    shares = np.where(most > least, np.clip(width / np.where(most > least, most - least, 1.0) + 1e-12, 0.0, 1.0), 1.0)
+    return Fraction(float(shares.prod(axis=1).sum() * (1.0 + 1e-9) + TINY))
 
 
 def _features(artifact: Artifact) -> tuple[_Feature, ...]:
@@ -138,8 +157,8 @@ def union(boxes: Sequence[Sides], features: Sequence[_Feature]) -> Share:
         pieces = [boxes[k]]
         for other in near:
             pieces = [left for piece in pieces for left in _without(piece, boxes[other], features)]
-            work += len(pieces)
-            if work > MOST_PIECES:
+            work += len(pieces) * len(features)
+            if work > MOST_SIDES:
                 return Share(total, min(Fraction(1), total + sum((shares[j] for j in order[len(done) :]), Fraction(0))))
         total += sum(
             (prod((f.share(s) for f, s in zip(features, p, strict=True)), start=Fraction(1)) for p in pieces),

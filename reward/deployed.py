@@ -34,13 +34,13 @@ from rewarden.reward.graph import (
     Smooth,
     Sub,
 )
-from rewarden.reward.tables import acting, index_of, is_table
+from rewarden.reward.stacks import Stack, parts
+from rewarden.reward.tables import index_of, is_table
 from rewarden.reward.widths import Tensors, node_order
 
 Array = NDArray[np.float32]
 CHUNK_CELLS = 1 << 16  # float32 cells of the widest node per chunk of rows: 256 KiB, so that a product stays in cache
 MAX_CHUNK = 2048
-FEW = 4  # patches: of more, it pays to look first at where each may act
 
 
 def forward(artifact: Artifact, x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -63,15 +63,15 @@ def _forward(artifact: Artifact, order: tuple[int, ...], x: Array) -> Array:
     for index in order:
         values[index] = _node(artifact.graph.nodes[index], values, artifact.tensors, x)
     reward = values[artifact.graph.output][0].copy()
-    may = acting(artifact, x) if len(artifact.patches) > FEW else None
-    for number, patch in enumerate(artifact.patches):
-        some = slice(None) if may is None else np.flatnonzero(may[number])
-        if not isinstance(some, slice) and not len(some):
+    # what is not a number, or infinite, has no place in an index
+    for part in parts(artifact) if np.isfinite(x).all() else range(len(artifact.patches)):
+        if isinstance(part, Stack):
+            reward = part.on(reward, x)
             continue
-        here = x[:, some]
+        patch = artifact.patches[part]
         table = is_table(patch, artifact.tensors)
-        g = _nearest(artifact, number, here) if table else _farthest(patch, artifact.tensors, here)
-        reward[some] = _patched(patch, reward[some], artifact.tensors, g)
+        g = _nearest(artifact, part, x) if table else _farthest(patch, artifact.tensors, x)
+        reward = _patched(patch, reward, artifact.tensors, g)
     # −0 becomes +0: which zero max(0, −0) gives may depend on a row's place in a batch
     unsigned: Array = reward + np.float32(0.0)
     return unsigned
@@ -159,6 +159,11 @@ def _patched(patch: Patch, reward: Array, tensors: Tensors, g: Array) -> Array:
 
 def _product(weight: Array, v: Array, bias: Array) -> Array:
     """weight [m, n] · v [n, rows] + bias [m], summed in the order bias, column 0, column 1, …"""
+    if v.shape[1] == 1:  # the same sums, without a call for each column
+        terms = np.empty((weight.shape[0], weight.shape[1] + 1), dtype=np.float32)
+        terms[:, 0] = bias
+        np.multiply(weight, v[:, 0], out=terms[:, 1:])
+        return np.add.accumulate(terms, axis=1, out=terms)[:, -1:]
     total = np.empty((weight.shape[0], v.shape[1]), dtype=np.float32)
     total[:] = bias[:, None]
     term = np.empty_like(total)

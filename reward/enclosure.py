@@ -162,7 +162,8 @@ def _scale(v: Ball, scale: Array, shift: Array) -> Ball:
     product = v.value * scale
     value = product + shift
     radius = v.radius * np.abs(scale) + 4.0 * U * (np.abs(product) + np.abs(shift)) + 4.0 * UNDERFLOW
-    return _ball(value, radius * SLACK)
+    nothing = (v.value == 0.0) & (v.radius == 0.0)  # the level of a patch itself, where many rows may lie
+    return _ball(value, np.where(nothing, 0.0, radius * SLACK))
 
 
 def _sum(a: Ball, value: Array, radius: Array) -> Ball:

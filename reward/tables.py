@@ -6,9 +6,10 @@ level + slope·max(g − delta, 0) rises with g, all of them together are one pa
     G(x) = min over boxes j of max over rows i of (rows_i · x − offsets_ji),
 
 exactly, and in binary32 where each row reads one column (nothing but monotone operations lies between). A record meets
-few of thousands of boxes. `TableIndex` finds those that may: rows of one column confine each box, and columns are
-looked at in turn, the most telling first. What it leaves out is beyond the gate, exactly and in any binary32 execution;
-so everything that evaluates a table looks at the rest alone and comes to the same bits.
+few of thousands of boxes. `TableIndex` finds those that may: rows of one column confine each box. For cells of a
+column's values there are masks of the boxes that may act there; a record's masks in the columns that have the fewest,
+together, leave few, of which all columns are looked at. What is left out is beyond the gate, exactly and in any
+binary32 execution; so everything that evaluates a table looks at the rest alone and comes to the same bits.
 
 `restricted` gives the reward as it is over a given box, with ordinary patches only: for bounds, which know no tables.
 """
@@ -31,6 +32,10 @@ Indices = NDArray[np.intp]
 
 MOST_ACTIVE = 256  # boxes of tables over one box of a claim
 PAIRS = 1 << 18  # of records and boxes, looked at together
+AT_ONCE = 1 << 14  # numbers that are compared without leaving out between columns those that are off
+BINS = 64  # cells of a column's values
+MASKS = 1 << 28  # bits of all masks of an index
+KEYS = 8  # columns by whose masks a record is looked up
 FAR = 2.0**-19  # of the numbers compared: a row this far beyond the gate is so in any execution, with room to spare
 TINY = 2.0**-100
 
@@ -60,9 +65,6 @@ class TableIndex:
     low: Array
     high: Array
     alone: Indices
-    sorted_middles: Array
-    by_middle: Indices
-    reach: float  # half of the widest box in the first column
 
     @property
     def boxes(self) -> int:
@@ -70,32 +72,27 @@ class TableIndex:
 
     def pairs(self, x: Array) -> tuple[Indices, Indices]:
         """(record, box) of all boxes that may act at records x [n, width], finite, ordered by record."""
-        if not len(self.columns):
+        if not len(self.columns) or not self.boxes:
             return np.repeat(np.arange(len(x)), self.boxes), np.tile(np.arange(self.boxes), len(x))
-        values = x[:, self.columns[0]]
-        margin = self.reach + 2.0**-40 * (self.reach + np.abs(values))
-        start = np.searchsorted(self.sorted_middles, values - margin, side="left")
-        counts = np.searchsorted(self.sorted_middles, values + margin, side="right") - start
-        found: list[tuple[Indices, Indices]] = []
-        done = 0
-        sums = np.cumsum(counts)
+        masks, found = masks_of(self), list[tuple[Indices, Indices]]()
+        cells = masks.cells(x)
+        sums, done = np.cumsum(masks.most(cells)), 0
         while done < len(x):
             before = int(sums[done - 1]) if done else 0
             until = max(done + 1, int(np.searchsorted(sums, before + PAIRS, side="right")))
-            found.append(self._filtered(x, done, start[done:until], counts[done:until]))
+            until = min(until, done + max(1, PAIRS // masks.words))
+            records, boxes = masks.within(cells[done:until])
+            found.append(self._filtered(x, records + done, boxes))
             done = until
         if not found:
             return np.zeros(0, np.intp), np.zeros(0, np.intp)
         return np.concatenate([r for r, _ in found]), np.concatenate([b for _, b in found])
 
-    def _filtered(self, x: Array, first: int, start: Indices, counts: Indices) -> tuple[Indices, Indices]:
-        ends = np.cumsum(counts)
-        records = np.repeat(np.arange(first, first + len(counts)), counts)
-        boxes = self.by_middle[np.arange(len(records)) + np.repeat(start - (ends - counts), counts)]
-        done, step = 0, 1
+    def _filtered(self, x: Array, records: Indices, boxes: Indices) -> tuple[Indices, Indices]:
+        done, step = 0, 16 if len(records) * len(self.columns) > AT_ONCE else len(self.columns)
         while done < len(self.columns) and len(records):
             block = slice(done, done + step)
-            here = x[:, self.columns[block]][records]
+            here = x[records[:, None], self.columns[block]]
             kept = ((here >= self.low[boxes, block]) & (here <= self.high[boxes, block])).all(axis=1)
             records, boxes = records[kept], boxes[kept]
             done, step = done + step, min(2 * step, 64)
@@ -135,42 +132,75 @@ def index_of(artifact: Artifact, number: int) -> TableIndex:
     spread = np.where(closed, np.nan_to_num(middle).std(axis=0), 0.0)
     telling = np.where(closed, np.nan_to_num(width, posinf=0.0).mean(axis=0) / np.maximum(spread, 1e-300), np.inf)
     order = np.argsort(telling, kind="stable")
-    if not len(order) or not closed[order[0]]:  # nothing to sort by: every box is a candidate at first
-        middles, reach = np.zeros(len(offsets)), np.inf
-    else:
-        middles, reach = middle[:, order[0]], float(np.abs(width[:, order[0]]).max()) / 2
-    by_middle = np.argsort(middles, kind="stable")
-    return TableIndex(
-        columns[order],
-        np.ascontiguousarray(low[:, order]),
-        np.ascontiguousarray(high[:, order]),
-        alone,
-        middles[by_middle],
-        by_middle,
-        reach,
-    )
+    return TableIndex(columns[order], np.ascontiguousarray(low[:, order]), np.ascontiguousarray(high[:, order]), alone)
+
+
+# ── masks ──────────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, slots=True, eq=False)
+class Masks:
+    """The boxes that may act where a column has a value, as bits, for each of BINS cells of its values: `bits` uint64
+    [column, cell, word], `counts` how many they are. A value's cell is ⌊(value − base)·scale⌋, as computed: that never
+    falls as the value rises, so that a box may act in the cells from that of its lower end to that of its upper one."""
+
+    columns: Indices
+    base: Array
+    scale: Array
+    bits: NDArray[np.uint64]
+    counts: Indices
+
+    @property
+    def words(self) -> int:
+        return int(self.bits.shape[2])
+
+    def cells(self, x: Array) -> Indices:
+        """[n, column] of records x [n, width]."""
+        return _cells(x[:, self.columns], self.base, self.scale)
+
+    def most(self, cells: Indices) -> Indices:
+        """[n]: how many boxes there are at most."""
+        most: Indices = self.counts[np.arange(len(self.columns)), cells].min(axis=1)
+        return most
+
+    def within(self, cells: Indices) -> tuple[Indices, Indices]:
+        """(record, box) of the boxes that the KEYS columns leave which have the fewest at that record."""
+        place, each = np.arange(len(self.columns)), np.arange(len(cells))
+        keys = np.broadcast_to(place, cells.shape)
+        if len(place) > KEYS:
+            keys = np.argpartition(self.counts[place, cells], KEYS - 1, axis=1)[:, :KEYS]
+        found = self.bits[keys[:, 0], cells[each, keys[:, 0]]]
+        for k in range(1, keys.shape[1]):
+            found &= self.bits[keys[:, k], cells[each, keys[:, k]]]
+        record, word = found.nonzero()
+        bit = np.unpackbits(found[record, word].view(np.uint8).reshape(-1, 8), axis=1, bitorder="little")
+        which, place = bit.nonzero()
+        return record[which], 64 * word[which] + place
+
+
+def _cells(values: Array, base: Array, scale: Array) -> Indices:
+    cells: Indices = np.fmin(np.fmax(np.floor((values - base) * scale), 0), BINS - 1).astype(np.intp)
+    return cells  # fmax and fmin: what is no number has some cell, too
 
 
 @lru_cache(maxsize=16)
-def _stack(artifact: Artifact) -> tuple[Array, Array]:
-    """low, high [patch, width]: outside of them a patch is open, exactly and as deployed. Tables may act anywhere."""
-    shape = (len(artifact.patches), artifact.width)
-    low, high = np.full(shape, -np.inf), np.full(shape, np.inf)
-    for number, patch in enumerate(artifact.patches):
-        if not is_table(patch, artifact.tensors):
-            index = index_of.__wrapped__(artifact, number)
-            low[number, index.columns], high[number, index.columns] = index.low[0], index.high[0]
-    return low, high
-
-
-def acting(artifact: Artifact, x: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """[patch, record]: which patches may act at records x [width, n], finite; the others are open there."""
-    low, high = _stack(artifact)
-    may = np.ones((len(low), x.shape[1]), np.bool_)
-    for column in np.flatnonzero(np.isfinite(low).any(axis=0) | np.isfinite(high).any(axis=0)).tolist():
-        here = x[column].astype(np.float64)
-        may &= (here >= low[:, column, None]) & (here <= high[:, column, None])
-    return may
+def masks_of(index: TableIndex) -> Masks:
+    """Of the most telling columns, as many as MASKS has room for."""
+    words = -(-index.boxes // 64)
+    some = slice(0, max(1, MASKS // (BINS * 64 * words)))
+    low, high = index.low[:, some], index.high[:, some]
+    ends = np.concatenate([low, high])
+    base = np.nan_to_num(np.where(np.isfinite(ends), ends, np.inf).min(axis=0), posinf=0.0)
+    span = np.nan_to_num(np.where(np.isfinite(ends), ends, -np.inf).max(axis=0) - base, neginf=0.0)
+    scale = np.where(span > 2.0**-100, BINS / np.maximum(span, 2.0**-100), 1.0)
+    first, last = _cells(low, base, scale), _cells(high, base, scale)
+    bits = np.zeros((low.shape[1], BINS, 8 * words), np.uint8)
+    counts = np.empty((low.shape[1], BINS), np.intp)
+    cell = np.arange(BINS)[:, None]
+    for k in range(low.shape[1]):
+        acting = (cell >= first[:, k]) & (cell <= last[:, k])
+        counts[k] = acting.sum(axis=1)
+        packed = np.packbits(acting, axis=1, bitorder="little")
+        bits[k, :, : packed.shape[1]] = packed
+    return Masks(index.columns[some], base, scale, bits.view(np.uint64), counts)
 
 
 # ── over one box ───────────────────────────────────────────────────────────────────────────────
@@ -215,16 +245,19 @@ def restricted(artifact: Artifact, lo: Array, hi: Array) -> Artifact:
 def flat_rows(artifact: Artifact, patch: Patch, boxes: Indices, lo: Array, hi: Array) -> NDArray[np.bool_]:
     """[pair, row]: whether a row of the patch's box `boxes[p]` (0 where it has one) is at most delta, and below the
     gate, all over the box lo[p], hi[p] (rows [pair, width]), exactly and in any binary32 execution."""
-    rows, offsets, delta, gate = (
-        artifact.tensors[name].astype(np.float64) for name in (patch.rows, patch.offsets, patch.delta, patch.gate)
-    )
+    rows, delta, gate = (artifact.tensors[name].astype(np.float64) for name in (patch.rows, patch.delta, patch.gate))
     if delta[0] >= gate[0]:
         return np.zeros((len(boxes), len(rows)), np.bool_)
-    up, down = np.maximum(rows, 0.0), np.minimum(rows, 0.0)
-    far = np.maximum(np.abs(lo), np.abs(hi))
-    here = np.atleast_2d(offsets)[boxes]
-    size = far @ np.abs(rows).T + np.abs(here)
-    terms = np.count_nonzero(rows, axis=1)
-    slack = (terms + 1.125) * 2.0**-24 * size + TINY  # γ of the row's additions, and of these in binary64
-    most: Array = hi @ up.T + lo @ down.T - here
-    return np.asarray(most + slack <= delta[0], dtype=np.bool_)
+    here = np.atleast_2d(artifact.tensors[patch.offsets])[boxes].astype(np.float64)
+    terms, alone = np.count_nonzero(rows, axis=1), np.abs(rows).argmax(axis=1)
+    weight = rows[np.arange(len(rows)), alone]
+    most = np.where(weight > 0, hi[:, alone], lo[:, alone]) * weight
+    size = np.maximum(np.abs(lo[:, alone]), np.abs(hi[:, alone])) * np.abs(weight)
+    several = terms > 1
+    if several.any():
+        mixed = rows[several]
+        most[:, several] = hi @ np.maximum(mixed, 0.0).T + lo @ np.minimum(mixed, 0.0).T
+        size[:, several] = np.maximum(np.abs(lo), np.abs(hi)) @ np.abs(mixed).T
+    # γ of the row's additions, and of these in binary64
+    slack = (terms + 1.125) * 2.0**-24 * (size + np.abs(here)) + TINY
+    return np.asarray(most - here + slack <= delta[0], dtype=np.bool_)

@@ -48,7 +48,7 @@ def clash(one: Stored, other: Stored, columns: Columns) -> Point | None:
     if one.kind == other.kind or one.sign * one.level >= one.sign * other.level:
         return None
     if one.boxes > 1 or other.boxes > 1:
-        return _of_parts(one, other, columns, clash)
+        return _of_parts(one, other, columns, clash, flat=True)
     # ĝ <= −δ implies g <= 0: the point is in both regions, however rows were rounded. A row of discrete columns is
     # about 0 or less, or about 2 or more: ĝ <= δ says the same of it.
     inside = [
@@ -66,7 +66,7 @@ def _discrete(coefficients: Sequence[Fraction], columns: Columns) -> bool:
 def touching(one: Stored, other: Stored, columns: Columns) -> Point | None:
     """A point of both closed regions, up to the rounding of rows (ĝ <= δ of both)."""
     if one.boxes > 1 or other.boxes > 1:
-        return _of_parts(one, other, columns, touching)
+        return _of_parts(one, other, columns, touching, flat=True)
     return _point([row <= _number(p.delta) for p in (one, other) for row in _rows(p, columns)], columns)
 
 
@@ -93,14 +93,22 @@ def broken(first: Stored, later: Stored, columns: Columns) -> Point | None:
 
 
 def _of_parts(
-    one: Stored, other: Stored, columns: Columns, meets: Callable[[Stored, Stored, Columns], Point | None]
+    one: Stored,
+    other: Stored,
+    columns: Columns,
+    meets: Callable[[Stored, Stored, Columns], Point | None],
+    flat: bool = False,
 ) -> Point | None:
-    """The same of patches near data: of each two of their boxes that come near each other. EditError E33 where these
-    are too many to be looked at."""
-    mine, theirs = _around(one), _around(other)
+    """The same of patches near data: of each two of their boxes that come near each other, or (`flat`) meet without
+    their rims. EditError E33 where these are too many to be looked at."""
+    mine, theirs = (_around(p, float(p.delta) if flat else 1.0) for p in (one, other))
     asked = 0
     for j, (lo, hi) in enumerate(zip(*mine, strict=True)):
-        near = np.flatnonzero(((theirs[0] <= hi) & (theirs[1] >= lo)).all(axis=1))
+        near = np.arange(len(theirs[0]))
+        for low, high, least, most in zip(theirs[0].T, theirs[1].T, lo, hi, strict=True):
+            near = near[(low[near] <= most) & (high[near] >= least)]
+            if not len(near):
+                break
         asked += len(near)
         if asked > MOST_MEETINGS:
             raise EditError(
@@ -115,15 +123,15 @@ def _of_parts(
     return None
 
 
-def _around(patch: Stored) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """lo, hi [boxes, width] around where each box's patch may act."""
+def _around(patch: Stored, level: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """lo, hi [boxes, width] around where each box's ĝ is at most `level`."""
     offsets, rows = np.atleast_2d(patch.offsets).astype(np.float64), patch.rows.astype(np.float64)
     lo, hi = np.full((len(offsets), rows.shape[1]), -np.inf), np.full((len(offsets), rows.shape[1]), np.inf)
     for i, row in enumerate(rows):
         used = np.flatnonzero(row)
         if len(used) == 1:
             j = int(used[0])
-            edge = (1.0 + offsets[:, i] + (1.0 + np.abs(offsets[:, i])) * 2.0**-40) / row[j]
+            edge = (level + offsets[:, i] + (1.0 + np.abs(offsets[:, i])) * 2.0**-40) / row[j]
             if row[j] > 0:
                 hi[:, j] = np.minimum(hi[:, j], edge)
             else:

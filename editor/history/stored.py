@@ -10,6 +10,7 @@ without need.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -100,19 +101,19 @@ def with_patch(artifact: Artifact, patch: Stored, extremum: ExtremumBound) -> Ar
     reach, slope = patch.reach(whole), patch.slope
     if patch.offsets.ndim == 2:
         most = _most_near(artifact, patch, whole)
-        return _pushed(
+        return pushed(
             artifact, replace(patch, slope=max(slope, needed_slope(patch.level, most, patch.delta, patch.sign)))
         )
     if reach is not None:
         slope = max(slope, needed_slope(patch.level, extremum(artifact, reach, patch.sign), patch.delta, patch.sign))
-    return _pushed(artifact, replace(patch, slope=slope))
+    return pushed(artifact, replace(patch, slope=slope))
 
 
 def _most_near(artifact: Artifact, patch: Stored, whole: Box) -> Fraction:
     """What sign·r is at most where a patch near data may act."""
     from rewarden.verifier.extremum import certified_extremum_over  # it loads torch
 
-    there = _pushed(artifact, patch)
+    there = pushed(artifact, patch)
     index = index_of(there, len(there.patches) - 1)
     lo, hi = (np.tile([float(pair[side]) for pair in whole], (index.boxes, 1)) for side in (0, 1))
     lo[:, index.columns] = np.maximum(lo[:, index.columns], index.low)
@@ -125,30 +126,30 @@ def _most_near(artifact: Artifact, patch: Stored, whole: Box) -> Fraction:
     )
 
 
-def rebuilt(base: Artifact, patches: tuple[Stored, ...]) -> Artifact:
+def rebuilt(base: Artifact, patches: Sequence[Stored]) -> Artifact:
     """The artifact without its patches, and with these as they are."""
-    bare = base.with_patches(())
-    for patch in patches:
-        bare = _pushed(bare, patch)
-    return bare
+    return pushed(base.with_patches(()), *patches)
 
 
-def _pushed(artifact: Artifact, patch: Stored) -> Artifact:
-    taken, number = set(artifact.tensors), len(artifact.patches)
-    while any(f"patch{number}.{part}" in taken for part in PARTS):
-        number += 1
-    names = {part: f"patch{number}.{part}" for part in PARTS}
+def pushed(artifact: Artifact, *patches: Stored) -> Artifact:
+    """The artifact with the patches on top, as they are. The edit is the caller's to name."""
+    tensors, found = dict(artifact.tensors), list(artifact.patches)
 
     def one(value: Fraction) -> NDArray[np.float32]:
         return np.array([float(value)], np.float32)
 
-    tensors = {
-        names["rows"]: patch.rows,
-        names["offsets"]: patch.offsets,
-        names["level"]: one(patch.level),
-        names["slope"]: one(patch.slope),
-        names["delta"]: one(patch.delta),
-        names["gate"]: one(patch.gate),
-    }
-    added = Patch(kind=patch.kind, rule=patch.rule, **names)
-    return replace(artifact, tensors={**artifact.tensors, **tensors}, patches=(*artifact.patches, added))
+    for patch in patches:
+        number = len(found)
+        while any(f"patch{number}.{part}" in tensors for part in PARTS):
+            number += 1
+        names = {part: f"patch{number}.{part}" for part in PARTS}
+        tensors |= {
+            names["rows"]: patch.rows,
+            names["offsets"]: patch.offsets,
+            names["level"]: one(patch.level),
+            names["slope"]: one(patch.slope),
+            names["delta"]: one(patch.delta),
+            names["gate"]: one(patch.gate),
+        }
+        found.append(Patch(kind=patch.kind, rule=patch.rule, **names))
+    return replace(artifact, tensors=tensors, patches=tuple(found))

@@ -1,8 +1,8 @@
 """Which method mends which rule, and all of them side by side.
 
 `auto` takes only what is local: a patch on the rule's region, a threshold between two regions, levels between several
-rewards, a slope in the rule's region. Methods that change weights move the reward elsewhere too, so they are for who
-asks for them by name.
+rewards, an envelope or a slope in the rule's region. Methods that change weights move the reward elsewhere too, so they
+are for who asks for them by name.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING
 
 from rewarden.editor.mend import Mender, PatchResult
 from rewarden.editor.methods.clashing import Clash, clashes
+from rewarden.editor.methods.envelope import Envelope
 from rewarden.editor.methods.levels import Levels, compared
+from rewarden.editor.methods.pairs import Coupled, coupled
 from rewarden.editor.methods.quadratic import LastLayer
 from rewarden.editor.methods.region import RegionPatch
-from rewarden.editor.methods.slope import Coupled, Slope, coupled
+from rewarden.editor.methods.slope import Slope
 from rewarden.editor.methods.task import Edited, Method, Task, one_target
 from rewarden.editor.methods.threshold import Threshold, separated
+from rewarden.editor.methods.together import least_moving
 from rewarden.editor.methods.tuning import Tuning
 from rewarden.editor.methods.violated import Violated
 from rewarden.reward.artifact import Artifact, Edit
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
     from rewarden.editor.drift import Drift
 
 METHODS: Mapping[str, Method] = {
-    m.name: m for m in (RegionPatch(), Violated(), Threshold(), Levels(), Slope(), LastLayer(), Tuning())
+    m.name: m for m in (RegionPatch(), Violated(), Threshold(), Levels(), Envelope(), Slope(), LastLayer(), Tuning())
 }
 Progress = Callable[[str, int, int], None]
 
@@ -62,7 +65,7 @@ def patch(
     task = Task(spec, rewards, target, tuple(failing), mender, before, progress or (lambda stage, done, total: None))
     standing = [r.rule for r in before.rules if r.severity == "must" and r.verdict == "proved"]
     found = tuple(clashes(task, (*failing, *standing)))
-    told = tuple(f"{clash.upper} and {clash.lower}: {clash.words}" for clash in found)
+    told = tuple(f"{' and '.join(clash.rules)}: {clash.words}" for clash in found)
     done, unmended = _mended(task, method, found)
     if done is None:
         return PatchResult(target, None, (), before, before, unmended, clashes=told)
@@ -81,8 +84,8 @@ def _mended(task: Task, method: str, found: Sequence[Clash]) -> tuple[Edited | N
     unmended: dict[str, str] = {}
     chosen: dict[str, list[str]] = {}
     for clash in found:
-        if {clash.upper, clash.lower} <= set(task.rules):  # an edit may break one that holds, and says so
-            unmended |= dict.fromkeys((clash.upper, clash.lower), clash.words)
+        if set(clash.rules) <= set(task.rules):  # an edit may break one that holds, and says so
+            unmended |= dict.fromkeys(clash.rules, clash.words)
     for rule in task.rules:
         if rule in unmended:
             continue
@@ -95,16 +98,18 @@ def _mended(task: Task, method: str, found: Sequence[Clash]) -> tuple[Edited | N
             unmended[rule] = error.message
     now = task
     edits: list[Edited] = []
-    for name, rules in chosen.items():
+    # corrections are built in beneath the patches: made first, they have none to put back on top, nor to raise
+    for name, rules in sorted(chosen.items(), key=lambda item: item[0] not in ("envelope", "slope")):
         try:
-            done = METHODS[name].edit(replace(now, rules=tuple(rules)))
+            part = replace(now, rules=tuple(rules))
+            done = least_moving(part) if (method, name) == ("auto", "slope") else METHODS[name].edit(part)
         except EditError as error:
             if method != "auto":
                 raise
             unmended |= dict.fromkeys(rules, error.message)
             continue
         edits.append(done)
-        now = replace(now, rewards={**now.rewards, done.reward or task.target: done.artifact, **done.others})
+        now = now.after(done)
     if not edits:
         return None, unmended
     return (edits[0] if len(edits) == 1 else _joined(task, edits)), unmended

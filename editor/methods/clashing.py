@@ -1,17 +1,23 @@
-"""Rules that no edit can mend together: two that ask opposite things of one and the same record.
+"""Rules that no edit can mend together: a minimal set of them, with the records at which they contradict each other.
 
-A rule that bounds one reward at one record from above, and another that bounds it from below by more, with the data
-constants that they have for the rewards at hand: whether some record satisfies both premises is decided exactly (linear
-arithmetic over reals and integers). A pair is minimal, since each rule alone can be met. What clashes for any reward at
-all, through more rules or several records, `rewarden check` finds in the spec itself (`spec_lang/sanity`).
+Two kinds are looked for. Two rules that bound one reward at one and the same record, one from above and the other from
+below by more: whether some record satisfies both premises is decided exactly (linear arithmetic over reals and
+integers). And sets of any rules at several records, such as a circle of comparisons: that is the search of
+`rewarden check` (`spec_lang/sanity/clash`), with the values of the rewards at the records as unknowns; each set is
+checked once more from the rules at the exact records found, and none of its parts can be left out.
+
+A data constant is a value of the reward, too, which an edit may move. So a clash is one for every reward only where it
+needs no constants, or nothing of them but their order. Else it is one for the constants that the reward at hand has,
+which is what an edit starts from, and that is said.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from itertools import combinations
+from typing import Any, TypeVar, cast
 
 import z3
 
@@ -19,31 +25,110 @@ from rewarden.editor.methods.task import Task
 from rewarden.editor.region import Bound
 from rewarden.spec_lang.claim import Affine, Claim
 from rewarden.spec_lang.errors import RewardenError
+from rewarden.spec_lang.obligation import (
+    And,
+    Atom,
+    Call,
+    Const,
+    Ite,
+    Max,
+    Min,
+    Obligation,
+    Or,
+    Product,
+    Quotient,
+    Sqrt,
+    Statistic,
+    Sum,
+)
+from rewarden.spec_lang.sanity.clash import ClashBudget, find_clashes
+from rewarden.spec_lang.sanity.demands import Demand, demands_of, region_of
+from rewarden.spec_lang.sanity.places import Places
+from rewarden.spec_lang.sanity.words import Telling
+from rewarden.spec_lang.sanity.z3 import Oracle
+from rewarden.verifier.bind import statistics_of
 from rewarden.verifier.witness import decode
 
+_T = TypeVar("_T")
 RLIMIT = 2_000_000  # of z3, per pair
 
 
 @dataclass(frozen=True, slots=True)
 class Clash:
-    """At the record `point` (encoded columns) `upper` asks for at most `most` of the reward, `lower` for `least`."""
+    """`rules` cannot all hold, any fewer of them may: at some records, given in words. `at_hand`: with the data
+    constants of the reward at hand."""
 
-    upper: str
-    lower: str
-    most: Fraction
-    least: Fraction
-    point: tuple[Fraction, ...]
-    record: str
+    rules: tuple[str, ...]
+    witness: str
+    at_hand: bool
 
     @property
     def words(self) -> str:
-        return (
-            f"they cannot hold together: at {self.record} {self.upper} asks for at most "
-            f"{float(self.most):.6g}, {self.lower} for at least {float(self.least):.6g}"
-        )
+        together = "they cannot hold together" if len(self.rules) > 1 else "no reward satisfies it"
+        constants = " with the data constants that the reward has now" if self.at_hand else ""
+        return f"{together}{constants}: {self.witness}"
 
 
-def clashes(task: Task, rules: Sequence[str]) -> Iterator[Clash]:
+def clashes(task: Task, rules: Sequence[str]) -> list[Clash]:
+    """Sets of these rules that cannot all hold, none within another."""
+    found = list(_pairs(task, rules))
+    for at_hand in (False, True):
+        known = [set(clash.rules) for clash in found]
+        found += [clash for clash in _sets(task, rules, at_hand) if not any(one <= set(clash.rules) for one in known)]
+    return found
+
+
+def _sets(task: Task, rules: Sequence[str], at_hand: bool) -> list[Clash]:
+    """As `rewarden check` finds them; `at_hand` writes the numbers of data constants in their place, where there are
+    any (else there is nothing new to find)."""
+    demands, constants = list[Demand](), 0
+    for rule in rules:
+        try:
+            for obligation in task.spec.obligations_of(rule):
+                values = statistics_of(task.spec, obligation, task.rewards) if at_hand else {}
+                constants += len(values)
+                own = with_constants(obligation, values)
+                demands += demands_of(own, region_of(own)) or ()
+        except RewardenError:
+            continue  # loops have no finite list
+    if at_hand and not constants:
+        return []
+    spec = task.spec
+    signature = {
+        name: tuple((kind, spec.features[kind].width) for _, kind in reward.params)
+        for name, reward in spec.rewards.items()
+    }
+    budget = ClashBudget()
+    found = find_clashes(demands, Oracle(budget.rlimit * budget.questions), budget)
+    places = Places.of(spec)
+    return [
+        Clash(clash.rules, Telling(clash, signature, places).sentence(spec.features), at_hand)
+        for clash in found.clashes
+    ]
+
+
+def with_constants(obligation: Obligation, values: Mapping[Statistic, Fraction]) -> Obligation:
+    """The obligation with these numbers in the place of data constants."""
+    if not values:
+        return obligation
+    parts = (getattr(obligation, name) for name in ("structure", "assume", "premise", "conclusion"))
+    structure, assume, premise, conclusion = (_filled(part, values) for part in parts)
+    return replace(obligation, structure=structure, assume=assume, premise=premise, conclusion=conclusion)
+
+
+def _filled(what: _T, values: Mapping[Statistic, Fraction]) -> _T:
+    """A term or a formula, or several, part by part: all are dataclasses of such."""
+    found: Any = what
+    if isinstance(found, Statistic):
+        found = Const(values[found])
+    elif isinstance(found, tuple):
+        found = tuple(_filled(part, values) for part in found)
+    elif isinstance(found, Product | Quotient | Sum | Min | Max | Ite | Sqrt | Call | Atom | And | Or):
+        found = replace(found, **{f.name: _filled(getattr(found, f.name), values) for f in fields(found) if f.init})
+    return cast(_T, found)
+
+
+def _pairs(task: Task, rules: Sequence[str]) -> Iterator[Clash]:
     """Pairs of these rules that cannot both hold of `task.target`."""
     known: list[tuple[Bound, Claim]] = []
     for rule in rules:
@@ -62,8 +147,12 @@ def clashes(task: Task, rules: Sequence[str]) -> Iterator[Clash]:
             continue
         point = _common(upper[1], lower[1])
         if point is not None:
-            at = _shown(task, point)
-            yield Clash(upper[0].rule, lower[0].rule, upper[0].level, lower[0].level, point, at)
+            most, least = float(upper[0].level), float(lower[0].level)
+            witness = (
+                f"at {_shown(task, point)} {upper[0].rule} asks for at most {most:.6g}, {lower[0].rule} for at least "
+                f"{least:.6g}"
+            )
+            yield Clash((upper[0].rule, lower[0].rule), witness, bool(upper[1].constants or lower[1].constants))
 
 
 def _common(one: Claim, other: Claim) -> tuple[Fraction, ...] | None:

@@ -75,6 +75,9 @@ class Levels:
                     f"{bound.reward} is {side} {float(facts[0].level)!r} wherever the premise of {rule} holds, and "
                     "what it is compared with lies on the other side, over the reals and as deployed in binary32"
                 )
+            tau = f"{float(bounds[0].level):.9g} is where the rewards move least, over records sampled from the region"
+            for name in {bound.reward for bound in bounds}:
+                said[name][f"{rule}.anchor"] = f"{tau}: it moves with them"
         children = {}
         for name, text in said.items():
             text["locality"] = "beyond the rims of these regions the reward is that of the parent, bit for bit"

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Protocol
 
 from rewarden.editor.mend import EditReport, Mender, bound_for
+from rewarden.editor.patch import ExtremumBound
 from rewarden.editor.region import Bound, premise_only
 from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang.claim import Claim
@@ -47,17 +48,24 @@ class Task:
     def ring(self) -> Fraction:
         return self.mender.options.ring
 
+    def after(self, done: Edited) -> Task:
+        """The task with the edit made."""
+        rewards = {**self.rewards, done.reward or self.target: done.artifact, **done.others}
+        return replace(self, rewards=rewards, mender=replace(self.mender, extremum=done.extremum or self.mender.extremum))
+
 
 @dataclass(frozen=True, slots=True)
 class Edited:
     """A child of the task's artifact, or of the reward called `reward`; `after` where all rules have been verified of
-    it already. `others`: children of further rewards, by name, without which the edit is nothing."""
+    it already. `others`: children of further rewards, by name, without which the edit is nothing. `extremum`: bounds
+    that know the child better than by its nodes, for edits on top of it."""
 
     artifact: Artifact
     reports: tuple[EditReport, ...]
     after: VerificationResult | None = None
     others: Mapping[str, Artifact] = field(default_factory=dict)
     reward: str = ""
+    extremum: ExtremumBound | None = None
 
 
 class Method(Protocol):

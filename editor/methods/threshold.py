@@ -15,6 +15,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from rewarden.editor.anchor import placed
 from rewarden.editor.mend import EditReport
 from rewarden.editor.methods.task import Edited, Task
 from rewarden.editor.patch import PatchFacts, apply_patch
@@ -48,6 +49,10 @@ class Threshold:
                 f"{task.target} is at least {float(tau + margin)!r} where the better record may be, and at "
             )
             said[f"{rule}.fix"] += f"most {float(tau)!r} where the worse one may be"
+            said[f"{rule}.anchor"] = (
+                f"{float(tau):.9g} is where {task.target} moves least, over records sampled from the two regions: it "
+                f"moves with the reward. {placed(task.spec, child, task.target, tau)}"
+            )
             reports.append(EditReport(rule, task.target, facts))
         said["locality"] = "beyond the rims of these regions the reward is that of the parent, bit for bit"
         edit = Edit("patch", ", ".join(task.rules), said)

@@ -15,7 +15,7 @@ from fractions import Fraction
 
 from rewarden.editor.mend import EditReport
 from rewarden.editor.methods.task import Edited, Task
-from rewarden.editor.patch import mending_patch
+from rewarden.editor.patch import apply_patch
 from rewarden.editor.region import Bound, Polytope, Row, discrete_row
 from rewarden.reward.artifact import Edit
 from rewarden.spec_lang.claim import Claim
@@ -40,7 +40,7 @@ class Violated:
         for rule in task.rules:
             now = {**task.rewards, task.target: child}
             bound = self.narrowed(task.bound(rule, now), task.claim(rule, now), task)
-            child, facts = mending_patch(child, bound, task.mender.extremum)
+            child, facts = apply_patch(child, bound, task.mender.extremum)
             assert child.edit is not None
             said |= {f"{rule}.{key}": text for key, text in child.edit.statement.items() if key != "fix"}
             relation, level = "at most" if bound.kind == "ceiling" else "at least", float(facts[0].level)

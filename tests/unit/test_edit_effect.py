@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -11,14 +12,21 @@ import pytest
 from hypothesis import given, settings
 
 import rewarden as rw
+from rewarden.cli import run as cli
+from rewarden.editor import volume
+from rewarden.editor.behaviour import Behaviour
 from rewarden.editor.effect import effect
 from rewarden.editor.mend import EditReport, bound_for
 from rewarden.editor.patch import PatchOptions, apply_patch
 from rewarden.editor.volume import where_patches_act
+from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.deployed import forward
+from rewarden.reward.graph import AffineMap, Graph, Input
+from rewarden.reward.store import save_artifact
+from rewarden.spec_lang.spec import parse_spec
 from rewarden.verifier.extremum import certified_extremum
 from tests.reference.random_graphs import MIXED, random_mlp, random_rows, seeds
-from tests.unit.test_mend import OPTIONS, reward, spec_of
+from tests.unit.test_mend import HEAD, OPTIONS, reward, spec_of
 from tests.unit.test_tables import with_table
 
 
@@ -45,6 +53,25 @@ def test_shares_of_overlapping_boxes_of_numbers_and_cases(seed: int) -> None:
     found = float((g < float(t[patch.gate][0])).mean())
     assert share.exact
     assert abs(found - float(share.most)) <= 4.5 * np.sqrt(max(found * (1 - found), 1e-3) / len(rows))
+
+
+@settings(max_examples=12, deadline=None)
+@given(seed=seeds)
+def test_of_too_many_sides_there_is_an_upper_bound(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    artifact = with_table(random_mlp(rng, MIXED, (3,)), rng, int(rng.integers(1, 8)))
+    exact = where_patches_act(artifact, [0])
+    with pytest.MonkeyPatch.context() as patching:
+        patching.setattr(volume, "MOST_EXACT", 0)
+        bounded = where_patches_act(artifact, [0])
+    assert bounded.least == 0
+    assert bounded.most > 0
+    assert exact.most <= bounded.most <= 1
+    with pytest.MonkeyPatch.context() as patching:
+        patching.setattr(volume, "MOST_SIDES", 0)
+        cut = where_patches_act(artifact, [0])
+    assert cut.least <= exact.least
+    assert exact.most <= cut.most
 
 
 def test_an_exact_union(tmp_path: Path) -> None:
@@ -117,3 +144,130 @@ def test_weights_that_moved_are_not_called_local(tmp_path: Path) -> None:
     assert found.epic is not None
     assert found.epic < 1e-3
     assert rw.patch(spec, verify_options=OPTIONS, R=parent).artifact is not None
+
+
+# ── behaviour ──────────────────────────────────────────────────────────────────────────────────
+@settings(max_examples=60, deadline=None)
+@given(seed=seeds)
+def test_behaviours_that_turn_are_worth_what_is_said(seed: int) -> None:
+    """One row moves, without passing another: two behaviours that it turns are found, and sum up as told."""
+    rng = np.random.default_rng(seed)
+    old = np.sort(rng.normal(size=6).astype(np.float32)).astype(float)
+    x = int(rng.integers(6))
+    room = [old[x] - (old[x - 1] if x else old[x] - 2), (old[x + 1] if x < 5 else old[x] + 2) - old[x]]
+    new = old.copy()
+    new[x] += float(rng.choice([-0.9 * room[0], 0.9 * room[1]]))
+    found = Behaviour.of(old, new, states=True)
+    assert found.flips == 0
+    assert found.example is None
+    if found.turned is None:  # the move is too small for a thousand visits to show
+        assert abs(new[x] - old[x]) < 0.02 * (old.max() - old.min())
+        return
+    for values, told in ((old, found.turned.before), (new, found.turned.after)):
+        sums = [sum(times * values[row - 1] for row, times in side) for side in found.turned.visits]
+        assert sums == pytest.approx(told)
+    lengths = {sum(times for _, times in side) for side in found.turned.visits}
+    assert len(lengths) == 1
+    assert all(times >= 0 for side in found.turned.visits for _, times in side)
+    (a, b), (c, d) = found.turned.before, found.turned.after
+    assert (a - b) * (c - d) < 0
+    assert found.sentence().startswith("it can change which behaviour is optimal, though no two rows turned")
+
+
+def test_what_no_behaviour_shows_is_not_claimed() -> None:
+    old = np.array([0.0, 1.0, 2.0, 3.0])
+    assert "same amount" in Behaviour.of(old, old + 0.5, states=True).sentence()
+    assert "no record that was looked at has moved" in Behaviour.of(old, old.copy(), states=True).sentence()
+    steps = Behaviour.of(old, np.array([0.0, 1.0, 2.0, 0.5]), states=False)
+    assert steps.flips
+    assert "EPIC's distance is 0, as of potential shaping" in steps.sentence(0.0)
+    assert steps.sentence(0.5).startswith("it can change which behaviour is optimal: EPIC's distance")
+    assert "was not told" in steps.sentence(None)
+
+
+def test_shaping_turns_steps_and_no_behaviour(tmp_path: Path) -> None:
+    """R(s, n) and R(s, n) + 0.99·Φ(n) − Φ(s): pairs of steps turn, and nothing is said to change."""
+    kind = reward().records[0].type
+    tensors = {"w": np.array([[1, -1, 0, 0.5, 1, 0]], np.float32), "b": np.zeros(1, np.float32)}
+    records = (RewardRecord("s", kind), RewardRecord("n", kind))
+    parent = Artifact(records, Graph((Input(), AffineMap(0, "w", "b")), 1), tensors, "exact")
+    potential = np.array([3, 2, 1], np.float32)
+    shaped = tensors["w"] + np.concatenate([-potential, np.float32(0.99) * potential])
+    child = replace(parent, tensors={**tensors, "w": shaped})
+    other = replace(parent, tensors={**tensors, "w": tensors["w"] * np.array([1, -1, 1, 1, 1, 1], np.float32)})
+    spec = parse_spec(HEAD.replace("R(s: S)", "R(s: S, n: S)"), "m.rwd", base=tmp_path)
+    found = effect(spec, parent, child, [])
+    assert found.flips > 1000
+    assert "as of potential shaping" in found.statement["behaviour"]
+    changed = effect(spec, parent, other, [])
+    assert changed.statement["behaviour"].startswith("it can change which behaviour is optimal: EPIC's distance")
+    assert "is {s.x = " in changed.statement["behaviour"]
+
+
+# ── distances ──────────────────────────────────────────────────────────────────────────────────
+def test_dard_where_steps_are_recorded_and_a_line_where_they_are_not(tmp_path: Path) -> None:
+    spec = spec_of(rule("r", "s.x >= 8 [m]", "R(s) <= 1"), tmp_path)
+    parent = reward()
+    child, facts = apply_patch(parent, bound_for(spec, {"R": parent}, "r", PatchOptions()), certified_extremum)
+    edits = [EditReport("r", "R", facts)]
+    without = effect(spec, parent, child, edits)
+    assert without.dard is None
+    assert "no recorded steps" in without.without["DARD"]
+    assert "DARD none: the spec's data have no recorded steps" in without.lines[-1]
+    rng = np.random.default_rng(0)
+    lines = ["x,y,on,episode,step"]
+    for episode in range(10):
+        x, y = rng.uniform(0, 10, 2)
+        for step in range(10):
+            lines.append(f"{x},{y},{step % 2},{episode},{step}")
+            x, y = np.clip([x + rng.normal(), y + rng.normal()], 0, 10)
+    (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
+    spec = parse_spec(HEAD + rule("r", "s.x >= 8 [m]", "R(s) <= 1"), "mend.rwd", base=tmp_path)
+    found = effect(spec, parent, child, edits)
+    assert found.epic is not None
+    assert found.dard is not None
+    assert 0 < found.dard < 1
+    from rewarden.reward.judging.distances import DistanceOptions, dard
+    from rewarden.reward.judging.transitions import episode_steps, roles_of
+
+    steps = episode_steps(tmp_path / "rows.csv", parent.records[0].type)
+    assert steps is not None
+    assert found.dard == dard(parent, child, roles_of(parent), steps, DistanceOptions(bootstraps=0)).value
+    assert found.to_json()["dard"] == found.dard
+
+
+# ── several rewards ────────────────────────────────────────────────────────────────────────────
+def test_every_edited_reward_is_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rules = rule("r", "s.x >= 5 [m]", "R(s) <= Q(s)")
+    (tmp_path / "rows.csv").write_text("x,y,on\n1,1,0\n2,2,0\n6,3,1\n9,9,1\n")
+    (tmp_path / "mend.rwd").write_text(HEAD + rules)
+    rewards = {"R": reward(), "Q": reward(-4.0)}
+    for name, artifact in rewards.items():
+        save_artifact(artifact, tmp_path / name)
+    asked = [f"--reward={name}={tmp_path / name}" for name in rewards]
+    told = tmp_path / "told.json"
+    status = cli(
+        [
+            "patch",
+            str(tmp_path / "mend.rwd"),
+            *asked,
+            "-o",
+            str(tmp_path / "out"),
+            "--json",
+            str(told),
+            "--html",
+            str(tmp_path / "p.html"),
+        ]
+    )
+    assert status == 0
+    edits = json.loads(told.read_text())["edits"]
+    assert edits.keys() == {"R", "Q"}
+    assert all(one["acts"] is not None and one["statement"]["behaviour"] for one in edits.values())
+    page = (tmp_path / "p.html").read_text()
+    assert "What the edit did to R" in page
+    assert "What the edit did to Q" in page
+    assert edits["Q"]["statement"]["inside"] in page
+    out = capsys.readouterr().out
+    for name in rewards:
+        assert f"{name}: outside of" in out
+        assert f"{name}: no record anywhere moves by more than" in out

@@ -12,11 +12,15 @@ import pytest
 import rewarden as rw
 from rewarden.editor.mend import bound_for
 from rewarden.editor.patch import PatchOptions, apply_patch
+from rewarden.reward import statistics
 from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.deployed import forward
+from rewarden.reward.exact import evaluate_row
 from rewarden.spec_lang.errors import EditError
 from rewarden.spec_lang.features import Feature, RecordType
 from rewarden.spec_lang.spec import Spec, parse_spec
+from rewarden.verifier.bind import bind
+from rewarden.verifier.by_parts import easier
 from rewarden.verifier.extremum import certified_extremum
 from rewarden.verifier.options import VerifyOptions
 from tests.reference.random_graphs import random_mlp, random_rows
@@ -133,6 +137,66 @@ def test_a_second_rule_on_top_is_decided_box_by_box(tmp_path: Path) -> None:
     assert 0 <= witness.box < 25
 
 
+def test_what_the_patch_only_helps_is_still_proved_and_what_it_breaks_is_named(tmp_path: Path) -> None:
+    """More boxes act in these rules' regions than can be bounded together."""
+    data(tmp_path, 400)
+    rules = (
+        "must r:\n  forall s: S near bad within 1 %\n  expect R(s) <= quantile(R(bad), 1/4)\n"
+        "must capped:\n  forall s: S\n  expect R(s) <= 100\n"
+        "must floored:\n  forall s: S\n  given s.x >= 1 [m]\n  expect R(s) >= LEVEL\n"
+    )
+    parent = reward(2)
+    least = float(certified_extremum(parent, tuple((c.lo, c.hi) for c in parent.columns), -1))
+    spec = spec_of(rules.replace("LEVEL", repr(-least - 1.0)), tmp_path)
+    result = rw.patch(spec, RING, verify_options=OPTIONS, rules=["r"], R=parent)
+    assert result.artifact is not None
+    assert {r.rule: r.verdict for r in result.before} == {"r": "violated", "capped": "proved", "floored": "proved"}
+    assert result.after["r"].verdict == "proved"
+    capped = result.after["capped"]
+    assert capped.verdict == "proved"
+    assert capped.claim is not None
+    assert capped.claim.rewards[0][1] == result.artifact.digest
+    assert capped.premise_witness is not None
+    assert result.broken == ("floored",)  # a ceiling lowers; whether so far nobody has proved
+
+
+def test_only_patches_that_help_are_left_out(tmp_path: Path) -> None:
+    data(tmp_path, 40)
+    near = "must r:\n  forall s: S near bad within 1 %\n  expect R(s) <= 0\n"
+    rules = {
+        "above": "forall s: S\n  expect R(s) <= 100",
+        "below": "forall s: S\n  expect R(s) >= -100",
+        "either": "forall s: S\n  given s.on\n  expect R(s) <= 100 or R(s) >= 200",
+        "two": "forall a, b: S\n  expect R(a) >= R(b) - 100",
+        "asked": "forall s: S\n  given R(s) >= 0\n  expect R(s) <= 100",
+        "near_": "forall s: S near bad within 3 %\n  expect R(s) <= 100",
+    }
+    spec = spec_of(near + "".join(f"must {name}:\n  {text}\n" for name, text in rules.items()), tmp_path)
+    parent = reward(5)
+    child, _ = apply_patch(parent, bound_for(spec, {"R": parent}, "r", RING), certified_extremum)
+    found = {name: easier(bind(spec, name, {"R": child}), {"R": child}) for name in rules}
+    assert {name for name, easy in found.items() if easy is not None} == {"above"}
+    assert found["above"] is not None
+    assert found["above"]["R"].patches == ()
+
+
+def test_rows_held_at_the_level_are_known_and_settled_without_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data(tmp_path, 300)
+    spec = spec_of("must r:\n  forall s: S near bad within 1 %\n  expect R(s) <= quantile(R(bad), 1/2)\n", tmp_path)
+    parent = reward(4)
+    child, _ = apply_patch(parent, bound_for(spec, {"R": parent}, "r", RING), certified_extremum)
+    held = []
+    monkeypatch.setattr(statistics, "evaluate_row", lambda artifact, row: held.append(1) or evaluate_row(artifact, row))
+    level = statistics.statistic(child, spec.rows("bad").values, "quantile", Fraction(1, 2))
+    assert level == Fraction(float(child.tensors[child.patches[0].level][0]))
+    assert len(held) < 10  # half of the rows are at the level, and no more than a few near it
+    found = rw.verify(spec, OPTIONS, R=child)["r"]
+    assert (found.verdict, found.engine, found.work.boxes) == ("proved", "caps", 0)
+    assert found.premise_witness is not None
+
+
 def test_around_everything_there_is_no_outside(tmp_path: Path) -> None:
     data(tmp_path, 3)
     spec = spec_of("must r:\n  forall s: S near bad within 100 %\n  expect R(s) <= quantile(R(bad), 0)\n", tmp_path)
@@ -156,14 +220,14 @@ def test_a_second_patch_does_not_take_the_first_ones_tensors(tmp_path: Path) -> 
     assert float(again.tensors[first.level][0]) == float(child.tensors[child.patches[1].level][0])
 
 
-def test_a_certificate_does_not_misread_it(tmp_path: Path) -> None:
+def test_a_proof_of_it_is_owed_and_can_be_certified(tmp_path: Path) -> None:
     data(tmp_path, 5)
     spec = spec_of("must r:\n  forall s: S near bad within 1 %\n  expect R(s) <= quantile(R(bad), 1/2)\n", tmp_path)
     result = rw.patch(spec, RING, verify_options=OPTIONS, R=reward())
     assert result.artifact is not None
     assert result.after["r"].verdict == "proved"
-    assert result.after["r"].proof is None
-    assert "kernel" in result.after["r"].reason
+    assert result.after["r"].proof is not None
+    assert result.after["r"].reason.endswith("; the proof can be certified.")
 
 
 def test_a_level_that_is_no_constant_is_refused(tmp_path: Path) -> None:

@@ -12,10 +12,13 @@ import pytest
 
 import rewarden as rw
 from rewarden.cli import run as cli
+from rewarden.editor.mend import Mender
 from rewarden.editor.methods.choose import METHODS
+from rewarden.editor.methods.clashing import Clash, clashes
 from rewarden.editor.methods.moved import proved_limit
+from rewarden.editor.methods.pairs import coupled
 from rewarden.editor.methods.quadratic import solve
-from rewarden.editor.methods.slope import coupled
+from rewarden.editor.methods.task import Task
 from rewarden.editor.methods.threshold import separated
 from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.deployed import forward
@@ -25,7 +28,9 @@ from rewarden.spec_lang.errors import EditError
 from rewarden.spec_lang.features import Feature, RecordType
 from rewarden.spec_lang.spec import parse_spec
 from rewarden.verifier.bind import bind_obligation
+from rewarden.verifier.extremum import certified_extremum
 from rewarden.verifier.options import VerifyOptions
+from rewarden.verifier.verdict import VerificationResult
 
 STEP = RecordType(
     "Step",
@@ -163,12 +168,14 @@ BRAKING = HEAD + (
 
 
 @pytest.mark.parametrize("text", [SLOWER, BRAKING])
-def test_a_slope_mends_records_that_move_together_and_touches_nothing_beyond(text: str) -> None:
+@pytest.mark.parametrize("method", ["envelope", "slope"])
+def test_records_that_move_together_are_mended_and_nothing_beyond_is_touched(text: str, method: str) -> None:
     artifact, x = network(2, 4), rows(6000)
-    result = rw.patch(parse_spec(text), verify_options=VerifyOptions(budget=2_000, falsify_budget=2_000), R=artifact)
+    quick = VerifyOptions(budget=2_000, falsify_budget=2_000)
+    result = rw.patch(parse_spec(text), method=method, verify_options=quick, R=artifact)
     assert [r.verdict for r in result.before.rules] == ["violated"]
     assert [r.verdict for r in result.after.rules] == ["proved"]
-    assert result.artifact.edit.kind == "slope"
+    assert result.artifact.edit.kind == method
     near = (x[:, 1] <= 4) & (x[:, 2] == 1)
     slower = x.copy()
     slower[:, 0] = np.maximum(0, x[:, 0] - 1)
@@ -246,6 +253,45 @@ def test_rules_that_cannot_all_hold_are_told_with_a_record_and_others_are_mended
     assert result.after["far"].verdict == "proved"
     apart = text.replace("3 [m] <= s.gap", "4.5 [m] <= s.gap")
     assert not {"capped", "paid"} & set(mended(apart, "auto", network()).unmended)
+
+
+CIRCLE = {
+    "up": "forall a, b: Step\n  given a.gap >= 9 [m] and 4 [m] <= b.gap <= 5 [m]\n  expect R(a) >= R(b) + 1",
+    "middle": "forall a, b: Step\n  given 4 [m] <= a.gap <= 5 [m] and b.gap <= 1 [m]\n  expect R(a) >= R(b) + 1",
+    "down": "forall a, b: Step\n  given a.gap <= 1 [m] and b.gap >= 9 [m]\n  expect R(a) >= R(b) - 1.5",
+}
+
+
+def found_clashes(rules: dict[str, str], artifact: Artifact) -> list[Clash]:
+    spec = parse_spec(HEAD + "".join(f"must {name}:\n  {rule}\n" for name, rule in rules.items()))
+    none: VerificationResult = None  # type: ignore[assignment]
+    task = Task(spec, {"R": artifact}, "R", tuple(rules), Mender(lambda rewards, names: none, certified_extremum), none)
+    return clashes(task, tuple(rules))
+
+
+def test_a_circle_of_three_rules_clashes_at_three_records_and_no_two_of_them_do() -> None:
+    (clash,) = found_clashes(CIRCLE, network())
+    assert set(clash.rules) == set(CIRCLE)
+    assert not clash.at_hand
+    assert clash.witness.count("gap = ") == 3
+    for left_out in CIRCLE:
+        assert found_clashes({name: rule for name, rule in CIRCLE.items() if name != left_out}, network()) == []
+    enough = {**CIRCLE, "down": CIRCLE["down"].replace("1.5", "2")}
+    assert found_clashes(enough, network()) == []
+    assert found_clashes({**CIRCLE, "down": CIRCLE["down"].replace("9 [m]", "8.9 [m]")}, network()) != []
+    apart = {**CIRCLE, "down": CIRCLE["down"].replace("a.gap <= 1", "1.5 [m] <= a.gap <= 2")}
+    assert found_clashes(apart, network()) == []
+
+
+def test_rules_in_a_circle_are_left_and_others_are_mended() -> None:
+    text = HEAD + "".join(f"must {name}:\n  {rule}\n" for name, rule in CIRCLE.items())
+    text += "must far:\n  forall s: Step\n  given 6 [m] <= s.gap <= 8 [m]\n  expect R(s) <= -9\n"
+    result = mended(text.replace("- 1.5", "+ 9"), "auto", network())
+    failing = {r.rule for r in result.before.rules if r.verdict != "proved"}
+    assert set(CIRCLE) <= failing
+    assert set(result.unmended) == set(CIRCLE) & {rule for c in result.clashes for rule in CIRCLE if rule in c}
+    assert all("they cannot hold together: at" in said for said in result.unmended.values())
+    assert result.after["far"].verdict == "proved"
 
 
 def test_an_output_layer_moves_by_no_more_than_is_proved() -> None:

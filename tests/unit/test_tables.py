@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 
 import rewarden as rw
+from rewarden.reward import tables
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.balls import within
 from rewarden.reward.deployed import forward
@@ -19,7 +20,7 @@ from rewarden.reward.exact import evaluate_row
 from rewarden.reward.graph import Patch
 from rewarden.reward.onnx_deployed import deployed_onnx, onnxruntime_scores
 from rewarden.reward.rounding import deployed_error
-from rewarden.reward.tables import index_of, restricted
+from rewarden.reward.tables import TableIndex, flat_rows, index_of, restricted
 from rewarden.spec_lang.errors import ArtifactError, Unsupported
 from rewarden.verifier.caps import sups
 from tests.reference.random_graphs import MIXED, TWO_REALS, random_artifact, random_mlp, random_rows, seeds
@@ -84,6 +85,62 @@ def test_a_table_is_its_boxes_one_after_the_other(seed: int) -> None:
         ball = within(artifact, [Fraction(float(v)) for v in row], 200)
         assert ball is not None
         assert ball[0] <= exact <= ball[1]
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=seeds)
+def test_masks_leave_no_box_out(seed: int) -> None:
+    """Of boxes open on some sides, equal ones and points; at records anywhere, on their ends, and far away."""
+    rng = np.random.default_rng(seed)
+    boxes, used, width = int(rng.integers(1, 200)), int(rng.integers(1, 30)), 40
+    middle = rng.normal(size=(boxes, used)) * rng.choice([1e-6, 1.0, 1e6], used)
+    reach = np.abs(rng.normal(size=(boxes, used))) * rng.choice([0.0, 0.1, 3.0]) * np.abs(middle).max()
+    low, high = middle - reach, middle + reach
+    low[rng.random(low.shape) < 0.1], high[rng.random(high.shape) < 0.1] = -np.inf, np.inf
+    columns = rng.permutation(width)[:used]
+    index = TableIndex(columns, low, high, np.full(used, -1))
+    x = rng.normal(size=(60, width)) * rng.choice([1e-6, 1.0, 1e6])
+    x[:20, columns] = middle[rng.integers(boxes, size=20)]
+    ends = np.where(rng.random((20, used)) < 0.5, low[rng.integers(boxes)], high[rng.integers(boxes)])
+    x[20:40, columns] = np.where(np.isfinite(ends), ends, 1e30)
+    wanted = ((x[:, None, columns] >= low) & (x[:, None, columns] <= high)).all(axis=2).nonzero()
+    for masks, pairs, at_once in ((tables.MASKS, tables.PAIRS, tables.AT_ONCE), (1, 7, 0)):
+        with pytest.MonkeyPatch.context() as patching:
+            patching.setattr(tables, "MASKS", masks)
+            patching.setattr(tables, "PAIRS", pairs)
+            patching.setattr(tables, "AT_ONCE", at_once)
+            tables.masks_of.cache_clear()
+            record, box = index.pairs(x)
+        order = np.lexsort((box, record))
+        assert np.array_equal(record, wanted[0])
+        assert np.array_equal(box[order], wanted[1])
+
+
+def test_one_record_has_the_bits_that_it_has_among_others() -> None:
+    rng = np.random.default_rng(3)
+    artifact = with_table(random_mlp(rng, MIXED, (40, 17)), rng, 100)
+    rows = random_rows(rng, MIXED, 60).astype(np.float32)
+    rows[0] = np.nan
+    alone = np.concatenate([forward(artifact, rows[k : k + 1]) for k in range(len(rows))])
+    assert np.array_equal(alone[1:].view(np.uint32), forward(artifact, rows)[1:].view(np.uint32))
+    assert np.isnan(alone[0])
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=seeds)
+def test_rows_that_are_called_flat_are_flat(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    artifact = with_table(random_mlp(rng, TWO_REALS, (3,)), rng, 12, slanted=True)
+    patch = artifact.patches[0]
+    ends = np.sort(random_rows(rng, TWO_REALS, 24).reshape(12, 2, 2), axis=1)
+    lo, hi = ends[:, 0], ends[:, 0] + (ends[:, 1] - ends[:, 0]) * rng.choice([0.0, 0.05, 0.5])
+    flat = flat_rows(artifact, patch, np.arange(12), lo, hi)
+    weight, offsets = (artifact.tensors[name].astype(np.float64) for name in (patch.rows, patch.offsets))
+    corners = np.stack([np.where(np.array(c, bool), hi, lo) for c in ((0, 0), (0, 1), (1, 0), (1, 1))])
+    most = (corners @ weight.T - offsets).max(axis=0)
+    delta = float(artifact.tensors[patch.delta][0])
+    assert (most[flat] <= delta).all()
+    assert flat[most <= delta - 1e-3].all()
 
 
 @settings(max_examples=15, deadline=None)
