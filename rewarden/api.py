@@ -25,7 +25,6 @@ from rewarden.verdict_cache import VerdictCache
 from rewarden.verifier.bind import check_reward
 from rewarden.verifier.options import COVERAGE_BUDGET, VerifyOptions
 from rewarden.verifier.progress import Report, Stop
-from rewarden.verifier.unwritten import Unwritten
 from rewarden.verifier.verdict import RuleResult, Verdict, VerificationResult
 
 if TYPE_CHECKING:
@@ -378,7 +377,7 @@ def with_proofs(result: Verification) -> Verification:
         from rewarden.verifier.scribe.rows import owes_a_recount, with_recount
 
         rules = tuple(with_recount(r, result.of, result.bound) if owes_a_recount(r) else r for r in rules)
-    if any(isinstance(rule.proof, Unwritten) for rule in rules):
+    if any(rule.proof is not None for rule in rules):
         from rewarden.verifier.scribe.late import with_proof
 
         rules = tuple(with_proof(rule, result.bound) for rule in rules)
@@ -391,15 +390,17 @@ def certify(result: Verification, out: str | os.PathLike[str], *, key: str | os.
     Proofs that engines have left to be written are written first.
 
     `key`: a private key (PEM). Without one a one-time key signs, which is not kept: it shows later damage, not who
-    signed. CertificateError C40 to C42 where there is nothing to certify, UsageError G05 where `out` exists.
+    signed. CertificateError C40 to C42 where there is nothing to certify, UsageError G05 where `out` exists, G56 where
+    the verdicts are about executed networks.
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    from rewarden.certificate.issue import issue
+    from rewarden.certificate.issue import issue, require_real
     from rewarden.certificate.keys import fingerprint, load_private_key
     from rewarden.certificate.statement import facts_of
     from rewarden.verifier.scribe.rows import tables_of
 
+    require_real(result.semantics)
     signer = Ed25519PrivateKey.generate() if key is None else load_private_key(Path(key))
     spec = result.of
     found = with_proofs(result).rules

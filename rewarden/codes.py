@@ -52,6 +52,7 @@ EXPLANATIONS: dict[str, str] = {
     "G53": "The file of a policy cannot be read, or is not TOML.",
     "G54": "A policy says something that it cannot say, or names a key or a role that is not there.",
     "G55": "A certificate should be checked in an arithmetic whose package is not installed here.",
+    "G56": "A certificate was asked for of verdicts under float32 semantics. Certificates are about real semantics.",
     "G60": "No explanation is kept for this code.",
     "G61": "The folder that a result should be written to does not exist. Results never make folders.",
     "G62": "Two specs are compared, the old one and the new one.",

@@ -185,7 +185,7 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         # Fractions, so that 0.1 in the file is a tenth and not the nearest binary number.
         return tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Fraction)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise UsageError("G01", f"cannot read {path}: {error}") from error
 
 

@@ -290,6 +290,7 @@ def _after(result: PatchResult) -> api.Verification:
 
 
 def _report(stage: _Stage, patched: PatchResult, before: api.Verification, facts: CertificateFacts) -> None:
+    from rewarden.editor.effect import effects
     from rewarden.report import render
 
     after = _after(patched)
@@ -301,6 +302,7 @@ def _report(stage: _Stage, patched: PatchResult, before: api.Verification, facts
         before=before,
         rewards_before=before.bound,
         edits=patched.edits,
+        effects=effects(after.of, before.bound, patched) if patched.edits else {},
         drifts=_drifts(after, before.bound["R"]),
         certificate=facts,
     )

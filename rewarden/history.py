@@ -25,11 +25,16 @@ SAMPLED = 20_000
 STEPS = (1, 2, 4, 8)  # of the largest sampled difference, until one is proved to be a bound
 
 
-def chain_of(path: Path, near: Sequence[Path] = ()) -> Chain:
-    """The edits of an artifact as far as its ancestors lie beside it, or in the folders of `near`."""
+def chain_of(path: Path, near: Sequence[Path] = (), most: int | None = None) -> Chain:
+    """The edits of an artifact as far as its ancestors lie beside it, or in the folders of `near`; `most` of them."""
     from rewarden.editor.history.chain import Chain
 
-    return Chain.of(history_of(load_artifact(path), [path.resolve().parent, *near]))
+    return Chain.of(history_of(load_artifact(path), [path.resolve().parent, *near], most))
+
+
+def wanted(edit: str) -> int | None:
+    """How much of a line has to be at hand for an edit and its parent: all of it, unless the edit is a number."""
+    return int(edit) + 2 if edit.isdecimal() and len(edit) < 6 else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rewarden.output import number, paint
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.imports.provenance import source_of
-from rewarden.reward.lineage import Entry, artifacts_in, history
+from rewarden.reward.lineage import Entry, line_of
 from rewarden.spec_lang.diagnostics import printable
 from rewarden.spec_lang.features import Feature
 
@@ -51,9 +51,10 @@ def describe(place: Path, artifact: Artifact) -> list[str]:
     return lines + _edit_lines(artifact)
 
 
-def history_of(artifact: Artifact, folders: Sequence[Path]) -> tuple[Entry, ...]:
-    """The artifact, then its ancestors as far as they lie in `folders`; the last known digest may lack its artifact."""
-    return history(artifact, [found for folder in folders if folder.is_dir() for found in artifacts_in(folder)])
+def history_of(artifact: Artifact, folders: Sequence[Path], most: int | None = None) -> tuple[Entry, ...]:
+    """The artifact, then its ancestors as far as they lie in `folders`; the last known digest may lack its artifact.
+    `most`: how many entries are wanted."""
+    return line_of(artifact, folders, most)
 
 
 def log_lines(entry: Entry) -> list[str]:

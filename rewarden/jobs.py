@@ -195,10 +195,10 @@ def revert(artifact: Place, edit: str = "0", *, near: Iterable[Place] = ()) -> R
     Ancestors are looked for beside the artifact and in the folders of `near`. The result is `.artifact`.
     """
     from rewarden.editor.history.revert import revert as reverting
-    from rewarden.history import chain_of
+    from rewarden.history import chain_of, wanted
     from rewarden.verifier.extremum import certified_extremum
 
-    chain = chain_of(Path(artifact), [Path(folder) for folder in near])
+    chain = chain_of(Path(artifact), [Path(folder) for folder in near], wanted(edit))
     return reverting(chain, chain.number(edit), certified_extremum)
 
 

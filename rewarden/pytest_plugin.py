@@ -11,9 +11,10 @@ but pytest is imported until a spec is collected, and no artifact and no torch u
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -111,6 +112,7 @@ class SpecFile(pytest.File):
 class RuleItem(pytest.Item):
     """One rule; `line` begins at 1."""
 
+    funcargs: Mapping[str, object] = MappingProxyType({})  # none, for plugins that look at every item's fixtures
     rule: str
     run: Run
     line: int

@@ -169,6 +169,17 @@ def _learner(config: LearnConfig) -> Learner[Any, Any]:
     return learner_of(config)
 
 
+def _copied(store: Path, target: Path) -> None:
+    """The whole training folder, or nothing. UsageError G06 where it cannot be written."""
+    from rewarden.atomic import new_folder
+
+    with new_folder(target) as scratch:
+        try:
+            shutil.copytree(store, scratch, symlinks=True, dirs_exist_ok=True)
+        except shutil.Error as errors:  # a list of (from, to, why)
+            raise OSError(0, str(errors.args[0][0][2])) from errors
+
+
 # ── forgetting ─────────────────────────────────────────────────────────────────────────────────
 def _forget(
     road: Road, asked: Asked, artifact: Artifact, config: LearnConfig, data: Data, parted: Parted, progress: Progress
@@ -181,7 +192,7 @@ def _forget(
 
         store, parent = training_of(asked.out), training_of(asked.artifact)
         if parent.is_dir() and not store.exists():
-            shutil.copytree(parent, store, symlinks=True)
+            _copied(parent, store)
         learner, kept = _learner(config), Checkpoints(store)
         assert isinstance(learner, Shards)
         assert artifact.learner is not None

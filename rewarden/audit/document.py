@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 _STANDINGS = {
     "proved": "good", "accepted": "good", "violated": "bad", "vacuous": "bad", "rejected": "bad", "unknown": "open",
 }  # fmt: skip
@@ -90,3 +92,8 @@ class Document:
 def inlines(cell: Cell) -> tuple[Inline, ...]:
     """A cell's parts."""
     return cell if isinstance(cell, tuple) else (cell,)
+
+
+def harmless(text: str) -> str:
+    """Without characters that steer a terminal or turn the direction of writing: the words are a stranger's."""
+    return _STEERING.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib.resources import files
 
 from rewarden.audit.document import (
@@ -16,6 +18,7 @@ from rewarden.audit.document import (
     Paragraph,
     Table,
     Word,
+    harmless,
     inlines,
 )
 from rewarden.report.markup import Html, join, tag, text
@@ -39,8 +42,24 @@ def render(document: Document) -> str:
         tag("title", document.title),
         tag("style", Html(style)),
     )
-    body = tag("body", tag("main", *map(_block, document.blocks), cls="audit"))
-    return "<!doctype html>\n" + tag("html", head, body, lang="en") + "\n"
+    body = tag("body", tag("main", *_blocks(document.blocks), cls="audit"))
+    return harmless("<!doctype html>\n" + tag("html", head, body, lang="en") + "\n")
+
+
+def _blocks(blocks: Sequence[Block]) -> Iterator[Html]:
+    """All of it; after what is said first, a list of what there is, and places for it to lead to."""
+    places = {id(b): b.anchor or f"part-{k}" for k, b in enumerate(blocks) if isinstance(b, Heading) and b.level == 2}
+    named = [replace(b, anchor=places[id(b)]) if isinstance(b, Heading) and b.level == 2 else b for b in blocks]
+    first = next((k for k, b in enumerate(named) if isinstance(b, Table)), 0)
+    for k, block in enumerate(named):
+        if k == first:
+            yield _contents([b for b in named if isinstance(b, Heading) and b.level == 2])
+        yield _block(block)
+
+
+def _contents(headings: Sequence[Heading]) -> Html:
+    listed = (tag("li", tag("a", heading.text, href=f"#{heading.anchor}")) for heading in headings)
+    return tag("nav", tag("ul", *listed), aria_label="Contents", cls="contents")
 
 
 def _block(block: Block) -> Html:

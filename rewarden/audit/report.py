@@ -150,7 +150,7 @@ def _requirements(audited: Audited) -> Iterator[Block]:
         "Each requirement, the rule that speaks for it, and what bears the verdict out",
         ("requirement", "rule", "verdict", "evidence", "checked here"),
         tuple(rows),
-        (4, 5, 2, 5, 4),
+        (8, 9, 5, 9, 8),
     )
     yield Heading(3, "What is not covered")
     yield Bullets(audited.traceability.gaps or ("Nothing that this report knows of.",))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rewarden.audit.document import harmless
 from rewarden.certificate.match import Checked
 from rewarden.spec_lang import Spec
 from rewarden.spec_lang.errors import Unsupported, UsageError
@@ -83,7 +84,7 @@ def trace(spec: Spec, checked: Checked, required: Mapping[str, str] | None = Non
 
 
 def as_csv(traceability: Traceability) -> str:
-    """RFC 4180. A cell that a spreadsheet would read as a formula begins with an apostrophe."""
+    """RFC 4180, on a line each. A cell that a spreadsheet would read as a formula begins with an apostrophe."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(HEAD)
@@ -98,7 +99,8 @@ def as_csv(traceability: Traceability) -> str:
             one.digest,
             one.checked,
         )
-        writer.writerow(f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell for cell in cells)
+        shown = (" ".join(harmless(cell).split()) for cell in cells)
+        writer.writerow(f"'{cell}" if cell[:1] in ("=", "+", "-", "@") else cell for cell in shown)
     return text.getvalue()
 
 

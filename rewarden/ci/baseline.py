@@ -106,6 +106,8 @@ def _without_rewards(claim: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """The claim of any reward; statistics of the data by the reward differ with it."""
     for key, value in claim.items():
         match key:
+            case "cases":
+                yield key, [dict(_without_rewards(case)) for case in value]
             case "rewards":
                 yield key, sorted(value)
             case "constants":

@@ -1,20 +1,36 @@
-"""Certificates that are kept beside the specs: whether they still are about what is there, and meet the policy."""
+"""Certificates that are kept beside the specs: whether they still are about what is there, and meet the policy.
+
+What the kernel says of a certificate depends on its files, on the artifacts' and on the kernel's own code, and on
+nothing else: it is kept under their digests, as verdicts are. All the rest is looked at in every run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rewarden import exits
+from rewarden.ci.kept import kept_or_found
 from rewarden.ci.outcome import Place, Trouble
 from rewarden.config import Config, Run
 from rewarden.spec_lang.errors import RewardenError, UsageError
 
+if TYPE_CHECKING:
+    from rewarden.certificate.check import Check, Report
+    from rewarden.verdict_cache import VerdictCache
 
-def troubles_with(config: Config, run: Run, rewards: Mapping[str, Path], file: str) -> tuple[Trouble, ...]:
+FORMAT, VERSION = "rewarden-kernel-report", 1
+
+
+def troubles_with(
+    config: Config, run: Run, rewards: Mapping[str, Path], file: str, kept: VerdictCache | None = None
+) -> tuple[Trouble, ...]:
     """Why a run's certificate is rejected, a sentence each; nothing where it is accepted, or where none is asked for.
 
-    Its proofs are checked again, the claims compiled again and the signatures looked at: status 4 for each objection.
+    Its proofs are checked, the claims compiled again and the signatures looked at: status 4 for each objection.
     UsageError G50 where there is no certificate, G53 and G54 of the policy.
     """
     if run.certificate is None:
@@ -27,7 +43,8 @@ def troubles_with(config: Config, run: Run, rewards: Mapping[str, Path], file: s
     place = config.place("policy")
     policy = None if place is None else load_policy(place)
     used = {name: rewards[name] for name in _names(run.certificate) & set(rewards)}
-    checked = check_certificate(run.certificate, used, run.spec, run.params, config.allow, policy=policy)
+    kernel = None if kept is None else _Kept(kept)
+    checked = check_certificate(run.certificate, used, run.spec, run.params, config.allow, policy=policy, kernel=kernel)
     return tuple(
         Trouble("C46", f"the certificate is rejected: {problem}", exits.REJECTED, Place(file))
         for problem in checked.problems
@@ -42,3 +59,53 @@ def _names(folder: Path) -> set[str]:
         return rewards_of(folder)
     except RewardenError:
         return set()
+
+
+class _Kept:
+    """The kernel, asked once about the same bytes."""
+
+    def __init__(self, cache: VerdictCache) -> None:
+        self.cache = cache
+
+    def __call__(self, folder: Path, rewards: Mapping[str, Path], workers: int, tier: str, leaf: Check) -> Report:
+        from rewarden.certificate.check import check
+
+        def ask() -> Report:
+            return check(folder, rewards, workers, tier, leaf)
+
+        try:
+            own = [folder / "claims.json", folder / "proofs", folder / "tables"]
+            files = {
+                "certificate": list(_digests(own)),
+                "rewards": {name: list(_digests([path])) for name, path in sorted(rewards.items())},
+                "kernel": list(_digests([Path(__file__).parents[1] / "certificate"])),
+            }
+        except (OSError, ValueError):
+            return ask()  # a link, or something that cannot be read: the kernel says what is wrong with it
+        return kept_or_found(
+            self.cache, {"format": FORMAT, "version": VERSION, "tier": tier, **files}, ask, _to_kept, _of_kept
+        )
+
+
+def _digests(places: list[Path]) -> Iterator[list[str]]:
+    """Name and SHA-256 of every file at these places and directly in these folders. ValueError for a link."""
+    for place in places:
+        within = sorted(place.iterdir()) if place.is_dir() else [place] if place.exists() else []
+        for path in within:
+            if path.is_symlink() or place.is_symlink():
+                raise ValueError(f"{path} is a link")
+            if path.is_file():
+                yield [f"{place.name}/{path.name}", sha256(path.read_bytes()).hexdigest()]
+
+
+def _to_kept(report: Report) -> dict[str, Any] | None:
+    if report.problem is not None:
+        return None
+    return {**asdict(report), "rewards": dict(report.rewards), "accounts": dict(report.accounts)}
+
+
+def _of_kept(content: Any) -> Report:  # noqa: ANN401 - JSON from a file
+    from rewarden.certificate.check import ClaimReport, Report
+
+    claims = tuple(ClaimReport(**{**claim, "files": tuple(claim["files"])}) for claim in content["claims"])
+    return Report(**{**content, "claims": claims})

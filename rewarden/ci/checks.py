@@ -8,8 +8,8 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from rewarden.ci.kept import kept_or_found
 from rewarden.ci.outcome import Finding, Place
-from rewarden.spec_lang.canonical import canonical_json, digest_of
 from rewarden.spec_lang.errors import Diagnostic
 from rewarden.spec_lang.spec import Spec
 
@@ -26,16 +26,7 @@ def findings_of(spec: Spec, file: str, kept: VerdictCache | None) -> tuple[Findi
     row_counts(spec)
     if kept is None:
         return _found(spec, file)
-    key = _key(spec, file, kept.code)
-    told = kept.get(key)
-    if told is not None:
-        try:
-            return _of_kept(told, key)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            kept.damaged(key, f"{type(error).__name__}: {error}")
-    found = _found(spec, file)
-    kept.put(key, _to_kept(found, key))
-    return found
+    return kept_or_found(kept, _key(spec, file, kept.code), lambda: _found(spec, file), _to_kept, _of_kept)
 
 
 def finding(diagnostic: Diagnostic, file: str, own: str) -> Finding:
@@ -53,9 +44,9 @@ def _found(spec: Spec, file: str) -> tuple[Finding, ...]:
     return tuple(finding(diagnostic, file, spec.source.name) for diagnostic in check_spec(spec).diagnostics)
 
 
-def _key(spec: Spec, file: str, code: str) -> str:
+def _key(spec: Spec, file: str, code: str) -> dict[str, Any]:
     texts = {item.span.source for item in spec.expanded.items} | {spec.source}
-    said = {
+    return {
         "format": FORMAT,
         "version": VERSION,
         "code": code,
@@ -64,11 +55,10 @@ def _key(spec: Spec, file: str, code: str) -> str:
         "texts": sorted([text.name, sha256(text.text.encode()).hexdigest()] for text in texts),
         "data": {f"{name}.{member}": spec.table(name, member).table_digest for name, member in sorted(spec.tables)},
     }
-    return digest_of(canonical_json(said))
 
 
-def _to_kept(found: tuple[Finding, ...], key: str) -> dict[str, Any]:
-    content = [
+def _to_kept(found: tuple[Finding, ...]) -> list[dict[str, Any]]:
+    return [
         {
             "code": f.code,
             "severity": f.severity,
@@ -78,13 +68,10 @@ def _to_kept(found: tuple[Finding, ...], key: str) -> dict[str, Any]:
         }
         for f in found
     ]
-    return {"format": FORMAT, "key": key, "content": content, "digest": digest_of(canonical_json(content))}
 
 
-def _of_kept(told: Any, key: str) -> tuple[Finding, ...]:  # noqa: ANN401 - JSON from a file
-    if (told["format"], told["key"]) != (FORMAT, key) or digest_of(canonical_json(told["content"])) != told["digest"]:
-        raise ValueError("it is about something else")
+def _of_kept(content: Any) -> tuple[Finding, ...]:  # noqa: ANN401 - JSON from a file
     return tuple(
         Finding(f["code"], f["severity"], f["message"], None if f["place"] is None else Place(*f["place"]), f["help"])
-        for f in told["content"]
+        for f in content
     )

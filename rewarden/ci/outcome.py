@@ -82,7 +82,7 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunOutcome:
-    """One spec with its rewards. `rewards`: name → (place, digest)."""
+    """One spec with its rewards. `rewards`: name → (place, digest). `known`: the names of all its rules."""
 
     file: str
     spec: str = ""  # its name
@@ -92,6 +92,7 @@ class RunOutcome:
     rules: tuple[RuleOutcome, ...] = ()
     findings: tuple[Finding, ...] = ()
     troubles: tuple[Trouble, ...] = ()
+    known: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -128,7 +128,8 @@ def _run(config: Config, run: Run, options: CiOptions, progress: Report | None, 
         told = verified(config, run, rules, given, kept, check=True, progress=progress, stop=stop)
         if rules or not told.rules:
             return told  # a part of the rules: the certificate is about all of them
-        return replace(told, troubles=(*told.troubles, *troubles_with(config, run, run.rewards, file)))
+        checks = None if kept is None else kept[1]
+        return replace(told, troubles=(*told.troubles, *troubles_with(config, run, run.rewards, file, checks)))
     except RewardenError as error:
         return replace(told, troubles=trouble_of(error, file))
     except Exception as error:
@@ -155,7 +156,7 @@ def verified(
     file = shown(run.spec)
     spec = api.load_spec(run.spec, params=run.params, allow=config.allow)
     rewards = _bound(spec, run)
-    told = RunOutcome(file, spec.name, spec.digest, {})
+    told = RunOutcome(file, spec.name, spec.digest, {}, known=tuple(rule.name for rule in spec.rules))
     names = _rules_of(spec, run, asked)
     if not names:
         return told
@@ -203,8 +204,12 @@ def _unmatched(runs: Sequence[RunOutcome], asked: Sequence[str]) -> list[Trouble
     missing = [name for name in dict.fromkeys(asked) if name not in seen]
     if any(run.troubles for run in runs) and missing:
         return []
+    known = sorted({name for run in runs for name in run.known})
     return [
-        Trouble("G21", f"no spec has a rule {name}", exits.UNUSABLE, help=did_you_mean(name, seen)) for name in missing
+        Trouble("G21", f"no run looks at a rule {name}", exits.UNUSABLE, help="the run leaves it out: rules in [[run]]")
+        if name in known
+        else Trouble("G21", f"no spec has a rule {name}", exits.UNUSABLE, help=did_you_mean(name, known))
+        for name in missing
     ]
 
 

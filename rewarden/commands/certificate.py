@@ -32,15 +32,17 @@ def certify(
     from rewarden import api
     from rewarden.atomic import require_free
     from rewarden.binding import Asked, bind, verify_options
+    from rewarden.certificate.issue import require_real
     from rewarden.output import emit, result_lines
     from rewarden.progress import per_rule, progress
 
     bound = bind(Asked(spec, reward or (), param or (), rule or (), allow or ()))
     require_free(out)
+    chosen = verify_options(bound.config, {"budget": budget})
+    require_real(chosen.semantics)  # told before the work, and before a key is made
     signer = _signer(key, new_key)
     with progress(quiet) as report:
         told = per_rule(report)
-        chosen = verify_options(bound.config, {"budget": budget})
         result = api.with_proofs(
             api.verify(bound.spec, chosen, rules=bound.rules, progress=told, rewards=bound.rewards)
         )
@@ -146,17 +148,24 @@ def _require_key(path: Path) -> None:
 
 
 def _lines(checked: Checked, quiet: bool) -> list[str]:
+    """What came of it. Files and statements are a stranger's: none of their characters steers the terminal."""
     from rewarden.output import paint
+    from rewarden.spec_lang.diagnostics import printable
 
     word = "accepted" if checked.accepted else "rejected"
     lines = []
     if not quiet:
         for claim in checked.kernel.claims:
-            lines += [claim.sentence, f"  {claim.verdict}: {claim.reason}"]
+            by = f" [checked by {claim.by}]" if claim.checked else ""
+            lines += [claim.sentence, f"  {claim.verdict}: {claim.reason}{by}"]
         lines += [f"reward {name}: {digest}" for name, digest in sorted(checked.kernel.rewards.items())]
+        told = sorted(checked.kernel.accounts.items())
+        lines += [f"recipe not re-run: {name} is, by its manifest, {account}" for name, account in told]
         lines += [checked.text.sentence, checked.signature.sentence, *checked.notes]
-        lines += [f"arithmetic: {checked.kernel.tier}", f"trusted: {checked.kernel.trusted_base}", ""]
-    lines += [f"  {problem}" for problem in checked.problems]
+        lines += [f"arithmetic: {checked.kernel.tier}, of the reward as a function of real numbers"]
+        lines += [f"trusted: {checked.kernel.trusted_base}"]
+        lines += ["it concerns the reward, not any policy or machine that optimises it", ""]
+    lines = [printable(line) for line in lines] + [f"  {printable(problem)}" for problem in checked.problems]
     proved = sum(claim.verdict == "proved" for claim in checked.kernel.claims)
     many = "s" if len(checked.problems) > 1 else ""
     but = "" if checked.accepted else f"{len(checked.problems)} problem{many}; "

@@ -45,13 +45,13 @@ def show(
 ) -> int:
     """One edit: what it promises, and what it added to its parent."""
     from rewarden.editor.history.chain import added
-    from rewarden.history import chain_of
+    from rewarden.history import chain_of, wanted
     from rewarden.inspection import log_lines, patch_lines
     from rewarden.output import emit
     from rewarden.reward.lineage import Entry
     from rewarden.spec_lang.errors import EditError
 
-    chain = chain_of(artifact, near or ())
+    chain = chain_of(artifact, near or (), wanted(edit))
     number = chain.number(edit)
     child = chain.artifacts[number]
     lines = log_lines(Entry(child.digest, child))
@@ -118,11 +118,11 @@ def revert(
     """Take one edit back. The newest gives its parent, byte for byte; later edits are made again on top."""
     from rewarden.editor.history.chain import described
     from rewarden.editor.history.revert import revert as reverting
-    from rewarden.history import chain_of
+    from rewarden.history import chain_of, wanted
     from rewarden.output import emit
     from rewarden.verifier.extremum import certified_extremum
 
-    chain = chain_of(artifact, near or ())
+    chain = chain_of(artifact, near or (), wanted(edit))
     done = reverting(chain, chain.number(edit), certified_extremum)
     lines = [f"reverted {described(done.undone)}"]
     lines += [f"  made again: {described(later)}" for later in done.replayed]
@@ -141,7 +141,7 @@ def squash(
     from rewarden.history import chain_of
     from rewarden.output import emit
 
-    chain = chain_of(artifact, near or ())
+    chain = chain_of(artifact, near or (), count + 1 if count else None)
     edits = sum(a.edit is not None for a in chain.artifacts)
     done = squashing(chain, count or max(edits, 1))
     lines = [f"{done.edits} edits as one"]

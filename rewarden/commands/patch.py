@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rewarden.editor.mend import PatchResult
     from rewarden.editor.methods.choose import Compared
     from rewarden.editor.patch import PatchOptions
+    from rewarden.editor.steepness import Steepness
     from rewarden.verifier.options import VerifyOptions
 
 
@@ -43,6 +45,7 @@ def patch(
         bool, typer.Option("--accept-broken", help="Write the patch though it breaks rules that were proved.")
     ] = False,
     json: options.JsonFile = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a report to read.")] = None,
     quiet: options.Quiet = False,
 ) -> int:
     """Mend the failing rules: by patches in their regions and nowhere else, where that can be."""
@@ -87,30 +90,52 @@ def patch(
         )
         return exits.VIOLATED
     written = _written(result, out)
-    if not quiet or json is not None:
-        did = _effect(bound, result)
+    if not quiet or json is not None or html is not None:
+        from rewarden.editor.effect import effects
+
+        did = effects(bound.spec, bound.rewards, result)
         if not quiet:
-            emit(["", *result_lines(result.after), "", *_effect_lines(did), *written])
+            steep = [rim.words for rims in _rims(bound, result).values() for rim in rims]
+            emit(["", *result_lines(result.after), "", *_effect_lines(did), *steep, *written])
         if json is not None:
-            write_text(json, result_text(result.after, {"edit": did.to_json()}))
+            told = {name: one.to_json() for name, one in did.items()}
+            for name, rims in _rims(bound, result).items():
+                told[name]["patches"] = [rim.to_json() for rim in rims]
+            write_text(json, result_text(result.after, {"edit": told[result.reward], "edits": told}))
+        if html is not None:
+            write_text(html, _page(bound, result, did))
     return exits.worst([result.after.exit_status, exits.VIOLATED if result.broken else exits.PROVED])
 
 
-def _effect(bound: Bound, result: PatchResult) -> Effect:
-    from rewarden.editor.effect import effect
+def _page(bound: Bound, result: PatchResult, did: Mapping[str, Effect]) -> str:
+    from rewarden.report import Story, render
 
-    assert result.artifact is not None
-    own = [edit for edit in result.edits if edit.reward == result.reward]
-    return effect(bound.spec, bound.rewards[result.reward], result.artifact, own)
+    return render(
+        Story(
+            title=f"Edit for {bound.spec_path.name}",
+            spec=bound.spec,
+            result=result.after,
+            rewards={**bound.rewards, **result.artifacts},
+            before=result.before,
+            rewards_before=bound.rewards,
+            edits=result.edits,
+            effects=did,
+        )
+    )
 
 
-def _effect_lines(did: Effect) -> list[str]:
-    from rewarden.output import number
+def _effect_lines(did: Mapping[str, Effect]) -> list[str]:
+    """What the edit did to each reward; of several, with their names."""
+    if len(did) == 1:
+        return [line for one in did.values() for line in one.lines]
+    return [f"{name}: {line}" for name, one in did.items() for line in one.lines]
 
-    moved = f"of {did.drift.rows} {did.over} {did.drift.changed} moved, by at most {number(did.drift.largest)}"
-    turned = f"{did.flips} of {did.pairs} pairs turned their order, {did.ranks} ranks changed"
-    apart = "" if did.epic is None else f"; EPIC {number(did.epic)}"
-    return [*did.statement.values(), f"{moved}; {turned}{apart}"]
+
+def _rims(bound: Bound, result: PatchResult) -> dict[str, tuple[Steepness, ...]]:
+    """How steep the rims of the new patches are, by reward."""
+    from rewarden.editor.steepness import steepness
+
+    return {name: steepness(artifact, len(bound.rewards[name].patches)) for name, artifact in result.artifacts.items()}
 
 
 def _written(result: PatchResult, out: Path) -> list[str]:
@@ -198,6 +223,11 @@ def _told(result: PatchResult) -> list[str]:
                 f"{fact.kind} on {edit.reward} for {edit.rule}: at {number(float(fact.level))}, "
                 f"slope {number(float(fact.slope))} a ring width"
             )
+        edited = result.artifacts.get(edit.reward)
+        said = None if edited is None else edited.edit
+        if not edit.patches and said is not None:
+            fix = next((text for key, text in said.statement.items() if key.endswith(f"{edit.rule}.fix")), "")
+            lines.append(f"{said.kind} on {edit.reward} for {edit.rule}" + (f": {fix}" if fix else ""))
     if not lines and not result.unmended:
         lines.append("nothing to patch: no rule asked for fails")
     return lines

@@ -39,6 +39,7 @@ def report(
     from rewarden.binding import params_of, places_of
     from rewarden.output import emit
     from rewarden.spec_lang import load_spec
+    from rewarden.spec_lang.diagnostics import printable
     from rewarden.spec_lang.errors import UsageError
 
     if not certificate.is_dir():
@@ -64,5 +65,5 @@ def report(
         write_text(csv, found.csv())
     emit([f"wrote {path}" for path in (html, pdf, csv) if path is not None])
     problems = found.checked.problems
-    emit([*(f"  {problem}" for problem in problems), "accepted" if found.accepted else "rejected"])
+    emit([*(f"  {printable(problem)}" for problem in problems), "accepted" if found.accepted else "rejected"])
     return exits.PROVED if found.accepted else exits.REJECTED

@@ -71,6 +71,10 @@ def verify(
         given = {"engine": engine, "semantics": semantics, "budget": budget, "timeout": timeout}
         chosen = verify_options(bound.config, {**given, "coverage_budget": coverage_budget})
     _require_free(certificate)
+    if certificate is not None:
+        from rewarden.certificate.issue import require_real
+
+        require_real(chosen.semantics)
     with errors_written(forms, bound.spec_path), interruptible() as interrupt, progress(quiet) as report:
         told = per_rule(report)
         result = api.verify(

@@ -19,7 +19,7 @@ _WORDS = ("proved", "violated", "vacuous", "unknown")
 def render(story: Story) -> str:
     """The report as HTML text. The same story gives the same text."""
     sections = [_masthead(story), _overview(story)]
-    if story.edits:
+    if story.edits or story.effects:
         sections.append(_changes(story))
     sections.append(tag("h2", "The rules"))
     sections += [rule_card(story, result) for result in story.result.rules]
@@ -120,15 +120,16 @@ def _changes(story: Story) -> Html:
     patches = table(
         ("for rule", "patch", "held at", "could reach", "slope per ring width", "δ, ring widths"), rows, "values"
     )
-    parts: list[object] = [
-        tag("h2", "What changed, and by how much"),
-        tag(
-            "p",
+    parts: list[object] = [tag("h2", "What changed, and by how much")]
+    if rows:
+        said = (
             "Inside the region of each rule below the reward is held at a level; beyond a ring around the region it is "
-            "the old reward, bit for bit; in between it passes from one to the other without a jump.",
-        ),
-        patches,
-    ]
+            "the old reward, bit for bit; in between it passes from one to the other without a jump."
+        )
+        parts += [tag("p", said), patches]
+    for name, effect in story.effects.items():
+        parts.append(tag("h4", f"What the edit did to {name}"))
+        parts.append(tag("ul", *(tag("li", line) for line in effect.lines)))
     if story.drifts:
         parts.append(tag("h4", "On recorded data"))
         drift_rows = [

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rewarden.editor.drift import Drift
+from rewarden.editor.effect import Effect
 from rewarden.editor.mend import EditReport
 from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang.spec import Spec
@@ -35,6 +36,7 @@ class Story:
     before: VerificationResult | None = None
     rewards_before: Mapping[str, Artifact] = field(default_factory=dict)
     edits: tuple[EditReport, ...] = ()
+    effects: Mapping[str, Effect] = field(default_factory=dict)  # by the name of the reward that was edited
     drifts: Mapping[str, Drift] = field(default_factory=dict)  # by the name of the data
     certificate: CertificateFacts | None = None
     others: Mapping[str, Artifact] = field(default_factory=dict)  # learned beside, not bound: by a caption

@@ -50,6 +50,12 @@ def test_a_rule_is_an_item(pytester: pytest.Pytester) -> None:
     _pytest(pytester, "-p", "xdist", "-n", "2").assert_outcomes(passed=1, failed=1, xfailed=1)
 
 
+def test_plugins_that_look_at_the_fixtures_of_items_find_none(pytester: pytest.Pytester) -> None:
+    """pytest-lsp takes an item without `funcargs` down with it."""
+    _project(pytester.path, PROVED)
+    _pytest(pytester, "-p", "pytest_asyncio", "-p", "pytest_lsp").assert_outcomes(passed=1)
+
+
 def test_it_disturbs_nobody(pytester: pytest.Pytester) -> None:
     write_spec(pytester.path, PROVED)
     pytester.makepyfile("def test_own():\n    pass\n")

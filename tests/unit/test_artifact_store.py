@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from rewarden.reward import lineage
 from rewarden.reward.artifact import Artifact, DataSource, Edit, Learner, RewardRecord
 from rewarden.reward.deployed import forward
 from rewarden.reward.graph import AffineMap, Graph, Input, Relu
-from rewarden.reward.lineage import artifacts_in, history
+from rewarden.reward.lineage import artifacts_in, history, line_of
 from rewarden.reward.store import MANIFEST, TENSORS, load_artifact, save_artifact, zip_bytes
 from rewarden.spec_lang.canonical import digest_of
 from rewarden.spec_lang.errors import ArtifactError
@@ -207,3 +208,23 @@ def test_history_goes_from_child_to_parent(tmp_path):
     assert [e.digest for e in history(third, [first, second])] == [third.digest, second.digest, first.digest]
     assert [e.artifact for e in history(third, artifacts_in(tmp_path))][1:] == [None]
     assert history(first)[0].artifact is first
+
+
+def test_of_a_folder_only_the_line_is_loaded(tmp_path, monkeypatch):
+    line = [small()]
+    for k in range(4):
+        line.append(line[-1].child(Edit("weights", f"r{k}", {}), tensors={"w": np.array([[k + 5]], dtype=np.float32)}))
+    for k, artifact in enumerate(line):
+        save_artifact(artifact, tmp_path / f"r{k}")
+    save_artifact(small(9.0), tmp_path / "another")
+    save_artifact(line[1], tmp_path / "a damaged copy")
+    (tmp_path / "a damaged copy" / TENSORS).write_bytes(b"")
+    loaded = []
+    monkeypatch.setattr(lineage, "load_artifact", lambda path: loaded.append(path.name) or load_artifact(path))
+    found = line_of(line[4], [tmp_path, tmp_path / "nowhere"])
+    assert [entry.digest for entry in found] == [artifact.digest for artifact in reversed(line)]
+    assert all(entry.artifact is not None for entry in found)
+    assert loaded == ["r3", "r2", "a damaged copy", "r1", "r0"]
+    loaded.clear()
+    assert len(line_of(line[4], [tmp_path], 2)) == 2
+    assert loaded == ["r3"]

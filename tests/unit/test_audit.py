@@ -71,6 +71,14 @@ def test_headings_come_in_order_and_tables_have_captions(audited: Audited) -> No
     assert page.count("<svg") == page.count('<div role="img" aria-label=')
 
 
+def test_there_is_a_list_of_contents_that_leads_somewhere(audited: Audited) -> None:
+    page = render(document(audited))
+    assert page.count("<main") == page.count("<h1") == page.count('<nav aria-label="Contents"') == 1
+    links = re.findall(r'<a href="#([^"]+)"', page)
+    assert len(links) == len(set(links)) == page.count("<h2")
+    assert all(page.count(f'id="{link}"') == 1 for link in links)
+
+
 def test_a_rejected_certificate_says_why(audited: Audited, world: World) -> None:
     proof = next((audited.folder / "proofs").glob("capped.json"))
     proof.write_bytes(proof.read_bytes().replace(b"0", b"1", 1))
@@ -104,6 +112,17 @@ def test_words_are_never_markup(tmp_path: Path) -> None:
 def test_any_words(words: str) -> None:
     assert paper(everything(words)).startswith(b"%PDF-")
     assert render(everything(words)).endswith("</html>\n")
+
+
+def test_nothing_steers_a_terminal_or_turns_words(world: World) -> None:
+    page = render(everything("a\x1b[31m\u202e\x9b2Jb\x07"))
+    assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]", page)
+    text = SPEC.replace("{level}", "9").replace("=HYPERLINK(evil)", "\x1b]0;owned\x07 = 1")
+    world.spec.write_text(text, encoding="utf-8")
+    spec = load_spec(world.spec)
+    told = as_csv(trace(spec, world.check(world.issue("c", Ed25519PrivateKey.generate()))))
+    assert "owned" in told
+    assert not re.search("[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f]", told)
 
 
 # ── requirements ───────────────────────────────────────────────────────────────────────────────

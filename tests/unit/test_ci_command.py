@@ -75,11 +75,17 @@ def test_a_rule_that_nothing_has_is_a_usage_error(tmp_path: Path, capsys: pytest
     _project(tmp_path, PROVED, VIOLATED)
     assert run(["ci", "--rule", "bounded"]) == 0
     assert run(["ci", "--rule", "bounded", "--rule", "slwo"]) == 2
-    assert "no spec has a rule slwo" in capsys.readouterr().err
+    assert "no spec has a rule slwo\n   = help: did you mean slow?" in capsys.readouterr().err
+    assert run(["ci", "--rule", "slwo"]) == 2
+    assert "did you mean slow?" in capsys.readouterr().err
     (tmp_path / "rewarden.toml").write_text(
         '[[run]]\nspec = "cart.rwd"\nrules = ["gone"]\nrewards = { R = "reward" }\n'
     )
     assert run(["ci"]) == 2
+    text = (tmp_path / "rewarden.toml").read_text().replace("gone", "bounded")
+    (tmp_path / "rewarden.toml").write_text(text)
+    assert run(["ci", "--rule", "slow"]) == 2
+    assert "no run looks at a rule slow" in capsys.readouterr().err
 
 
 def test_runs_have_artifacts_params_and_budgets_of_their_own(tmp_path: Path) -> None:
@@ -329,6 +335,51 @@ def test_a_certificate_has_to_be_about_what_is_there(tmp_path: Path, capsys: pyt
     assert run(["ci"]) == 4
     assert "the certificate is rejected" in _said(capsys)
     assert run(["ci", "--rule", "bounded"]) == 0  # a part of the rules
+
+
+def test_the_kernel_is_asked_once_about_the_same_bytes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rewarden.certificate import check as kernel
+    from rewarden.certificate import match
+
+    asked: list[Path] = []
+    honest = kernel.check
+    for module in (kernel, match):
+        monkeypatch.setattr(module, "check", lambda folder, *rest: (asked.append(folder), honest(folder, *rest))[1])
+    _project(tmp_path, PROVED, config=CERTIFIED)
+    assert run(["certify", "cart.rwd", "-r", "R=reward", "-o", "certificate"]) == 0
+    assert run(["ci"]) == 0
+    assert run(["ci"]) == 0
+    assert len(asked) == 1
+    assert run(["ci", "--no-cache"]) == 0
+    assert len(asked) == 2
+    (proof,) = (tmp_path / "certificate" / "proofs").iterdir()
+    whole = proof.read_bytes()
+    proof.write_bytes(whole.replace(b"1", b"2"))
+    assert run(["ci"]) == 4
+    proof.write_bytes(whole)
+    assert run(["ci"]) == 0
+    (proof.parent / "more.json").write_bytes(whole)
+    assert run(["ci"]) == 4
+    assert "belongs to no claim" in _said(capsys)
+    (proof.parent / "more.json").unlink()
+    proof.rename(tmp_path / "elsewhere.json")
+    proof.symlink_to(tmp_path / "elsewhere.json")
+    assert run(["ci"]) == 4  # links are refused, whatever was said of the same bytes
+
+
+def test_a_kept_answer_of_the_kernel_is_not_taken_for_another(tmp_path: Path) -> None:
+    import os
+
+    _project(tmp_path, PROVED, config=CERTIFIED)
+    assert run(["certify", "cart.rwd", "-r", "R=reward", "-o", "certificate"]) == 0
+    (proof,) = (tmp_path / "certificate" / "proofs").iterdir()
+    proof.write_bytes(proof.read_bytes().replace(b"1", b"2"))
+    assert run(["ci"]) == 4
+    for path in (Path(os.environ["XDG_CACHE_HOME"]) / "rewarden" / "checks").glob("*.json"):
+        path.write_text(path.read_text().replace('"refused"', '"proved"'))  # its digest fits no more
+    assert run(["ci"]) == 4
 
 
 def test_a_certificate_is_held_to_the_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,6 +69,7 @@ def test_a_pyproject_without_our_table_is_passed_over(tmp_path: Path) -> None:
         ("[verify]\nbudget = true", "G03", ""),
         ("[params]\nx = [1]", "G03", ""),
         ("specs = [", "G01", ""),
+        ("specs = " + "[" * 100_000, "G01", ""),
         ("[params]\nx = nan", "G01", ""),
     ],
 )

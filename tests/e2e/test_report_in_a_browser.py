@@ -1,0 +1,55 @@
+"""The audit report in a real browser: nothing that it shows is asked for from anywhere."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from rewarden.audit.page import render
+from rewarden.audit.report import Audited, document
+from rewarden.audit.traceability import trace
+from rewarden.spec_lang import load_spec
+from tests.unit.test_certificate_match import World
+from tests.unit.test_certificate_match import world as world  # the fixture
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CURIOUS = '<!doctype html><title>a</title><img src="http://nobody.invalid/a.png"><link rel=icon href="http://nobody.invalid/b">'
+
+
+def _asked(page: Path, folder: Path) -> tuple[list[str], str]:
+    """What the page asks for over the network, and what the browser makes of it. No name is resolved.
+
+    What the browser asks for on its own account has no page as its initiator.
+    """
+    assert BROWSER is not None
+    log = folder / "net.json"
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    options += ["--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={folder / 'browser'}"]
+    options += [f"--log-net-log={log}", "--net-log-capture-mode=Everything", "--dump-dom", page.as_uri()]
+    done = subprocess.run([BROWSER, *options], capture_output=True, text=True, check=True, timeout=120)
+    told = json.loads(log.read_text())
+    start = told["constants"]["logEventTypes"]["URL_REQUEST_START_JOB"]
+    jobs = [event["params"] for event in told["events"] if event["type"] == start and "url" in event.get("params", ())]
+    return [job["url"] for job in jobs if job.get("initiator") != "not an origin"], done.stdout
+
+
+@pytest.mark.skipif(BROWSER is None, reason="there is no browser here")
+def test_no_request_leaves_the_page(world: World, tmp_path: Path) -> None:
+    certificate = world.issue("c", Ed25519PrivateKey.generate())
+    spec = load_spec(world.spec)
+    checked = world.check(certificate, allow_unchecked=True)
+    audited = Audited(certificate, checked, spec, {"R": world.artifact}, trace(spec, checked), {})
+    for name, text in (("report", render(document(audited))), ("curious", CURIOUS)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "page.html").write_text(text, encoding="utf-8")
+    asked, shown = _asked(tmp_path / "report" / "page.html", tmp_path / "report")
+    assert asked == []
+    assert "What was not checked" in shown
+    assert any(
+        "nobody.invalid/a.png" in url for url in _asked(tmp_path / "curious" / "page.html", tmp_path / "curious")[0]
+    )
