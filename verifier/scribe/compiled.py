@@ -34,14 +34,11 @@ from rewarden.verifier.cells.bounds import (
 from rewarden.verifier.cells.network import FIRST, SOURCE, WIDTH, Aim, Array, Net, Whole
 from rewarden.verifier.cells.simplex import least_top
 
-OPEN, ROW, EMPTY, SUM, CROSSED = 0, 1, 2, 3, 4  # Found.status; of CROSSED a neuron is marked by a multiple
+OPEN, ROW, SUM, CROSSED = 0, 1, 2, 3  # Found.status; of CROSSED a neuron is marked by a multiple
 NOTCH = 2.0**-30  # per unit of width of a neuron: its bounds, and so its chord, differ by rounding
 DOUBT = 2.0**-42  # per unit of magnitude that is summed
 FLOOR = 2.0**-60
-WORTH = 0.03  # share of a variable's width that a step has to take off
 GAPS = 2.0  # how much of what a relaxation costs counts, where a variable to cut is chosen
-SHRUNK = 0.7  # share of a box that rows may leave for it to be bounded again
-NARROWINGS = 3  # of the boxes by rows
 RATE, DECAY = 0.2, 0.93
 BITS = 9  # of a weight
 SLOPES = 256
@@ -73,9 +70,6 @@ class Found(NamedTuple):
     ties: Marks  # [subject, node, neuron]: slopes over SLOPES, or −1
     slopes: Marks
     multiples: Array  # [subject, node, neuron], signed
-    steps: Whole  # [subject, step, 4]: round, variable, side, row
-    scale: Array  # [subject, step]
-    taken: Whole  # [subject] steps
     costly: Whole  # [subject, 2]: node (0 for none) and neuron
     unstable: Whole
     slope: Array  # [subject, variable]
@@ -84,12 +78,10 @@ class Found(NamedTuple):
 
 def new_found(count: int, net: Net, rows: int, inputs: int) -> Found:
     nodes, wide = net.bias.shape
-    room = 2 * NARROWINGS * inputs
     return Found(
         np.zeros(count, np.int8), np.zeros(count, np.int64), np.zeros((count, rows)),
         np.full((count, nodes, wide), -1, np.int16), np.full((count, nodes, wide), -1, np.int16),
-        np.zeros((count, nodes, wide)), np.zeros((count, room, 4), np.int64), np.zeros((count, room)),
-        np.zeros(count, np.int64), np.zeros((count, 2), np.int64), np.zeros(count, np.int64),
+        np.zeros((count, nodes, wide)), np.zeros((count, 2), np.int64), np.zeros(count, np.int64),
         np.zeros((count, inputs)), np.zeros(count, np.bool_),
     )  # fmt: skip
 
@@ -303,57 +295,6 @@ def _adam(value: float, gradient: float, mean: Array, square: Array, at: int, st
 
 
 @nb.njit(error_model="numpy")
-def _narrowed(
-    A: Array,
-    a: Array,
-    slack: Array,
-    rows: int,
-    lo: Array,
-    hi: Array,
-    row: Array,
-    found: Found,
-    t: int,
-    turn: int,
-) -> int:
-    """Sides of the box that rows cut off, as steps: −x >= −x + μ·row. −1: nothing is left; else how many steps."""
-    n, taken = lo.shape[0], 0
-    for k in range(n):
-        for side in range(2):
-            sign = -1.0 if side == 1 else 1.0
-            width = hi[k] - lo[k]
-            end = lo[k] if side == 0 else -hi[k]
-            best, which, factor = -np.inf, -1, 0.0
-            for r in range(rows):
-                if not A[r, k] * sign < 0.0:
-                    continue
-                scale = _short(-1.0 / (A[r, k] * sign))
-                if not (scale > 0.0 and np.isfinite(scale)):
-                    continue
-                for d in range(n):
-                    row[d] = scale * A[r, d]
-                row[k] += sign
-                least = _least(row, scale * a[r], lo, hi) - 2.0 * scale * slack[r]
-                if least > best:
-                    best, which, factor = least, r, scale
-            if not (best > end + WORTH * width and width > 0.0 and np.isfinite(best)):
-                continue
-            at = found.taken[t]
-            found.steps[t, at, 0], found.steps[t, at, 1] = turn, k
-            found.steps[t, at, 2], found.steps[t, at, 3] = side, which
-            found.scale[t, at] = factor
-            found.taken[t] += 1
-            taken += 1
-            crossed = best > (hi[k] if side == 0 else -lo[k]) + 1e-9 * (width + abs(end))
-            if side == 0:
-                lo[k] = min(best, hi[k])
-            else:
-                hi[k] = max(-best, lo[k])
-            if crossed:
-                return -1
-    return taken
-
-
-@nb.njit(error_model="numpy")
 def _crossed(net: Net, cell: Cell) -> tuple[int, int, float]:
     """The neuron that has nowhere to be, and how far its bounds are apart; not above 0: no more than rounding."""
     for q in range(1, net.bias.shape[0]):
@@ -364,44 +305,17 @@ def _crossed(net: Net, cell: Cell) -> tuple[int, int, float]:
 
 
 @nb.njit(error_model="numpy")
-def _set(to: Array, values: Array) -> None:
-    for q in range(to.shape[0]):
-        for i in range(to.shape[1]):
-            to[q, i] = values[q, i]
-
-
-@nb.njit(error_model="numpy")
-def _copy(cell: Cell, to: Cell, rows: bool) -> None:
-    """What `_bound` has found of the branch; `rows`: those of neurons as well."""
-    for d in range(cell.lo.shape[0]):
-        to.lo[d], to.hi[d] = cell.lo[d], cell.hi[d]
-    for q in range(cell.least.shape[0]):
-        for i in range(cell.least.shape[1]):
-            to.least[q, i], to.most[q, i] = cell.least[q, i], cell.most[q, i]
-            to.phase[q, i], to.held[q, i] = cell.phase[q, i], cell.held[q, i]
-            to.noise[q, i], to.size[q, i] = cell.noise[q, i], cell.size[q, i]
-            to.a[q, i], to.b[q, i] = cell.a[q, i], cell.b[q, i]
-            for k in range(3):
-                to.lines[q, i, k] = cell.lines[q, i, k]
-        if rows:
-            _set(to.A[q], cell.A[q])
-            _set(to.B[q], cell.B[q])
-
-
-@nb.njit(error_model="numpy")
 def _attempt(
     net: Net,
     own: Own,
     aim: Aim,
     cell: Cell,
-    spare: Cell,
     lows: Array,
     highs: Array,
     signs: NDArray[np.int8],
     first: Whole,
     named: Whole,
     counts: Whole,
-    narrowings: int,
     ascents: int,
     g: float,
     found: Found,
@@ -418,7 +332,7 @@ def _attempt(
     multiples, kept_multiples = np.zeros(net.bias.shape), np.zeros(net.bias.shape)
     z, y, f, values_of = np.zeros(net.bias.shape), np.zeros(net.bias.shape), np.zeros(most), np.zeros(aim.bias.shape[0])
     shares, kept_shares, weights, scale = np.zeros(most), np.zeros(most), np.zeros(most), np.zeros(most)
-    flipped, lo, hi = np.zeros(n, np.bool_), np.zeros(n), np.zeros(n)
+    flipped = np.zeros(n, np.bool_)
     mean, square = np.zeros(most + 2 * last * wide), np.zeros(most + 2 * last * wide)
     held_node, held_neuron = np.zeros(last * wide, np.int64), np.zeros(last * wide, np.int64)
     for b in range(lows.shape[0]):
@@ -432,65 +346,32 @@ def _attempt(
                 if signs[b, q, i] != 0:
                     held_node[held], held_neuron[held] = q, i
                     held += 1
-        before = _bound(net, own, cell, none, nothing, mid, radius, g)
-        if before < 0:
+        unstable = _bound(net, own, cell, none, nothing, mid, radius, g)
+        if unstable < 0:
             q, i, gap = _crossed(net, cell)
             if gap > 0.0:
                 for t in range(first[b], first[b + 1]):
                     found.status[t] = CROSSED
                     found.multiples[t, q, i] = 1.0
             continue
-        if first[b + 1] > first[b] + 1:
-            _copy(cell, spare, True)
-        moved = False
         for t in range(first[b], first[b + 1]):
-            if moved:
-                _copy(spare, cell, True)
-                moved = False
-            names, rows, unstable = named[t], counts[t], before
-            settled = False
-            for turn in range(narrowings + 1):
-                for q in range(1, last + 1):
-                    for i in range(net.graph[q, WIDTH]):
-                        slopes[q, i] = 0.0
-                        if cell.phase[q, i] == UNSTABLE:
-                            slopes[q, i] = cell.lines[q, i, LOWER]
-                            width = cell.most[q, i] - cell.least[q, i]
-                            if turn == 0 and abs(cell.most[q, i] + cell.least[q, i]) <= TIE * width:
-                                found.ties[t, q, i] = SLOPES if slopes[q, i] > 0.0 else 0
-                for r in range(rows):
-                    _clear(coefficient)
-                    _aimed(net, aim, names[r], 1.0, coefficient)
-                    a[r], slack[r] = _lower(net, cell, slopes, multiples, False, coefficient, A[r], aim.bias[names[r]])
-                    if _least(A[r], a[r], cell.lo, cell.hi) > slack[r]:
-                        found.status[t], found.row[t], settled = ROW, r, True
-                        break
-                if settled or turn == narrowings:
+            names, rows, settled = named[t], counts[t], False
+            for q in range(1, last + 1):
+                for i in range(net.graph[q, WIDTH]):
+                    slopes[q, i] = 0.0
+                    if cell.phase[q, i] == UNSTABLE:
+                        slopes[q, i] = cell.lines[q, i, LOWER]
+                        width = cell.most[q, i] - cell.least[q, i]
+                        if abs(cell.most[q, i] + cell.least[q, i]) <= TIE * width:
+                            found.ties[t, q, i] = SLOPES if slopes[q, i] > 0.0 else 0
+            for r in range(rows):
+                _clear(coefficient)
+                _aimed(net, aim, names[r], 1.0, coefficient)
+                a[r], slack[r] = _lower(net, cell, slopes, multiples, False, coefficient, A[r], aim.bias[names[r]])
+                if _least(A[r], a[r], cell.lo, cell.hi) > slack[r]:
+                    found.status[t], found.row[t], settled = ROW, r, True
                     break
-                for d in range(n):
-                    lo[d], hi[d] = cell.lo[d], cell.hi[d]
-                taken = _narrowed(A, a, slack, rows, cell.lo, cell.hi, row, found, t, turn)
-                if taken < 0:
-                    found.status[t], settled, moved = EMPTY, True, True
-                    break
-                left = 1.0
-                for d in range(n):
-                    if highs[b, d] > lows[b, d]:
-                        left *= (cell.hi[d] - cell.lo[d]) / (highs[b, d] - lows[b, d])
-                if taken == 0 or left > SHRUNK ** (turn + 1):
-                    found.taken[t] -= taken
-                    for d in range(n):
-                        cell.lo[d], cell.hi[d] = lo[d], hi[d]
-                    break
-                moved = True
-                unstable = _bound(net, own, cell, none, nothing, mid, radius, g)
-                if unstable < 0:
-                    q, i, gap = _crossed(net, cell)
-                    if gap > 0.0:
-                        found.status[t] = CROSSED
-                        found.multiples[t, q, i] = 1.0
-                    break
-            if settled or unstable < 0:
+            if settled:
                 continue
             # Weights, slopes and multiples.
             best_row, best = 0, -np.inf
@@ -655,20 +536,18 @@ def _entry(sources: int) -> Callable[..., None]:
         own: Own,
         aim: Aim,
         cell: Cell,
-        spare: Cell,
         lows: Array,
         highs: Array,
         signs: NDArray[np.int8],
         first: Whole,
         named: Whole,
         counts: Whole,
-        narrowings: int,
         ascents: int,
         g: float,
         found: Found,
     ) -> None:
         _attempt(
-            net, own, aim, cell, spare, lows, highs, signs, first, named, counts, narrowings, ascents,
+            net, own, aim, cell, lows, highs, signs, first, named, counts, ascents,
             g + 0.0 * sources, found,
         )  # fmt: skip
 

@@ -11,7 +11,7 @@ from rewarden.verifier.cells.bounds import Cell, new_cell, sum_error
 from rewarden.verifier.cells.network import WIDTH, Aim, Array, Layout, aim, layout
 from rewarden.verifier.fusion import block_term, layer_bias
 from rewarden.verifier.program import INPUT, Program
-from rewarden.verifier.scribe.compiled import CROSSED, EMPTY, OPEN, ROW, Found, Own, attempt, new_found
+from rewarden.verifier.scribe.compiled import CROSSED, OPEN, ROW, Found, Own, attempt, new_found
 from rewarden.verifier.scribe.leaves import FEW_STEPS, MANY, STEPS, Answer, Leaf, dyadic, negative
 
 ROWS = 2_048  # atoms of a claim, at most
@@ -27,7 +27,6 @@ class Swift:
     own: Own
     aim: Aim
     cell: Cell
-    spare: Cell
     error: float
     layers: tuple[int, ...]
     rows: Mapping[tuple[int, int, int], int]
@@ -53,7 +52,7 @@ class Swift:
             layers[node] = layer
         rows = {name: k for k, name in enumerate(every)}
         return Swift(
-            at, _own(at), aimed, new_cell(at.net), new_cell(at.net), sum_error(at.net), tuple(layers), rows,
+            at, _own(at), aimed, new_cell(at.net), sum_error(at.net), tuple(layers), rows,
             tuple(map(len, claim.goals)),
         )  # fmt: skip
 
@@ -79,10 +78,10 @@ class Swift:
         counts = np.array([len(own) for own in names], np.int64)
         first = np.cumsum([0, *map(len, subjects)]).astype(np.int64)
         found = new_found(len(every), net, named.shape[1], inputs)
-        few = inputs < MANY  # no narrowings: after one, bounds here were now and then better than the kernel's
+        few = inputs < MANY
         low, high = np.ascontiguousarray(ends[:, :, 0]), np.ascontiguousarray(ends[:, :, 1])
-        attempt(self.at.net, self.own, self.aim, self.cell, self.spare, low, high, held, first, named, counts,
-                0, FEW_STEPS if few else STEPS, self.error, found)  # fmt: skip
+        attempt(self.at.net, self.own, self.aim, self.cell, low, high, held, first, named, counts,
+                FEW_STEPS if few else STEPS, self.error, found)  # fmt: skip
         leaves = [self._leaf(own, found, t) for t, own in enumerate(names)]
         unstable, flat = found.unstable.tolist(), found.flat.tolist()
         costly = [(self.layers[q], i) if q else None for q, i in found.costly.tolist()]
@@ -93,38 +92,26 @@ class Swift:
         if status == OPEN:
             return None
         ties = self._lines(found.ties[t])
-        steps: list[object] = []
-        turn = 0
-        for k in range(int(found.taken[t])):
-            now, variable, side, row = found.steps[t, k].tolist()
-            if now != turn:
-                steps.append(["again"])
-                turn = now
-            steps.append([-1, variable, side, [[*names[row], dyadic(float(found.scale[t, k]))]]])
-        if status == EMPTY:
-            return ["leaf", -1, [], ties, steps]
-        if steps:
-            steps.append(["again"])
         if status == CROSSED:
             # (z − l) + (u − z) >= 0, and u < l.
             (q, i), *_ = np.argwhere(found.multiples[t]).tolist()
-            return ["leaf", -1, [[self.layers[q], i, side, [1, 0]] for side in (0, 1)], ties, steps]
+            return ["leaf", -1, [[self.layers[q], i, side, [1, 0]] for side in (0, 1)], ties, []]
         anchor = int(found.row[t])
         clause, atom = names[anchor]
         number = atom if clause < 0 else -1
         if status == ROW:
-            return ["leaf", number, [] if clause < 0 else [[clause, atom, [1, 0]]], ties, steps]
+            return ["leaf", number, [] if clause < 0 else [[clause, atom, [1, 0]]], ties, []]
         used: list[object] = []
         for row, weight in enumerate(found.weights[t].tolist()):
             if weight > 0 and (row != anchor or clause >= 0):
                 used.append([*names[row], dyadic(weight)])
         used += self._multiples(found.multiples[t])
         lines = self._lines(found.slopes[t])
-        if lines and not steps:
+        if lines:
             # These lines are for the sum alone. The kernel bounds a layer when something reads it first: so something
             # has to, before they are chosen.
-            steps.append([self.layers[-1], 0, 0, []])
-        return ["leaf", number, used, ties, [*steps, *lines]]
+            lines.insert(0, [self.layers[-1], 0, 0, []])
+        return ["leaf", number, used, ties, lines]
 
     def _lines(self, slopes: np.ndarray) -> list[object]:
         return [[self.layers[q], i, int(slopes[q, i])] for q, i in np.argwhere(slopes >= 0).tolist()]
