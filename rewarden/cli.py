@@ -7,6 +7,7 @@ Results go to stdout; errors, notes and progress to stderr. Exit statuses: `rewa
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -114,6 +115,9 @@ for _name, _command in (
 app.add_typer(keys.keys, name="keys")
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # of a disk, a quota, a file
+
+
 def main() -> None:
     """The console script."""
     signal.signal(signal.SIGTERM, _terminated)
@@ -125,6 +129,9 @@ def main() -> None:
         sys.stdout.flush()
     except BrokenPipeError:  # `rewarden … | head`: the reader has left, which is no error of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = exits.worst((status, _unwritten(error)))
     sys.exit(status)
 
 
@@ -152,8 +159,15 @@ def run(arguments: Sequence[str]) -> int:
         return exits.INTERRUPTED
     except BrokenPipeError:
         return exits.PROVED
+    except OSError as error:
+        return _unwritten(error) if error.errno in FULL and error.filename is None else _internal(error, debug)
     except Exception as error:
         return _internal(error, debug)
+
+
+def _unwritten(error: OSError) -> int:
+    _say(f"error[G06]: what this command prints cannot be written: {error.strerror}")
+    return exits.UNUSABLE
 
 
 def _internal(error: Exception, debug: bool) -> int:

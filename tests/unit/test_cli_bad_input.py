@@ -205,3 +205,14 @@ def test_a_file_whose_name_is_not_text_is_told_escaped(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert rb"\udcff.rwd" in done.stdout
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["inspect", "reward"]])
+def test_a_disk_that_is_full_when_something_is_printed_is_no_bug(arguments: list[str], tmp_path: Path) -> None:
+    write_reward(tmp_path, write_spec(tmp_path, PROVED))
+    command = [sys.executable, "-m", "rewarden", *arguments]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.strip() == "error[G06]: what this command prints cannot be written: No space left on device"

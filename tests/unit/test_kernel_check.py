@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -233,3 +234,15 @@ def test_it_can_be_read_in_one_sitting() -> None:
     assert sum(lines.values()) < 2060, "loops, rows, twins, patches near data, and the words, as well"
     for text in texts.values():
         assert not re.search(r"(?<![\w_])(float|eval|exec|__import__|import_module)\(", text)
+
+
+def test_what_is_printed_commands_no_terminal(
+    certificate: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, artifact = certificate
+    shutil.copytree(folder, tmp_path / "c")
+    (tmp_path / "c" / "proofs" / "x\x1b[31m.json").write_text("{}")
+    assert main([str(tmp_path / "c"), "--reward", str(artifact)]) == 4
+    said = capsys.readouterr().out
+    assert "proofs/x?[31m.json belongs to no claim" in said
+    assert "\x1b" not in said
