@@ -12,10 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
+from rewarden.editor.region import Polytope
 from rewarden.reward.artifact import RewardRecord
 from rewarden.spec_lang.features import Feature
 from rewarden.spec_lang.numerals import decimal
 
+BEYOND = "beyond"  # in an edit's statement: where what is no patch has changed nothing, as a predicate
+NOWHERE = "false"
+SLACK = Fraction(1, 1000)  # of a ring's width
 Row = tuple[Sequence[Fraction], Fraction]  # over the encoded columns: coefficients, offset
 
 
@@ -44,11 +48,20 @@ class _Term:
         return self.name if self.feature.unit is None else f"({self.name} / 1 [{self.feature.unit}])"
 
 
+def beyond_all(records: Sequence[RewardRecord], polytopes: Sequence[Polytope]) -> str:
+    """Beyond all of these regions and their rims, in one line; without any, the region is the domain."""
+    texts = (
+        beyond_text(records, [(row.coefficients, row.offset) for row in polytope.rows], Fraction(1), SLACK)
+        for polytope in polytopes
+    )
+    return " and ".join(f"({text})" for text in texts) or NOWHERE
+
+
 def beyond_text(records: Sequence[RewardRecord], rows: Sequence[Row], gate: Fraction, slack: Fraction) -> str:
     """Some row is at the gate. `false` where none can be."""
     terms = _terms(records)
     said = [atom for row in rows if (atom := _atom(terms, row, gate, slack))]
-    return " or ".join(said) or "false"
+    return " or ".join(said) or NOWHERE
 
 
 def _terms(records: Sequence[RewardRecord]) -> list[_Term]:

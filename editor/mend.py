@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 from rewarden.editor.anchor import anchored
 from rewarden.editor.patch import ExtremumBound, PatchFacts, PatchOptions, apply_patch
-from rewarden.editor.region import Bound, bound_of, premise_only
+from rewarden.editor.region import Bound, bounds_of, premise_only
 from rewarden.reward.artifact import Artifact, Edit
 from rewarden.spec_lang.errors import Unsupported
 from rewarden.spec_lang.obligation import TRUE
@@ -70,8 +71,8 @@ class Mender:
     options: PatchOptions = field(default_factory=PatchOptions)
 
 
-def bound_for(spec: Spec, rewards: Mapping[str, Artifact], rule: str, options: PatchOptions) -> Bound:
-    """What the rule asks of one record, and where. Raises EditError where that is nothing a patch can hold."""
+def bounds_for(spec: Spec, rewards: Mapping[str, Artifact], rule: str, options: PatchOptions) -> tuple[Bound, ...]:
+    """What the rule asks of one record, and where. Raises EditError where that is nothing that patches can hold."""
     obligation = premise_only(spec.obligation(rule))
     try:
         claim = bind_obligation(spec, obligation, rewards)
@@ -80,8 +81,10 @@ def bound_for(spec: Spec, rewards: Mapping[str, Artifact], rule: str, options: P
             raise
         obligation = replace(obligation, premise=TRUE)  # a ball around a row: the box around it is patched
         claim = bind_obligation(spec, obligation, rewards)
-    bound = bound_of(obligation, claim, options.ring)
-    return replace(bound, anchor=anchored(spec, obligation, rewards, bound.reward, bound.level))
+    found = bounds_of(obligation, claim, options.ring)
+    return tuple(
+        replace(bound, anchor=anchored(spec, obligation, rewards, bound.reward, bound.level)) for bound in found
+    )
 
 
 def patched_in_rounds(
@@ -90,18 +93,22 @@ def patched_in_rounds(
     """Patches on the regions of the failing rules, verified, until none fails or the rounds are over."""
     parent = rewards[target]
     child, reports = parent, list[EditReport]()
-    made: list[tuple[Bound, Mapping[str, str]]] = []
+    made: list[tuple[str, Bound, Mapping[str, str]]] = []
     pending = failing
     for _ in range(MOST_ROUNDS):
-        while pending:
+        left: set[tuple[str, int]] | None = None
+        while left is None or left:
             now = {**rewards, target: child}
-            bounds = [bound_for(spec, now, rule, mender.options) for rule in pending]
-            bound = min(bounds, key=lambda b: (b.level if b.kind == "ceiling" else -b.level, b.rule))
+            bounds = {rule: bounds_for(spec, now, rule, mender.options) for rule in pending}
+            every = {(rule, k): bound for rule, some in bounds.items() for k, bound in enumerate(some)}
+            left = set(every) if left is None else left
+            rule, part = min(left, key=lambda at: (_height(every[at]), at))
+            bound, several = every[rule, part], len(bounds[rule]) > 1
             child, facts = apply_patch(child, bound, mender.extremum)
             assert child.edit is not None
-            made.append((bound, child.edit.statement))
-            reports.append(EditReport(bound.rule, bound.reward, facts))
-            pending = [rule for rule in pending if rule != bound.rule]
+            made.append((f"{rule}.{bound.kind}" if several else rule, bound, child.edit.statement))
+            reports.append(EditReport(rule, bound.reward, facts))
+            left.remove((rule, part))
         edit = Edit("patch", ", ".join(dict.fromkeys(r.rule for r in reports)), _statement(made))
         child = replace(child, parent=parent.digest, edit=edit)
         after = mender.verify({**rewards, target: child}, None)
@@ -111,7 +118,11 @@ def patched_in_rounds(
     return child, tuple(reports), after
 
 
-def _statement(made: Sequence[tuple[Bound, Mapping[str, str]]]) -> dict[str, str]:
+def _height(bound: Bound) -> Fraction:
+    return bound.level if bound.kind == "ceiling" else -bound.level
+
+
+def _statement(made: Sequence[tuple[str, Bound, Mapping[str, str]]]) -> dict[str, str]:
     """What the patches together guarantee of the child against the parent of the first, in the order they were made.
 
     A later ceiling keeps what an earlier ceiling fixed, but a later floor may raise the reward there (its ring reaches
@@ -119,14 +130,15 @@ def _statement(made: Sequence[tuple[Bound, Mapping[str, str]]]) -> dict[str, str
     the ring of one rule the patch of another may act, so locality is about all of them together.
     """
     found: dict[str, str] = {}
-    for number, (bound, said) in enumerate(made):
-        found |= {f"{bound.rule}.{key}": text for key, text in said.items()}
-        if any(later.kind != bound.kind for later, _ in made[number + 1 :]):
-            del found[f"{bound.rule}.fix"]
-    rules = list(dict.fromkeys(bound.rule for bound, _ in made))
-    if len(rules) > 1:
-        for rule in rules:
-            del found[f"{rule}.locality"]
+    for number, (name, bound, said) in enumerate(made):
+        found |= {f"{name}.{key}": text for key, text in said.items()}
+        if any(later.kind != bound.kind for _, later, _ in made[number + 1 :]):
+            del found[f"{name}.fix"]
+    names = list(dict.fromkeys(name for name, _, _ in made))
+    rules = list(dict.fromkeys(bound.rule for _, bound, _ in made))
+    if len(names) > 1:
+        for name in names:
+            del found[f"{name}.locality"]
         found["locality"] = (
             f"beyond the rings of all of these rules ({', '.join(rules)}) the reward is that of the parent, bit for bit"
         )

@@ -64,6 +64,11 @@ def premise_only(obligation: Obligation) -> Obligation:
     return replace(obligation, structure=TRUE, assume=TRUE)
 
 
+def bounds_of(obligation: Obligation, claim: Claim, ring: Fraction) -> tuple[Bound, ...]:
+    """As `bound_of`, one for each goal: `lo <= R(s) <= hi` is a floor and a ceiling on one region."""
+    return tuple(bound_of(obligation, replace(claim, goals=(goal,)), ring) for goal in claim.goals)
+
+
 def bound_of(obligation: Obligation, claim: Claim, ring: Fraction) -> Bound:
     """Read a one-record bound off a claim made of `premise_only(obligation)`.
 

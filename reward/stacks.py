@@ -149,12 +149,24 @@ def _joined(artifact: Artifact, run: Sequence[int]) -> Sequence[int | Stack]:
     return [_stack(artifact, run)] if len(run) > FEW else run
 
 
-def _stack(artifact: Artifact, numbers: Sequence[int]) -> Stack:
+@lru_cache(maxsize=16)
+def reach(artifact: Artifact) -> tuple[Wide, Wide]:
+    """low, high [patch, column] of an artifact without tables: outside of them a patch is open, exactly and as
+    deployed."""
+    return _reach(artifact, range(len(artifact.patches)))
+
+
+def _reach(artifact: Artifact, numbers: Sequence[int]) -> tuple[Wide, Wide]:
     low = np.full((len(numbers), artifact.width), -np.inf)
     high = np.full((len(numbers), artifact.width), np.inf)
     for k, number in enumerate(numbers):
         index = index_of.__wrapped__(artifact, number)
         low[k, index.columns], high[k, index.columns] = index.low[0], index.high[0]
+    return low, high
+
+
+def _stack(artifact: Artifact, numbers: Sequence[int]) -> Stack:
+    low, high = _reach(artifact, numbers)
     used = np.flatnonzero((np.isfinite(low) | np.isfinite(high)).any(axis=0))
     cells = _cells(low, high, used)
     patches = [artifact.patches[number] for number in numbers]

@@ -17,9 +17,9 @@ from fractions import Fraction
 
 from rewarden.draft.field import record_lines
 from rewarden.draft.networks import declared_records
-from rewarden.editor.beyond import beyond_text
+from rewarden.editor.beyond import BEYOND, NOWHERE, beyond_text
 from rewarden.editor.history.chain import added, rules_of
-from rewarden.editor.history.stored import Stored
+from rewarden.editor.history.stored import Stored, all_stored
 from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang.diagnostics import printable
 from rewarden.spec_lang.errors import EditError
@@ -28,7 +28,6 @@ from rewarden.spec_lang.numerals import decimal
 
 MOST_BOXES = 256  # of patches near data: more are no statement that anybody reads
 DIGITS = 3  # of the amount, rounded up
-BEYOND = "beyond"  # in an edit's statement: where one that is no patch has changed nothing, as a predicate
 
 
 def promise(child: Artifact, parent: Artifact) -> str:
@@ -54,10 +53,11 @@ def promise(child: Artifact, parent: Artifact) -> str:
         f"reward R({params})",
         f"reward Before({params})",
     ]
+    built_in = _beyond_what_is_built_in(child)
     if patches is not None:
-        lines += _outside(child, patches, params, f"{one} == {other}")
-    elif child.edit is not None and BEYOND in child.edit.statement:
-        lines += _unchanged([printable(child.edit.statement[BEYOND])], params, f"{one} == {other}")
+        lines += _outside(child, patches, [], params, f"{one} == {other}")
+    elif built_in and NOWHERE not in built_in:
+        lines += _outside(child, _unlike(child, parent), built_in, params, f"{one} == {other}")
     lines += [
         "--- Nothing moves by more than this.",
         "must inside:",
@@ -67,13 +67,25 @@ def promise(child: Artifact, parent: Artifact) -> str:
     return format_text("\n".join(lines) + "\n")
 
 
-def _outside(child: Artifact, patches: Sequence[Stored], params: str, same: str) -> list[str]:
+def _beyond_what_is_built_in(child: Artifact) -> list[str]:
+    """Beyond each of the edit's corrections of the network itself, as it says."""
+    said = {} if child.edit is None else child.edit.statement
+    return [printable(text) for key, text in said.items() if key.rpartition(".")[2] == BEYOND]
+
+
+def _unlike(child: Artifact, parent: Artifact) -> list[Stored]:
+    """The child's patches that the parent has not, or not like this: on another reward a rim may have to be steeper."""
+    below = all_stored(parent)
+    return [patch for k, patch in enumerate(all_stored(child)) if k >= len(below) or not patch.same(below[k])]
+
+
+def _outside(child: Artifact, patches: Sequence[Stored], built_in: Sequence[str], params: str, same: str) -> list[str]:
     boxes = sum(patch.boxes for patch in patches)
     if boxes > MOST_BOXES:
         return [f"# The patches lie on {boxes} boxes around data: too many to write down where they do not act."]
     parts = [patch.part(k) if patch.offsets.ndim > 1 else patch for patch in patches for k in range(patch.boxes)]
     beyond = [f"({beyond_text(child.records, p.exact_rows(), p.gate, 2 * p.delta)})" for p in parts]
-    return _unchanged(beyond, params, same)
+    return _unchanged([*built_in, *beyond], params, same)
 
 
 def _unchanged(beyond: Sequence[str], params: str, same: str) -> list[str]:

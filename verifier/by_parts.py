@@ -1,35 +1,70 @@
-"""A claim about rewards that are patched near data, in parts: no part meets more of their boxes than can be bounded.
+"""A claim about rewards with many patches, in parts: in no part do more of them act than can be bounded together.
 
-What the patches alone settle (`caps`) needs no more than a checked record of the premise. What they leave open is
-decided box by box, or several together where few boxes of the tables act: each part is a claim of its own, about the
-reward as it is there (`reward/tables.restricted`). All parts together are the claim.
+Near data, what the patches alone settle (`caps`) needs no more than a checked record of the premise. What they leave
+open is decided box by box, or several together where few boxes of the tables act: each part is a claim of its own,
+about the reward as it is there (`reward/tables.restricted`). Stacked patches act here and there in a box: the box is
+cut into pieces in which few of them do (`pieces`), and each piece is a claim about the reward with these alone. All
+parts together are the claim.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewarden.reward.artifact import Artifact
+from rewarden.reward.graph import Patch
 from rewarden.reward.tables import active, has_tables, is_table
-from rewarden.spec_lang.claim import Claim
+from rewarden.reward.widths import Tensors
+from rewarden.spec_lang.claim import Box, Claim
 from rewarden.verifier.caps import settled
 from rewarden.verifier.decided_gates import ends_of
+from rewarden.verifier.exact_program import Point
 from rewarden.verifier.inline import arguments_over
 from rewarden.verifier.options import VerifyOptions
+from rewarden.verifier.pieces import FEW, Piece, pieces, stacked, there
 from rewarden.verifier.premise import Premise
-from rewarden.verifier.progress import Stop
+from rewarden.verifier.progress import Progress, Report, Stop
+from rewarden.verifier.regions import OpenBoxes
 from rewarden.verifier.unwritten import CERTIFIED, Unwritten
 from rewarden.verifier.verdict import CERTIFIABLE, Reason, RuleResult, Verdict, Work, without_proof
+from rewarden.verifier.witness import Witness
 
-Decide = Callable[[Claim, VerifyOptions], RuleResult]
-Look = Callable[[Claim, VerifyOptions], Premise]
+Decide = Callable[[Claim, VerifyOptions, Mapping[str, Artifact] | None], RuleResult]
+Look = Callable[[Claim, VerifyOptions, Mapping[str, Artifact] | None], Premise]
 TOGETHER = 12  # boxes of tables in one program
 LOOKED = 64  # settled boxes in which a record of the premise is looked for, one after the other
+EASY = 32  # boxes of branch and bound for a piece, however many there are
+BOXES = 64  # of a claim about stacked patches: more are near data, and small as they are
 LEAST = 500  # boxes of branch and bound for a part, however many parts there are
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A claim of its own. `origins`: of each of its boxes, the number of the whole claim's box that it is (part of);
+    `share`: of the whole claim's domain; `about`: the rewards as they are there, None where that is told later."""
+
+    boxes: tuple[Box, ...]
+    origins: tuple[int, ...]
+    share: float
+    about: Mapping[str, Artifact] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Whom to ask: `decide` gives the verdict on a claim, `look` a record of its premise (both about other rewards,
+    where some are named), `quick` what bounds tell at once, `replay` the violation of the whole claim that a point
+    is."""
+
+    decide: Decide
+    quick: Decide
+    look: Look
+    replay: Callable[[Point], Witness | None]
+    report: Report
+    stop: Stop
 
 
 def needed(claim: Claim, artifacts: Mapping[str, Artifact]) -> bool:
@@ -44,49 +79,180 @@ def _active(claim: Claim, artifacts: Mapping[str, Artifact]) -> int:
     return sum(active(artifacts[call.reward], *arguments_over(claim, call)) for call in calls)
 
 
-def decided(
-    claim: Claim, artifacts: Mapping[str, Artifact], decide: Decide, look: Look, options: VerifyOptions, stop: Stop
-) -> RuleResult:
-    """The verdict on the whole claim; `decide` gives that on a part, `look` a record of its premise. The first
-    violation ends the matter."""
+def decided(claim: Claim, artifacts: Mapping[str, Artifact], asked: Asked, options: VerifyOptions) -> RuleResult:
+    """The verdict on a claim about rewards that are patched near data."""
     done = settled(claim, artifacts)
-    parts = list(_parts(claim, np.flatnonzero(~done), artifacts))
-    share = max(1, len(parts))
-    own = replace(
-        options,
-        budget=max(options.budget // share, min(LEAST, options.budget)),
-        falsify_budget=max(options.falsify_budget // share, min(LEAST, options.falsify_budget)),
-    )
-    proved, work, premise = int(done.sum()), Work(), None
-    open_: RuleResult | None = None
-    for part in parts:
-        if stop():
-            break
-        found = decide(replace(claim, boxes=tuple(claim.boxes[k] for k in part.tolist())), own)
-        work = work + found.work
-        if found.witness is not None:
-            witness = replace(found.witness, box=int(part[found.witness.box]))
-            return replace(found, claim=_told(claim, found), witness=witness, proof=None, work=work)
-        if found.non_finite:
-            return replace(found, claim=_told(claim, found), left=None, work=work)
-        if premise is None and found.premise_witness is not None:
-            premise = replace(found.premise_witness, box=int(part[found.premise_witness.box]))
-        if found.verdict in (Verdict.PROVED, Verdict.VACUOUS):
-            proved += len(part)
-        else:
-            open_ = open_ or found
+    parts = [
+        _Part(tuple(claim.boxes[k] for k in part), tuple(part), len(part) / len(claim.boxes))
+        for part in (part.tolist() for part in _parts(claim, np.flatnonzero(~done), artifacts))
+    ]
+    own = _shared(options, len(parts))
     base = RuleResult(
         rule=claim.rule, severity=claim.severity, verdict=Verdict.UNKNOWN, reason=Reason.STOPPED, claim=claim,
-        engine="caps" if not parts else "caps and parts", work=work, coverage=proved / len(claim.boxes),
+        engine="caps" if not parts else "caps and parts", coverage=float(done.sum()) / len(claim.boxes),
     )  # fmt: skip
-    if proved < len(claim.boxes):
-        reason = Reason.STOPPED if open_ is None else open_.reason
-        return replace(base, reason=reason, premise_witness=premise)
-    if premise is None:
-        found = _with_premise(claim, np.flatnonzero(done), base, look, own)
-    else:
-        found = replace(base, verdict=Verdict.PROVED, reason=REASON, premise_witness=premise)
+    found = _together(replace(base, reason=REASON), parts, asked, own)
+    if found.verdict is Verdict.PROVED and found.premise_witness is None:
+        found = _with_premise(
+            claim, np.flatnonzero(done), replace(base, coverage=1.0, work=found.work), asked.look, own
+        )
     return _owed(found, claim, artifacts, options) if found.verdict is Verdict.PROVED else found
+
+
+def decided_in_pieces(
+    claim: Claim, artifacts: Mapping[str, Artifact], asked: Asked, options: VerifyOptions
+) -> RuleResult | None:
+    """The verdict on a claim about stacked patches; None where it is not for cutting up. Pieces in which the same
+    patches act are one part."""
+    if options.engine == "falsify" or len(claim.boxes) > BOXES or not stacked(claim, artifacts):
+        return None
+    cut = pieces(claim, artifacts)
+    if len(cut) <= 1 and all(piece.count > FEW for piece in cut):
+        return None
+    bounded = options.engine in ("auto", "bounds") and options.semantics == "real"
+    easy = _unhelped(claim, artifacts, lambda patch, tensors: True) if bounded else None
+    hard, work = (cut, Work()) if easy is None else _unsettled(claim, cut, easy, asked, options)
+    kinds: dict[tuple[tuple[int, ...], ...], list[Piece]] = {}
+    for piece in hard:
+        kinds.setdefault(piece.acting, []).append(piece)
+    parts = [_part(alike, cut, there(alike[0], claim, artifacts)) for alike in kinds.values()]
+    base = RuleResult(
+        rule=claim.rule, severity=claim.severity, verdict=Verdict.UNKNOWN, reason=STACKED, claim=claim, engine="parts",
+        work=work, coverage=1.0 - sum(part.share for part in parts),
+    )  # fmt: skip
+    found = _together(base, parts, asked, _shared(options, len(parts), EASY))
+    parts = [_part([piece], cut, there(piece, claim, artifacts)) for piece in sorted(cut, key=_smaller)[:LOOKED]]
+    if found.verdict is Verdict.PROVED and found.premise_witness is None:
+        found = _with_record(claim, found, parts, asked, options)
+    if found.verdict is not Verdict.PROVED or found.claim is None:
+        return found
+    if sum(len(artifacts[name].patches) for name, _ in claim.rewards) <= WRITTEN:
+        return _owed(found, claim, artifacts, options)
+    return replace(found, reason=without_proof(found.reason, UNWRITTEN))
+
+
+def _part(alike: Sequence[Piece], cut: Sequence[Piece], about: Mapping[str, Artifact]) -> _Part:
+    share = sum(piece.share for piece in alike) / len({piece.origin for piece in cut})
+    return _Part(tuple(piece.box for piece in alike), tuple(piece.origin for piece in alike), share, about)
+
+
+def _smaller(piece: Piece) -> float:
+    return -piece.share
+
+
+def _unsettled(
+    claim: Claim, cut: Sequence[Piece], easy: Mapping[str, Artifact], asked: Asked, options: VerifyOptions
+) -> tuple[list[Piece], Work]:
+    """The pieces that need the patches which help: all together are tried without these, then halves, and so on."""
+    agenda, hard, work = [tuple(cut)], list[Piece](), Work()
+    while agenda:
+        some = agenda.pop()
+        if asked.stop():
+            hard += some
+            continue
+        budget = min(max(EASY, 2 * len(some) * len(claim.goals)), options.budget)
+        found = asked.quick(_of(claim, _part(some, cut, easy)), replace(options, budget=budget), easy)
+        work = work + found.work
+        if _settles(found, True):
+            asked.report(Progress(claim.rule, "bounds", 0.0, work.boxes))
+        elif len(some) == 1:
+            hard += some
+        else:
+            half = len(some) // 2
+            agenda += [some[half:], some[:half]]
+    return hard, work
+
+
+def _with_record(
+    claim: Claim, found: RuleResult, parts: Sequence[_Part], asked: Asked, options: VerifyOptions
+) -> RuleResult:
+    """`proved` needs a checked record of the premise: from one of these parts, else from the whole."""
+    wholly = _Part(tuple(claim.boxes), tuple(range(len(claim.boxes))), 1.0)
+    for part in (*parts, wholly):
+        seen = asked.look(_of(claim, part), options, part.about)
+        found = replace(found, work=found.work + seen.work)
+        if seen.witness is not None and seen.witness.deployed == "non-finite":
+            return replace(found, verdict=Verdict.UNKNOWN, reason=Reason.NON_FINITE, non_finite=True, coverage=0.0)
+        if seen.witness is not None:
+            return replace(found, premise_witness=replace(seen.witness, box=part.origins[seen.witness.box]))
+        if part is wholly and seen.status == "empty":
+            return replace(found, verdict=Verdict.VACUOUS, reason=Reason.VACUOUS, engine="z3")
+    return replace(found, verdict=Verdict.UNKNOWN, reason=Reason.NO_POINT)
+
+
+def _shared(options: VerifyOptions, parts: int, least: int = LEAST) -> VerifyOptions:
+    share = max(1, parts)
+    return replace(
+        options,
+        budget=max(options.budget // share, min(least, options.budget)),
+        falsify_budget=max(options.falsify_budget // share, min(least, options.falsify_budget)),
+    )
+
+
+def _together(base: RuleResult, parts: Sequence[_Part], asked: Asked, own: VerifyOptions) -> RuleResult:
+    """The verdict on all parts, where what they leave of the claim is settled; `base` is of that. Proved parts are
+    `proved` together, with a record of the premise or without. The first violation ends the matter."""
+    claim = base.claim
+    assert claim is not None, "parts are of a claim"
+    told: Claim | None = claim
+    work, premise, coverage = base.work, None, base.coverage
+    open_: list[tuple[_Part, RuleResult]] = []
+    tried = 0
+    for part in parts:
+        if asked.stop():
+            break
+        tried += 1
+        found = asked.decide(_of(claim, part), own, part.about)
+        work, told = work + found.work, told and _told(claim, found)
+        if found.witness is not None:
+            witness = replace(found.witness, box=part.origins[found.witness.box])
+            checked = witness if part.about is None else asked.replay(witness.point)
+            if checked is not None:
+                return replace(found, claim=told, witness=checked, premise_witness=None, proof=None, work=work)
+        if found.non_finite:
+            return replace(found, claim=told, left=None, work=work)
+        if premise is None and found.premise_witness is not None:
+            premise = replace(found.premise_witness, box=part.origins[found.premise_witness.box])
+        if _settles(found, part.about is not None):
+            coverage += part.share
+        else:
+            open_.append((part, found))
+            coverage += part.share * found.coverage
+        asked.report(Progress(claim.rule, "bounds", min(1.0, coverage), work.boxes))
+    base = replace(base, claim=told, work=work, premise_witness=premise)
+    if tried == len(parts) and not open_:
+        return replace(base, verdict=Verdict.PROVED, coverage=1.0)
+    reason = Reason.STOPPED if tried < len(parts) else open_[0][1].reason
+    left = _left(claim, open_, parts[tried:])
+    return replace(base, reason=reason, coverage=min(coverage, BELOW), left=left)
+
+
+def _of(claim: Claim, part: _Part) -> Claim:
+    digests = tuple((name, d if part.about is None else part.about[name].digest) for name, d in claim.rewards)
+    return replace(claim, boxes=part.boxes, rewards=digests)
+
+
+def _settles(found: RuleResult, elsewhere: bool) -> bool:
+    """Whether nothing in the part violates the claim; `elsewhere`: a record of the premise is looked for elsewhere."""
+    if found.verdict is Verdict.UNKNOWN:
+        return elsewhere and found.reason == Reason.NO_POINT and found.coverage == 1.0
+    return found.verdict in (Verdict.PROVED, Verdict.VACUOUS)
+
+
+def _left(claim: Claim, open_: Sequence[tuple[_Part, RuleResult]], untried: Sequence[_Part]) -> OpenBoxes:
+    """What is open of all parts, as numbers of boxes of the whole claim."""
+    found = []
+    for part, result in (*open_, *((part, None) for part in untried)):
+        left = None if result is None else result.left
+        own = OpenBoxes.of(list(enumerate(part.boxes)), len(claim.variables)) if left is None else left
+        found.append(replace(own, instance=np.array(part.origins, np.int64)[own.instance]))
+    return OpenBoxes(*(np.concatenate([getattr(own, name) for own in found]) for name in ("instance", "lo", "hi")))
+
+
+STACKED = f"Every part was settled by sound bounds, with the patches that act in it{CERTIFIABLE}"
+UNWRITTEN = "a rule about so many stacked patches was decided in parts, and proofs of parts are not put together yet"
+WRITTEN = 16  # patches of rewards for whose rules a proof is looked for, of all parts at once
+BELOW = 1.0 - 2.0**-30  # what is open is not nothing
 
 
 REASON = f"Every box was settled, by the levels of patches near data or by bounds{CERTIFIABLE}"
@@ -117,6 +283,13 @@ def easier(claim: Claim, artifacts: Mapping[str, Artifact]) -> dict[str, Artifac
     in what they wrap. So it helps goals that only bound the reward from above. None where nothing can be left out."""
     if len(claim.boxes) != 1 or _active(claim, artifacts) <= TOGETHER:
         return None
+    return _unhelped(claim, artifacts, is_table)
+
+
+def _unhelped(
+    claim: Claim, artifacts: Mapping[str, Artifact], asked_of: Callable[[Patch, Tensors], bool]
+) -> dict[str, Artifact] | None:
+    """Without the patches, of those asked of, that can only help the claim."""
     found = dict(artifacts)
     asked = {claim.calls[c].reward for clause in claim.clauses for atom in clause for c, _ in atom.affine.calls}
     for name in {call.reward for call in claim.calls} - asked:
@@ -129,22 +302,20 @@ def easier(claim: Claim, artifacts: Mapping[str, Artifact]) -> dict[str, Artifac
         ]
         kind = "ceiling" if all(w < 0 for w in weights) else "floor" if all(w > 0 for w in weights) else None
         artifact = artifacts[name]
-        kept = [p for p in artifact.patches if p.kind != kind or not is_table(p, artifact.tensors)]
+        kept = [p for p in artifact.patches if p.kind != kind or not asked_of(p, artifact.tensors)]
         if len(kept) < len(artifact.patches):
             found[name] = artifact.with_patches(tuple(kept))
     return found if any(found[name] is not artifacts[name] for name in found) else None
 
 
-def by_easier(
-    claim: Claim, easy: Mapping[str, Artifact], decide: Decide, look: Look, options: VerifyOptions
-) -> RuleResult | None:
+def by_easier(claim: Claim, easy: Mapping[str, Artifact], asked: Asked, options: VerifyOptions) -> RuleResult | None:
     """The claim proved by way of rewards for which it is harder to hold, or None."""
     digests = tuple((name, easy[name].digest) for name, _ in claim.rewards)
-    found = decide(replace(claim, rewards=digests), options)
+    found = asked.decide(replace(claim, rewards=digests), options, easy)
     if found.verdict is not Verdict.PROVED or found.premise_witness is None:
         return None
     point = tuple((value, value) for value in found.premise_witness.point)
-    premise = look(replace(claim, boxes=(point,)), options).witness  # with the values of the reward itself
+    premise = asked.look(replace(claim, boxes=(point,)), options, None).witness  # with the values of the reward itself
     if premise is None or premise.deployed == "non-finite":
         return None
     reason = without_proof(found.reason, "patches near data that only help were left out")
@@ -162,7 +333,7 @@ def _with_premise(
     """`proved` needs a checked record of the premise: of the settled boxes, the first in which there is one."""
     work, empty = base.work, len(claim.boxes) - len(done)
     for k in done[:LOOKED].tolist():
-        found = look(replace(claim, boxes=(claim.boxes[k],)), options)
+        found = look(replace(claim, boxes=(claim.boxes[k],)), options, None)
         work = work + found.work
         if found.witness is not None and found.witness.deployed != "non-finite":
             premise = replace(found.witness, box=k)

@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from functools import partial
 from typing import Any
 
 from rewarden.reward.artifact import Artifact
@@ -26,6 +25,7 @@ from rewarden.spec_lang.errors import BindingError
 from rewarden.verifier import by_parts, engines
 from rewarden.verifier.by_construction import goals_hold, monotone_goals_hold
 from rewarden.verifier.engines.interface import Declined, Outcome, Part, Rows, Run, Task
+from rewarden.verifier.exact_program import Point
 from rewarden.verifier.executed import compile_executed
 from rewarden.verifier.linear import program_of
 from rewarden.verifier.options import VerifyOptions
@@ -42,6 +42,7 @@ ROUNDS = (0.02, 0.23)  # of the budget: what each engine has in each round
 FIRST = 0.25  # of the budget, for rules of many variables: bounds, and cells
 CLOSE = 0.5  # of the budget: neurons
 PROGRAMS = 0.05  # of the budget: linear programs, of which each takes as long as some tens of boxes
+QUICK = 300  # boxes, for each of many parts
 WIDE = 24  # variables of a claim from which on cutting boxes gets nowhere
 
 Recorded = Callable[[Run | Declined], Run | Declined]  # a run that is written down (`saved`)
@@ -69,31 +70,55 @@ def verify_claim(
     chosen, report = options or VerifyOptions(), progress or _silent
     stopped = stopping(chosen, stop)
 
-    def task_of(part: Claim, own: VerifyOptions) -> Task:
+    def task_of(part: Claim, own: VerifyOptions, about: Mapping[str, Artifact] = artifacts) -> Task:
         program = (
-            compile_executed(part, artifacts, constants)
+            compile_executed(part, about, constants)
             if own.semantics == "float32"
-            else replace(program_of(part, artifacts), uncertain=tuple(constants or ()))
+            else replace(program_of(part, about), uncertain=tuple(constants or ()))
         )
-        return Task(part, program, artifacts, own, rows or {}, report, stopped, time.monotonic())
+        return Task(part, program, about, own, rows or {}, report, stopped, time.monotonic())
 
-    def decide(part: Claim, own: VerifyOptions, about: Mapping[str, Artifact] = artifacts) -> RuleResult:
-        return verify_claim(part, about, own, rows=rows, progress=progress, stop=stop, constants=constants)
+    def decide(part: Claim, own: VerifyOptions, about: Mapping[str, Artifact] | None) -> RuleResult:
+        rewards = artifacts if about is None else about
+        return verify_claim(part, rewards, own, rows=rows, progress=progress, stop=stopped, constants=constants)
 
-    def look(part: Claim, own: VerifyOptions) -> Premise:
-        return _premise(task_of(part, own))
+    def quick(part: Claim, own: VerifyOptions, about: Mapping[str, Artifact] | None) -> RuleResult:
+        return _bounded(task_of(part, own, artifacts if about is None else about))
 
+    def alone(part: Claim, own: VerifyOptions, about: Mapping[str, Artifact] | None) -> RuleResult:
+        task = task_of(part, own, artifacts if about is None else about)
+        if own.engine in ("auto", "bounds"):
+            found = _bounded(replace(task, options=replace(own, budget=min(QUICK, own.budget))))
+            if found.reason != Reason.BUDGET:
+                return found
+        return _decide(task, _unrecorded)
+
+    def look(part: Claim, own: VerifyOptions, about: Mapping[str, Artifact] | None = None) -> Premise:
+        return _premise(task_of(part, own, artifacts if about is None else about))
+
+    def replay(point: Point) -> Witness | None:
+        return task_of(claim, chosen).replay(point)
+
+    asked = by_parts.Asked(decide, quick, look, replay, report, stopped)
     if by_parts.needed(claim, artifacts):
-        return by_parts.decided(claim, artifacts, decide, look, chosen, stopped)
+        return by_parts.decided(claim, artifacts, asked, chosen)
     easy = by_parts.easier(claim, artifacts) if chosen.semantics == "real" else None
-    if easy is not None:
-        found = by_parts.by_easier(claim, easy, partial(decide, about=easy), look, chosen)
-        if found is not None:
-            return found
+    found = None if easy is None else by_parts.by_easier(claim, easy, asked, chosen)
     with plain_torch(chosen.threads):
-        result = by_parts.proof_by_box(_decide(task_of(claim, chosen), recorded or (lambda run: run)), artifacts)
-    report(Progress(claim.rule, "done", result.coverage))
-    return result
+        if (
+            found is None
+            and recorded is None
+            and (len(claim.calls) < 2 or not goals_hold(task_of(claim, chosen).slim.program))
+        ):
+            found = by_parts.decided_in_pieces(claim, artifacts, replace(asked, decide=alone), chosen)
+        if found is None:
+            found = by_parts.proof_by_box(_decide(task_of(claim, chosen), recorded or _unrecorded), artifacts)
+    report(Progress(claim.rule, "done", found.coverage))
+    return found
+
+
+def _unrecorded(run: Run | Declined) -> Run | Declined:
+    return run
 
 
 def _silent(progress: Progress) -> None:
@@ -105,6 +130,18 @@ def _premise(task: Task) -> Premise:
     task.progress("premise")
     with plain_torch(task.options.threads):
         return find_premise(task.slim.program, task.artifacts, task.options, task.rows, task.stop)
+
+
+def _bounded(task: Task) -> RuleResult:
+    """Of one of many parts, what bounds tell, without looking for a record of its premise or a violation first: that
+    takes far longer."""
+    run = engines.start("bounds", task)
+    outcome = None if isinstance(run, Declined) else run.go(task.options.budget)
+    if outcome is None or outcome.status == "open":
+        return _result(task, Verdict.UNKNOWN, Reason.BUDGET, work=Work() if outcome is None else outcome.work)
+    if outcome.witness is not None:
+        return _violated(task, outcome.witness, "bounds", outcome.work)
+    return _result(task, Verdict.UNKNOWN, Reason.NO_POINT, coverage=1.0, engine="bounds", work=outcome.work)
 
 
 def _decide(task: Task, recorded: Recorded) -> RuleResult:

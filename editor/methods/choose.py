@@ -98,15 +98,20 @@ def _mended(task: Task, method: str, found: Sequence[Clash]) -> tuple[Edited | N
             unmended[rule] = error.message
     now = task
     edits: list[Edited] = []
-    # corrections are built in beneath the patches: made first, they have none to put back on top, nor to raise
-    for name, rules in sorted(chosen.items(), key=lambda item: item[0] not in ("envelope", "slope")):
+    # corrections are built in beneath patches, so they come first; region patches see what the others have left
+    names = sorted(chosen, key=lambda name: (name not in ("envelope", "slope"), name == "region"))
+    waiting = [(name, tuple(chosen[name])) for name in names]
+    while waiting:
+        name, rules = waiting.pop(0)
         try:
-            part = replace(now, rules=tuple(rules))
+            part = replace(now, rules=rules)
             done = least_moving(part) if (method, name) == ("auto", "slope") else METHODS[name].edit(part)
         except EditError as error:
             if method != "auto":
                 raise
-            unmended |= dict.fromkeys(rules, error.message)
+            if len(rules) == 1:
+                unmended[rules[0]] = error.message
+            waiting = [*((name, (rule,)) for rule in rules if len(rules) > 1), *waiting]  # the others can be mended
             continue
         edits.append(done)
         now = now.after(done)
@@ -124,7 +129,10 @@ def _joined(task: Task, edits: Sequence[Edited]) -> Edited:
     children = {name: _one_edit(task.rewards[name], line) for name, line in stacked.items()}
     first = task.target if task.target in children else next(iter(children))
     reports = tuple(report for done in edits for report in done.reports)
-    return Edited(children.pop(first), reports, others=children, reward=first)
+    after = edits[-1].after  # of all rules, with all of these edits
+    if after is not None:
+        after = replace(after, rewards={**after.rewards, **{name: child.digest for name, child in children.items()}})
+    return Edited(children.pop(first), reports, after, others=children, reward=first)
 
 
 def _one_edit(parent: Artifact, line: Sequence[Artifact]) -> Artifact:
@@ -140,7 +148,7 @@ def _one_edit(parent: Artifact, line: Sequence[Artifact]) -> Artifact:
 def _fitting(task: Task, rule: str) -> str:
     """The local method whose form the rule has. Raises EditError: why a patch of its region cannot be."""
     try:
-        task.bound(rule)
+        task.bounds(rule)
     except RewardenError as error:
         if _fits(lambda: separated(task.claim(rule, whole=True), rule, task.target, task.ring)):
             return "threshold"

@@ -133,11 +133,11 @@ def _pairs(task: Task, rules: Sequence[str]) -> Iterator[Clash]:
     known: list[tuple[Bound, Claim]] = []
     for rule in rules:
         try:
-            bound, claim = task.bound(rule), task.claim(rule)
+            bounds, claim = task.bounds(rule), task.claim(rule)
         except RewardenError:
-            continue  # no bound of one record
-        if bound.reward == task.target and claim.instances is None and len(claim.boxes) == 1:
-            known.append((bound, claim))
+            continue  # no bounds of one record
+        if claim.instances is None and len(claim.boxes) == 1:
+            known += [(bound, claim) for bound in bounds if bound.reward == task.target]
     for one, other in combinations(known, 2):
         upper, lower = (one, other) if one[0].kind == "ceiling" else (other, one)
         if (upper[0].kind, lower[0].kind) != ("ceiling", "floor"):

@@ -18,6 +18,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from rewarden.editor.beyond import BEYOND, beyond_all
 from rewarden.editor.correction import Workshop
 from rewarden.editor.envelope import Ladder, Rim, Shape, enveloped, reward_at, rimmed
 from rewarden.editor.history.stored import all_stored, with_patch
@@ -225,6 +226,7 @@ def _statement(
         "fix": f"wherever the records of {rule} may be, the reward is the running {kind} along {names} on "
         f"{len(ladder.levels)} levels, which never rises",
         "locality": where,
+        BEYOND: beyond_all(artifact.records, found.both),
         "continuity": f"the edited reward is continuous wherever the parent is; the rim gives way by "
         f"{float(rim.steep)!r} a ring width, and no record moves by more than {_above(spread)!r}",
     }

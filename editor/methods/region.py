@@ -15,6 +15,6 @@ class RegionPatch:
 
     def edit(self, task: Task) -> Edited:
         for rule in task.rules:
-            task.bound(rule)  # raises where it is no bound of one record
+            task.bounds(rule)  # raises where it is no bound of one record
         child, reports, after = patched_in_rounds(task.spec, task.rewards, task.target, list(task.rules), task.mender)
         return Edited(child, reports, after)

@@ -18,13 +18,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from rewarden.editor.beyond import BEYOND, beyond_all
 from rewarden.editor.correction import Workshop
 from rewarden.editor.history.stored import all_stored, with_patch
 from rewarden.editor.mend import EditReport
 from rewarden.editor.methods.pairs import Coupled, coupled
 from rewarden.editor.methods.task import Edited, Task
+from rewarden.editor.patch import Box, closed_box
+from rewarden.editor.reach import Reach
 from rewarden.editor.ring import binary32_above
 from rewarden.reward.artifact import Artifact, Edit
+from rewarden.spec_lang.boxes import hull
 from rewarden.spec_lang.claim import Affine
 from rewarden.spec_lang.errors import EditError
 
@@ -37,25 +41,27 @@ class Slope:
     guarantee: str = "verified: less a known linear amount, at most a certified slope's; beyond the rim, the same bits"
 
     def edit(self, task: Task) -> Edited:
-        child, said = task.artifact, dict[str, str]()
+        child, said, now = task.artifact, dict[str, str](), task
         reports = []
         for rule in task.rules:
             found = coupled(task.claim(rule, whole=True), rule, task.target, task.ring)
-            child, text = self._mended(child, rule, found, task)
+            done, text = self._mended(child, rule, found, now)
+            child, now = done.artifact, now.after(done)
             said |= {f"{rule}.{key}": value for key, value in text.items()}
             reports.append(EditReport(rule, task.target, ()))
         edit = Edit("slope", ", ".join(task.rules), said)
-        return Edited(replace(child, parent=task.artifact.digest, edit=edit), tuple(reports))
+        child = replace(child, parent=task.artifact.digest, edit=edit)
+        return Edited(child, tuple(reports), extremum=now.mender.extremum)
 
-    def _mended(self, artifact: Artifact, rule: str, found: Coupled, task: Task) -> tuple[Artifact, dict[str, str]]:
+    def _mended(self, artifact: Artifact, rule: str, found: Coupled, task: Task) -> tuple[Edited, dict[str, str]]:
         steep = certified_slopes(artifact, found)
         if not any(steep.values()):
             raise EditError("E17", f"the reward has the slopes that {rule} asks for already", help="raise --budget")
         for share in SHARES:
             taken = {j: binary32_above(share * c) for j, c in steep.items()}
-            child = _tilted(artifact, taken, found, task)
-            if task.mender.verify({**task.rewards, task.target: child}, [rule])[rule].verdict == "proved":
-                return child, _statement(artifact, rule, taken, found)
+            done = _tilted(artifact, taken, found, task)
+            if task.mender.verify(task.after(done).rewards, [rule])[rule].verdict == "proved":
+                return done, _statement(artifact, rule, taken, found)
         raise EditError("E17", f"less the certified slope, {rule} is still not proved", help="raise --budget")
 
 
@@ -77,19 +83,27 @@ def certified_slopes(artifact: Artifact, found: Coupled) -> dict[int, Fraction]:
     return slopes
 
 
-def _tilted(artifact: Artifact, taken: dict[int, Fraction], found: Coupled, task: Task) -> Artifact:
-    shop = Workshop(artifact.width)
-    reward = shop.reward(artifact.with_patches(()))
+def _tilted(artifact: Artifact, taken: dict[int, Fraction], found: Coupled, task: Task) -> Edited:
+    shop, bare = Workshop(artifact.width), artifact.with_patches(())
+    reward = shop.reward(bare)
     least = {j: found.box[j][0] if s > 0 else -found.box[j][1] for j, s in found.signs.items()}
     least = {j: low - max(map(abs, found.box[j])) / 2**20 for j, low in least.items()}  # rounding leaves p >= 0
     rows = tuple((j, found.signs[j] * c) for j, c in taken.items() if c)
     amount = shop.affine([Affine(-sum((taken[j] * least[j] for j in taken), Fraction(0)), rows)], [])
     cap = sum((c * (_end(found, j) - least[j]) for j, c in taken.items()), Fraction(0))
     faded, _ = shop.faded(amount, cap * (1 + Fraction(1, 2**16)), found.polytopes)
-    child = shop.finish(shop.moved(reward, faded, Fraction(-1)), artifact.with_patches(()))
+    child, extremum = shop.finish(shop.moved(reward, faded, Fraction(-1)), bare), task.mender.extremum
+    if isinstance(extremum, Reach) and extremum.knows(bare):
+        extremum = Reach(extremum, child, bare, _around(bare, found), {}, cap * (1 + Fraction(1, 2**12)))
     for patch in all_stored(artifact):
-        child = with_patch(child, patch, task.mender.extremum)
-    return child
+        child = with_patch(child, patch, extremum)
+    return Edited(child, (), extremum=extremum)
+
+
+def _around(artifact: Artifact, found: Coupled) -> Box:
+    """A box of all records that are tilted."""
+    whole = tuple((column.lo, column.hi) for column in artifact.columns)
+    return hull([closed_box(polytope) for polytope in found.polytopes]) if found.polytopes else whole
 
 
 def _end(found: Coupled, column: int) -> Fraction:
@@ -109,5 +123,6 @@ def _statement(artifact: Artifact, rule: str, taken: dict[int, Fraction], found:
     return {
         "fix": f"the reward less {amounts}, wherever the worse record of {rule} may be; verified",
         "locality": where,
+        BEYOND: beyond_all(artifact.records, found.polytopes),
         "continuity": "the edited reward is continuous wherever the parent is",
     }

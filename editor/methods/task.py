@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Protocol
 
-from rewarden.editor.mend import EditReport, Mender, bound_for
+from rewarden.editor.mend import EditReport, Mender, bounds_for
 from rewarden.editor.patch import ExtremumBound
 from rewarden.editor.region import Bound, premise_only
 from rewarden.reward.artifact import Artifact
@@ -40,9 +40,9 @@ class Task:
         obligation = self.spec.obligation(rule)
         return bind_obligation(self.spec, premise_only(obligation) if whole else obligation, rewards or self.rewards)
 
-    def bound(self, rule: str, rewards: Mapping[str, Artifact] | None = None) -> Bound:
-        """Raises EditError where the rule is no bound of one record."""
-        return bound_for(self.spec, rewards or self.rewards, rule, self.mender.options)
+    def bounds(self, rule: str, rewards: Mapping[str, Artifact] | None = None) -> tuple[Bound, ...]:
+        """Raises EditError where the rule is no bounds of one record."""
+        return bounds_for(self.spec, rewards or self.rewards, rule, self.mender.options)
 
     @property
     def ring(self) -> Fraction:
@@ -51,7 +51,9 @@ class Task:
     def after(self, done: Edited) -> Task:
         """The task with the edit made."""
         rewards = {**self.rewards, done.reward or self.target: done.artifact, **done.others}
-        return replace(self, rewards=rewards, mender=replace(self.mender, extremum=done.extremum or self.mender.extremum))
+        return replace(
+            self, rewards=rewards, mender=replace(self.mender, extremum=done.extremum or self.mender.extremum)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,35 +1,44 @@
 """Records that move together, by the method that moves the reward least: an envelope or a slope.
 
-Each rule is mended by both, on top of what was mended before it. Of the two edits that verification proves, the one is
-kept that moves the reward less in the mean, over records sampled from the region of both records; of equals, the
-envelope. It is also kept where neither is proved: what is verified at the end will say so.
+Of the two edits that verification proves, the one is kept that moves the reward less in the mean, over records sampled
+from the region of both records; of equals, the envelope. It is also kept where neither is proved: what is verified at
+the end will say so.
+
+Several rules are mended one on top of the other. There is room for one envelope, since another would copy all of its
+copies, and whatever lies on top of it is verified with all of them. So it comes last, for the rule for which it saves
+the most, and the others take slopes before it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 
 from rewarden.editor.methods.envelope import Envelope, region_rows
 from rewarden.editor.methods.pairs import coupled
 from rewarden.editor.methods.slope import Slope
-from rewarden.editor.methods.task import Edited, Task
-from rewarden.reward.artifact import Artifact, Edit
+from rewarden.editor.methods.task import Edited, Method, Task
+from rewarden.reward.artifact import Edit
 from rewarden.reward.deployed import forward
 from rewarden.spec_lang.errors import EditError
 
 
 def least_moving(task: Task) -> Edited:
     """Raises EditError where neither method has anything to offer for one of the rules."""
+    if len(task.rules) == 1:
+        return _least(task, task.rules[0])
     now, edits = task, list[Edited]()
-    for rule in task.rules:
-        done = _least(replace(now, rules=(rule,)), rule)
+    *before, last = sorted(task.rules, key=lambda rule: _saved(task, rule))
+    for rule in (*before, last):
+        own = replace(now, rules=(rule,))
+        try:
+            done = _least(own, rule) if rule == last else Slope().edit(own)
+        except EditError:
+            done = _least(own, rule)
         edits.append(done)
         now = now.after(done)
-    if len(edits) == 1:
-        return edits[0]
     made = [edit for done in edits if (edit := done.artifact.edit) is not None]
     said = {key: text for edit in made for key, text in edit.statement.items()}
     kind = made[0].kind if len({edit.kind for edit in made}) == 1 else "patch"
@@ -39,26 +48,44 @@ def least_moving(task: Task) -> Edited:
     return Edited(child, reports, extremum=now.mender.extremum)
 
 
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """`moved`: summed over sampled records."""
+
+    done: Edited
+    proved: bool
+    moved: float
+
+
 def _least(task: Task, rule: str) -> Edited:
+    envelope, slope = _tried(task, rule)
+    found = [one for one in (envelope, slope) if isinstance(one, _Try)]
+    if not found:
+        raise next(one for one in (envelope, slope) if isinstance(one, EditError))
+    return min(found, key=lambda one: (not one.proved, one.moved)).done
+
+
+def _saved(task: Task, rule: str) -> float:
+    """By how much less an envelope for this rule alone moves the reward than a slope."""
+    envelope, slope = (one.moved if isinstance(one, _Try) and one.proved else inf for one in _tried(task, rule))
+    return slope - envelope if envelope < inf else -inf
+
+
+def _tried(task: Task, rule: str) -> tuple[_Try | EditError | None, _Try | EditError]:
+    """An envelope, where the rule has an outside, and a slope; or why there is none."""
+    own = replace(task, rules=(rule,))
     found = coupled(task.claim(rule, whole=True), rule, task.target, task.ring)
     rows = region_rows(task.artifact, found)
     old = forward(task.artifact, rows).astype(np.float64)
 
-    def moved(artifact: Artifact) -> float:
-        return float(np.abs(forward(artifact, rows).astype(np.float64) - old).sum())
-
-    tries: list[Callable[[Task], Edited]] = [Envelope().edit] if found.both else []
-    best: tuple[bool, float, Edited] | None = None
-    refused: list[EditError] = []
-    for attempt in (*tries, Slope().edit):
+    def tried(method: Method) -> _Try | EditError:
         try:
-            done = attempt(task)
+            done = method.edit(own)
         except EditError as error:
-            refused.append(error)
-            continue
-        after = task.mender.verify({**task.rewards, task.target: done.artifact}, [rule])[rule]
-        rank = (after.verdict != "proved", moved(done.artifact), done)
-        best = rank if best is None or rank[:2] < best[:2] else best
-    if best is None:
-        raise refused[0]
-    return best[2]
+            return error
+        moved = float(np.abs(forward(done.artifact, rows).astype(np.float64) - old).sum())
+        proved = isinstance(method, Slope)  # one that is not proved is refused
+        proved = proved or task.mender.verify(own.after(done).rewards, [rule])[rule].verdict == "proved"
+        return _Try(done, proved, moved)
+
+    return tried(Envelope()) if found.both else None, tried(Slope())

@@ -39,21 +39,30 @@ class Violated:
         child, reports, said = task.artifact, list[EditReport](), dict[str, str]()
         for rule in task.rules:
             now = {**task.rewards, task.target: child}
-            bound = self.narrowed(task.bound(rule, now), task.claim(rule, now), task)
-            child, facts = apply_patch(child, bound, task.mender.extremum)
-            assert child.edit is not None
-            said |= {f"{rule}.{key}": text for key, text in child.edit.statement.items() if key != "fix"}
-            relation, level = "at most" if bound.kind == "ceiling" else "at least", float(facts[0].level)
-            said[f"{rule}.fix"] = (
-                f"{bound.reward} is {relation} {level!r} in the {len(bound.polytopes)} boxes in which {rule} was not "
-                "proved; elsewhere in its region it was proved"
-            )
-            reports.append(EditReport(rule, task.target, facts))
+            bounds, claim = task.bounds(rule, now), task.claim(rule, now)
+            found = [
+                bound
+                for goal, whole in zip(claim.goals, bounds, strict=True)
+                if (bound := self.narrowed(whole, replace(claim, goals=(goal,)), task)) is not None
+            ]
+            for bound in found:
+                name = f"{rule}.{bound.kind}" if len(bounds) > 1 else rule
+                child, facts = apply_patch(child, bound, task.mender.extremum)
+                assert child.edit is not None
+                said |= {f"{name}.{key}": text for key, text in child.edit.statement.items() if key != "fix"}
+                relation, level = "at most" if bound.kind == "ceiling" else "at least", float(facts[0].level)
+                said[f"{name}.fix"] = (
+                    f"{bound.reward} is {relation} {level!r} in the {len(bound.polytopes)} boxes in which {rule} was "
+                    "not proved; elsewhere in its region it was proved"
+                )
+                reports.append(EditReport(rule, task.target, facts))
+            if not found:
+                raise EditError("E05", f"where {rule} fails cannot be told", help="use --method region")
         edit = Edit("patch", ", ".join(task.rules), said)
         return Edited(replace(child, parent=task.artifact.digest, edit=edit), tuple(reports))
 
-    def narrowed(self, bound: Bound, claim: Claim, task: Task) -> Bound:
-        """The bound on boxes within its region alone."""
+    def narrowed(self, bound: Bound, claim: Claim, task: Task) -> Bound | None:
+        """The bound on boxes within its region alone; None where it holds everywhere."""
         frame = Frame.of(claim, task.spec.features)
         program = compile_program(claim, {name: task.rewards[name] for name, _ in claim.rewards})
         best: tuple[Polytope, ...] | None = None
@@ -66,11 +75,11 @@ class Violated:
             if len(polytopes) > MOST_BOXES * len(bound.polytopes):
                 break
             best = polytopes
-        if not best:
+        if best is None:
             raise EditError(
                 "E05", f"where {bound.rule} fails cannot be told in {MOST_BOXES} boxes", help="use --method region"
             )
-        return replace(bound, polytopes=best)
+        return replace(bound, polytopes=best) if best else None
 
 
 def _polytopes(bound: Bound, parts: list[Region], claim: Claim, ring: Fraction) -> Iterator[Polytope]:

@@ -14,6 +14,9 @@ from rewarden.editor.methods.envelope import Envelope
 from rewarden.editor.methods.pairs import coupled
 from rewarden.editor.methods.slope import Slope
 from rewarden.editor.methods.task import Task
+from rewarden.editor.patch import apply_patch
+from rewarden.editor.reach import Reach
+from rewarden.editor.region import Bound, Polytope, Row
 from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.deployed import forward
 from rewarden.reward.exact import evaluate
@@ -177,6 +180,32 @@ def test_an_envelope_moves_no_record_by_more_than_is_told_and_less_than_a_slope(
     except EditError:
         return
     assert change.mean() < np.abs(forward(slope, rows) - old).mean()
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.sampled_from(sorted(RULES)), st.integers(0, 10_000), st.booleans())
+@example("oblique", 1, True)
+def test_what_an_envelope_reaches_is_told_from_its_parent(rule: str, seed: int, raised: bool) -> None:
+    artifact, rng = network(seed), np.random.default_rng(seed)
+    done = Envelope().edit(task(rule, artifact))
+    assert isinstance(done.extremum, Reach)
+    assert done.extremum.knows(done.artifact)
+    assert not done.extremum.knows(artifact)
+    level = float(np.quantile(forward(artifact, everywhere(rng, 200)), 0.8 if raised else 0.2))
+    region = Polytope(
+        (Row((Fraction(0), Fraction(5), Fraction(0)), Fraction(5)),),
+        tuple((column.lo, column.hi) for column in artifact.columns),
+    )
+    bound = Bound("b", "R", "floor" if raised else "ceiling", Fraction(level), False, (region,))
+    patched, _ = apply_patch(done.artifact, bound, done.extremum)
+    for child in (done.artifact, patched):
+        low, high = np.sort(everywhere(rng, 2), axis=0).astype(np.float64)
+        rows = (low + (high - low) * rng.uniform(size=(2_000, 3))).astype(np.float32)
+        rows = np.clip(rows, low.astype(np.float32), high.astype(np.float32))
+        box = tuple((Fraction(a), Fraction(b)) for a, b in zip(low.tolist(), high.tolist(), strict=True))
+        values = forward(child, rows).astype(np.float64)
+        assert values.max() <= float(done.extremum(child, box, 1))
+        assert -values.min() <= float(done.extremum(child, box, -1))
 
 
 @settings(max_examples=8, deadline=None)

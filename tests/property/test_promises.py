@@ -15,7 +15,7 @@ import rewarden as rw
 from rewarden.cli import run as cli
 from rewarden.editor.beyond import beyond_text, shortest
 from rewarden.editor.patch import apply_patch
-from rewarden.reward.artifact import Artifact, RewardRecord
+from rewarden.reward.artifact import Artifact, Edit, RewardRecord
 from rewarden.reward.deployed import forward
 from rewarden.reward.exact import evaluate
 from rewarden.reward.store import save_artifact
@@ -23,9 +23,11 @@ from rewarden.spec_lang.errors import EditError
 from rewarden.spec_lang.features import Feature, RecordType
 from rewarden.spec_lang.spec import parse_spec
 from rewarden.verifier.extremum import certified_extremum
+from rewarden.verifier.options import VerifyOptions
 from tests.property.test_history import bounds_of, distance
 from tests.property.test_patch import STEP, network, points
 from tests.reference.evaluate import Evaluator, Typed
+from tests.unit.test_methods import network as four_columns
 
 
 def record(row: np.ndarray) -> Typed:
@@ -98,6 +100,75 @@ def test_an_edit_of_weights_promises_an_amount_alone() -> None:
     assert 0.25 <= float(text.rpartition("<=")[2]) <= 0.3
     with pytest.raises(EditError, match="E32"):
         rw.promise(child, replace(parent, records=(RewardRecord("other", STEP),)))
+
+
+HEAD = """spec s v1
+features Step { speed: real [m/s] in 0 .. 4  gap: real [m] in 0 .. 10  close: bool  lanes: int in 1 .. 4 }
+reward R(s: Step)
+"""
+TILTED = (
+    "must slower:\n  forall a, b: Step varying speed\n  given a.close and a.gap <= 4 [m] and a.speed <= b.speed\n"
+    "  expect R(a) >= R(b)\n"
+)
+FALLING = (  # four levels: a small envelope
+    "must fewer_lanes:\n  forall a, b: Step varying lanes\n  given a.gap <= 4 [m] and a.lanes <= b.lanes\n"
+    "  expect R(a) >= R(b)\n"
+)
+CAPPED = "must capped:\n  forall s: Step\n  given s.gap >= 8 [m] and s.close\n  expect R(s) <= 0.1\n"
+
+
+def edited(rules: str, method: str, parent: Artifact) -> Artifact:
+    options = VerifyOptions(budget=2_000, falsify_budget=2_000)
+    child = rw.patch(parse_spec(HEAD + rules), method=method, verify_options=options, R=parent).artifact
+    assert child is not None
+    return child
+
+
+def certified(child: Artifact, parent: Artifact, folder: Path) -> str:
+    """What the edit promises, once the kernel has said that all of it holds."""
+    text, pair = rw.promise(child, parent), {"R": child, "Before": parent}
+    for name, artifact in pair.items():
+        save_artifact(artifact, folder / name)
+    (folder / "edit.rwd").write_text(text)
+    given = [part for name in pair for part in ("--reward", f"{name}={folder / name}")]
+    assert cli(["certify", str(folder / "edit.rwd"), *given, "-o", str(folder / "out"), "--quiet"]) == 0
+    rewards = {name: folder / name for name in pair}
+    checked = rw.check_certificate(folder / "out", rewards=rewards, spec=folder / "edit.rwd")
+    assert checked.accepted
+    assert {claim.verdict for claim in checked.kernel.claims} == {"proved"}
+    return text
+
+
+def test_what_is_built_into_the_network_promises_where_it_ends_with_patches_on_top_too(tmp_path: Path) -> None:
+    parent = four_columns(2, 4)
+    tilted = edited(TILTED, "slope", parent)
+    text = certified(tilted, parent, tmp_path / "tilted")
+    assert tilted.graph != parent.graph
+    assert "given (not s.close or s.gap >= 4.5 [m])\n" in text
+    capped = edited(CAPPED, "region", tilted)
+    edit = Edit("patch", "slower, capped", {**tilted.edit.statement, **capped.edit.statement})
+    both = replace(capped, parent=parent.digest, edit=edit)
+    text = certified(both, parent, tmp_path / "both")
+    assert "(not s.close or s.gap >= 4.5 [m])" in text
+    assert "s.gap <= 7.5 [m]" in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rules", [FALLING, FALLING + CAPPED, TILTED + CAPPED])
+def test_an_envelope_promises_where_it_ends(tmp_path: Path, rules: str) -> None:
+    parent = four_columns(2, 4)
+    child = edited(rules, "auto", parent)
+    text = certified(child, parent, tmp_path)
+    assert len(child.graph.nodes) > 2 * len(parent.graph.nodes)
+    assert len(child.patches) == rules.count("capped")
+    assert "s.gap >= 4.5 [m]" in text
+    assert ("s.gap <= 7.5 [m]" in text) == bool(child.patches)
+
+
+def test_a_correction_of_the_whole_domain_promises_no_outside() -> None:
+    parent = four_columns(2, 4)
+    child = edited(TILTED.replace("a.close and a.gap <= 4 [m] and ", ""), "slope", parent)
+    assert "outside" not in rw.promise(child, parent)
 
 
 KINDS = RecordType(

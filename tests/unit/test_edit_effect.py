@@ -16,7 +16,7 @@ from rewarden.cli import run as cli
 from rewarden.editor import volume
 from rewarden.editor.behaviour import Behaviour
 from rewarden.editor.effect import effect
-from rewarden.editor.mend import EditReport, bound_for
+from rewarden.editor.mend import EditReport, bounds_for
 from rewarden.editor.patch import PatchOptions, apply_patch
 from rewarden.editor.volume import where_patches_act
 from rewarden.reward.artifact import Artifact, RewardRecord
@@ -81,7 +81,7 @@ def test_an_exact_union(tmp_path: Path) -> None:
     )
     spec, child = spec_of(rules, tmp_path), reward()
     for name in "ab":
-        child, _ = apply_patch(child, bound_for(spec, {"R": child}, name, PatchOptions()), certified_extremum)
+        child, _ = apply_patch(child, bounds_for(spec, {"R": child}, name, PatchOptions())[0], certified_extremum)
     share = where_patches_act(child, [0, 1])
     assert share.exact
     assert abs(share.most - Fraction(4 + 4 - Fraction(9, 4)) / 200) < Fraction(1, 10**4)
@@ -97,7 +97,7 @@ def test_no_record_moves_by_more_than_is_stated(order: list[str], tmp_path: Path
     spec, parent = spec_of(rules, tmp_path), reward()
     child, edits = parent, []
     for name in order:
-        child, facts = apply_patch(child, bound_for(spec, {"R": child}, name, PatchOptions()), certified_extremum)
+        child, facts = apply_patch(child, bounds_for(spec, {"R": child}, name, PatchOptions())[0], certified_extremum)
         edits.append(EditReport(name, "R", facts))
     found = effect(spec, parent, child, edits)
     rng = np.random.default_rng(0)
@@ -116,7 +116,7 @@ def test_no_record_moves_by_more_than_is_stated(order: list[str], tmp_path: Path
 def test_an_order_that_turned_is_shown(tmp_path: Path) -> None:
     spec = spec_of(rule("r", "s.x >= 8 [m]", "R(s) <= 1"), tmp_path)
     parent = reward()
-    child, facts = apply_patch(parent, bound_for(spec, {"R": parent}, "r", PatchOptions()), certified_extremum)
+    child, facts = apply_patch(parent, bounds_for(spec, {"R": parent}, "r", PatchOptions())[0], certified_extremum)
     found = effect(spec, parent, child, [EditReport("r", "R", facts)])
     assert found.example is not None
     assert found.flips
@@ -208,7 +208,7 @@ def test_shaping_turns_steps_and_no_behaviour(tmp_path: Path) -> None:
 def test_dard_where_steps_are_recorded_and_a_line_where_they_are_not(tmp_path: Path) -> None:
     spec = spec_of(rule("r", "s.x >= 8 [m]", "R(s) <= 1"), tmp_path)
     parent = reward()
-    child, facts = apply_patch(parent, bound_for(spec, {"R": parent}, "r", PatchOptions()), certified_extremum)
+    child, facts = apply_patch(parent, bounds_for(spec, {"R": parent}, "r", PatchOptions())[0], certified_extremum)
     edits = [EditReport("r", "R", facts)]
     without = effect(spec, parent, child, edits)
     assert without.dard is None

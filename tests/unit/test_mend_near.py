@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import rewarden as rw
-from rewarden.editor.mend import bound_for
+from rewarden.editor.mend import bounds_for
 from rewarden.editor.patch import PatchOptions, apply_patch
 from rewarden.reward import statistics
 from rewarden.reward.artifact import Artifact, RewardRecord
@@ -106,11 +106,11 @@ def test_a_premise_narrows_all_boxes_and_a_ball_is_patched_as_its_box(tmp_path: 
         "must diamond:\n  forall s: S near bad within 2 % in l1\n  expect R(s) >= 1/4\n"
     )
     spec = spec_of(rules, tmp_path)
-    narrowed = bound_for(spec, {"R": parent}, "narrow", RING)
+    narrowed = bounds_for(spec, {"R": parent}, "narrow", RING)[0]
     assert len(narrowed.near) == 1
     assert len(narrowed.near[0].rest.rows) == 2
     for rule in ("narrow", "ball", "diamond"):
-        child, facts = apply_patch(parent, bound_for(spec, {"R": parent}, rule, RING), certified_extremum)
+        child, facts = apply_patch(parent, bounds_for(spec, {"R": parent}, rule, RING)[0], certified_extremum)
         assert len(child.patches) == 1
         assert facts[0].boxes > 1
     result = rw.patch(spec, RING, verify_options=OPTIONS, rules=["narrow", "diamond"], R=parent)
@@ -173,7 +173,7 @@ def test_only_patches_that_help_are_left_out(tmp_path: Path) -> None:
     }
     spec = spec_of(near + "".join(f"must {name}:\n  {text}\n" for name, text in rules.items()), tmp_path)
     parent = reward(5)
-    child, _ = apply_patch(parent, bound_for(spec, {"R": parent}, "r", RING), certified_extremum)
+    child, _ = apply_patch(parent, bounds_for(spec, {"R": parent}, "r", RING)[0], certified_extremum)
     found = {name: easier(bind(spec, name, {"R": child}), {"R": child}) for name in rules}
     assert {name for name, easy in found.items() if easy is not None} == {"above"}
     assert found["above"] is not None
@@ -186,7 +186,7 @@ def test_rows_held_at_the_level_are_known_and_settled_without_search(
     data(tmp_path, 300)
     spec = spec_of("must r:\n  forall s: S near bad within 1 %\n  expect R(s) <= quantile(R(bad), 1/2)\n", tmp_path)
     parent = reward(4)
-    child, _ = apply_patch(parent, bound_for(spec, {"R": parent}, "r", RING), certified_extremum)
+    child, _ = apply_patch(parent, bounds_for(spec, {"R": parent}, "r", RING)[0], certified_extremum)
     held = []
     monkeypatch.setattr(statistics, "evaluate_row", lambda artifact, row: held.append(1) or evaluate_row(artifact, row))
     level = statistics.statistic(child, spec.rows("bad").values, "quantile", Fraction(1, 2))
@@ -211,9 +211,9 @@ def test_a_second_patch_does_not_take_the_first_ones_tensors(tmp_path: Path) -> 
     spec, parent = spec_of(rules, tmp_path), reward(3)
     child = parent
     for k in range(2):
-        child, _ = apply_patch(child, bound_for(spec, {"R": child}, f"r{k}", RING), certified_extremum)
+        child, _ = apply_patch(child, bounds_for(spec, {"R": child}, f"r{k}", RING)[0], certified_extremum)
     left = child.with_patches(child.patches[1:])
-    again, _ = apply_patch(left, bound_for(spec, {"R": left}, "r2", RING), certified_extremum)
+    again, _ = apply_patch(left, bounds_for(spec, {"R": left}, "r2", RING)[0], certified_extremum)
     first, second = again.patches
     assert set(first.__match_args__)
     assert not {first.rows, first.level} & {second.rows, second.level}
@@ -234,5 +234,5 @@ def test_a_level_that_is_no_constant_is_refused(tmp_path: Path) -> None:
     data(tmp_path, 3)
     spec = spec_of("must r:\n  forall s: S near bad within 1 %\n  expect R(s) <= R(anchor(s))\n", tmp_path)
     with pytest.raises(EditError) as refusal:
-        bound_for(spec, {"R": reward()}, "r", RING)
+        bounds_for(spec, {"R": reward()}, "r", RING)
     assert refusal.value.code == "E02"

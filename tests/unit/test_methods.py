@@ -12,7 +12,7 @@ import pytest
 
 import rewarden as rw
 from rewarden.cli import run as cli
-from rewarden.editor.mend import Mender
+from rewarden.editor.mend import Mender, PatchResult
 from rewarden.editor.methods.choose import METHODS
 from rewarden.editor.methods.clashing import Clash, clashes
 from rewarden.editor.methods.moved import proved_limit
@@ -188,6 +188,52 @@ def test_records_that_move_together_are_mended_and_nothing_beyond_is_touched(tex
     assert (new != old).any()
 
 
+CEILING = "must capped:\n  forall s: Step\n  given s.gap <= 2 [m]\n  expect R(s) <= 0.5\n"
+FEW_LANES = (  # four levels: a small envelope
+    "must fewer_lanes:\n  forall a, b: Step varying lanes\n  given 4 [m] <= a.gap <= 5 [m] and a.lanes <= b.lanes\n"
+    "  expect R(a) >= R(b)\n"
+)
+STEP_DOWN = (
+    "must step_mid:\n  forall s: Step\n  given 6.5 [m] <= s.gap <= 7.5 [m] and s.speed >= 1 [m/s]\n"
+    "  expect R(s with {speed = s.speed - 1 [m/s]}) >= R(s)\n"
+)
+BEST_AND_WORST = (
+    "must apart:\n  forall a, b: Step\n  given a.gap >= 9.5 [m] and b.gap <= 1 [m] and b.close\n"
+    "  expect R(a) >= R(b) + 0.25\n"
+)
+FLOOR = "must floor:\n  forall s: Step\n  given s.gap >= 9 [m]\n  expect R(s) >= 0.1\n"
+NOT_HERE = "must square:\n  forall s: Step\n  given s.close\n  expect R(s) <= s.gap / 1 [m] - 4\n"
+
+
+def all_together(text: str) -> PatchResult:
+    artifact, x = network(2, 4), rows(6000)
+    options = VerifyOptions(budget=3_000, falsify_budget=1_000)
+    result = rw.patch(parse_spec(HEAD + text), verify_options=options, R=artifact)
+    assert sum(r.verdict == "violated" for r in result.before.rules) >= text.count("must ") - 1
+    assert [r.rule for r in result.after.rules if r.verdict != "proved"] == (["square"] if NOT_HERE in text else [])
+    assert set(result.unmended) == ({"square"} if NOT_HERE in text else set())
+    assert all("expression of features" in said for said in result.unmended.values())
+    old, new = forward(artifact, x), forward(result.artifact, x)
+    away = (x[:, 1] > 2.6) & (x[:, 1] < 3.4) | (x[:, 1] > 5.6) & (x[:, 1] < 5.9)
+    assert old[away].tobytes() == new[away].tobytes()
+    assert (old != new).any()
+    assert result.after.rewards == {"R": result.artifact.digest}
+    return result
+
+
+def test_rules_of_all_forms_are_mended_together_and_the_one_that_has_none_is_told() -> None:
+    all_together(CEILING + FEW_LANES + BEST_AND_WORST + NOT_HERE)
+
+
+@pytest.mark.slow
+def test_many_rules_are_mended_together() -> None:
+    text = CEILING + FLOOR + BEST_AND_WORST + FEW_LANES.replace("lanes", "speed") + STEP_DOWN
+    result = all_together(text)
+    options = VerifyOptions(budget=3_000, falsify_budget=1_000)
+    again = rw.verify(parse_spec(HEAD + text), options, rewards=result.artifacts)
+    assert [r.verdict for r in again.rules] == [r.verdict for r in result.after.rules]
+
+
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
@@ -339,3 +385,47 @@ def test_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     child = load_artifact(tmp_path / "out")
     assert child.parent == load_artifact(tmp_path / "r").digest
     assert replace(child, parent=None).patches
+
+
+def test_a_clash_that_rests_on_data_constants_says_so(tmp_path: Path) -> None:
+    values = rows(50)
+    lines = ["speed,gap,close,lanes", *(f"{a},{b},{'true' if c else 'false'},{int(d)}" for a, b, c, d in values)]
+    (tmp_path / "logs.csv").write_text("\n".join(lines) + "\n")
+    text = HEAD.replace("reward R", 'data logs: Step from "logs.csv"\nreward R') + (
+        "must low:\n  forall s: Step\n  given s.gap <= 4 [m]\n  expect R(s) <= quantile(R(logs), 0.25)\n"
+        "must high:\n  forall s: Step\n  given s.gap >= 3 [m] and s.close\n  expect R(s) >= quantile(R(logs), 0.75)\n"
+    )
+    (tmp_path / "s.rwd").write_text(text)
+    result = rw.patch(rw.load_spec(tmp_path / "s.rwd"), verify_options=QUICK, R=network())
+    assert set(result.unmended) == {"low", "high"}
+    for said in result.unmended.values():
+        assert "they cannot hold together with the data constants that the reward has now: at {" in said
+
+
+BANDS = HEAD + (
+    "must band:\n  forall s: Step\n  given s.gap <= 4 [m]\n  expect -0.4 <= R(s) <= 0.4\n"
+    "must size:\n  forall s: Step\n  given s.gap >= 8 [m] and s.close\n  expect |R(s)| <= 0.3\n"
+)
+
+
+@pytest.mark.parametrize("method", ["auto", "violated"])
+def test_a_band_is_a_floor_and_a_ceiling(method: str) -> None:
+    parent = network(2)
+    result = rw.patch(parse_spec(BANDS), method=method, verify_options=QUICK, R=parent)
+    assert {rule.verdict for rule in result.before.rules} == {"violated"}
+    assert {rule.verdict for rule in result.after.rules} == {"proved"}
+    child = result.artifact
+    assert child is not None
+    points = rows(4_000)
+    old, new = forward(parent, points), forward(child, points)
+    low, close = points[:, 1] <= 4, (points[:, 1] >= 8) & (points[:, 2] > 0)
+    assert (np.abs(old[low]) > 0.4).any()
+    assert (np.abs(new[low]) <= 0.4).all()
+    assert (np.abs(old[close]) > 0.3).any()
+    assert (np.abs(new[close]) <= 0.3).all()
+    assert old[low].max() > 0.4
+    assert old[close].max() > 0.3
+    between = (points[:, 1] > 4.6) & (points[:, 1] < 7.4)
+    assert old[between].tobytes() == new[between].tobytes()
+    assert child.edit is not None
+    assert any(key.startswith("band.ceiling.") for key in child.edit.statement)

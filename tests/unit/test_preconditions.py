@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import rewarden as rw
-from rewarden.editor.mend import bound_for
+from rewarden.editor.mend import bounds_for
 from rewarden.editor.patch import PatchOptions, apply_patch
 from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.graph import AffineMap, Graph, Input
@@ -29,7 +29,7 @@ def rule(name: str, given: str, expect: str) -> str:
 def patched(rules: str, names: list[str], folder: Path, start: Artifact | None = None) -> Artifact:
     spec, child = spec_of(rules, folder), start or reward()
     for name in names:
-        child, _ = apply_patch(child, bound_for(spec, {"R": child}, name, RING), certified_extremum)
+        child, _ = apply_patch(child, bounds_for(spec, {"R": child}, name, RING)[0], certified_extremum)
     return child
 
 
@@ -104,7 +104,7 @@ def test_the_opposite_of_an_earlier_patch_near_data(tmp_path: Path) -> None:
 
 def test_a_ring_too_thin_for_binary32(tmp_path: Path) -> None:
     spec = spec_of(rule("r", "s.x >= 5 [m]", "R(s) <= 1"), tmp_path)
-    bound = bound_for(spec, {"R": reward()}, "r", PatchOptions(ring=Fraction(1, 10**7)))
+    bound = bounds_for(spec, {"R": reward()}, "r", PatchOptions(ring=Fraction(1, 10**7)))[0]
     with pytest.raises(EditError) as found:
         apply_patch(reward(), bound, certified_extremum)
     assert found.value.code == "E09"
@@ -156,5 +156,5 @@ def test_all_cases_of_an_enum_are_everything() -> None:
         f"must r:\n  forall s: K\n  given {given}\n  expect R(s) <= 0\n"
     )
     with pytest.raises(EditError) as found:
-        apply_patch(artifact, bound_for(spec, {"R": artifact}, "r", RING), certified_extremum)
+        apply_patch(artifact, bounds_for(spec, {"R": artifact}, "r", RING)[0], certified_extremum)
     assert found.value.code == "E12"
