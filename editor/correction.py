@@ -32,6 +32,16 @@ from rewarden.spec_lang.errors import EditError
 Array32 = NDArray[np.float32]
 
 
+def distance(build: Assembly, polytopes: Sequence[Polytope]) -> tuple[int, Fraction]:
+    """The node of ĝ, the least over polytopes of the greatest of their rows, and the largest δ among them."""
+    outside, rings = -1, [ring_of(polytope) for polytope in polytopes]
+    for ring in rings:
+        rows = build.affine(Assembly.INPUT, ring.rows, -ring.offsets)
+        worst = rows if len(ring.rows) == 1 else build.reduce_max(rows)
+        outside = worst if outside < 0 else build.minimum(outside, worst)
+    return outside, max(ring.delta for ring in rings)
+
+
 @dataclass(slots=True)
 class Workshop:
     """A graph being built of several rewards of the same records (mutable). What they share is there once."""
@@ -86,17 +96,11 @@ class Workshop:
         if not polytopes:
             return build.relu(amount), Faded(top, Fraction(0), Fraction(0))
         capped = build.minimum(amount, build.constant(_number(top)))
-        rings = [ring_of(polytope) for polytope in polytopes]
-        outside = -1
-        for ring in rings:
-            rows = build.affine(Assembly.INPUT, ring.rows, -ring.offsets)
-            worst = rows if len(ring.rows) == 1 else build.reduce_max(rows)
-            outside = worst if outside < 0 else build.minimum(outside, worst)
-        delta = max(ring.delta for ring in rings)
+        outside, delta = distance(build, polytopes)
         slope = binary32_above(top * (1 + Fraction(1, 2**18)) / (1 - 3 * delta))
-        distance = build.relu(build.scale(outside, _number(Fraction(1)), _number(-delta)))
+        beyond = build.relu(build.scale(outside, _number(Fraction(1)), _number(-delta)))
         weights = np.concatenate([_number(Fraction(1)), _number(-slope)])[None]
-        left = build.affine(build.concat([capped, distance]), weights, np.zeros(1, np.float32))
+        left = build.affine(build.concat([capped, beyond]), weights, np.zeros(1, np.float32))
         return build.relu(left), Faded(top, slope, delta)
 
     def moved(self, reward: int, amount: int, factor: Fraction) -> int:

@@ -36,8 +36,9 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from rewarden.editor.correction import distance
 from rewarden.editor.region import Polytope
-from rewarden.editor.ring import binary32_above, ring_of
+from rewarden.editor.ring import binary32_above
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.assembly import Assembly
 from rewarden.reward.widths import node_order, sources
@@ -203,13 +204,7 @@ def rimmed(
 
 
 def _room(build: Assembly, polytopes: Sequence[Polytope], spread: tuple[Fraction, Fraction]) -> tuple[int, Rim]:
-    rings = [ring_of(polytope) for polytope in polytopes]
-    outside = -1
-    for ring in rings:
-        rows = build.affine(Assembly.INPUT, ring.rows, -ring.offsets)
-        worst = rows if len(ring.rows) == 1 else build.reduce_max(rows)
-        outside = worst if outside < 0 else build.minimum(outside, worst)
-    delta = max(ring.delta for ring in rings)
+    outside, delta = distance(build, polytopes)
     steep, sheer = (
         binary32_above((difference * (1 + Fraction(1, 2**16)) + Fraction(1, 2**16)) / width)
         for difference, width in zip(spread, (INNER - 2 * delta, 1 - 2 * delta - INNER), strict=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,20 +74,3 @@ def _places_in(folder: Path) -> Iterable[tuple[str, Path]]:
                 yield digest_of(manifest.read_bytes()), path
             except OSError:
                 continue
-
-
-def artifacts_in(folder: str | os.PathLike[str]) -> tuple[Artifact, ...]:
-    """Every sound artifact that lies directly in a folder (folders with a manifest, and `.rwz` files), by name.
-
-    Others are passed over: a history is looked for among whatever lies about.
-    """
-    found = []
-    for path in sorted(Path(folder).iterdir()):
-        if path.name.startswith("."):  # what an interrupted save has left
-            continue
-        if path.suffix == SUFFIX or (path / MANIFEST).is_file():
-            try:
-                found.append(load_artifact(path))
-            except ArtifactError:
-                continue
-    return tuple(found)

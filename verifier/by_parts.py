@@ -104,6 +104,8 @@ def decided_in_pieces(
 ) -> RuleResult | None:
     """The verdict on a claim about stacked patches; None where it is not for cutting up. Pieces in which the same
     patches act are one part."""
+    if sum(len(artifacts[name].patches) for name, _ in claim.rewards) <= WHOLE:
+        return None
     if options.engine == "falsify" or len(claim.boxes) > BOXES or not stacked(claim, artifacts):
         return None
     cut = pieces(claim, artifacts)
@@ -126,8 +128,6 @@ def decided_in_pieces(
         found = _with_record(claim, found, parts, asked, options)
     if found.verdict is not Verdict.PROVED or found.claim is None:
         return found
-    if sum(len(artifacts[name].patches) for name, _ in claim.rewards) <= WRITTEN:
-        return _owed(found, claim, artifacts, options)
     return replace(found, reason=without_proof(found.reason, UNWRITTEN))
 
 
@@ -251,7 +251,7 @@ def _left(claim: Claim, open_: Sequence[tuple[_Part, RuleResult]], untried: Sequ
 
 STACKED = f"Every part was settled by sound bounds, with the patches that act in it{CERTIFIABLE}"
 UNWRITTEN = "a rule about so many stacked patches was decided in parts, and proofs of parts are not put together yet"
-WRITTEN = 16  # patches of rewards for whose rules a proof is looked for, of all parts at once
+WHOLE = 16  # patches of rewards whose rules are decided as a whole, with a proof
 BELOW = 1.0 - 2.0**-30  # what is open is not nothing
 
 

@@ -50,6 +50,11 @@ def as_a_whole(claim: Claim, rewards: dict[str, Artifact], options: VerifyOption
         return verify_claim(claim, rewards, options)
 
 
+@pytest.fixture(autouse=True)
+def small_stacks_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(by_parts, "WHOLE", 0)
+
+
 @pytest.mark.parametrize("records", [1, 2])
 @pytest.mark.parametrize("kind", [TWO_REALS, MIXED])
 @settings(max_examples=5, deadline=None)
@@ -150,14 +155,16 @@ def test_a_verdict_in_float32_is_about_the_same_patches():
     assert found.claim is None
 
 
-@pytest.mark.parametrize("patches", [5, 20])
-def test_of_what_is_proved_in_pieces_there_is_a_proof_or_it_is_said_that_there_is_none(patches, tmp_path):
-    claim, rewards = stacked_claim(np.random.default_rng(0), patches=patches, slack=1.0)
+def test_rules_over_few_patches_are_decided_as_a_whole_with_a_proof(monkeypatch, tmp_path):
+    claim, rewards = stacked_claim(np.random.default_rng(0), patches=3, slack=1.0)
+    monkeypatch.setattr(by_parts, "WHOLE", 16)
+    written = with_proof(verify_claim(claim, rewards, OPTIONS), rewards)
+    assert written.engine != "parts"
+    assert judged(tmp_path, claim, rewards, written.proof).accepted
+
+
+def test_of_what_is_proved_in_pieces_it_is_said_that_there_is_no_proof():
+    claim, rewards = stacked_claim(np.random.default_rng(0), patches=20, slack=1.0)
     found = verify_claim(claim, rewards, OPTIONS)
-    assert (found.verdict, found.engine) == (Verdict.PROVED, "parts")
-    assert (found.proof is None) == (patches > by_parts.WRITTEN)
-    written = with_proof(found, rewards)
-    if written.proof is None:
-        assert "no proof to certify" in written.reason
-    else:
-        assert judged(tmp_path, claim, rewards, written.proof).accepted
+    assert (found.verdict, found.engine, found.proof) == (Verdict.PROVED, "parts", None)
+    assert "no proof to certify" in found.reason

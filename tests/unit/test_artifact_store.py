@@ -19,7 +19,7 @@ from rewarden.reward import lineage
 from rewarden.reward.artifact import Artifact, DataSource, Edit, Learner, RewardRecord
 from rewarden.reward.deployed import forward
 from rewarden.reward.graph import AffineMap, Graph, Input, Relu
-from rewarden.reward.lineage import artifacts_in, history, line_of
+from rewarden.reward.lineage import history, line_of
 from rewarden.reward.store import MANIFEST, TENSORS, load_artifact, save_artifact, zip_bytes
 from rewarden.spec_lang.canonical import digest_of
 from rewarden.spec_lang.errors import ArtifactError
@@ -178,7 +178,8 @@ def test_a_process_killed_before_its_rename_leaves_no_artifact(tmp_path):
     place = tmp_path / "out" / "r"
     assert subprocess.run([sys.executable, "-c", DIES, source, place]).returncode == -signal.SIGKILL
     assert code_of(load_artifact, place) == "A01"
-    assert artifacts_in(place.parent) == ()  # the temporary sibling is not mistaken for an artifact
+    child = small().child(Edit("weights", "slow", {}), tensors={"w": np.array([[2]], dtype=np.float32)})
+    assert line_of(child, [place.parent])[1].artifact is None  # the temporary sibling is not mistaken for an artifact
     assert load_artifact(save_artifact(small(), place)).digest == small().digest
 
 
@@ -204,9 +205,10 @@ def test_history_goes_from_child_to_parent(tmp_path):
     for name, artifact in (("a", first), ("c.rwz", third)):
         save_artifact(artifact, tmp_path / name)
     (tmp_path / "broken.rwz").write_text("?")
-    assert [a.digest for a in artifacts_in(tmp_path)] == [first.digest, third.digest]
     assert [e.digest for e in history(third, [first, second])] == [third.digest, second.digest, first.digest]
-    assert [e.artifact for e in history(third, artifacts_in(tmp_path))][1:] == [None]
+    assert [e.artifact for e in line_of(third, [tmp_path])][1:] == [None]
+    save_artifact(second, tmp_path / "b")
+    assert [e.digest for e in line_of(third, [tmp_path])] == [third.digest, second.digest, first.digest]
     assert history(first)[0].artifact is first
 
 
