@@ -88,7 +88,10 @@ class Effect:
                 f"outside of {share} of the domain the reward is that of the parent, bit for bit, over the reals and "
                 "as deployed; a behaviour that stays there is worth what it was"
             )
-            found["inside"] = f"no record anywhere moves by more than {float(self.most):.6g}"
+            found["inside"] = (
+                f"no record anywhere moves by more than {float(self.most):.6g}; one that moves by "
+                f"{self.attained:.6g} was met with"
+            )
         else:
             found["outside"] = self.said.get("locality", "nothing: weights moved, and with them the reward anywhere")
         shown = "".join(f"; row {row} is {text}" for row, text in self.shown.items())
