@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from rewarden.verifier.options import VerifyOptions
     from rewarden.verifier.progress import Report
 
-SAMPLED = 20_000
 STEPS = (1, 2, 4, 8)  # of the largest sampled difference, until one is proved to be a bound
 
 
@@ -54,6 +53,7 @@ def difference(
 ) -> Difference:
     """Raises EditError E32 for artifacts of different records: they cannot be compared."""
     from rewarden import api
+    from rewarden.editor.methods.moved import sampled_change
 
     if one.records != other.records:
         raise EditError("E32", "the two rewards are over different records", help="compare versions of one reward")
@@ -61,7 +61,7 @@ def difference(
         return Difference(True)
     rewards = {"A": one, "B": other}
     identical = api.verify(_spec(one, Fraction(0)), options, coverage=True, rewards=rewards, progress=progress)
-    seen = _sampled(one, other)
+    seen = float(sampled_change(one, other).max())
     most = None
     for step in STEPS:
         limit = Fraction(float(f"{max(seen, 1e-9) * step:.3g}")) * Fraction(101, 100)
@@ -94,16 +94,6 @@ def _spec(artifact: Artifact, limit: Fraction) -> Spec:
         f"  expect {claim}",
     ]
     return parse_spec("\n".join(text) + "\n")
-
-
-def _sampled(one: Artifact, other: Artifact) -> float:
-    import numpy as np
-
-    from rewarden.reward.agreement import random_rows
-    from rewarden.reward.deployed import forward
-
-    rows = random_rows([record.type for record in one.records], SAMPLED, 0)
-    return float(np.abs(forward(one, rows).astype(np.float64) - forward(other, rows).astype(np.float64)).max())
 
 
 def situation(artifact: Artifact, point: Sequence[Fraction]) -> Mapping[str, Mapping[str, object]]:

@@ -108,16 +108,16 @@ def _moved(parent: Artifact, patches: Sequence[Stored]) -> Fraction:
 
 
 def _proved(child: Artifact, parent: Artifact) -> Fraction:
-    from rewarden.history import difference
+    from rewarden.editor.methods.moved import proved_limit, sampled_change
 
-    most = difference(child, parent).most
-    if most is None:
+    limit = proved_limit(child, parent, float(sampled_change(child, parent).max()))
+    if limit is None:
         raise EditError(
             "E36",
             "no bound was proved on how far the edit moves the reward",
             help="rewarden diff takes a larger --budget",
         )
-    return _rounded_up(most)
+    return _rounded_up(limit)
 
 
 def _rounded_up(value: Fraction) -> Fraction:

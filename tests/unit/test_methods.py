@@ -218,6 +218,9 @@ def all_together(text: str) -> PatchResult:
     assert old[away].tobytes() == new[away].tobytes()
     assert (old != new).any()
     assert result.after.rewards == {"R": result.artifact.digest}
+    saved = {name: artifact.digest for name, artifact in result.artifacts.items()}
+    for rule in result.after.rules:  # the verdicts are about what is written, so that they can be certified
+        assert rule.claim is None or dict(rule.claim.rewards).items() <= saved.items()
     return result
 
 
