@@ -56,7 +56,8 @@ class Turned:
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """`flips` of `pairs` pairs of rows turned their strict order, by most in `example`; `ranks` of rows changed.
+    """`flips` of `pairs` pairs of rows turned their strict order, by most in `example`; of so many rows the rank
+    changed (`ranks`), whichever of equals is counted first.
     `turned`: two longer behaviours, where no pair turned."""
 
     flips: int
@@ -72,7 +73,7 @@ class Behaviour:
     def of(old: Array, new: Array, *, states: bool) -> Behaviour:
         """Of rewards [row] before and after. `states`: of one record each."""
         flips, pairs, example = _flips(old, new)
-        ranks = int((np.argsort(np.argsort(old, kind="stable")) != np.argsort(np.argsort(new, kind="stable"))).sum())
+        ranks = _ranks_changed(old, new)
         turned = _turned(old, new) if states and example is None else None
         alike = bool((new - old == (new - old)[:1]).all())
         return Behaviour(flips, pairs, ranks, example, turned, int((old != new).sum()), alike, states)
@@ -140,6 +141,19 @@ def _flips(old: Array, new: Array) -> tuple[int, int, Flip | None]:
     i, j = int(first[best]), int(second[best])
     flip = Flip((i + 1, j + 1), (float(old[i]), float(old[j])), (float(new[i]), float(new[j])))
     return int(turned.sum()), len(first), flip
+
+
+def _ranks_changed(old: Array, new: Array) -> int:
+    """How many rows have no rank in common, before and after. Equal rows share their ranks: any of them may be first.
+    So rows that an edit makes equal, or parts, have not changed theirs by that alone."""
+    (first, last), (begin, end) = _ranks(old), _ranks(new)
+    return int(((last < begin) | (end < first)).sum())
+
+
+def _ranks(values: Array) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """[row]: the least and the greatest rank that the row may have."""
+    order = np.sort(values)
+    return np.searchsorted(order, values, side="left"), np.searchsorted(order, values, side="right") - 1
 
 
 def _turned(old: Array, new: Array) -> Turned | None:

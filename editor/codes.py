@@ -23,6 +23,7 @@ EXPLANATIONS: dict[str, str] = {
     "E17": "A slope that a rule asks for cannot be certified, or is there already.",
     "E21": "The ledger of forgotten rows cannot be read. Restore it: it keeps them out of later trainings.",
     "E22": "No row that is to be forgotten is among the data, or no row would be left.",
+    "E24": "Rows that are given as strangers to an audit were learned from, or are of another shape than the data.",
     "E30": "An edit is named that is not there, or whose parent is not at hand. Name the folder of older artifacts.",
     "E31": "The edit changed the network itself. Only patches can be moved onto another reward.",
     "E32": "The two artifacts have no common ancestor at hand, or it is one of them. There is nothing to merge.",

@@ -7,7 +7,8 @@ before all of it the reward was at most U, which bounds the reward without its c
 U − level at most; and so for records that were raised. `attained` is a change that was met with.
 
 Counted, on rows of the spec's data, or records drawn from the domain where there are none: how many moved, whose order
-turned, how many ranks changed, EPIC's distance, and DARD's where the data have recorded steps. Whether the edit can
+turned, how many ranks changed, EPIC's distance, and DARD's where the data have recorded steps. `rims` says how steep
+the patches are (`steepness.py`). Whether the edit can
 change which behaviour is optimal is shown by two behaviours whose order it turns (`behaviour.py`). What is known of the
 level of each patch, and whether that moves with the reward, comes from the edit itself (`anchor.py`).
 """
@@ -27,6 +28,7 @@ from rewarden.editor.anchor import own_data
 from rewarden.editor.behaviour import Behaviour, Flip
 from rewarden.editor.drift import Drift, drift
 from rewarden.editor.mend import EditReport, PatchResult
+from rewarden.editor.steepness import Steepness, steepness
 from rewarden.editor.volume import Share, where_patches_act
 from rewarden.reward.agreement import random_rows
 from rewarden.reward.artifact import Artifact
@@ -61,6 +63,7 @@ class Effect:
     without: Mapping[str, str]
     shown: Mapping[int, str] = field(default_factory=dict)  # drawn records that the behaviour's sentence speaks of
     said: Mapping[str, str] = field(default_factory=dict)  # of the edit's own statement: where weights moved, anchors
+    rims: tuple[Steepness, ...] = ()  # of the new patches
 
     @property
     def flips(self) -> int:
@@ -108,10 +111,10 @@ class Effect:
             for name, value in (("EPIC", self.epic), ("DARD", self.dard))
         )
         named = [
-            f"level for {key.removesuffix('.anchor')}: {text}" if key.endswith(".anchor") else text
+            f"level for {key.removesuffix('.anchor').rpartition(': ')[2]}: {text}" if key.endswith(".anchor") else text
             for key, text in self.statement.items()
         ]
-        return [*named, f"{moved}; {turned}; {apart}"]
+        return [*named, f"{moved}; {turned}; {apart}", *(rim.words for rim in self.rims)]
 
     def to_json(self) -> dict[str, Any]:
         flip, turned = self.example, self.behaviour.turned
@@ -142,6 +145,7 @@ class Effect:
             "epic": self.epic,
             "dard": self.dard,
             "without": dict(self.without),
+            "patches": [rim.to_json() for rim in self.rims],
         }
 
 
@@ -179,6 +183,7 @@ def effect(spec: Spec, before: Artifact, after: Artifact, edits: Sequence[EditRe
         without,
         {row: _shown(before, rows[row - 1]) for row in behaviour.named} if drawn_rows else {},
         _said(after),
+        steepness(after, kept) if local else (),
     )
 
 

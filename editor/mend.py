@@ -21,7 +21,7 @@ from rewarden.spec_lang.errors import Unsupported
 from rewarden.spec_lang.obligation import TRUE
 from rewarden.spec_lang.spec import Spec
 from rewarden.verifier.bind import bind_obligation
-from rewarden.verifier.verdict import VerificationResult
+from rewarden.verifier.verdict import Reason, VerificationResult
 
 Verify = Callable[[Mapping[str, Artifact], Sequence[str] | None], VerificationResult]
 MOST_ROUNDS = 4
@@ -88,9 +88,16 @@ def bounds_for(spec: Spec, rewards: Mapping[str, Artifact], rule: str, options: 
 
 
 def patched_in_rounds(
-    spec: Spec, rewards: Mapping[str, Artifact], target: str, failing: list[str], mender: Mender
+    spec: Spec,
+    rewards: Mapping[str, Artifact],
+    target: str,
+    failing: list[str],
+    mender: Mender,
+    *,
+    partial: bool = False,
 ) -> tuple[Artifact, tuple[EditReport, ...], VerificationResult]:
-    """Patches on the regions of the failing rules, verified, until none fails or the rounds are over."""
+    """Patches on the regions of the failing rules, verified, until none fails or the rounds are over. The result is
+    about all rules, or, `partial`, about these alone. A rule of which verification was stopped gets no other round."""
     parent = rewards[target]
     child, reports = parent, list[EditReport]()
     made: list[tuple[str, Bound, Mapping[str, str]]] = []
@@ -111,11 +118,26 @@ def patched_in_rounds(
             left.remove((rule, part))
         edit = Edit("patch", ", ".join(dict.fromkeys(r.rule for r in reports)), _statement(made))
         child = replace(child, parent=parent.digest, edit=edit)
-        after = mender.verify({**rewards, target: child}, None)
-        pending = [rule for rule in failing if after[rule].verdict != "proved"]
+        after = mender.verify({**rewards, target: child}, failing)
+        pending = [rule for rule in failing if after[rule].verdict != "proved" and after[rule].reason != Reason.STOPPED]
         if not pending:
             break
+    if not partial:
+        after = _of_all(spec, after, {**rewards, target: child}, mender)
     return child, tuple(reports), after
+
+
+def _of_all(
+    spec: Spec, known: VerificationResult, rewards: Mapping[str, Artifact], mender: Mender
+) -> VerificationResult:
+    """The result of all rules, of which some are known."""
+    found = {rule.rule: rule for rule in known.rules}
+    rest = [rule.name for rule in spec.rules if rule.name not in found]
+    if not rest:
+        return known
+    whole = mender.verify(rewards, rest)
+    found |= {rule.rule: rule for rule in whole.rules}
+    return replace(whole, rules=tuple(found[rule.name] for rule in spec.rules))
 
 
 def _height(bound: Bound) -> Fraction:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rewarden.reward.artifact import Artifact
+from rewarden.reward.artifact import Artifact, Edit, Learner
+from rewarden.reward.manifest import parse_manifest, said_in
 from rewarden.reward.store import MANIFEST, SUFFIX, load_artifact
 from rewarden.spec_lang.canonical import digest_of
 from rewarden.spec_lang.errors import ArtifactError
@@ -16,10 +17,27 @@ MOST_BYTES = 1 << 28  # of a manifest that is looked at
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
-    """One step of a history; `artifact` is None where only the digest is known (the parent is not at hand)."""
+    """One step of a history; `artifact` is None where only the digest is known (the parent is not at hand). `places`:
+    where it may lie."""
 
     digest: str
     artifact: Artifact | None
+    places: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a history as its manifest tells it; `known` unless the artifact is not at hand."""
+
+    digest: str
+    learner: Learner | None = None
+    edit: Edit | None = None
+    parent: str | None = None
+    known: bool = True
+
+    @classmethod
+    def of(cls, artifact: Artifact) -> Step:
+        return cls(artifact.digest, artifact.learner, artifact.edit, artifact.parent)
 
 
 def history(artifact: Artifact, ancestors: Iterable[Artifact] = ()) -> tuple[Entry, ...]:
@@ -35,16 +53,45 @@ def history(artifact: Artifact, ancestors: Iterable[Artifact] = ()) -> tuple[Ent
 def line_of(artifact: Artifact, folders: Iterable[Path], most: int | None = None) -> tuple[Entry, ...]:
     """As `history`, of what lies in the folders, `most` entries of it. Only the line itself is loaded: a long line's
     artifacts each hold all patches below them."""
+    places = _by_digest(folders)
+    entries = [Entry(artifact.digest, artifact, tuple(places.get(artifact.digest, ())))]
+    while (current := entries[-1].artifact) is not None and current.parent is not None:
+        if most is not None and len(entries) >= most:
+            break
+        there = tuple(places.get(current.parent, ()))
+        entries.append(Entry(current.parent, _found(current.parent, there), there))
+    return tuple(entries)
+
+
+def steps_of(artifact: Artifact, folders: Iterable[Path]) -> Iterator[Step]:
+    """As `line_of`, read off manifests alone: a thousand edits' artifacts are large, and what they say is not."""
+    places = _by_digest(folders)
+    step = Step.of(artifact)
+    yield step
+    while step.known and step.parent is not None:
+        step = _told(step.parent, places.get(step.parent, ()))
+        yield step
+
+
+def _by_digest(folders: Iterable[Path]) -> dict[str, list[Path]]:
     places: dict[str, list[Path]] = {}
     for folder in folders:
         for digest, path in _places_in(folder):
             places.setdefault(digest, []).append(path)
-    entries = [Entry(artifact.digest, artifact)]
-    while (current := entries[-1].artifact) is not None and current.parent is not None:
-        if most is not None and len(entries) >= most:
-            break
-        entries.append(Entry(current.parent, _found(current.parent, places.get(current.parent, ()))))
-    return tuple(entries)
+    return places
+
+
+def _told(digest: str, places: Iterable[Path]) -> Step:
+    for path in places:
+        try:
+            if path.suffix == SUFFIX:
+                return Step.of(load_artifact(path))
+            data = (path / MANIFEST).read_bytes()
+            if digest_of(data) == digest:
+                return Step(digest, *said_in(parse_manifest(data)))
+        except (ArtifactError, OSError):
+            continue
+    return Step(digest, known=False)
 
 
 def _found(digest: str, places: Iterable[Path]) -> Artifact | None:

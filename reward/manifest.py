@@ -131,6 +131,15 @@ def tensors_digest_in(manifest: Mapping[str, object]) -> str:
     return _digest(manifest["tensors"], "tensors")
 
 
+def said_in(manifest: Mapping[str, object]) -> tuple[Learner | None, Edit | None, str | None]:
+    """How a parsed manifest says that its artifact was learned and edited, and of which parent."""
+    return (
+        _optional(manifest["learner"], "learner", _learner),
+        _optional(manifest["edit"], "edit", _edit),
+        _optional(manifest["parent"], "parent", _digest),
+    )
+
+
 def artifact_from_manifest(manifest: Mapping[str, object], tensors: Mapping[str, NDArray[np.float32]]) -> Artifact:
     """The artifact that a parsed manifest and its tensors describe."""
     identified = _choice(manifest["identified"], ("exact", "shift", "affine"), "identified")

@@ -202,16 +202,20 @@ def _require_even(
     def name(pair: object) -> str:
         return f"{what} {pair:.0f}" if isinstance(pair, float) else f"{what} {pair}"
 
-    for pair, start, count in zip(pairs, starts, counts, strict=True):
-        steps = index[start : start + count, -1]
-        if count != counts[0] or len(np.unique(steps)) != count:
-            twice = "a step twice"
-            found = f"{count} steps, {name(pairs[0])} has {counts[0]}" if count != counts[0] else twice
-            raise DataError(
-                "D21",
-                f"{source.path.name}, {_rows_of(order[start : start + count])}: {name(pair)} has {found}",
-                help=f"give every {what} the same number of steps, one row per {what} and step" + alike,
-            )
+    within = np.ones(len(index), np.bool_)
+    within[starts] = False
+    repeated = within & np.append(False, index[1:, -1] == index[:-1, -1])
+    wrong = (counts != counts[:1]) | np.logical_or.reduceat(repeated, starts) if len(starts) else np.zeros(0, np.bool_)
+    if wrong.any():
+        first = int(wrong.argmax())
+        pair, start, count = pairs[first], starts[first], counts[first]
+        uneven = f"{count} steps, {name(pairs[0])} has {counts[0]}"
+        found = uneven if count != counts[0] else "a step twice"
+        raise DataError(
+            "D21",
+            f"{source.path.name}, {_rows_of(order[start : start + count])}: {name(pair)} has {found}",
+            help=f"give every {what} the same number of steps, one row per {what} and step" + alike,
+        )
 
 
 def _rows_of(places: NDArray[np.intp]) -> str:

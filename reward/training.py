@@ -28,18 +28,16 @@ WEIGHT_BITS = 14
 @contextmanager
 def deterministic(seed: int) -> Iterator[torch.Generator]:
     """One thread, deterministic kernels, gradients on; yields the run's generator. Global state is restored."""
-    threads = torch.get_num_threads()
-    enabled = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     generator = torch.Generator(device="cpu")
     generator.manual_seed(seed)
     try:
         torch.set_num_threads(1)
-        torch.use_deterministic_algorithms(True)
+        torch.set_deterministic_debug_mode("error")  # as `use_deterministic_algorithms`, which imports compilers, too
         with torch.inference_mode(False), torch.enable_grad(), _on_cpu():
             yield generator
     finally:
-        torch.use_deterministic_algorithms(enabled, warn_only=warn_only)
+        torch.set_deterministic_debug_mode(mode)
         torch.set_num_threads(threads)
 
 

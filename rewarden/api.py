@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     import torch
 
     from rewarden.certificate.match import Checked
+    from rewarden.editor.compare import Compared
     from rewarden.editor.mend import Mender, PatchResult
-    from rewarden.editor.methods.choose import Compared
     from rewarden.editor.patch import PatchOptions
     from rewarden.reward.onnx_deployed import Form
     from rewarden.scoring import Scored, ScoreOptions
@@ -312,7 +312,8 @@ def patch(
     from rewarden.editor.methods import choose
 
     given = _given(rewards, bound)
-    mender = _mender(spec, options, verify_options, progress, before)
+    chosen = verify_options or VerifyOptions()
+    mender = _mender(spec, options, lambda: chosen, progress, before)
     return choose.patch(spec, given, mender, method, None if rules is None else list(rules), before)
 
 
@@ -323,22 +324,45 @@ def compare_patches(
     rules: Iterable[str] | None = None,
     verify_options: VerifyOptions | None = None,
     progress: Report | None = None,
+    keep: str | os.PathLike[str] | None = None,
+    each: Callable[[Compared], None] | None = None,
     rewards: Mapping[str, Artifact] | None = None,
     **bound: Artifact,
 ) -> tuple[Compared, ...]:
-    """Every method of `patch` by itself on the same failing rules, side by side. Arguments as for `patch`."""
-    from rewarden.editor.methods import choose
+    """Every method of `patch` by itself on the same failing rules, side by side. Arguments as for `patch`.
 
-    given = _given(rewards, bound)
-    before = verify(spec, verify_options, progress=progress, rewards=given)
-    mender = _mender(spec, options, verify_options, progress, before)
-    return choose.compare(spec, given, mender, None if rules is None else list(rules), before)
+    A time limit of `verify_options` is that of all of it together. `keep`: a folder in which what has finished is kept
+    until all has, for a run to go on from that was interrupted or had too little time. `each` is told of every method
+    as it finishes.
+    """
+    from rewarden.comparing import Asked, Clock, Kept, key_of, side_by_side
+    from rewarden.editor.methods.choose import METHODS
+
+    given, chosen = _given(rewards, bound), verify_options or VerifyOptions()
+    clock, names = Clock(chosen.time_limit), None if rules is None else list(rules)
+
+    def timed() -> VerifyOptions:
+        return replace(chosen, time_limit=clock.verifying())
+
+    def mender(before: VerificationResult) -> Mender:
+        return _mender(spec, options, timed, progress, before)
+
+    asked = Asked(spec, given, names, lambda: verify(spec, timed(), progress=progress, rewards=given), mender)
+    about = (replace(chosen, time_limit=None), options)
+    kept = Kept(key_of(spec, given, names, about), None if keep is None else Path(keep))
+    found = []
+    for one in side_by_side(asked, clock, kept):
+        found.append(one)
+        if each is not None:
+            each(one)
+    order = list(METHODS)
+    return tuple(sorted(found, key=lambda one: order.index(one.method)))
 
 
 def _mender(
     spec: Spec,
     options: PatchOptions | None,
-    verify_options: VerifyOptions | None,
+    verify_options: Callable[[], VerifyOptions],
     progress: Report | None,
     before: VerificationResult | None,
 ) -> Mender:
@@ -348,12 +372,12 @@ def _mender(
 
     def verifying(now: Mapping[str, Artifact], names: Sequence[str] | None) -> VerificationResult:
         wanted = _selected(spec, names)
-        semantics = "real" if verify_options is None else verify_options.semantics
+        chosen = verify_options()  # anew: of a time limit less is left
         known = {}
-        if before is not None and before.semantics == semantics:
+        if before is not None and before.semantics == chosen.semantics:
             known = _still_decided(spec, before, now, wanted)
         fresh = [name for name in wanted if name not in known]
-        result = verify(spec, verify_options, rules=fresh or wanted, progress=progress, rewards=now)
+        result = verify(spec, chosen, rules=fresh or wanted, progress=progress, rewards=now)
         found = {**known, **{r.rule: r for r in result.rules}}
         return replace(result, rules=tuple(found[name] for name in wanted))
 

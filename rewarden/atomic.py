@@ -41,13 +41,14 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 @contextmanager
-def new_folder(path: str | Path) -> Iterator[Path]:
+def new_folder(path: str | Path, *, over: bool = False) -> Iterator[Path]:
     """A scratch folder that becomes `path` when the block ends well, and vanishes when it does not.
 
-    `path` may be missing or an empty folder (`require_free`).
+    `path` may be missing or an empty folder (`require_free`); with `over`, a folder that is there is replaced.
     """
     target = Path(path)
-    require_free(target)
+    if not over:
+        require_free(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}.part-", dir=target.parent))
@@ -56,7 +57,9 @@ def new_folder(path: str | Path) -> Iterator[Path]:
     try:
         yield scratch
         scratch.chmod(0o777 & ~_umask())
-        if target.is_dir():
+        if over:
+            shutil.rmtree(target, ignore_errors=True)
+        elif target.is_dir():
             target.rmdir()
         os.replace(scratch, target)
     except OSError as error:

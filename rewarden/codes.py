@@ -34,6 +34,7 @@ EXPLANATIONS: dict[str, str] = {
     "G06": "The file or folder cannot be written.",
     "G18": "A learner's constraints name a rule that speaks of other rewards, or leave no rule at all.",
     "G24": "A command that writes a folder was given none. Add -o DIR.",
+    "G25": "What an edit near many rows promises comes with a file of rows. Say where that is to be.",
     "G30": "A reward is identified exactly, up to a shift, or up to an affine map: exact, shift or affine.",
     "G31": "The spec declares no reward, so that none can be learned or imported for it.",
     "G32": "It is unclear which record type of the spec is meant.",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from rewarden.verifier.coverage.parts import VARYING
 from rewarden.verifier.region_words import percent
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ NAMES: Final = {"proved": "proved", "violated": "violated", "outside": "outside 
 
 def coverage_lines(coverage: Coverage) -> list[str]:
     """For the terminal."""
-    lines = [f"of the declared region: {shares_words(coverage)}", premise_line(coverage)]
+    whole = "rows" if coverage.of == "rows of data" else "declared region"
+    lines = [f"of the {whole}: {shares_words(coverage)}", premise_line(coverage)]
     for case, one in coverage.cases.items():
         lines += [f"traces of {case}: {shares_words(one)}", *_regions(one)]
     if coverage.anchors is not None:
@@ -33,7 +35,7 @@ def shares_words(coverage: Coverage) -> str:
 
 
 def word(status: Status, coverage: Coverage) -> str:
-    return "on no loop" if coverage.loops and status == "outside" else NAMES[status]
+    return "on no loop" if coverage.of == "records on loops" and status == "outside" else NAMES[status]
 
 
 def anchor_lines(anchors: Anchors) -> list[str]:
@@ -59,9 +61,11 @@ def _regions(coverage: Coverage) -> list[str]:
 def premise_line(coverage: Coverage) -> str:
     """How large the premise is, and what part of it is violated, as far as either is known."""
     least, most = coverage.premise
-    if coverage.loops:
+    if coverage.of == "records on loops":
         least = coverage.shares["violated"]
         return f"a loop that breaks the rule goes through {percent(least)} of the records, so much is certain"
+    if coverage.of == "rows of data":
+        return _counted(coverage)
     size = percent(most) if least == most else f"{percent(least)} to {percent(most)}"
     if most == 0:
         return "the premise leaves no volume of the region: shares say nothing of this rule"
@@ -76,11 +80,23 @@ def premise_line(coverage: Coverage) -> str:
     return f"the premise holds in {size} of the region; the rule fails in {share} of that"
 
 
+def _counted(coverage: Coverage) -> str:
+    """The rows by number."""
+    of = coverage.boxes
+    least, most = (int(share * of) for share in coverage.premise)
+    size = f"{most}" if least == most else f"{least} to {most}"
+    fails, left = (int(coverage.shares[status] * of) for status in VARYING)
+    told = (
+        f"the premise holds on {size} of {of} {'row' if of == 1 else 'rows'}; the conclusion fails on {fails} of them"
+    )
+    return f"{told}, and is open on {left}" if left else told
+
+
 def varying(coverage: Coverage) -> list[tuple[str, tuple[Slice, ...]]]:
     """The features along which violations (and else what is unsettled) vary most."""
 
     def spread(slices: Sequence[Slice]) -> tuple[Fraction, Fraction]:
-        values = [[s.shares[status] for s in slices] for status in ("violated", "unsettled")]
+        values = [[s.shares[status] for s in slices] for status in VARYING]
         return max(values[0]) - min(values[0]), max(values[1]) - min(values[1])
 
     ranked = sorted(coverage.slices.items(), key=lambda item: spread(item[1]), reverse=True)

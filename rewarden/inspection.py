@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from rewarden.output import number, paint
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.imports.provenance import source_of
-from rewarden.reward.lineage import Entry, line_of
+from rewarden.reward.lineage import Entry, Step, line_of
 from rewarden.spec_lang.diagnostics import printable
 from rewarden.spec_lang.features import Feature
 
@@ -57,20 +57,19 @@ def history_of(artifact: Artifact, folders: Sequence[Path], most: int | None = N
     return line_of(artifact, folders, most)
 
 
-def log_lines(entry: Entry) -> list[str]:
-    """One entry of the history."""
-    artifact = entry.artifact
-    if artifact is None:
-        return [paint(entry.digest, "strong"), "  not at hand: name its folder with --in to see it"]
+def log_lines(step: Step) -> list[str]:
+    """One step of the history."""
+    if not step.known:
+        return [paint(step.digest, "strong"), "  not at hand: name its folder with --in to see it"]
     made = "imported"
-    if artifact.learner is not None:
-        origin = source_of(artifact.learner)
-        learned = f"learned by {artifact.learner.name}, seed {artifact.learner.seed}"
+    if step.learner is not None:
+        origin = source_of(step.learner)
+        learned = f"learned by {step.learner.name}, seed {step.learner.seed}"
         made = learned if origin is None else f"imported from {origin}"
-    if artifact.edit is not None:
-        made = f"{artifact.edit.kind} for {artifact.edit.rule}"
-    statement = {} if artifact.edit is None else artifact.edit.statement
-    return [paint(entry.digest, "strong"), f"  {made}", *(f"    {name}: {text}" for name, text in statement.items())]
+    if step.edit is not None:
+        made = f"{step.edit.kind} for {step.edit.rule}"
+    statement = {} if step.edit is None else step.edit.statement
+    return [paint(step.digest, "strong"), f"  {made}", *(f"    {name}: {text}" for name, text in statement.items())]
 
 
 def _edit_lines(artifact: Artifact) -> list[str]:

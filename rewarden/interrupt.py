@@ -1,4 +1,4 @@
-"""Ctrl-C while long work goes on: once to stop and see what is known, twice to leave."""
+"""What ends long work early: Ctrl-C, once to stop and see what is known, twice to leave; and a time that is up."""
 
 from __future__ import annotations
 
@@ -43,3 +43,31 @@ def interruptible() -> Iterator[Interrupt]:
         yield state
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+class TimeIsUp(BaseException):
+    """Raised in the midst of work that has had its time. No Exception, so that nothing on the way takes it for one of
+    its own failures."""
+
+
+@contextmanager
+def limited(seconds: float | None) -> Iterator[None]:
+    """TimeIsUp in the block once so much time has passed; None is as long as it takes.
+
+    For work that asks no clock itself. Only the main thread hears signals, and not every system has this one: elsewhere
+    the block takes as long as it takes.
+    """
+    if seconds is None or not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def heard(_signal: int, _frame: object) -> None:
+        raise TimeIsUp
+
+    before = signal.signal(signal.SIGALRM, heard)
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)

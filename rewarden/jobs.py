@@ -181,12 +181,23 @@ def diff(
     return difference(one, other, options, progress)
 
 
-def promise(child: Artifact, parent: Artifact) -> str:
+def promise(child: Artifact, parent: Artifact, rows: Path | None = None) -> str:
     """What an edit promises, as the text of a spec over R and Before: beyond its regions and rims nothing has changed,
-    and nothing moves by more than so much. To write down, verify and certify. Raises EditError E32, E36."""
+    and nothing moves by more than so much. To write down, verify and certify.
+
+    Where a patch lies near many rows, the spec speaks of records that are not near the rows of a file, which is written
+    to `rows`: keep the spec in the same folder. Raises EditError E32, E36, and UsageError G25 without such a place.
+    """
+    from rewarden.atomic import write_text
     from rewarden.promises import promise as promised
 
-    return promised(child, parent)
+    found = promised(child, parent) if rows is None else promised(child, parent, rows.name)
+    if found.rows is not None:
+        if rows is None:
+            message = "what the edit promises comes with a file of rows near which it acts"
+            raise UsageError("G25", message, help="say where that file is to be: promise(child, parent, rows=Path(…))")
+        write_text(rows, found.rows)
+    return found.text
 
 
 def revert(artifact: Place, edit: str = "0", *, near: Iterable[Place] = ()) -> Reverted:

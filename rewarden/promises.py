@@ -8,16 +8,27 @@ disjunction a patch (`editor/beyond.py`); edits that are made of other nodes say
 it is the proof that makes it true. The amount follows from what the reward reaches where a patch may act
 (`editor/effect.py`); where weights were edited there is no `outside`, and the amount is the least of a few that
 verification proves.
+
+Of patches near data there may be thousands of boxes, too many to write out. They are the rows of a file that comes with
+the promise (`editor/away.py`), which is then said in parts that are each decided row by row:
+
+    outside   records that are not near the rows: the two are equal (and beyond what else the edit added)
+    apart     nor do they differ where the rule's own premise fails by the rim
+    inside    near the rows, the reward now lies between what it was and the patches' level
+    most      what it was is beyond that level by so much at most: by so much it moves
+    besides   not near the rows, it moves by no more, where the edit has other parts
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 from rewarden.draft.field import record_lines
 from rewarden.draft.networks import declared_records
-from rewarden.editor.beyond import BEYOND, NOWHERE, beyond_text
+from rewarden.editor.away import Away, away_from, rest_of
+from rewarden.editor.beyond import BEYOND, NOWHERE, Row, beyond_text, shortest
 from rewarden.editor.history.chain import added, rules_of
 from rewarden.editor.history.stored import Stored, all_stored
 from rewarden.reward.artifact import Artifact
@@ -26,13 +37,25 @@ from rewarden.spec_lang.errors import EditError
 from rewarden.spec_lang.format.formatter import format_text
 from rewarden.spec_lang.numerals import decimal
 
-MOST_BOXES = 256  # of patches near data: more are no statement that anybody reads
+MOST_BOXES = 16  # of patches near data that are written out; more are rows of a file
 DIGITS = 3  # of the amount, rounded up
+LOWER = Fraction(1, 10_000)  # of the amount: by so much a level may be told as further off
+ROWS = "changed"  # what the rows are called in the spec
 
 
-def promise(child: Artifact, parent: Artifact) -> str:
-    """The text of the spec. Raises EditError E32 for rewards of different records, E36 where the amount that weights
-    moved the reward by could not be proved."""
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """The text of the spec and, of patches near data, that of the file of rows that it names, JSON lines."""
+
+    text: str
+    rows: str | None = None
+
+
+def promise(child: Artifact, parent: Artifact, rows: str = "changed.jsonl") -> Promise:
+    """The spec. `rows`: what the file of rows is called, which is to lie beside it, if there is one.
+
+    Raises EditError E32 for rewards of different records, E36 where the amount that weights moved the reward by could
+    not be proved."""
     if child.records != parent.records:
         raise EditError("E32", "the two rewards are over different records", help="name an edit and its own parent")
     try:
@@ -42,6 +65,10 @@ def promise(child: Artifact, parent: Artifact) -> str:
     names = ", ".join(record.param for record in child.records)
     params = ", ".join(f"{record.param}: {record.type.name}" for record in child.records)
     one, other = f"R({names})", f"Before({names})"
+    built_in = [] if patches is not None else _beyond_what_is_built_in(child)
+    local = patches is not None or bool(built_in and NOWHERE not in built_in)
+    where = _Where(child, _unlike(child, parent) if patches is None else patches, built_in) if local else None
+    away = None if where is None else where.away()
     amount = _proved(child, parent) if patches is None else _moved(parent, patches)
     about = printable(", ".join(rules_of(child))) or "weights"
     lines = [
@@ -53,18 +80,15 @@ def promise(child: Artifact, parent: Artifact) -> str:
         f"reward R({params})",
         f"reward Before({params})",
     ]
-    built_in = _beyond_what_is_built_in(child)
-    if patches is not None:
-        lines += _outside(child, patches, [], params, f"{one} == {other}")
-    elif built_in and NOWHERE not in built_in:
-        lines += _outside(child, _unlike(child, parent), built_in, params, f"{one} == {other}")
-    lines += [
-        "--- Nothing moves by more than this.",
-        "must inside:",
-        f"  forall {params}",
-        f"  expect |{one} - {other}| <= {decimal(amount)}",
-    ]
-    return format_text("\n".join(lines) + "\n")
+    if where is not None:
+        lines += where.lines(away, params, f"{one} == {other}", rows)
+    whole = f"|{one} - {other}| <= {decimal(amount)}"
+    if where is None or away is None:
+        lines += _rule("inside", params, [], whole, "Nothing moves by more than this.")
+    else:
+        lines += where.near_rows(away, parent, params, one, other)
+        lines += where.besides(away, params, whole)
+    return Promise(format_text("\n".join(lines) + "\n"), None if away is None else away.text)
 
 
 def _beyond_what_is_built_in(child: Artifact) -> list[str]:
@@ -79,19 +103,90 @@ def _unlike(child: Artifact, parent: Artifact) -> list[Stored]:
     return [patch for k, patch in enumerate(all_stored(child)) if k >= len(below) or not patch.same(below[k])]
 
 
-def _outside(child: Artifact, patches: Sequence[Stored], built_in: Sequence[str], params: str, same: str) -> list[str]:
-    boxes = sum(patch.boxes for patch in patches)
-    if boxes > MOST_BOXES:
-        return [f"# The patches lie on {boxes} boxes around data: too many to write down where they do not act."]
-    parts = [patch.part(k) if patch.offsets.ndim > 1 else patch for patch in patches for k in range(patch.boxes)]
-    beyond = [f"({beyond_text(child.records, p.exact_rows(), p.gate, 2 * p.delta)})" for p in parts]
-    return _unchanged([*built_in, *beyond], params, same)
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """Where an edit ends: patches, and what is built into the network, as it says itself."""
+
+    child: Artifact
+    patches: Sequence[Stored]
+    built_in: Sequence[str]
+
+    @property
+    def bulk(self) -> list[Stored]:
+        """Patches near so many rows that these are told in a file."""
+        tables = [patch for patch in self.patches if patch.boxes > 1]
+        return tables if sum(patch.boxes for patch in tables) > MOST_BOXES and len(self.child.records) == 1 else []
+
+    def away(self) -> Away | None:
+        """The rows and radii of these patches."""
+        return away_from(self.child.records[0], self.bulk) if self.bulk else None
+
+    def lines(self, away: Away | None, params: str, same: str, rows: str) -> list[str]:
+        if self.bulk and away is None:
+            return ["# The edit acts near all records: there is no outside."]
+        written = [patch for patch in self.patches if all(patch is not other for other in self.bulk)]
+        parts = [patch.part(k) if patch.offsets.ndim > 1 else patch for patch in written for k in range(patch.boxes)]
+        beyond = [*self.built_in, *(self._beyond(p, p.exact_rows()) for p in parts)]
+        if away is None:
+            return _rule("outside", params, beyond, same, OUTSIDE)
+        _, _, kind = params.partition(": ")
+        near = f"{params} not near {ROWS} within {away.radii}"
+        found = [f'data {ROWS}: {kind} from "{rows}"', *_rule("outside", near, beyond, same, OUTSIDE)]
+        rest = [self._beyond(patch, rest_of(patch)) for patch in self.bulk]
+        if any(NOWHERE in text for text in rest):
+            return found
+        return [*found, *_rule("apart", params, [*beyond, *rest], same, APART)]
+
+    def near_rows(self, away: Away, parent: Artifact, params: str, now: str, before: str) -> list[str]:
+        """Between what it was and a level; and how far beyond that what it was is, near the rows."""
+        least, most, far = before, before, list[str]()
+        for sign in (1, -1):
+            levels = [sign * patch.level for patch in self.patches if patch.sign == sign]
+            if not levels:
+                continue
+            beyond = _rounded_up(away.extremum(parent, sign) - min(levels))
+            level = sign * shortest(min(levels) - beyond * LOWER, min(levels))
+            edge = level + sign * (beyond + _rounded_up(beyond * LOWER))
+            least, most = (
+                (f"min({before}, {_number(level)})", most) if sign > 0 else (least, f"max({before}, {_number(level)})")
+            )
+            far.append(f"{before} {'<=' if sign > 0 else '>='} {_number(edge)}")
+        near = f"{params} near {ROWS} within {away.radii}"
+        between = _rule("inside", near, [], f"{least} <= {now} <= {most}", BETWEEN)
+        return [
+            *between,
+            *_rule(
+                "most",
+                near,
+                [],
+                " and ".join(far),
+                "So nothing near the rows moves by more than this is beyond that level.",
+            ),
+        ]
+
+    def besides(self, away: Away, params: str, whole: str) -> list[str]:
+        """What other parts of the edit do where the rows are not near."""
+        if not self.built_in and all(any(patch is other for other in self.bulk) for patch in self.patches):
+            return []
+        over = f"{params} not near {ROWS} within {away.radii}"
+        return _rule("besides", over, [], whole, "Elsewhere nothing moves by more than this.")
+
+    def _beyond(self, patch: Stored, rows: Sequence[Row]) -> str:
+        return f"({beyond_text(self.child.records, rows, patch.gate, 2 * patch.delta)})"
 
 
-def _unchanged(beyond: Sequence[str], params: str, same: str) -> list[str]:
-    given = ["  given " + "\n    and ".join(beyond)] if beyond else []
-    rule = ["must outside:", f"  forall {params}", *given, f"  expect {same}"]
-    return ["--- Beyond the regions and their rims nothing has changed.", *rule]
+OUTSIDE = "Beyond the regions and their rims nothing has changed."
+BETWEEN = "Near the rows the reward lies between what it was and the level."
+APART = "Nor has anything where the premise of the rules near data fails by the rim."
+
+
+def _rule(name: str, over: str, given: Sequence[str], expected: str, title: str) -> list[str]:
+    premise = ["  given " + "\n    and ".join(given)] if given else []
+    return [f"--- {title}", f"must {name}:", f"  forall {over}", *premise, f"  expect {expected}"]
+
+
+def _number(value: Fraction) -> str:
+    return f"({decimal(value)})" if value < 0 else decimal(value)
 
 
 def _moved(parent: Artifact, patches: Sequence[Stored]) -> Fraction:

@@ -2,12 +2,12 @@
 
 Beside an artifact `DIR` lie `DIR.training` (the store of stages, where it was learned in shards) and
 `DIR.forgotten.json` (the ledger). An unlearned artifact has its own of both; those of its parent are left as they are.
+Other edits have none: what was forgotten before, and how it was learned, is looked up along the line of edits.
 """
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -22,9 +22,10 @@ from rewarden.spec_lang.errors import EditError, UsageError
 if TYPE_CHECKING:
     from rewarden.editor.unlearn.anchored import Anchored
     from rewarden.editor.unlearn.audit import Audit
-    from rewarden.editor.unlearn.request import Parted
+    from rewarden.editor.unlearn.request import Ledger, Parted
     from rewarden.reward.learners.interface import Learner
-    from rewarden.reward.learners.shards import Data
+    from rewarden.reward.learners.shards import Data, Plan
+    from rewarden.reward.lineage import Entry
 
 Road = Literal["exact", "certified", "approximate"]
 ROADS: tuple[Road, ...] = ("exact", "certified", "approximate")
@@ -32,16 +33,19 @@ ROADS: tuple[Road, ...] = ("exact", "certified", "approximate")
 
 @dataclass(frozen=True, slots=True)
 class Unlearned:
-    """What came of a request: the child, by which road, and what else was made from the rows."""
+    """What came of a request: the child, by which road, and what else was made from the rows. `missing` of those asked
+    for are neither among the data nor forgotten before."""
 
     artifact: Artifact
     road: Road
     asked: int
+    missing: int
     forgotten: int
     left: int
     statement: Mapping[str, str]
     anchored: tuple[Anchored, ...]
-    patches_gone: tuple[str, ...]  # rules whose patches went with the reward that they were made for
+    patches_at: tuple[str, ...]  # rules of patches near data of which one box holds a forgotten record
+    edits_gone: tuple[str, ...]  # rules whose patches and other edits went with the reward that they were made for
     audit: Audit | None
 
 
@@ -56,7 +60,8 @@ def ledger_of(artifact: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The command's arguments. `strangers`: rows that nobody learned from, for the attack of an audit."""
+    """The command's arguments. `strangers`: rows that nobody learned from, for the attack of an audit. `near`: folders
+    of ancestors."""
 
     artifact: Path
     config: Path
@@ -67,35 +72,90 @@ class Asked:
     audit: bool = False
     strangers: Path | None = None
     shadows: int = 16
+    near: tuple[Path, ...] = ()
 
 
 def unlearn(asked: Asked, progress: Progress = silent) -> Unlearned:
     """Forget, and write the child with its store and ledger. Raises EditError (E20 to E23), DataError, ArtifactError;
     UsageError G05 where the target is taken."""
     from rewarden.atomic import require_free, write_bytes
-    from rewarden.editor.unlearn.anchored import anchored
-    from rewarden.editor.unlearn.request import part, read_ledger
+    from rewarden.editor.unlearn.anchored import anchored, made_at
+    from rewarden.editor.unlearn.request import part
     from rewarden.reward.learners.shards import keys, taken
     from rewarden.reward.store import load_artifact, save_artifact
 
     require_free(asked.out)
     artifact, config = load_artifact(asked.artifact), load_learn_config(asked.config)
+    line = _line(artifact, asked)
+    ledger = _ledger_of(line, asked.artifact)
     spec = load_spec(config.spec)
     data = _read(config, spec, asked.config, config.data)
     road = _road(asked.road, artifact)
     _require_same(artifact, config, road)
+    strangers = None if asked.strangers is None else _strangers(asked, config, spec, data)
     wanted = _wanted(asked.forget, config, spec, asked.config, with_ids=data.ids is not None)
-    parted = part(data, wanted if isinstance(wanted, list) else keys(wanted), read_ledger(ledger_of(asked.artifact)))
-    child = _forget(road, asked, artifact, config, data, parted, progress)
+    parted = part(data, wanted if isinstance(wanted, list) else keys(wanted), ledger)
+    stores = [training_of(place) for entry in line for place in entry.places]
+    child = _forget(road, asked, artifact, config, data, parted, stores, progress)
     gone = taken(data, parted.gone)
     about = spec if asked.spec is None else load_spec(asked.spec)
-    found = anchored(about, artifact, gone)
-    audit = _audit(asked, config, artifact, child, data, parted, spec, progress) if asked.audit else None
+    found, there = anchored(about, artifact, gone), made_at(artifact, gone)
+    audit = _audit(asked, config, artifact, child, data, parted, strangers, progress) if asked.audit else None
     write_bytes(ledger_of(asked.out), parted.ledger.bytes())
     save_artifact(child, asked.out)
-    lost = () if road == "approximate" else tuple(dict.fromkeys(p.rule for p in artifact.patches))
+    lost = () if road == "approximate" else _edits_of(line)
     said = {} if child.edit is None else child.edit.statement
-    return Unlearned(child, road, parted.asked, len(parted.gone), len(parted.kept), said, found, lost, audit)
+    counts = (parted.asked, parted.missing, len(parted.gone), len(parted.kept))
+    return Unlearned(child, road, *counts, said, found, there, lost, audit)
+
+
+# ── the line of edits ──────────────────────────────────────────────────────────────────────────
+def _line(artifact: Artifact, asked: Asked) -> tuple[Entry, ...]:
+    """The artifact and its ancestors, as far as they are at hand; the artifact lies where the command says."""
+    from rewarden.reward.lineage import line_of
+
+    first, *rest = line_of(artifact, (asked.artifact.resolve().parent, *asked.near))
+    return (replace(first, places=(asked.artifact, *first.places)), *rest)
+
+
+def _ledger_of(line: Sequence[Entry], place: Path) -> Ledger:
+    """That of the newest artifact that has one. EditError E21 where there is none, and rows may have been forgotten:
+    they would come back."""
+    from rewarden.editor.unlearn.request import Ledger, read_ledger
+
+    for entry in line:
+        for path in map(ledger_of, entry.places):
+            if path.exists():
+                return read_ledger(path)
+        edit = None if entry.artifact is None else entry.artifact.edit
+        if edit is not None and edit.kind == "unlearn":
+            raise EditError(
+                "E21",
+                f"rows were forgotten, and the ledger that keeps them out is not beside {entry.places[0]}",
+                help="restore it: without it, rows that were forgotten would be learned again",
+            )
+    if line[-1].artifact is None:
+        raise EditError(
+            "E21",
+            f"{place} is an edit of {line[-1].digest}, which is not at hand: whether rows were forgotten before cannot "
+            "be told",
+            help="name the folder that it lies in with --in",
+        )
+    return Ledger()
+
+
+def _edits_of(line: Iterable[Entry]) -> tuple[str, ...]:
+    """The rules that a reward has been edited for since it was learned."""
+    from rewarden.editor.history.chain import rules_of
+
+    found: list[str] = []
+    for entry in line:
+        artifact = entry.artifact
+        if artifact is not None:
+            found += [*(patch.rule for patch in artifact.patches), *rules_of(artifact)]
+        if artifact is None or (artifact.edit is not None and artifact.edit.kind == "unlearn"):
+            break
+    return tuple(dict.fromkeys(found))
 
 
 # ── reading ────────────────────────────────────────────────────────────────────────────────────
@@ -128,6 +188,23 @@ def _wanted(file: Path, config: LearnConfig, spec: Spec, place: Path, *, with_id
             "E22", "the data name no rows: they have no column id", help="give the rows as they stand there"
         )
     return _read(config, spec, place, file)
+
+
+def _strangers(asked: Asked, config: LearnConfig, spec: Spec, data: Data) -> Data:
+    """Rows of the data's kind that nobody learned from. EditError E24 where they are not."""
+    from rewarden.reward.learners.shards import contents
+
+    assert asked.strangers is not None
+    found = _read(config, spec, asked.config, asked.strangers)
+    learned = set(contents(replace(data, ids=None)))
+    known = sum(row in learned for row in contents(replace(found, ids=None)))
+    if known:
+        raise EditError(
+            "E24",
+            f"{known} rows of {asked.strangers} are among those that the reward was learned from",
+            help="give rows that nobody learned from: forgotten ones are told from them",
+        )
+    return found
 
 
 def _road(asked: str | None, artifact: Artifact) -> Road:
@@ -169,35 +246,40 @@ def _learner(config: LearnConfig) -> Learner[Any, Any]:
     return learner_of(config)
 
 
-def _copied(store: Path, target: Path) -> None:
-    """The whole training folder, or nothing. UsageError G06 where it cannot be written."""
+def _carried(plan: Plan, target: Path, stores: Sequence[Path]) -> None:
+    """A training folder with those stages that nothing forgotten went into, and no others, whatever lay there before.
+    UsageError G06 where it cannot be written."""
     from rewarden.atomic import new_folder
+    from rewarden.reward.learners.checkpoints import Checkpoints
 
-    with new_folder(target) as scratch:
-        try:
-            shutil.copytree(store, scratch, symlinks=True, dirs_exist_ok=True)
-        except shutil.Error as errors:  # a list of (from, to, why)
-            raise OSError(0, str(errors.args[0][0][2])) from errors
+    with new_folder(target, over=True) as scratch:
+        plan.carried(Checkpoints(scratch), [Checkpoints(store) for store in (target, *stores)])
 
 
 # ── forgetting ─────────────────────────────────────────────────────────────────────────────────
 def _forget(
-    road: Road, asked: Asked, artifact: Artifact, config: LearnConfig, data: Data, parted: Parted, progress: Progress
+    road: Road,
+    asked: Asked,
+    artifact: Artifact,
+    config: LearnConfig,
+    data: Data,
+    parted: Parted,
+    stores: Sequence[Path],
+    progress: Progress,
 ) -> Artifact:
     if road == "exact":
         from rewarden.editor.unlearn import exact
         from rewarden.reward.learners.checkpoints import Checkpoints
         from rewarden.reward.learners.interface import Run
-        from rewarden.reward.learners.shards import Shards
+        from rewarden.reward.learners.shards import Shards, taken
 
-        store, parent = training_of(asked.out), training_of(asked.artifact)
-        if parent.is_dir() and not store.exists():
-            _copied(parent, store)
-        learner, kept = _learner(config), Checkpoints(store)
+        learner, store = _learner(config), training_of(asked.out)
         assert isinstance(learner, Shards)
         assert artifact.learner is not None
-        run = Run(artifact.learner.seed, progress, checkpoints=kept)
-        return exact.forget(artifact, data, parted, learner, config.options, run).artifact
+        run = Run(artifact.learner.seed, progress, checkpoints=Checkpoints(store))
+        plan = learner.plan(taken(data, parted.kept), config.options, run)
+        _carried(plan, store, stores)
+        return exact.forget(artifact, data, parted, learner, config.options, run, plan).artifact
     if road == "certified":
         from rewarden.editor.unlearn import certified
         from rewarden.reward.learners.head import Head
@@ -219,7 +301,7 @@ def _audit(
     child: Artifact,
     data: Data,
     parted: Parted,
-    spec: Spec,
+    strangers: Data | None,
     progress: Progress,
 ) -> Audit:
     """An oracle is learned from the rest, and, with strangers, shadows for the attack."""
@@ -232,8 +314,7 @@ def _audit(
     seed = 0 if artifact.learner is None else artifact.learner.seed
     oracle = learner.fit(kept, config.options, Run(seed, progress))
     before = after = None
-    if asked.strangers is not None:
-        strangers = _read(config, spec, asked.config, asked.strangers)
+    if strangers is not None:
 
         def told(done: int) -> None:
             progress("shadows", done, asked.shadows, "")

@@ -358,7 +358,7 @@ def check_loop(checker: Checker, rule: syntax.RuleDecl, cycle: syntax.Cycle) -> 
 
 def _near(checker: Checker, near: syntax.Near) -> Scope:
     records = _records(checker, (near.param,))
-    scope = Scope(records, anchored=frozenset(records))
+    scope = Scope(records, anchored=frozenset() if near.away else frozenset(records))
     members = _data(checker, near.data)
     if members is not None and (len(members) != 1 or members[0][1] != near.param.type_name):
         rows = ", ".join(type_name for _, type_name in members)

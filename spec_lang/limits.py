@@ -20,6 +20,7 @@ RECORD_WIDTH = 65_536  # encoded columns of one record
 RULE_WIDTH = 1 << 18  # encoded columns of all records of a rule
 SYNTAX_ERRORS = 20  # reported before the parser gives up
 FINDINGS = 200  # reported at once
+AWAY = 1 << 17  # comparisons of a rule about records not near data
 POLYTOPES = 256  # conjunct-polytopes of a region in `beyond`
 USED_FILES = 64  # that one spec may use, directly or by way of others
 TRACE_STEPS = 256  # records of a trace

@@ -21,7 +21,7 @@ from rewarden.spec_lang.findings import Enough, Findings
 from rewarden.spec_lang.forms import ONE, TooLarge, combine
 from rewarden.spec_lang.formulas import atom, conjunction
 from rewarden.spec_lang.lower_expressions import Lowering
-from rewarden.spec_lang.neighbourhood import Radii, norm_premise, radii
+from rewarden.spec_lang.neighbourhood import Radii, away_from, norm_premise, radii
 from rewarden.spec_lang.obligation import (
     Formula,
     Instances,
@@ -60,6 +60,7 @@ class Lowered:
     single: Obligation | None
     data: str | None = None
     radii: Radii | None = None
+    away: bool = False  # of `not near`: of the rows' neighbourhoods it speaks of what lies outside of all
     anchor: RecordView | None = None
     lengths: tuple[int, ...] = ()
     unroll: Callable[[int], Obligation] | None = None
@@ -112,11 +113,11 @@ def _lower(rule: syntax.RuleDecl, context: Context) -> Lowered:
             if isinstance(rule.quantifier, syntax.ForallRows):
                 kind = "rows" if share_of(rule.expect) is None else "share"
             domain = quantify(rule, symbols)
-            around = None
+            around, away = None, False
             if isinstance(rule.quantifier, syntax.Near):
-                around = radii(rule.quantifier, Lowering(context))
+                around, away = radii(rule.quantifier, Lowering(context)), rule.quantifier.away
             single = _obligation(rule, domain, context, info, around)
-            return Lowered(info, kind, single, data.name, around, domain.anchor)
+            return Lowered(info, kind, single, data.name, around, away, domain.anchor)
         case syntax.Forall():
             return Lowered(info, "records", _obligation(rule, quantify(rule, symbols), context, info))
 
@@ -366,9 +367,14 @@ class _Variables:
 
 # ── data ───────────────────────────────────────────────────────────────────────────────────────
 def with_instances(lowered: Lowered, rows: NDArray[np.float64]) -> Obligation:
-    """The obligation with one box per row; `rows` is float64 [row, encoded column], a pair's records side by side."""
+    """The obligation with one box per row, or, of a rule about records not near data, with a condition per row in its
+    premise; `rows` is float64 [row, encoded column], a pair's records side by side."""
     assert lowered.data is not None
     obligation = lowered.obligation
+    if lowered.away:
+        assert lowered.radii is not None
+        premise = conjunction([away_from(obligation, lowered.radii, rows), obligation.premise])
+        return replace(obligation, premise=premise)
     quantified = [v for view in obligation.records if view is not lowered.anchor for v in view.variables]
     around = lowered.radii or (None,) * len(quantified)
     centred: list[tuple[int, int, Fraction]] = []

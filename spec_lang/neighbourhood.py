@@ -4,18 +4,25 @@ With one radius r for all, the ball is Σ|xⱼ − aⱼ| <= r or Σ(xⱼ − a�
 `p %` of each range) it is the ball of the same norm scaled by them: Σ|xⱼ − aⱼ|/rⱼ <= 1, Σ((xⱼ − aⱼ)/rⱼ)² <= 1.
 A feature without a radius, or with radius 0, equals the row's, as all discrete features do unless an int is
 given a radius of its own.
+
+A record is *not near* data if it is in no row's box: for every row some column is further off than its radius, or, of a
+column without one, not the row's. As a formula that is one disjunction for each row.
 """
 
 from __future__ import annotations
 
 from fractions import Fraction
 
-from rewarden.spec_lang import forms, syntax
+import numpy as np
+from numpy.typing import NDArray
+
+from rewarden.spec_lang import forms, limits, syntax
+from rewarden.spec_lang.errors import Unsupported
 from rewarden.spec_lang.features import Feature
 from rewarden.spec_lang.forms import ONE, combine, constant
-from rewarden.spec_lang.formulas import atom
+from rewarden.spec_lang.formulas import atom, conjunction, disjunction, literal
 from rewarden.spec_lang.lower_expressions import Lowering
-from rewarden.spec_lang.obligation import Formula
+from rewarden.spec_lang.obligation import Formula, Obligation
 from rewarden.spec_lang.values import RecordValue
 
 Radii = tuple[Fraction | None, ...]  # per encoded column, in its unit; None: equal to the row's
@@ -58,3 +65,28 @@ def norm_premise(near: syntax.Near, around: Radii, here: RecordValue, centre: Re
     else:
         size = combine((forms.product(d, d), ONE) for d in scaled)
     return atom(constant(1) - size, False, near.span)
+
+
+def away_from(obligation: Obligation, around: Radii, rows: NDArray[np.float64]) -> Formula:
+    """The record is in no row's box; comparisons that no record in range satisfies are left out. Unsupported X03 where
+    these would be too many."""
+    view = obligation.records[0]
+    several = np.unique(rows, axis=0) if len(rows) else rows
+    if 2 * several.size > limits.AWAY:
+        told = f"{obligation.rule.name}: {len(several)} rows of {several.shape[1]} columns"
+        raise Unsupported("X03", f"{told} need more than {limits.AWAY} comparisons to be away from all of them")
+    clauses = []
+    for row in several.tolist():
+        apart = []
+        for index, value, radius in zip(view.variables, row, around, strict=True):
+            variable, x = obligation.variables[index], forms.variable(index)
+            if radius is None and variable.discrete and variable.lo == 0 and variable.hi == 1:
+                apart.append(literal(index, value == 0, obligation.rule.span))
+                continue
+            most, least = Fraction(value) + (radius or 0), Fraction(value) - (radius or 0)
+            if most < variable.hi:
+                apart.append(atom(x.shifted(-most), True, obligation.rule.span))
+            if least > variable.lo:
+                apart.append(atom((-x).shifted(least), True, obligation.rule.span))
+        clauses.append(disjunction(apart))
+    return conjunction(clauses)

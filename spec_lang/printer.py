@@ -97,10 +97,11 @@ def _quantifier(q: syntax.Quantifier) -> str:
         case syntax.Forall(params=params, varying=varying):
             tail = f" varying {', '.join(v.name for v in varying)}" if varying else ""
             return f"forall {_params(params)}{tail}"
-        case syntax.Near(param=p, data=data, radius=radius, norm=norm):
+        case syntax.Near(param=p, data=data, radius=radius, norm=norm, away=away):
             size = _updates(radius) if isinstance(radius, tuple) else print_expression(radius)
             tail = "" if norm == "linf" else f" in {norm}"
-            return f"forall {p.name}: {p.type_name} near {data.name} within {size}{tail}"
+            word = "not near" if away else "near"
+            return f"forall {p.name}: {p.type_name} {word} {data.name} within {size}{tail}"
         case syntax.ForallRows(name=name, data=data):
             return f"forall {name} in {data.name}"
         case syntax.Trace(param=p, exact=exact, steps=steps, relation=relation):

@@ -360,13 +360,15 @@ class Forall:
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """`forall x: T near d within r in norm`; a radius is one for all, or one per feature."""
+    """`forall x: T near d within r in norm`; a radius is one for all, or one per feature. `away`: `not near`, every
+    record that is within the radius of no row."""
 
     param: Param
     data: Name
     radius: Expr | tuple[Update, ...]
     norm: Literal["linf", "l1", "l2"]
     span: Span = field(compare=False, repr=False)
+    away: bool = False
 
 
 @dataclass(frozen=True, slots=True)

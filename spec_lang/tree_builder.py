@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any, Literal, cast
 
@@ -291,7 +292,7 @@ class TreeBuilder:
     def _varying(self, v: Values) -> tuple[syntax.Name, ...]:
         return tuple(syntax.Name(self._named(x), self._of(x)) for x in v if x.type == "NAME")
 
-    def _near(self, v: Values) -> syntax.Quantifier:
+    def _near(self, v: Values) -> syntax.Near:
         norm: Literal["linf", "l1", "l2"] = "linf"
         if len(v) == 7:
             norm = v[6]
@@ -299,6 +300,10 @@ class TreeBuilder:
             self._error("T14", "`near` takes one record", self._of(v[1][1]))
         radius = v[5][0] if isinstance(v[5], tuple) else v[5]
         return syntax.Near(v[1][0], v[3], radius, norm, self._of(v[0]).to(v[3].span))
+
+    def _not_near(self, v: Values) -> syntax.Quantifier:
+        near = self._near([*v[:2], *v[3:]])
+        return replace(near, away=True)
 
     def _norm(self, v: Values) -> str:
         if str(v[1]) not in ("linf", "l1", "l2"):

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,9 @@ from rewarden.reward.artifact import Artifact
 from rewarden.reward.graph import Patch
 from rewarden.reward.tables import active, has_tables, is_table
 from rewarden.reward.widths import Tensors
-from rewarden.spec_lang.claim import Box, Claim
-from rewarden.verifier.caps import settled
+from rewarden.spec_lang.claim import AffineAtom, Box, Claim
+from rewarden.verifier.between import lies_between
+from rewarden.verifier.caps import NORMAL, settled
 from rewarden.verifier.decided_gates import ends_of
 from rewarden.verifier.exact_program import Point
 from rewarden.verifier.inline import arguments_over
@@ -81,7 +83,8 @@ def _active(claim: Claim, artifacts: Mapping[str, Artifact]) -> int:
 
 def decided(claim: Claim, artifacts: Mapping[str, Artifact], asked: Asked, options: VerifyOptions) -> RuleResult:
     """The verdict on a claim about rewards that are patched near data."""
-    done = settled(claim, artifacts)
+    whole = options.semantics == "real" and lies_between(claim, artifacts)
+    done = np.ones(len(claim.boxes), np.bool_) if whole else settled(claim, artifacts)
     parts = [
         _Part(tuple(claim.boxes[k] for k in part), tuple(part), len(part) / len(claim.boxes))
         for part in (part.tolist() for part in _parts(claim, np.flatnonzero(~done), artifacts))
@@ -269,18 +272,17 @@ def proof_by_box(result: RuleResult, artifacts: Mapping[str, Artifact]) -> RuleR
 
 def _owed(result: RuleResult, claim: Claim, artifacts: Mapping[str, Artifact], options: VerifyOptions) -> RuleResult:
     """What is proved, with its proof owed, or with the reason why there will be none."""
-    smooth = options.semantics != "real" or any(artifacts[call.reward].smooth for call in claim.calls)
-    if smooth or len(claim.boxes) * len(claim.goals) * len(claim.variables) > CERTIFIED:
-        why = "smooth layers and float32 semantics have none" if smooth else "it would be too large to be of use"
+    executed = options.semantics != "real"
+    if executed or len(claim.boxes) * len(claim.goals) * len(claim.variables) > CERTIFIED:
+        why = "float32 semantics have none" if executed else "it would be too large to be of use"
         return replace(result, reason=without_proof(result.reason, why))
     return replace(result, proof=Unwritten(result.work.boxes))
 
 
-# ── patches that only help ─────────────────────────────────────────────────────────────────────
+# ── patches that cannot harm ───────────────────────────────────────────────────────────────────
 def easier(claim: Claim, artifacts: Mapping[str, Artifact]) -> dict[str, Artifact] | None:
-    """The rewards without patches near data that can only help a claim of one box, where many of theirs act; a proof
-    about these is one about the others. A ceiling lowers a reward, and what lies above it as well: patches are monotone
-    in what they wrap. So it helps goals that only bound the reward from above. None where nothing can be left out."""
+    """The rewards without patches near data that cannot harm a claim of one box, where many of theirs act; a proof
+    about these is one about the others. None where nothing can be left out."""
     if len(claim.boxes) != 1 or _active(claim, artifacts) <= TOGETHER:
         return None
     return _unhelped(claim, artifacts, is_table)
@@ -289,23 +291,46 @@ def easier(claim: Claim, artifacts: Mapping[str, Artifact]) -> dict[str, Artifac
 def _unhelped(
     claim: Claim, artifacts: Mapping[str, Artifact], asked_of: Callable[[Patch, Tensors], bool]
 ) -> dict[str, Artifact] | None:
-    """Without the patches, of those asked of, that can only help the claim."""
+    """Without the patches, of those asked of, that can harm no atom of the claim's goals, which are then as hard to
+    meet or harder. Premises do not call these rewards."""
     found = dict(artifacts)
     asked = {claim.calls[c].reward for clause in claim.clauses for atom in clause for c, _ in atom.affine.calls}
     for name in {call.reward for call in claim.calls} - asked:
-        weights = [
-            weight
+        atoms = [
+            atom
             for goal in claim.goals
             for atom in goal
-            for call, weight in atom.affine.calls
-            if claim.calls[call].reward == name
+            if name in {claim.calls[c].reward for c, _ in atom.affine.calls}
         ]
-        kind = "ceiling" if all(w < 0 for w in weights) else "floor" if all(w > 0 for w in weights) else None
         artifact = artifacts[name]
-        kept = [p for p in artifact.patches if p.kind != kind or not asked_of(p, artifact.tensors)]
+        kept = [
+            patch
+            for patch in artifact.patches
+            if not asked_of(patch, artifact.tensors)
+            or not all(_harmless(patch, artifact.tensors, claim, atom, name) for atom in atoms)
+        ]
         if len(kept) < len(artifact.patches):
             found[name] = artifact.with_patches(tuple(kept))
     return found if any(found[name] is not artifacts[name] for name in found) else None
+
+
+def _harmless(patch: Patch, tensors: Tensors, claim: Claim, atom: AffineAtom, name: str) -> bool:
+    """Whether an atom that is true of the reward `name` without the patch is true of it with the patch, whatever lies
+    beneath and above. Of an atom that only bounds the reward from above, a ceiling is: it lowers the reward, and what
+    lies above it as well, since patches are monotone in what they wrap. Of R >= b, a ceiling is whose level is b or
+    more: its cap is at least its level, so that of min(R, cap), too, the part below b is that of R."""
+    weights = [weight for call, weight in atom.affine.calls if claim.calls[call].reward == name]
+    sign = -1 if patch.kind == "ceiling" else 1  # the way in which the patch may move the reward
+    if all(weight * sign > 0 for weight in weights):
+        return True
+    if len(atom.affine.calls) > 1 or atom.affine.variables:
+        return False
+    (weight,) = weights
+    level = float(tensors[patch.level][0])
+    if 0 < abs(level) < NORMAL:  # it may be flushed
+        return False
+    room = weight * Fraction(level) + atom.affine.constant
+    return room > 0 or (room == 0 and not atom.strict)
 
 
 def by_easier(claim: Claim, easy: Mapping[str, Artifact], asked: Asked, options: VerifyOptions) -> RuleResult | None:
@@ -318,7 +343,7 @@ def by_easier(claim: Claim, easy: Mapping[str, Artifact], asked: Asked, options:
     premise = asked.look(replace(claim, boxes=(point,)), options, None).witness  # with the values of the reward itself
     if premise is None or premise.deployed == "non-finite":
         return None
-    reason = without_proof(found.reason, "patches near data that only help were left out")
+    reason = without_proof(found.reason, "patches near data that cannot break it were left out")
     told = replace(premise, box=found.premise_witness.box)
     return replace(found, claim=_told(claim, found), premise_witness=told, proof=None, reason=reason)
 

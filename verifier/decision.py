@@ -21,13 +21,16 @@ from typing import Any
 
 from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang.claim import Claim
+from rewarden.spec_lang.claim_json import claim_digest
 from rewarden.spec_lang.errors import BindingError
 from rewarden.verifier import by_parts, engines
+from rewarden.verifier.between import lies_between
 from rewarden.verifier.by_construction import goals_hold, monotone_goals_hold
 from rewarden.verifier.engines.interface import Declined, Outcome, Part, Rows, Run, Task
-from rewarden.verifier.exact_program import Point
+from rewarden.verifier.exact_program import ExactProgram, Point
 from rewarden.verifier.executed import compile_executed
 from rewarden.verifier.linear import program_of
+from rewarden.verifier.opened import opened
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.premise import Premise, find_premise
 from rewarden.verifier.progress import Progress, Report, Stop, stopping
@@ -99,8 +102,19 @@ def verify_claim(
     def replay(point: Point) -> Witness | None:
         return task_of(claim, chosen).replay(point)
 
+    less = opened(claim, artifacts) if chosen.semantics == "real" else None
+    if less is not None:
+        own, about = less
+        seen = verify_claim(
+            own, about, chosen, rows=rows, progress=progress, stop=stopped, constants=constants, recorded=recorded
+        )
+
+        def there(point: Point) -> Task:
+            return task_of(replace(claim, boxes=(tuple((value, value) for value in point),)), chosen)
+
+        return _with_open(claim, seen, there)
     asked = by_parts.Asked(decide, quick, look, replay, report, stopped)
-    if by_parts.needed(claim, artifacts):
+    if by_parts.needed(claim, artifacts) or (chosen.semantics == "real" and lies_between(claim, artifacts)):
         return by_parts.decided(claim, artifacts, asked, chosen)
     easy = by_parts.easier(claim, artifacts) if chosen.semantics == "real" else None
     found = None if easy is None else by_parts.by_easier(claim, easy, asked, chosen)
@@ -119,6 +133,25 @@ def verify_claim(
 
 def _unrecorded(run: Run | Declined) -> Run | Declined:
     return run
+
+
+def _with_open(claim: Claim, found: RuleResult, there: Callable[[Point], Task]) -> RuleResult:
+    """A verdict on rewards without the patches that the premise opens, as one on the claim: its records, which satisfy
+    the premise, are looked at once more with all patches, and its proof says what was left out."""
+    witness, premise, proof = found.witness, found.premise_witness, found.proof
+    if witness is not None:
+        shown = there(witness.point).replay(witness.point)
+        assert shown is not None, "patches whose gates are open change no value"
+        witness = replace(shown, box=witness.box)
+    if premise is not None:
+        seen = _premise(there(premise.point)).witness
+        premise = premise if seen is None else replace(seen, box=premise.box)
+    if isinstance(proof, Unwritten):
+        proof = replace(proof, beyond=True)
+    elif proof is not None:
+        proof = {**proof, "claim": claim_digest(claim), "beyond": True}
+    told = None if found.claim is None else claim
+    return replace(found, claim=told, witness=witness, premise_witness=premise, proof=proof)
 
 
 def _silent(progress: Progress) -> None:
@@ -292,8 +325,8 @@ def _region(task: Task, outcome: Outcome) -> OpenBoxes | None:
 # ── verdicts ───────────────────────────────────────────────────────────────────────────────────
 def _result(task: Task, verdict: Verdict, reason: str, **details: Any) -> RuleResult:  # noqa: ANN401 - RuleResult's own
     claim = task.claim
-    program = task.program  # certificates are about claims over the reals, of piecewise linear rewards
-    told = None if program.executed is not None or program.curved or program.uncertain else claim
+    program = task.program  # certificates are about claims over the reals, whose constants are rationals
+    told = None if program.executed is not None or program.uncertain else claim
     return RuleResult(rule=claim.rule, severity=claim.severity, verdict=verdict, reason=reason, claim=told, **details)
 
 
@@ -301,7 +334,13 @@ def _violated(task: Task, witness: Witness, engine: str, work: Work) -> RuleResu
     if witness.deployed == "non-finite":
         return _non_finite(task, work)
     reason = Reason.WITNESS if task.program.executed is None else Reason.FLOAT32_WITNESS
-    return _result(task, Verdict.VIOLATED, reason, witness=witness, coverage=1.0, engine=engine, work=work)
+    found = _result(task, Verdict.VIOLATED, reason, witness=witness, coverage=1.0, engine=engine, work=work)
+    return found if _decided_there(task, witness) else replace(found, claim=None)
+
+
+def _decided_there(task: Task, witness: Witness) -> bool:
+    """Whether a checker can tell of every atom if it is true there: values of smooth rewards are enclosed."""
+    return not task.program.curved or ExactProgram(task.program).evaluate(witness.point).decided(task.claim)
 
 
 def _non_finite(task: Task, work: Work) -> RuleResult:
@@ -318,6 +357,8 @@ def _proved(task: Task, premise: Premise, outcome: Outcome, engine: str, work: W
         proof = {**outcome.proof, "witness": proof_witness(premise.witness)}
     elif reason.endswith(CERTIFIABLE):
         why = no_proof(task.program)
+        if why is None and not _decided_there(task, premise.witness):
+            why = "no enclosure decides every comparison at the record that shows its premise"
         proof = Unwritten(work.boxes, outcome.trail) if why is None else None
         reason = reason if why is None else without_proof(reason, why)
     return _result(

@@ -29,6 +29,7 @@ from rewarden.verifier.starts import Array, Domain, spread, tightened, whole
 from rewarden.verifier.witness import Witness, replay, replay_premise
 
 CHUNK = 4096  # points evaluated at once
+MANY = 4_096  # atoms of a premise, of which one step of an ascent takes seconds
 STEPS = 24  # of gradient ascent per start
 SHARE = 0.25  # of the box: the first step; the last is a hundredth of it
 LEAK = 0.2  # of an inactive relu's gradient
@@ -165,6 +166,10 @@ class _Search:
             self._measure(x)
         score = self._scores(x)
         keep = torch.argsort(score, descending=True, stable=True)[: max(1, allowance // (3 * STEPS))]
+        if self.goals is None and self.premise.starts[-1] > MANY:
+            witness = self._judge_best(x[keep], box[keep.numpy()], score[keep])
+            if witness is not None:
+                return witness
         x, box = self._ascend(x[keep], lo[keep], hi[keep]), box[keep.numpy()]
         x, box = self._polish(x, box, allowance // 3)
         score = self._scores(x)

@@ -29,6 +29,7 @@ from rewarden.verifier.loops.local import UNROLLED
 from rewarden.verifier.nearest import nearest_rows
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.pointwise import Bound, ExecutedBound
+from rewarden.verifier.program import Program
 from rewarden.verifier.progress import Progress, Report, Stop, stopping
 from rewarden.verifier.region_words import described
 from rewarden.verifier.regions import Frame, Region
@@ -38,6 +39,7 @@ from rewarden.verifier.search import search
 from rewarden.verifier.shortfall import measured
 from rewarden.verifier.starts import Array
 from rewarden.verifier.steps import verify_lengths
+from rewarden.verifier.unwritten import about_less
 from rewarden.verifier.verdict import Reason, RuleResult, Verdict, VerificationResult, Work
 from rewarden.verifier.witness import Witness, with_types
 
@@ -124,9 +126,11 @@ class _Run:
         match self.spec.rule(name).kind:
             case "rows" | "share":
                 obligation = self.spec.obligation(name)
-                return self._told(verify_rows(obligation, self._bound(obligation)), obligation)
+                bound = self._bound(obligation)
+                return self._told(self._with_rows(verify_rows(obligation, bound), obligation, bound), obligation)
             case "trace" if self.spec.lowered[name].lengths[-1] > UNROLLED:
-                return self._told(self._stepped(name), self.spec.obligations_of(name)[-1])
+                obligations = self.spec.obligations_of(name)
+                return self._told(self._with_lengths(self._stepped(name), obligations), obligations[-1])
             case "trace" if len(self.spec.lowered[name].lengths) > 1:
                 obligations = self.spec.obligations_of(name)
                 plain = verify_lengths(obligations, self._claim)
@@ -196,7 +200,7 @@ class _Run:
                 return replace(found, cached=keeper.earlier)
         found = self._decided(claim, {})
         for keeper in self.keepers:
-            if keeper.wants(found, self.options) and not found.non_finite:
+            if keeper.wants(found, self.options) and not found.non_finite and not about_less(found.proof):
                 key = key_of(claim, self.options, self.rows, keeper.code)
                 keeper.put(key, to_kept(found, key))
         return found
@@ -233,14 +237,24 @@ class _Run:
             unsettled = described(Region.of_floats(frame, plain.left))
         return replace(plain, witness=witness, premise_witness=premise, left=None, unsettled=unsettled)
 
+    def _with_rows(self, plain: RuleResult, obligation: Obligation, bound: Bound) -> RuleResult:
+        """How many rows keep and break the rule."""
+        if not self.options.coverage_budget or self.stop():
+            return plain
+        from rewarden.verifier.coverage.rows import cover_rows
+
+        return replace(plain, coverage_details=cover_rows(obligation, bound))
+
     def _with_loops(self, plain: RuleResult, name: str) -> RuleResult:
         """Which records are on loops that pay, where that is asked for."""
-        if not self.options.coverage_budget or self.options.semantics != "real" or self.stop():
+        if not self.options.coverage_budget or self.stop():
             return plain
         from rewarden.verifier.coverage.loops import cover_loops
         from rewarden.verifier.loops.engine import LoopRule
 
         rule = self._unrolled(name, LoopRule)
+        if rule.executed and rule.constants():
+            return plain
         coverage = cover_loops(rule, plain.verdict, plain.witness, self.options.coverage_budget)
         return replace(plain, coverage_details=coverage)
 
@@ -250,23 +264,31 @@ class _Run:
             return plain
         from rewarden.verifier.coverage.parts import joined
 
-        each = replace(self, options=replace(self.options, coverage_budget=self._boxes_for(len(obligations))))
         cases = {}
         for obligation in obligations:
+            boxes = self._boxes_for(len(obligations), len(obligation.records))
+            each = replace(self, options=replace(self.options, coverage_budget=boxes))
             named, constants, _ = self._with_constants(obligation)
-            told = each._with_coverage(plain, bind_obligation(self.spec, named, self.rewards), constants)
+            claim = bind_obligation(self.spec, named, self.rewards)
+            told = each._with_coverage(plain, claim, constants, apart=len(obligation.records) > UNROLLED)
             if told.coverage_details is None:
                 return plain
             cases[str(obligation.case)] = told.coverage_details
         return replace(plain, coverage_details=joined(cases))
 
-    def _boxes_for(self, claims: int) -> int:
-        return max(1, self.options.coverage_budget // claims)
+    def _boxes_for(self, claims: int, records: int) -> int:
+        """For one of so many claims: a box of many records takes longer."""
+        return max(1, self.options.coverage_budget * UNROLLED // (claims * max(UNROLLED, records)))
 
     def _with_coverage(
-        self, plain: RuleResult, claim: Claim, constants: Mapping[int, Fraction] | None = None
+        self,
+        plain: RuleResult,
+        claim: Claim,
+        constants: Mapping[int, Fraction] | None = None,
+        *,
+        apart: bool = False,
     ) -> RuleResult:
-        """What is known of the whole region."""
+        """What is known of the whole region; `apart`: with each call bounded by itself."""
         self.torch.need()
         from rewarden.verifier.coverage.search import cover, frame_of
         from rewarden.verifier.torch_settings import plain_torch
@@ -278,13 +300,24 @@ class _Run:
         if self.options.semantics == "float32":
             from rewarden.verifier.executed import compile_executed
 
-            program = compile_executed(claim, self.rewards, constants)
+            def compiled(some: Claim) -> Program:
+                return compile_executed(some, self.rewards, constants if some is claim else None)
         else:
-            program = replace(program_of(claim, self.rewards), uncertain=tuple(constants or ()))
+
+            def compiled(some: Claim) -> Program:
+                return program_of(some, self.rewards)
+
+        if apart:
+            program = Program(claim, (), (), uncertain=tuple(constants or ()))
+        elif self.options.semantics == "float32":
+            program = compiled(claim)
+        else:
+            program = replace(compiled(claim), uncertain=tuple(constants or ()))
         frame = frame_of(program, self.spec.features)
         with plain_torch(self.options.threads):
             proved = plain.verdict is Verdict.PROVED
-            coverage = cover(program, frame, self.options.coverage_budget, self.stop, report, proved=proved)
+            budget, split = self.options.coverage_budget, compiled if apart else None
+            coverage = cover(program, frame, budget, self.stop, report, proved=proved, compiled=split)
         return replace(plain, coverage_details=coverage)
 
     def _bound(self, obligation: Obligation) -> Bound:
@@ -316,15 +349,13 @@ class _Run:
         """Why there is no coverage, where it was asked for."""
         if not self.options.coverage_budget or result.coverage_details is not None:
             return ()
-        kind, lengths = self.spec.rule(result.rule).kind, self.spec.lowered[result.rule].lengths
-        if kind in ("rows", "share"):
-            why = "the rule is about rows of data, and each of them was judged: there is no region beside them"
-        elif kind == "trace" and lengths[-1] > UNROLLED:
-            why = f"regions of traces of more than {UNROLLED} records are not measured"
-        elif kind == "cycle" and self.options.semantics != "real":
-            why = "the records on loops are told apart in real semantics only"
+        kind = self.spec.rule(result.rule).kind
+        if kind == "cycle" and self.options.semantics != "real":
+            why = "with data constants the records on loops are told apart in real semantics only"
         elif self.stop():
             why = "the verification was stopped before"
+        elif result.engine == "search":
+            why = "no engine settles a part of such a rule, so that all of its region is unsettled but for what is told"
         else:
             why = "the region has too many boxes, or a feature too many cases, to be measured"
         return (f"no coverage: {why}",)
@@ -341,6 +372,12 @@ class _Run:
             where=str(rule.span),
         )
 
+    def _searchable(self, name: str) -> Sequence[Obligation]:
+        """A rule's obligations; of loops there is one for each length, of which the short ones are searched."""
+        if self.spec.rule(name).kind == "cycle":
+            return [self.spec.unrolled(name, length) for length in (1, 2, 3)]
+        return self.spec.obligations_of(name)
+
     def unsupported(self, name: str, error: Unsupported) -> RuleResult:
         """Unknown, unless points at random are enough to violate it."""
         rule = self.spec.rule(name)
@@ -349,7 +386,7 @@ class _Run:
         points, non_finite = 0, False
         witness: Witness | None = None
         try:
-            for obligation in self.spec.obligations_of(name):
+            for obligation in self._searchable(name):
                 if witness is None:
                     bound = self._bound(obligation)
                     witness, found = search(obligation, bound, self.options.falsify_budget, self.options.seed)

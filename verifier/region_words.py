@@ -1,13 +1,14 @@
 """A region in the words of the domain: a short list of boxes, the largest first, in problem units.
 
-Numbers are rounded to six digits outward, so that a box in words contains the box it tells of.
+Numbers are rounded to six digits outward, so that a box in words contains the box it tells of; a number alone, to the
+nearest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Context, Decimal
 from fractions import Fraction
 from typing import Any
 
@@ -34,11 +35,11 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """The largest parts of a region that has `boxes` in all, once joined; `share` of the declared region that the parts
-    not told make up, where that is known."""
+    """The largest parts of a region that has `boxes` in all, once joined. `whole`: what shares are of."""
 
     parts: tuple[Part, ...]
     boxes: int
+    whole: str = "the region"
 
     @property
     def more(self) -> int:
@@ -46,7 +47,7 @@ class Described:
 
     def lines(self) -> list[str]:
         """`speed 1.2 .. 1.4 [m/s], zone dock: 0.3 % of the region`, and how many are not told."""
-        told = [f"{part.words}: {percent(part.share)} of the region" for part in self.parts]
+        told = [f"{part.words}: {percent(part.share)} of {self.whole}" for part in self.parts]
         return [*told, f"and {self.more} more"] if self.more else told
 
     def to_json(self) -> dict[str, Any]:
@@ -121,6 +122,8 @@ def side_words(dimension: Dimension, side: Side | int) -> str:
         return " or ".join(cases_of(dimension, side)) or "nowhere"
     unit = f" [{dimension.unit}]" if dimension.unit else ""
     lo, hi = side if dimension.kind == "real" else (side[0], side[1] - 1)
+    if lo == hi:
+        return f"{rounded(lo, ROUND_HALF_EVEN)}{unit}"
     low, high = rounded(lo, ROUND_FLOOR), rounded(hi, ROUND_CEILING)
     return f"{low}{unit}" if low == high else f"{low} .. {high}{unit}"
 

@@ -10,7 +10,6 @@ import base64
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -20,15 +19,16 @@ from rewarden.verifier.program import Program
 
 SETTLED, CUT, SIGN, EACH = 0, 1, 2, 3  # kind; EACH: a cell for each alternative that is left
 MOST = 2**18  # events: a tree that is larger is not kept, since the kernel would be busy for days
-EVENT = np.dtype([("kind", "<i1"), ("what", "<u8"), ("which", "<i4"), ("at", "<f8")])
+EVENT = np.dtype([("kind", "<i1"), ("what", "<u8"), ("which", "<i4"), ("at", "<f8"), ("open", "<u8")])
 Events = NDArray[np.void]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trail:
     """`events[b]`: of box b of the claim. `what` is the variable of a cut, the layer of a sign (of the program), or the
-    alternatives (`alternatives`), a bit for each; `which` the neuron; `at` where a variable is cut. The lower part
-    comes first, the side z <= 0, and the last alternative."""
+    alternatives (`alternatives`), a bit for each; `which` the neuron; `at` where a variable is cut, and `open` the
+    alternatives that were not settled by then (0: nothing is known of that). The lower part comes first, the side
+    z <= 0, and the last alternative."""
 
     events: tuple[Events, ...]
 
@@ -40,7 +40,7 @@ class Trail:
 @dataclass(frozen=True, slots=True)
 class Cut:
     variable: int
-    at: Fraction
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +50,19 @@ class Sign:
 
 
 class Guide:
-    """The trail of one box as a tree; nodes are numbers of events, the root is 0."""
+    """The trail of one box as a tree; nodes are numbers of events, the root is 0. `settled[n]`: how many settled cells
+    there are below node n, itself included."""
 
     def __init__(self, events: Events) -> None:
-        self.events = events
+        self.kind: list[int] = events["kind"].tolist()
+        self.what: list[int] = events["what"].tolist()
+        self.which: list[int] = events["which"].tolist()
+        self.at: list[float] = events["at"].tolist()
+        self.open: list[int] = events["open"].tolist()
         self.children: list[tuple[int, ...]] = [()] * len(events)
         waiting: list[tuple[int, int]] = []  # parents that lack children, and how many
         grown: dict[int, list[int]] = {}
-        for node, event in enumerate(events):
+        for node, kind in enumerate(self.kind):
             if waiting:
                 parent, lacking = waiting.pop()
                 grown[parent].append(node)
@@ -65,35 +70,38 @@ class Guide:
                     waiting.append((parent, lacking - 1))
                 else:
                     self.children[parent] = tuple(grown.pop(parent))
-            arity = arity_of(event)
-            if arity:
-                waiting.append((node, arity))
+            if kind != SETTLED:
+                waiting.append((node, self.what[node].bit_count() if kind == EACH else 2))
                 grown[node] = []
         assert not waiting, "a trail ends where its tree does"
+        self.settled = [1] * len(events)
+        for node in range(len(events) - 1, -1, -1):
+            below = self.children[node]
+            if below:
+                self.settled[node] = sum(self.settled[child] for child in below)
 
     def split(self, node: int) -> Cut | Sign | None:
         """How the cell was cut; None if it was settled."""
-        event = self.events[node]
-        match int(event["kind"]):
+        match self.kind[node]:
             case 1:
-                return Cut(int(event["what"]), Fraction(float(event["at"])))
+                return Cut(self.what[node], self.at[node])
             case 2:
-                return Sign(int(event["what"]), int(event["which"]))
+                return Sign(self.what[node], self.which[node])
         return None
 
     def about(self, node: int | None, alternative: int) -> int | None:
         """The cell below `node` that is about this alternative alone; None where it had been settled by then."""
-        while node is not None and int(self.events[node]["kind"]) == EACH:
-            kept = int(self.events[node]["what"])
-            if not kept >> alternative & 1:
+        while node is not None:
+            if self.kind[node] == EACH:
+                kept = self.what[node]
+                if not kept >> alternative & 1:
+                    return None
+                node = self.children[node][(kept >> (alternative + 1)).bit_count()]
+            elif self.kind[node] == CUT and self.open[node] and not self.open[node] >> alternative & 1:
                 return None
-            node = self.children[node][(kept >> (alternative + 1)).bit_count()]
+            else:
+                return node
         return node
-
-
-def arity_of(event: Events) -> int:
-    kind = int(event["kind"])
-    return int(event["what"]).bit_count() if kind == EACH else 0 if kind == SETTLED else 2
 
 
 # ── as JSON ────────────────────────────────────────────────────────────────────────────────────

@@ -30,6 +30,7 @@ class Unwritten:
     trail: Trail | None = None
     loops: tuple[LoopOutcome, ...] | None = None  # of a claim about loops: cells and potentials of each of its sums
     cases: tuple[CaseProof, ...] = ()  # of a claim of several: what each of them has or is owed
+    beyond: bool = False  # it is to be about rewards without the patches that the premise opens (`opened`)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,11 +42,18 @@ class CaseProof:
     witness: Witness | None
 
 
+def about_less(proof: Mapping[str, Any] | Unwritten | None) -> bool:
+    """Whether a proof, written or owed, is about rewards without the patches that the premise opens."""
+    return proof.beyond if isinstance(proof, Unwritten) else proof is not None and "beyond" in proof
+
+
 def no_proof(program: Program) -> str | None:
     """Why a proof cannot be written, where that is known without trying."""
     claim = program.claim
-    if program.executed is not None or any(layer.kind not in ("linear", "relu", "gated") for layer in program.layers):
-        return "smooth layers and float32 semantics have none"
+    if program.executed is not None:
+        return "float32 semantics have none"
+    if program.uncertain:
+        return "data constants of smooth rewards are no rationals"
     if len(claim.boxes) * len(claim.goals) * len(claim.variables) > CERTIFIED:
         return "it would be too large to be of use"
     return None

@@ -57,9 +57,7 @@ class Reason(StrEnum):
     SMOOTH = (
         "This engine knows piecewise linear rewards only: bounds and the search for violations know smooth ones, too."
     )
-    SMOOTH_BOUNDS = (
-        "Every box was settled by sound bounds; not certified: no certificate speaks of smooth functions yet."
-    )
+    SMOOTH_BOUNDS = "Every box was settled by sound bounds around smooth functions; the proof can be certified."
     NON_FINITE = "non-finite: the deployed reward returns infinity or NaN on a record of the rule's domain."
 
 

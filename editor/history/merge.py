@@ -4,6 +4,9 @@ The patches of one line go on top of the other's. Patches of one kind never dist
 and both levels are kept). Of two kinds, the later may undo what the earlier fixed: that is looked for, exactly, in both
 orders. If neither order keeps every fix, there is a situation to show: one that both demand opposite things of, or one
 in the rim of one edit where the other has its region.
+
+A patch that is put on top keeps its slope, unless a patch of the other kind below may act where it does: the slope was
+made for what the network reaches with the floors (of a ceiling) of its own line, and ceilings take nothing away.
 """
 
 from __future__ import annotations
@@ -12,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rewarden.editor.history.chain import Chain, added, described, rules_of, statements
-from rewarden.editor.history.overlap import Columns, Point, broken, clash
-from rewarden.editor.history.stored import Stored, with_patch
+from rewarden.editor.history.overlap import Columns, Point, broken, clash, near_each_other
+from rewarden.editor.history.stored import Stored, pushed, with_patch
 from rewarden.editor.patch import ExtremumBound
 from rewarden.reward.artifact import Artifact, Edit
 from rewarden.spec_lang.errors import EditError
@@ -49,9 +52,10 @@ def merge(first: Chain, second: Chain, extremum: ExtremumBound) -> Merged:
     if forward and backward:
         return Merged(None, ancestor, tuple(forward))
     base, on_top, newest = (first.artifacts[0], others, second) if not forward else (second.artifacts[0], ours, first)
-    child = base
-    for patch in on_top:
-        child = with_patch(child, patch, extremum)
+    child, mine_below = base, ours if not forward else others
+    met = {k for j, k in near_each_other(mine_below, on_top) if mine_below[j].kind != on_top[k].kind}
+    for k, patch in enumerate(on_top):
+        child = with_patch(child, patch, extremum) if k in met else pushed(child, patch)
     edits = theirs if not forward else mine
     rules = tuple(dict.fromkeys(rule for artifact in edits for rule in rules_of(artifact)))
     said = {"merged": f"{described(newest.artifacts[0])} into {described(base)}", **statements(edits, rules)}
@@ -91,10 +95,10 @@ def _patches(line: Sequence[Artifact], ancestor: Artifact) -> tuple[Stored, ...]
 def _undone(below: Sequence[Stored], on_top: Sequence[Stored], columns: Columns) -> list[Conflict]:
     """Which fixes of the patches below those on top could undo, with a point for each."""
     found = []
-    for one in below:
-        for other in on_top:
-            point = broken(one, other, columns)
-            if point is not None:
-                both = clash(one, other, columns)
-                found.append(Conflict(one, other, both or point, both is not None))
+    for j, k in near_each_other(below, on_top):
+        one, other = below[j], on_top[k]
+        point = broken(one, other, columns)
+        if point is not None:
+            both = clash(one, other, columns)
+            found.append(Conflict(one, other, both or point, both is not None))
     return found

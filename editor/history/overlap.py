@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -90,6 +90,18 @@ def broken(first: Stored, later: Stored, columns: Columns) -> Point | None:
     for row in _rows(later, columns):
         terms += [row < 1, height > _number(later.slope) * (row - _number(later.delta))]
     return _point(terms, columns)
+
+
+def near_each_other(one: Sequence[Stored], other: Sequence[Stored]) -> Iterator[tuple[int, int]]:
+    """Pairs of the two lists of which one may act somewhere in the other's region, as far as rows of one column tell.
+    Of all other pairs there is nothing to decide."""
+    around = [[(lo.min(axis=0), hi.max(axis=0)) for lo, hi in (_around(p, 1.0) for p in side)] for side in (one, other)]
+    if not one or not other:
+        return
+    low, high = (np.array([ends[k] for ends in around[1]]) for k in (0, 1))
+    for j, (lo, hi) in enumerate(around[0]):
+        for k in np.flatnonzero(((low <= hi) & (high >= lo)).all(axis=1)).tolist():
+            yield j, k
 
 
 def _of_parts(

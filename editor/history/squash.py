@@ -7,8 +7,11 @@ deployed, since min does not round and q's level is a binary32 number.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+
+import numpy as np
 
 from rewarden.editor.history.chain import Chain, added, rules_of, statements
 from rewarden.editor.history.stored import Stored, all_stored, rebuilt
@@ -33,10 +36,10 @@ def squash(chain: Chain, count: int) -> Squashed:
         added(artifact, parent)
     box = tuple((column.lo, column.hi) for column in newest.columns)
     below, patches = len(base.patches), list(all_stored(newest))
-    dropped: list[Stored] = []
-    for patch in patches[below:]:
+    asked, dropped = patches[below:], list[Stored]()
+    for patch, others in zip(asked, _about(patches, asked, box), strict=True):
         rest = [p for p in patches if p is not patch]
-        if any(_covers(q, patch, box) and _neighbours(patches, patch, q) for q in rest):
+        if any(q in rest and _covers(q, patch, box) and _neighbours(patches, patch, q) for q in others):
             patches, dropped = rest, [*dropped, patch]
     edits = tuple(reversed(chain.artifacts[:count]))
     rules = tuple(dict.fromkeys(rule for artifact in edits for rule in rules_of(artifact)))
@@ -44,6 +47,26 @@ def squash(chain: Chain, count: int) -> Squashed:
     edit = Edit("squash", ", ".join(rules), {**said, **statements(edits, rules)})
     child = replace(rebuilt(newest, tuple(patches)), parent=base.digest, edit=edit)
     return Squashed(child, count, tuple(dropped))
+
+
+def _about(patches: Sequence[Stored], asked: Sequence[Stored], box: Box) -> list[list[Stored]]:
+    """For each of those asked about, the patches that may be flat wherever it acts: in binary64, and generously. So few
+    pairs of a thousand patches have to be looked at exactly."""
+    reached = [patch.reach(box) for patch in asked]
+    low, high = (
+        np.array([[float((found or box)[j][side]) for j in range(len(box))] for found in reached]) for side in (0, 1)
+    )
+    nowhere = np.array([found is None for found in reached])
+    about: list[list[Stored]] = [[] for _ in asked]
+    for q in patches:
+        rows = q.rows.astype(np.float64)
+        offsets = np.atleast_2d(q.offsets).astype(np.float64).max(axis=0)
+        top = high @ np.maximum(rows, 0).T + low @ np.minimum(rows, 0).T - offsets
+        size = np.maximum(np.abs(low), np.abs(high)) @ np.abs(rows).T + np.abs(offsets)
+        for k in np.flatnonzero(nowhere | (top <= 1e-9 * size).all(axis=1)).tolist():
+            if asked[k] is not q:
+                about[k].append(q)
+    return about
 
 
 def _covers(q: Stored, p: Stored, box: Box) -> bool:

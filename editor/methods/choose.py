@@ -1,4 +1,4 @@
-"""Which method mends which rule, and all of them side by side.
+"""Which method mends which rule.
 
 `auto` takes only what is local: a patch on the rule's region, a threshold between two regions, levels between several
 rewards, an envelope or a slope in the rule's region. Methods that change weights move the reward elsewhere too, so they
@@ -7,10 +7,8 @@ are for who asks for them by name.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from rewarden.editor.mend import Mender, PatchResult
 from rewarden.editor.methods.clashing import Clash, clashes
@@ -30,9 +28,6 @@ from rewarden.spec_lang.errors import EditError, RewardenError
 from rewarden.spec_lang.spec import Spec
 from rewarden.verifier.verdict import Verdict, VerificationResult
 
-if TYPE_CHECKING:
-    from rewarden.editor.drift import Drift
-
 METHODS: Mapping[str, Method] = {
     m.name: m for m in (RegionPatch(), Violated(), Threshold(), Levels(), Envelope(), Slope(), LastLayer(), Tuning())
 }
@@ -47,8 +42,11 @@ def patch(
     rules: Sequence[str] | None = None,
     before: VerificationResult | None = None,
     progress: Progress | None = None,
+    *,
+    apart: bool = False,
 ) -> PatchResult:
-    """Mend the failing `must` rules (or the named ones) by one method, or by the best for each (`auto`).
+    """Mend the failing `must` rules (or the named ones) by one method, or by the best for each (`auto`). `apart`: rules
+    that the one method is not for are told as unmended, and the others mended, as `auto` does.
 
     Raises EditError E15 for an unknown method, EditError E10 where the rules share no reward.
     """
@@ -66,7 +64,7 @@ def patch(
     standing = [r.rule for r in before.rules if r.severity == "must" and r.verdict == "proved"]
     found = tuple(clashes(task, (*failing, *standing)))
     told = tuple(f"{' and '.join(clash.rules)}: {clash.words}" for clash in found)
-    done, unmended = _mended(task, method, found)
+    done, unmended = _mended(task, method, found, apart or method == "auto")
     if done is None:
         return PatchResult(target, None, (), before, before, unmended, clashes=told)
     children = {done.reward or target: done.artifact, **done.others}
@@ -79,8 +77,8 @@ def patch(
     return PatchResult(name, done.artifact, done.reports, before, after, unmended, broken, done.others, told)
 
 
-def _mended(task: Task, method: str, found: Sequence[Clash]) -> tuple[Edited | None, dict[str, str]]:
-    """All edits together as one child, and why a rule could not be mended."""
+def _mended(task: Task, method: str, found: Sequence[Clash], apart: bool) -> tuple[Edited | None, dict[str, str]]:
+    """All edits together as one child, and why a rule could not be mended; raised at once, unless `apart`."""
     unmended: dict[str, str] = {}
     chosen: dict[str, list[str]] = {}
     for clash in found:
@@ -104,10 +102,10 @@ def _mended(task: Task, method: str, found: Sequence[Clash]) -> tuple[Edited | N
     while waiting:
         name, rules = waiting.pop(0)
         try:
-            part = replace(now, rules=rules)
+            part = replace(now, rules=rules, partial=bool(edits or waiting))
             done = least_moving(part) if (method, name) == ("auto", "slope") else METHODS[name].edit(part)
         except EditError as error:
-            if method != "auto":
+            if not apart:
                 raise
             if len(rules) == 1:
                 unmended[rules[0]] = error.message
@@ -117,7 +115,7 @@ def _mended(task: Task, method: str, found: Sequence[Clash]) -> tuple[Edited | N
         now = now.after(done)
     if not edits:
         return None, unmended
-    return (edits[0] if len(edits) == 1 else _joined(task, edits)), unmended
+    return (edits[0] if len(edits) == 1 else _joined(task, edits)), unmended  # an edit alone may have been verified
 
 
 def _joined(task: Task, edits: Sequence[Edited]) -> Edited:
@@ -147,12 +145,14 @@ def _fitting(task: Task, rule: str) -> str:
     try:
         task.bounds(rule)
     except RewardenError as error:
-        if _fits(lambda: separated(task.claim(rule, whole=True), rule, task.target, task.ring)):
+        if _fits(lambda: separated(task.claim(rule, whole=True), rule, task.target, task.ring, sharing=False)):
             return "threshold"
         if _fits(lambda: compared(task.claim(rule, whole=True), rule, task.ring)):
             return "levels"
         if _fits(lambda: _local(coupled(task.claim(rule, whole=True), rule, task.target, task.ring))):
             return "slope"
+        if _fits(lambda: separated(task.claim(rule, whole=True), rule, task.target, task.ring)):
+            return "threshold"  # one for all that the records share: it moves more than what moves with them
         raise error from None
     return "region"
 
@@ -170,62 +170,4 @@ def _fits(form: Callable[[], object]) -> bool:
     return True
 
 
-# ── side by side ───────────────────────────────────────────────────────────────────────────────
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """One method's result: `proved` of the failing rules, rules `broken`, what moved on sampled records of the domain
-    and how long it took; or why it was `declined`."""
-
-    method: str
-    guarantee: str
-    proved: tuple[str, ...] = ()
-    broken: tuple[str, ...] = ()
-    drift: Drift | None = None
-    patches: int = 0
-    seconds: float = 0.0
-    declined: str = ""
-
-
-def compare(
-    spec: Spec,
-    rewards: Mapping[str, Artifact],
-    mender: Mender,
-    rules: Sequence[str] | None = None,
-    before: VerificationResult | None = None,
-    progress: Progress | None = None,
-) -> tuple[Compared, ...]:
-    """Every method by itself on the same failing rules. Nothing is written."""
-    from rewarden.editor.drift import drift
-    from rewarden.reward.agreement import random_rows
-
-    before = before if before is not None else mender.verify(rewards, None)
-    found = []
-    for name, method in METHODS.items():
-        start = time.monotonic()
-        try:
-            result = patch(spec, rewards, mender, name, rules, before, progress)
-        except RewardenError as error:
-            found.append(Compared(name, method.guarantee, declined=error.message, seconds=time.monotonic() - start))
-            continue
-        if result.artifact is None and result.unmended:
-            declined = "; ".join(f"{rule}: {reason}" for rule, reason in result.unmended.items())
-            found.append(Compared(name, method.guarantee, declined=declined, seconds=time.monotonic() - start))
-            continue
-        if result.artifact is None:
-            raise EditError("E06", "no rule that was asked for fails: there is nothing to compare")
-        base = rewards[result.reward]
-        rows = random_rows([record.type for record in base.records], 20_000, 2)
-        proved = tuple(
-            r.rule for r in before.rules if r.verdict != "proved" and result.after[r.rule].verdict == "proved"
-        )
-        found.append(
-            Compared(
-                name, method.guarantee, proved, result.broken, drift(base, result.artifact, rows.astype("float64")),
-                sum(len(a.patches) - len(rewards[name].patches) for name, a in result.artifacts.items()),
-                time.monotonic() - start,
-            )
-        )  # fmt: skip
-    return tuple(found)
-
-
-__all__ = ["METHODS", "Compared", "Edited", "compare", "patch"]
+__all__ = ["METHODS", "Edited", "patch"]

@@ -16,5 +16,7 @@ class RegionPatch:
     def edit(self, task: Task) -> Edited:
         for rule in task.rules:
             task.bounds(rule)  # raises where it is no bound of one record
-        child, reports, after = patched_in_rounds(task.spec, task.rewards, task.target, list(task.rules), task.mender)
-        return Edited(child, reports, after)
+        child, reports, after = patched_in_rounds(
+            task.spec, task.rewards, task.target, list(task.rules), task.mender, partial=task.partial
+        )
+        return Edited(child, reports, None if task.partial else after)

@@ -21,7 +21,8 @@ from rewarden.verifier.verdict import VerificationResult
 @dataclass(frozen=True, slots=True)
 class Task:
     """`rules` fail and are to be mended by changing the reward `target`; `before` is the verification that says so.
-    `progress` is told (stage, done, total)."""
+    `progress` is told (stage, done, total). `partial`: other edits are joined with this one, and all rules verified
+    then, so that there is no need to verify more than its own."""
 
     spec: Spec
     rewards: Mapping[str, Artifact]
@@ -30,6 +31,7 @@ class Task:
     mender: Mender
     before: VerificationResult
     progress: Callable[[str, int, int], None] = field(default=lambda stage, done, total: None)
+    partial: bool = False
 
     @property
     def artifact(self) -> Artifact:

@@ -5,12 +5,18 @@
 holds iff there is a τ with R >= τ + m on X and R <= τ on Y (take τ = sup of R over Y). So a floor on X and a ceiling on
 Y mend it, by construction. Where X and Y meet, R would have to be both: impossible for m > 0. τ is the one that moves
 the reward least, summed over records sampled from X and Y.
+
+The records may share features, as those of `a, b varying mode` do, if others keep X and Y apart: `a.mode == eco and
+b.mode == boost`. One τ for all that they share is more than such a rule asks for, but it is what patches can hold.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import product
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +25,7 @@ from rewarden.editor.anchor import placed
 from rewarden.editor.mend import EditReport
 from rewarden.editor.methods.task import Edited, Task
 from rewarden.editor.patch import PatchFacts, apply_patch
+from rewarden.editor.preconditions import possible
 from rewarden.editor.region import Bound, polytopes_of
 from rewarden.editor.sampling import rows_within
 from rewarden.reward.agreement import random_rows
@@ -26,8 +33,10 @@ from rewarden.reward.artifact import Artifact, Edit
 from rewarden.reward.deployed import forward
 from rewarden.spec_lang.claim import Affine, AffineAtom, Claim
 from rewarden.spec_lang.errors import EditError
+from rewarden.verifier.snap import one_hot_groups
 
 SAMPLED = 20_000
+MOST_CASES = 64  # of the premise of records that share features
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +68,9 @@ class Threshold:
         return Edited(replace(child, parent=task.artifact.digest, edit=edit), tuple(reports))
 
 
-def separated(claim: Claim, rule: str, target: str, ring: Fraction) -> tuple[Bound, Bound]:
-    """(a floor on X at level m, a ceiling on Y at level 0). Raises EditError E13 for rules of another form."""
+def separated(claim: Claim, rule: str, target: str, ring: Fraction, *, sharing: bool = True) -> tuple[Bound, Bound]:
+    """(a floor on X at level m, a ceiling on Y at level 0). Raises EditError E13 for rules of another form, and without
+    `sharing` for records that share features."""
     records = {record.name: record.variables for record in claim.records}
     goal = claim.goals[0][0] if len(claim.goals) == 1 and len(claim.goals[0]) == 1 else None
     if len(records) != 2 or len(claim.calls) != 2 or goal is None or goal.affine.variables:
@@ -73,32 +83,58 @@ def separated(claim: Claim, rule: str, target: str, ring: Fraction) -> tuple[Bou
     better, worse = (i, j) if x > 0 else (j, i)
     scale = abs(x)
     owners = [_owner(claim, k) for k in (better, worse)]
-    if set(owners[0]) & set(owners[1]):
-        raise EditError(
-            "E13",
-            f"the records of {rule} share features: they are coupled, and no threshold separates them",
-            help="use --method tuning, or learn the reward with this rule as a penalty",
-        )
+    shared = set(owners[0]) & set(owners[1])
     margin = -goal.affine.constant / scale
     found = []
     for kind, variables in (("floor", owners[0]), ("ceiling", owners[1])):
         clauses = []
         for clause in claim.clauses:
             used = {v for atom in clause for v, _ in atom.affine.variables}
-            if any(atom.affine.calls for atom in clause) or (used & set(variables) and used - set(variables)):
-                raise EditError(
-                    "E13",
-                    f"a condition of {rule} relates its two records: they are coupled, and no threshold separates them",
-                    help="use --method tuning, or learn the reward with this rule as a penalty",
-                )
-            if used & set(variables):
+            if any(atom.affine.calls for atom in clause) or all(used & (set(own) - shared) for own in owners):
+                raise _coupled(f"a condition of {rule} relates its two records")
+            if used and used <= set(variables):
                 clauses.append(tuple(_moved(atom, variables) for atom in clause))
         box = tuple(claim.boxes[0][v] for v in variables)
         discrete = [claim.variables[v].discrete for v in variables]
         polytopes = polytopes_of(clauses, box, discrete, ring, rule)
         level = margin if kind == "floor" else Fraction(0)
         found.append(Bound(rule, target, kind, level, goal.strict, polytopes))  # type: ignore[arg-type]
+    if shared and not (sharing and _apart(claim, owners)):
+        raise _coupled(f"the records of {rule} share features, and one record may be both of them")
     return found[0], found[1]
+
+
+def _apart(claim: Claim, owners: Sequence[tuple[int, ...]]) -> bool:
+    """Whether no record can be the better one of some pair and the worse one of some other, by what the premise says of
+    single records."""
+    box = tuple(claim.boxes[0][v] for v in owners[0])
+    discrete = [claim.variables[v].discrete for v in owners[0]]
+    clauses = [
+        [_moved(atom, own) for atom in clause]
+        for own in owners
+        for clause in claim.clauses
+        if all(v in own for atom in clause for v, _ in atom.affine.variables)
+    ]
+    if prod(map(len, clauses)) > MOST_CASES:
+        return False
+    return not any(possible((*_cases(claim, owners[0]), *choice), box, discrete) for choice in product(*clauses))
+
+
+def _cases(claim: Claim, own: tuple[int, ...]) -> Iterator[AffineAtom]:
+    """Of the columns of an enum just one is 1."""
+    for group in one_hot_groups(claim):
+        if set(group) <= set(own):
+            for sign in (1, -1):
+                ones = tuple((own.index(v), Fraction(sign)) for v in group)
+                yield AffineAtom(Affine(Fraction(-sign), ones, ()), strict=False)
+
+
+def _coupled(why: str) -> EditError:
+    return EditError(
+        "E13",
+        f"{why}: they are coupled, and no threshold separates them",
+        help="use --method tuning, or learn the reward with this rule as a penalty",
+    )
 
 
 def _owner(claim: Claim, call: int) -> tuple[int, ...]:

@@ -10,7 +10,10 @@ from numpy.typing import NDArray
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.learners.interface import Comparisons
 from rewarden.reward.learners.shards import Data
+from rewarden.reward.tables import index_of, is_table
 from rewarden.spec_lang.spec import Spec
+
+BLOCK = 4096  # records that are looked at together
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +27,13 @@ class Anchored:
 
 
 def anchored(spec: Spec, artifact: Artifact, gone: Data) -> tuple[Anchored, ...]:
-    """Rows are compared by value: a record of a forgotten row that stands in a spec's data counts, whoever's it is.
+    """Rows are compared by value, in binary32, as rewards read them: a record of a forgotten row that stands in a
+    spec's data counts, whoever's it is.
 
     Raises DataError where the spec's data cannot be read.
     """
-    width = gone.record.type.width
-    records = gone.segments.reshape(-1, width) if isinstance(gone, Comparisons) else gone.rows
+    records = _records(gone)
+    width = records.shape[1]
     forgotten = {row.tobytes() for row in _plain(records)}
     found = []
     for name, declared in spec.data.items():
@@ -50,8 +54,35 @@ def anchored(spec: Spec, artifact: Artifact, gone: Data) -> tuple[Anchored, ...]
     return tuple(found)
 
 
-def _plain(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.ascontiguousarray(values + 0.0, np.float64)  # -0.0 is 0.0
+def made_at(artifact: Artifact, gone: Data) -> tuple[str, ...]:
+    """The rules of patches near data of which a box holds a forgotten record, whatever the spec's data are by now: the
+    box's middle is the row that it was made for."""
+    records = _plain(_records(gone)).astype(np.float64)
+    found = []
+    for number, patch in enumerate(artifact.patches):
+        if not is_table(patch, artifact.tensors) or artifact.width != records.shape[1]:
+            continue
+        rows, offsets = (artifact.tensors[name].astype(np.float64) for name in (patch.rows, patch.offsets))
+        delta = float(artifact.tensors[patch.delta][0])
+        index = index_of(artifact, number)
+        for start in range(0, len(records), BLOCK):
+            some = records[start : start + BLOCK]
+            record, box = index.pairs(some)
+            if ((some @ rows.T)[record] - offsets[box] <= delta).all(axis=1).any():
+                found.append(patch.rule)
+                break
+    return tuple(dict.fromkeys(found))
+
+
+def _records(gone: Data) -> NDArray[np.float64]:
+    """Those that are known as a whole."""
+    width = gone.record.type.width
+    records = gone.segments.reshape(-1, width) if isinstance(gone, Comparisons) else gone.rows
+    return np.unique(records[np.isfinite(records).all(axis=1)], axis=0)
+
+
+def _plain(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    return np.ascontiguousarray(values + 0.0, np.float32)  # -0.0 is 0.0
 
 
 def _columns(data: Data) -> list[str]:

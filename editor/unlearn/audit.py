@@ -47,8 +47,9 @@ class Attack:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """`retained`: share of the rows that stay which the reward gets right (pairs in order), before and after; None
-    where the data ask no question. No attacks without rows that nobody learned from."""
+    """`retained`: share of the rows that stay which the reward gets right, before and after: pairs and rankings that
+    are in order (ties aside), labels in order with the next one of another size; None where the data ask no question.
+    No attacks without rows that nobody learned from."""
 
     gap: Gap
     before: Attack | None
@@ -63,9 +64,8 @@ def gap(child: Artifact, oracle: Artifact, data: Data) -> Gap:
 
 
 def retained(before: Artifact, after: Artifact, kept: Data) -> tuple[float, float] | None:
-    if not isinstance(kept, Comparisons):
-        return None
-    return _right(before, kept), _right(after, kept)
+    found = [_right(artifact, kept) for artifact in (before, after)]
+    return None if found[0] is None or found[1] is None else (found[0], found[1])
 
 
 def attack(artifact: Artifact, gone: Data, strangers: Data, scores: tuple[Array, NDArray[np.bool_]]) -> Attack:
@@ -117,8 +117,15 @@ def score(artifact: Artifact, data: Data) -> Array:
     return np.asarray(-((rewards - data.labels) ** 2))
 
 
-def _right(artifact: Artifact, data: Comparisons) -> float:
-    return float((score(artifact, data) > 0).mean())
+def _right(artifact: Artifact, data: Data) -> float | None:
+    if isinstance(data, Comparisons):
+        asked = np.ones(len(data.segments), np.bool_) if data.ties is None else ~data.ties
+        return float((score(artifact, data)[asked] > 0).mean()) if asked.any() else None
+    if isinstance(data, Demonstrations):
+        return None
+    order = np.random.default_rng(0).permutation(len(data.rows))  # a table may be sorted
+    apart, moved = np.diff(data.labels[order]), np.diff(_rewards(artifact, data)[order])
+    return float((apart * moved > 0)[apart != 0].mean()) if (apart != 0).any() else None
 
 
 def _rewards(artifact: Artifact, data: Data) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from rewarden.editor.unlearn.request import Parted
+from rewarden.editor.unlearn.request import Parted, left
 from rewarden.reward.artifact import Artifact, Edit
 from rewarden.reward.learners.head import Head
 from rewarden.reward.learners.interface import Comparisons
@@ -14,21 +14,23 @@ from rewarden.reward.learners.shards import taken
 
 @dataclass(frozen=True, slots=True)
 class Certified:
-    """The child, ε of all removals so far, and whether the budget was spent, so that it was learned anew."""
+    """The child, ε of all removals so far, and why it was learned anew, if it was."""
 
     artifact: Artifact
     epsilon: float
-    anew: bool
+    anew: str
 
 
 def forget(artifact: Artifact, data: Comparisons, parted: Parted, options: HeadOptions, head: Head) -> Certified:
-    done = head.remove(artifact, taken(data, parted.kept), taken(data, parted.gone), options)
+    rest = left(data, parted)
+    assert isinstance(rest, Comparisons)
+    done = head.remove(artifact, rest, taken(data, parted.gone), options)
     if done.anew:
-        guarantee = "learned anew from the rows that are left, with other noise: the budget was spent"
+        guarantee = f"learned anew from the rows that are left, with other noise: {done.anew}"
     else:
         guarantee = (
             f"certified: ({done.epsilon:.4g}, {options.delta:g})-indistinguishable from a head that never saw the rows "
-            "of this and all earlier removals, if nobody knows the noise"
+            "of this and all earlier removals, if nobody knows the noise, and rows were not chosen by looking at it"
         )
     said = {
         "rows": f"{len(parted.gone)} forgotten, {len(parted.kept)} left",

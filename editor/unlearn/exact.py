@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from rewarden.editor.unlearn.request import Parted
+from rewarden.editor.unlearn.request import Parted, left
 from rewarden.reward.artifact import Artifact, Edit
 from rewarden.reward.learners.interface import Run
-from rewarden.reward.learners.shards import Data, Shards, taken
+from rewarden.reward.learners.shards import Data, Plan, Shards
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,16 +19,21 @@ class Exact:
     stages: int
 
 
-def forget(artifact: Artifact, data: Data, parted: Parted, learner: Shards, options: object, run: Run) -> Exact:
-    """`run.checkpoints` is the store of the artifact's training; a copy of it, since it is changed.
+def forget(
+    artifact: Artifact, data: Data, parted: Parted, learner: Shards, options: object, run: Run, plan: Plan | None = None
+) -> Exact:
+    """`run.checkpoints` is the store of the artifact's training, or of as much of it as is left by the `plan` for the
+    rows that stay; a copy of it, since it is changed.
 
     The child's tensors are those of a run that never saw the rows: stages are named by all that they depend on, and
     only stages with equal names are shared. Its patches are gone with the reward that they were made for.
     """
-    rest = taken(data, parted.kept)
-    trained = learner.stages_to_train(rest, options, run)
+    assert run.checkpoints is not None
+    rest = left(data, parted)
+    plan = learner.plan(rest, options, run) if plan is None else plan
+    trained = plan.missing(run.checkpoints)
     stages = learner.options.shards * learner.options.slices
-    fresh = learner.fit(rest, options, run)
+    fresh = learner.follow(plan, rest, options, run)
     said = {
         "rows": f"{len(parted.gone)} forgotten, {len(parted.kept)} left",
         "guarantee": "exact: this code, configuration and seed give these tensors, byte for byte, from data that never "

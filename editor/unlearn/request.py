@@ -12,13 +12,17 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rewarden.reward.learners.shards import Data, keys, length
+from rewarden.reward.artifact import DataSource
+from rewarden.reward.learners.interface import Comparisons
+from rewarden.reward.learners.shards import Data, keys, length, taken
 from rewarden.spec_lang.canonical import canonical_json, parse_canonical
 from rewarden.spec_lang.errors import EditError
+from rewarden.spec_lang.tables import canonical_table_digest
 
 FORMAT = "rewarden-forgotten"
 
@@ -35,7 +39,7 @@ class Ledger:
         return hmac.digest(self.salt, key, "sha256").hex()
 
     def holds(self, key: bytes) -> bool:
-        return self.entry(key) in self.entries
+        return bool(self.entries) and self.entry(key) in self.entries
 
     def with_request(self, forgotten: Sequence[bytes], asked: int, found: int) -> Ledger:
         entries = self.entries | {self.entry(key) for key in forgotten}
@@ -78,12 +82,14 @@ def read_ledger(path: Path) -> Ledger:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Parted:
-    """Rows by index: those that stay, those asked for now, and how many the ledger already keeps out."""
+    """Rows by index: those that stay, those asked for now, and how many the ledger already keeps out. Of the ids or
+    rows asked for, so many, `missing` are neither there nor in the ledger."""
 
     kept: NDArray[np.int64]
     gone: NDArray[np.int64]
     before: int
     asked: int
+    missing: int
     ledger: Ledger
 
 
@@ -104,9 +110,36 @@ def part(data: Data, wanted: Sequence[bytes], ledger: Ledger) -> Parted:
     if not gone:
         raise EditError(
             "E22",
-            f"none of the {len(asked)} rows asked for is among the {length(data)} that the reward was learned from"
-            + (f" ({before} were forgotten before)" if before else ""),
-            help="name rows by the column id, or give them as they stand in the data",
+            f"none of the {len(asked)} ids or rows to forget is among the {length(data)} rows of the data"
+            + (f"; {before} rows were forgotten before" if before else ""),
+            help="name rows by the column id, or give them as they stand in the data, which must still hold them",
         )
-    found = ledger.with_request(sorted({named[row] for row in gone}), len(asked), len(gone))
-    return Parted(np.array(kept, np.int64), np.array(gone, np.int64), before, len(asked), found)
+    there = {named[row] for row in gone}
+    missing = sum(not ledger.holds(key) for key in asked - there)
+    found = ledger.with_request(sorted(there), len(asked), len(gone))
+    return Parted(np.array(kept, np.int64), np.array(gone, np.int64), before, len(asked), missing, found)
+
+
+def left(data: Data, parted: Parted) -> Data:
+    """The rows that stay, and sources that name them alone: against a digest of the whole, whoever has all other rows
+    could test what he guesses of a forgotten one."""
+    rest = taken(data, parted.kept)
+    members = [rest.segments[:, 0], rest.segments[:, 1]] if _sided(rest) else [_records(rest)]
+    kind, sources = rest.record.type, []
+    for source, values in zip(rest.sources, members, strict=False):
+        digest = canonical_table_digest(kind, values.reshape(-1, kind.width))
+        sources.append(DataSource(source.name, digest, digest, values.size // kind.width))
+    return replace(rest, sources=tuple(sources))
+
+
+def _sided(data: Data) -> TypeGuard[Comparisons]:
+    """Pairs come of two tables, side by side."""
+    return isinstance(data, Comparisons) and len(data.sources) == 2
+
+
+def _records(data: Data) -> NDArray[np.float64]:
+    if not isinstance(data, Comparisons):
+        return data.rows
+    if data.places is None:
+        return data.segments
+    return data.segments[np.arange(data.segments.shape[1])[None, :] < data.places[:, None]]

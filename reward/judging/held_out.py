@@ -37,6 +37,9 @@ def held_out(artifact: Artifact, data: Data) -> HeldOut:
     every = np.arange(count)
     known = {source.table_digest for source in artifact.data}
     if not any(source.table_digest in known for source in data.sources):
+        if artifact.edit is not None and artifact.edit.kind == "unlearn" and _names(data) & _names(artifact):
+            why = "data of their name, without the rows that were forgotten"
+            return HeldOut(every, False, f"all {count} are judged, and the reward WAS LEARNED FROM {why}")
         named = "these data are not among those that the artifact names" if known else "the artifact names no data"
         return HeldOut(every, True, f"all {count} are judged: {named}")
     rows = None if artifact.learner is None else _drawn_again(artifact.learner, data)
@@ -53,6 +56,10 @@ def held_out(artifact: Artifact, data: Data) -> HeldOut:
             f"all {count} are judged, and the reward WAS LEARNED FROM THEM: only {len(rows)} were held out",
         )
     return HeldOut(rows, True, f"{len(rows)} of {count} are judged: those that the learner held out")
+
+
+def _names(of: Artifact | Data) -> set[str]:
+    return {source.name for source in (of.data if isinstance(of, Artifact) else of.sources)}
 
 
 def _drawn_again(learner: Learner, data: Data) -> NDArray[np.intp] | None:

@@ -111,6 +111,21 @@ class Checkpoints:
         except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError):
             return None
 
+    def copied(self, other: Checkpoints, identity: str) -> bool:
+        """Whether the other folder has the checkpoint of that run, which is here then, too; nothing else is copied."""
+        try:
+            head = (other.folder / HEAD).read_bytes()
+            found = json.loads(head)
+            if found["identity"] != identity:
+                return False
+            name = Path(str(found["state"])).name  # never out of the folder
+            self.folder.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(other.folder / name, self.folder / name)
+            (self.folder / HEAD).write_bytes(head)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
+        return True
+
     def clear(self) -> None:
         """The run is over, and its result is where it belongs."""
         shutil.rmtree(self.folder, ignore_errors=True)

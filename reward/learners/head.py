@@ -15,8 +15,13 @@ at most (n·λ + ‖X‖²/4)·|δw|). w + v is the exact minimiser of the rest 
 removals and what comes of never having seen the rows differ as N(0, s²) and N(β, s²) do: they are (ε, δ)-
 indistinguishable with ε = β·√(2·ln(1.5/δ)) / s. Past the budget the head is learned anew, with other noise.
 
+β itself depends on the rows removed, and whoever guesses them could compute it: it is rounded up to a whole number of
+`1/GRAINS` of the budget before it is written down. It is a bound for these weights and these rows alone: the manifest
+has a digest of both, and where either has changed, by another edit or by hand, the head is learned anew as well.
+
 Assumptions: nobody knows b (it is drawn from the system's randomness, kept nowhere, and no seed gives it back); it is
-as Gaussian as numpy's generator makes it; the statement is about the weights, not about whoever saw an older artifact.
+as Gaussian as numpy's generator makes it; the statement is about the weights, not about whoever saw an older artifact;
+rows are not chosen for removal by looking at published weights, which would tell of b (Gupta et al., NeurIPS 2021).
 The normaliser comes of the declared ranges, and held-out rows are chosen by a hash of themselves: neither depends on
 the data. Ranges are β's only other input.
 """
@@ -26,7 +31,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import log, sqrt
+from math import floor, log, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,12 +43,16 @@ from rewarden.reward.graph import AffineMap
 from rewarden.reward.learners import answers as said
 from rewarden.reward.learners.interface import Array, Comparisons, Run
 from rewarden.reward.learners.options import HeadOptions, options_text
+from rewarden.reward.learners.shards import contents
 from rewarden.reward.learners.stage import uniform_by_content
 from rewarden.reward.normaliser import range_normaliser
+from rewarden.spec_lang.canonical import digest_of
 from rewarden.spec_lang.errors import ArtifactError, DataError, UsageError
 
 THIRD = 1 / (6 * sqrt(3))  # the greatest third derivative of ln σ
 SPENT = "removals, bound of the gradient left"
+OF = "removals, of these weights and rows"
+GRAINS = 1024
 MOST_STEPS = 200
 SLACK = 1e-11  # of each row's share in a computed norm: far above what binary64 loses over these sums
 
@@ -55,11 +64,11 @@ def system_noise(width: int, deviation: float) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """The artifact without the rows, its ε so far, and whether it had to be learned anew."""
+    """The artifact without the rows, its ε so far, and why it had to be learned anew, if it had to."""
 
     artifact: Artifact
     epsilon: float
-    anew: bool
+    anew: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +94,16 @@ class Head:
         w = _minimised(pairs.training, options.l2, b)
         stored = _binary32(w)
         left = float(np.linalg.norm(_gradient(pairs.training, stored.astype(np.float64), options.l2) + b))
-        return _artifact(data, options, stored, left + SLACK * len(pairs.training), pairs, notes, run)
+        bound = _grained(left + SLACK * len(pairs.training), options)
+        return _artifact(data, options, stored, bound, pairs, notes, run)
 
     def remove(self, artifact: Artifact, kept: Comparisons, gone: Comparisons, options: HeadOptions) -> Removed:
         """The artifact after a Newton step that removes `gone`, of which it was learned beside `kept`; learned anew
-        from `kept` where the budget would be spent."""
+        from `kept` where the budget would be spent, or is not known of what is at hand."""
         run = Run()
         _require_plain(kept, run)
+        if artifact.learner is None or artifact.learner.record.get(OF) != _digest(weights_of(artifact), kept, gone):
+            return self._anew(kept, options, "the weights or the data are not those that the head was learned with")
         rest, lost = _Pairs.of(kept, options), _Pairs.of(gone, options)
         x, m = rest.training, lost.training
         w: Array = np.array(weights_of(artifact), np.float64)
@@ -107,17 +119,32 @@ class Head:
                 np.linalg.norm((x @ step) ** 2)
             )
             bound += (len(x) * options.l2 + norm**2 / 4) * rounding + SLACK * len(x)
+            bound = _grained(bound, options)
         else:
             stored = _binary32(w)
         if epsilon_of(bound, options) > options.epsilon:
-            fresh = self.fit(kept, options, run)
-            return Removed(fresh, epsilon_of(spent_of(fresh), options), True)
+            return self._anew(kept, options, "the budget was spent")
         child = _artifact(kept, options, stored, bound, rest, {}, run)
-        return Removed(child, epsilon_of(bound, options), False)
+        return Removed(child, epsilon_of(bound, options))
+
+    def _anew(self, kept: Comparisons, options: HeadOptions, why: str) -> Removed:
+        fresh = self.fit(kept, options)
+        return Removed(fresh, epsilon_of(spent_of(fresh), options), why)
 
 
 def epsilon_of(bound: float, options: HeadOptions) -> float:
     return bound * sqrt(2 * log(1.5 / options.delta)) / options.noise
+
+
+def _grained(bound: float, options: HeadOptions) -> float:
+    """More than the bound, in whole grains of the budget."""
+    grain = options.epsilon / epsilon_of(GRAINS, options)
+    return (floor(bound / grain * (1 + 1e-12)) + 1) * grain
+
+
+def _digest(w: NDArray[np.float32], *data: Comparisons) -> str:
+    """Of weights and rows, in whatever order these are."""
+    return digest_of(w.astype("<f4").tobytes() + b"".join(sorted(row for part in data for row in contents(part))))
 
 
 def spent_of(artifact: Artifact) -> float:
@@ -238,6 +265,7 @@ def _artifact(
         "accuracy, held out": share_text(int((held > 0).sum()), len(held)),
         SPENT: f"{left.hex()} ({left:.3g})",
         "removals, epsilon so far": f"{epsilon_of(left, options):.4g} of {options.epsilon:g}, delta {options.delta:g}",
+        OF: _digest(w, data),
         "seed": "not used: the noise is drawn from the system and kept nowhere",
         **notes,
     }

@@ -5,7 +5,7 @@ other rows there are, it is always in the same place. A shard is a reward of its
 from its first slice, each further one from all slices so far, starting where the one before ended. The reward is the
 mean of the shards.
 
-Forgetting is learning again without the rows. A stage is named by all that it depends on (`_Plan.identity`): member,
+Forgetting is learning again without the rows. A stage is named by all that it depends on (`Plan.identity`): member,
 options, seed, torch, and the content of every row of its slices in the order in which it is seen. Stages whose name is
 known are taken from the store; only those that saw a forgotten row, and the later ones of the same shard, are trained.
 So the result is equal, byte for byte, to that of a run which never saw the rows, as far as the same code on the same
@@ -43,27 +43,35 @@ from rewarden.spec_lang.errors import DataError, UsageError
 Data = Comparisons | Judgements | Demonstrations
 D = TypeVar("D", bound=Data)
 SLICED = ("preferences", "labels", "energy")  # learners that can start where another run ended
+BLOCK = 4096  # rows whose bytes are held at once
 KEPT = 1.0  # seconds between two checkpoints within a stage
 
 
 # ── rows ───────────────────────────────────────────────────────────────────────────────────────
 def contents(data: Data) -> list[bytes]:
     """SHA-256 of each row: its numbers, and whose it is; nothing that depends on other rows."""
-    arrays = [np.ascontiguousarray(array) for _, array in _rowwise(data)]
-    places = data.places if isinstance(data, Comparisons) else None
-    named = data.names if isinstance(data, Comparisons) and data.annotators is not None else ()
     found = []
-    for row in range(length(data)):
-        digest = hashlib.sha256()
-        for array in arrays:
-            values = array[row]
-            if places is not None and values.ndim == 3:
-                values = values[: places[row]]  # beyond are fillers, as many as the longest ranking asks for
-            text = values.dtype.kind == "U"
-            digest.update(str(values).encode() + b"\0" if text else (values + 0).astype("<f8").tobytes())
-        if named:
-            digest.update(named[int(data.annotators[row])].encode())  # type: ignore[union-attr, index]
-        found.append(digest.digest())
+    for start in range(0, length(data), BLOCK):
+        rows = slice(start, start + BLOCK)
+        pieces = [_pieces(data, name, array[rows], rows) for name, array in _rowwise(data) if name != "places"]
+        found += [hashlib.sha256(b"".join(row)).digest() for row in zip(*pieces, strict=True)]
+    return found
+
+
+def _pieces(data: Data, name: str, values: NDArray[Any], rows: slice) -> list[bytes]:
+    """What each of these rows has in one of its arrays."""
+    if values.dtype.kind == "U":
+        return [str(text).encode() + b"\0" for text in values]
+    places = None
+    if isinstance(data, Comparisons):
+        if name == "annotators":  # by name: who is the second depends on who else answered
+            return [data.names[k].encode() + b"\0" for k in values]
+        places = data.places if name == "segments" else None
+    block, size = (values + 0).astype("<f8").tobytes(), 8 * int(np.prod(values.shape[1:]))  # -0.0 is 0.0
+    found = [block[k : k + size] for k in range(0, len(block), size)]
+    if places is not None:  # beyond them are fillers, as many as the longest ranking asks for
+        each = size // values.shape[1]
+        found = [row[: each * count] for row, count in zip(found, places[rows].tolist(), strict=True)]
     return found
 
 
@@ -127,7 +135,14 @@ class Shards:
         if run.checkpoints is None:
             with TemporaryDirectory() as folder:
                 return self.fit(data, options, replace(run, checkpoints=Checkpoints(Path(folder))))
-        plan = _Plan.of(data, self, options, run)
+        return self.follow(self.plan(data, options, run), data, options, run)
+
+    def plan(self, data: Data, options: object, run: Run) -> Plan:
+        """Which rows are where, and what each stage is named. DataError D20 for too few rows."""
+        return Plan.of(data, self, options, run)
+
+    def follow(self, plan: Plan, data: Data, options: object, run: Run) -> Artifact:
+        """`fit` for those who have planned it, and have a store."""
         members = [self._shard(plan, data, options, run, shard) for shard in range(self.options.shards)]
         first, together = members[0], combined(members, "mean")
         record = {f"shard {k + 1}, {name}": said for k, m in enumerate(members) for name, said in _said(m).items()}
@@ -138,8 +153,7 @@ class Shards:
     def stages_to_train(self, data: Data, options: object, run: Run) -> int:
         """How many stages `fit` would have to train, the store being what it is."""
         assert run.checkpoints is not None
-        plan, store = _Plan.of(data, self, options, run), run.checkpoints
-        return sum(store.at(place).load(name) is None for place, name in plan.identities.items())
+        return self.plan(data, options, run).missing(run.checkpoints)
 
     def _require_slices(self, options: object) -> None:
         ordinal = getattr(options, "kind", "") == "ordinal"  # its thresholds are as many as the grades so far
@@ -147,7 +161,7 @@ class Shards:
             what = "ordinal labels" if ordinal else f"the learner {self.member.name!r}"
             raise UsageError("G12", f"{what} cannot go on from slice to slice", help="set slices = 1")
 
-    def _shard(self, plan: _Plan, data: Data, options: object, run: Run, shard: int) -> Artifact:
+    def _shard(self, plan: Plan, data: Data, options: object, run: Run, shard: int) -> Artifact:
         assert run.checkpoints is not None
         slices, stage, found = self.options.slices, None, None
         seeded = replace(run, seed=(run.seed * 1_000_003 + shard) % MAX_SEED)
@@ -163,7 +177,7 @@ class Shards:
         assert found is not None
         return _artifact_in(found, data)
 
-    def _stage(self, plan: _Plan, data: Data, options: Any, run: Run, shard: int, number: int) -> Checkpoint:  # noqa: ANN401
+    def _stage(self, plan: Plan, data: Data, options: Any, run: Run, shard: int, number: int) -> Checkpoint:  # noqa: ANN401
         """Train one stage; what the store keeps of it."""
         assert run.checkpoints is not None
         identity = plan.identities[plan.place(shard, number)]
@@ -178,6 +192,7 @@ class Shards:
             stage = replace(stage, identity=identity)
         within = Checkpoints(run.checkpoints.folder / "training", KEPT)
         artifact = self.member.fit(part, options, replace(run, checkpoints=within, stage=stage))
+        artifact = replace(artifact, data=())  # a stage is kept when others' rows are not
         tensors: dict[str, Tensor] = {f"artifact.{name}": _tensor(value) for name, value in artifact.tensors.items()}
         tensors["manifest"] = torch.frombuffer(bytearray(artifact.manifest_bytes), dtype=torch.uint8)
         if stage is not None:
@@ -188,7 +203,7 @@ class Shards:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Plan:
+class Plan:
     """Which rows are where, and what each stage is named. `order` [row]: shard by shard, slice by slice, by hash;
     `ends[shard][slice]`: where a slice ends in it."""
 
@@ -197,18 +212,19 @@ class _Plan:
     identities: dict[str, str]
 
     @classmethod
-    def of(cls, data: Data, learner: Shards, options: object, run: Run) -> _Plan:
+    def of(cls, data: Data, learner: Shards, options: object, run: Run) -> Plan:
         shards, slices = learner.options.shards, learner.options.slices
-        named, held = keys(data), contents(data)
-        shard = np.array([int.from_bytes(k[:8], "big") % shards for k in named], np.int64)
-        piece = np.array([int.from_bytes(k[8:16], "big") % slices for k in named], np.int64)
-        order = np.array(sorted(range(len(named)), key=lambda i: (shard[i], piece[i], held[i])), np.int64)
+        held = contents(data)
+        named, content = _numbers(held if data.ids is None else keys(data)), _numbers(held)
+        shard = (named[:, 0] % shards).astype(np.int64)
+        piece = (named[:, 1] % slices).astype(np.int64)
+        order = np.lexsort((*reversed(content.T), piece, shard))
         counts = np.bincount(shard * slices + piece, minlength=shards * slices)
         ends = counts.cumsum().reshape(shards, slices)
         if not counts.all():
             raise DataError(
                 "D20",
-                f"{len(named)} rows are too few for {shards} shards of {slices} slices: one is empty",
+                f"{len(held)} rows are too few for {shards} shards of {slices} slices: one is empty",
                 help="make fewer shards and slices under [learner.shards]",
             )
         common = {
@@ -229,6 +245,15 @@ class _Plan:
     def place(shard: int, number: int) -> str:
         return f"shard-{shard + 1}/slice-{number + 1}"
 
+    def missing(self, store: Checkpoints) -> int:
+        """How many stages are not in the store."""
+        return sum(store.at(place).load(name) is None for place, name in self.identities.items())
+
+    def carried(self, target: Checkpoints, sources: Sequence[Checkpoints]) -> None:
+        """Put into an empty store what others have of these stages, and nothing else."""
+        for place, name in self.identities.items():
+            any(target.at(place).copied(source.at(place), name) for source in sources)
+
     def rows(self, shard: int, number: int) -> NDArray[np.int64]:
         """Those that a stage sees: of the shard's slices so far."""
         start = 0 if shard == 0 else self.ends[shard - 1, -1]
@@ -244,6 +269,11 @@ class _Plan:
         count = sum(name.startswith("parameter.") for name in found.tensors)
         normaliser = Normaliser(found.tensors["scale"].numpy(), found.tensors["shift"].numpy())
         return Stage(normaliser, tuple(found.tensors[f"parameter.{k}"] for k in range(count)), identity)
+
+
+def _numbers(digests: Sequence[bytes]) -> NDArray[np.uint64]:
+    """[row, 4] of SHA-256 digests, in whose order they are."""
+    return np.frombuffer(b"".join(digests), ">u8").reshape(len(digests), 4).astype(np.uint64)
 
 
 def _tensor(value: NDArray[np.float32]) -> Tensor:

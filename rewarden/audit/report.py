@@ -29,7 +29,8 @@ from rewarden.audit.document import (
 )
 from rewarden.audit.traceability import Traceability, as_csv
 from rewarden.certificate.check import ClaimReport, evidence_name
-from rewarden.certificate.kernel_json import Refused, parse, read_regular
+from rewarden.certificate.kernel_files import read_regular
+from rewarden.certificate.kernel_json import Refused, parse
 from rewarden.certificate.match import Checked
 from rewarden.output import number
 from rewarden.report.rulecards import excerpt

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from rewarden.certificate.check import TIER, ClaimReport, Report, evidence_name
-from rewarden.certificate.kernel_json import Refused, canonical, digest, read_regular
+from rewarden.certificate.kernel_files import read_regular
+from rewarden.certificate.kernel_json import Refused, canonical, digest
 from rewarden.certificate.statement import (
     CONCERNS,
     DEPLOYED,

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rewarden.certificate.kernel_json import Refused, parse, read_regular
+from rewarden.certificate.kernel_files import read_regular
+from rewarden.certificate.kernel_json import Refused, parse
 from rewarden.certificate.keys import MAX_PEM, MOST_KEYS, fingerprint, public_keys
 from rewarden.spec_lang.canonical import canonical_json
 from rewarden.spec_lang.errors import CertificateError

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from rewarden.atomic import new_folder
 from rewarden.certificate.check import Report, check, evidence_name
-from rewarden.certificate.kernel_rows import file_of
+from rewarden.certificate.kernel_files import table_name
 from rewarden.certificate.statement import EvidenceFile, ResultLike, SpecFacts, build_statement
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.store import zip_bytes
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 COMPRESS_ABOVE = 1 << 20
 UNCERTIFIED = (
-    "claims are about piecewise-linear rewards over the real numbers (docs/certificate.md); each rule has its reason"
+    "claims are about rewards over the real numbers, with rational constants (docs/certificate.md); each rule has its "
+    "reason"
 )
 README = """\
 A certificate about a learned reward, issued by Rewarden.
@@ -131,7 +132,7 @@ def _write_tables(tables: Mapping[str, bytes], folder: Path) -> None:
     if tables:
         (folder / "tables").mkdir()
     for name, data in tables.items():
-        (folder / "tables" / file_of(name)).write_bytes(data)
+        (folder / "tables" / table_name(name)).write_bytes(data)
 
 
 def _evidence(result: ResultLike, claim: Claim) -> Mapping[str, Any] | None:

@@ -1,38 +1,23 @@
 """Certificate kernel, part 2: the reward artifact, from its bytes.
 
-An artifact is `manifest.json` and `tensors.safetensors`, in a folder or stored in a zip. Its name is the SHA-256 of
-the manifest, which names the SHA-256 of the tensors: both are recomputed here from the bytes that are used. A binary32
-number is a rational with a power of two below; that is what is kept, as integers over one denominator per tensor.
-Standard library only.
+An artifact is a manifest and tensors. Its name is the SHA-256 of the manifest, which names the SHA-256 of the tensors:
+both are recomputed here from the bytes that are used. A binary32 number is a rational with a power of two below; that
+is what is kept, as integers over one denominator per tensor. Standard library only.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rewarden.certificate.kernel_json import (
-    Refused,
-    anything,
-    array,
-    digest,
-    digest_text,
-    integer,
-    one_of,
-    parse,
-    read,
-    read_regular,
-    refuse,
-    text,
-    within,
-)
+from rewarden.certificate.kernel_files import MAX_PART, two_files
+from rewarden.certificate.kernel_json import Refused, digest, parse, refuse
+from rewarden.certificate.kernel_shapes import anything, array, digest_text, one_of, read, text, within
 
-LIMIT = 1 << 24  # bytes of each of the two files: four million weights, far beyond what this kernel could bound
-_count = within(0, LIMIT)
+_count = within(0, MAX_PART)
 _FEATURE = {
     "name": anything, "kind": one_of("real", "int", "bool", "enum"), "lo": anything, "hi": anything, "unit": anything,
     "cases": array, "size": anything,
@@ -45,15 +30,11 @@ _MANIFEST = {
 }  # fmt: skip
 # op → the fields that name earlier nodes, then those that name tensors, in the order of docs/formats.md
 OPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "input": ((), ()),
-    "scale": (("in",), ("scale", "shift")),
-    "affine": (("in",), ("weight", "bias")),
-    "leaky_relu": (("in",), ("slope",)),
-    "clip": (("in",), ("lo", "hi")),
-    "concat": (("parts",), ()),
-    **dict.fromkeys(("relu", "abs", "min", "max"), (("in",), ())),
-    **dict.fromkeys(("add", "sub", "minimum", "maximum"), (("in", "with"), ())),
-}
+    "input": ((), ()), "concat": (("parts",), ()), "leaky_relu": (("in",), ("slope",)), "clip": (("in",), ("lo", "hi")),
+    "scale": (("in",), ("scale", "shift")), "affine": (("in",), ("weight", "bias")), "square": (("in",), ()),
+    **dict.fromkeys(("relu", "abs", "min", "max", "tanh", "sigmoid", "softplus", "gelu", "silu", "exp"), (("in",), ())),
+    **dict.fromkeys(("add", "sub", "minimum", "maximum", "product"), (("in", "with"), ())),
+}  # fmt: skip
 PATCH_TENSORS = ("rows", "offsets", "level", "slope", "delta", "gate")
 
 
@@ -79,44 +60,23 @@ class Reward(NamedTuple):
     nodes: tuple[Node, ...]
     output: int
     patches: tuple[Node, ...]
-    lineage: Mapping[str, Any]  # what the manifest says it comes from: edit, parent, data; nothing of it is checked
+    lineage: Mapping[str, Any]  # the manifest: nothing of what it says the reward comes from is checked
 
 
 def load_reward(path: Path) -> Reward:
     """The reward at `path`. Refused if any byte is not what its digests, or docs/formats.md, say."""
     try:
-        manifest, tensor_bytes = _two_files(path)
+        manifest, tensor_bytes = two_files(path)
         found = read(parse(manifest), _MANIFEST, "the manifest")
         if digest(tensor_bytes) != found["tensors"]:
             refuse("the tensors are not the ones that the manifest names")
         tensors = _tensors(tensor_bytes)
         nodes = tuple(_node(k, node, tensors) for k, node in enumerate(found["graph"]["nodes"]))
-        output = integer(found["graph"]["output"], 0, len(nodes) - 1, "output")
+        output = within(0, len(nodes) - 1)(found["graph"]["output"], "output")
         patches = tuple(_patch(patch, tensors) for patch in found["patches"])
-        lineage = {key: found[key] for key in ("edit", "parent", "data")}
-        return Reward(digest(manifest), _width(found["records"]), nodes, output, patches, lineage)
+        return Reward(digest(manifest), _width(found["records"]), nodes, output, patches, lineage=found)
     except Refused as error:
         raise Refused(f"{path.name}: {error}") from None
-    except OSError as error:
-        raise Refused(f"{path}: {error.strerror or error}") from None
-
-
-def _two_files(path: Path) -> tuple[bytes, bytes]:
-    """Manifest and tensors, from a folder or a `.rwz`."""
-    names = ("manifest.json", "tensors.safetensors")
-    if path.is_dir():
-        return read_regular(path / names[0], LIMIT), read_regular(path / names[1], LIMIT)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = {entry.filename: entry for entry in archive.infolist()}
-            if len(archive.infolist()) != 2 or entries.keys() != set(names):
-                refuse("the zip must hold exactly manifest.json and tensors.safetensors")
-            for entry in entries.values():
-                if entry.compress_type != zipfile.ZIP_STORED or max(entry.file_size, entry.compress_size) > LIMIT:
-                    refuse(f"{entry.filename} is compressed, or larger than {LIMIT} bytes")
-            return archive.read(entries[names[0]]), archive.read(entries[names[1]])
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
-        refuse(f"not an artifact: {error}")
 
 
 def _tensors(data: bytes) -> dict[str, Tensor]:
@@ -128,7 +88,7 @@ def _tensors(data: bytes) -> dict[str, Tensor]:
     if not isinstance(header, dict):
         refuse("the tensors file has no header")
     header.pop("__metadata__", None)
-    shape = {"dtype": "F32", "shape": [within(1, LIMIT)], "data_offsets": (_count, _count)}
+    shape = {"dtype": "F32", "shape": [within(1, MAX_PART)], "data_offsets": (_count, _count)}
     entries = {name: read(entry, shape, f"tensor {name!r}") for name, entry in header.items()}
     edge, tensors = start, {}
     for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
@@ -150,8 +110,8 @@ def _tensors(data: bytes) -> dict[str, Tensor]:
 def _width(records: tuple[dict[str, tuple[dict[str, Any], ...]], ...]) -> int:
     """The number of encoded columns: a case per column for an enum, else `size`."""
     features = [feature for record in records for feature in record["features"]]
-    sizes = [len(f["cases"]) if f["kind"] == "enum" else integer(f["size"], 1, LIMIT, "size") for f in features]
-    return integer(sum(sizes), 1, 100_000, "the number of encoded columns")
+    sizes = [len(f["cases"]) if f["kind"] == "enum" else within(1, MAX_PART)(f["size"], "size") for f in features]
+    return within(1, 100_000)(sum(sizes), "the number of encoded columns")
 
 
 def _node(index: int, value: object, tensors: dict[str, Tensor]) -> Node:

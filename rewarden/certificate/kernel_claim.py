@@ -1,35 +1,21 @@
-"""Certificate kernel: claims, and what is true of them at a point.
+"""Certificate kernel, part 5: claims, and what is true of them at a point.
 
 A claim says: at every point of its boxes (whole numbers where a variable is discrete) at which every clause has a true
-atom, every goal has a true atom. A point is judged exactly. Standard library only.
+atom, every goal has a true atom. A point is judged exactly. What else a claim may be (about loops, rows of data,
+traces of several lengths) is read by a file of its own. Standard library only.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, NamedTuple
 
-from rewarden.certificate.kernel_json import (
-    array,
-    boolean,
-    canonical,
-    digest,
-    digest_text,
-    one_of,
-    rational,
-    read,
-    refuse,
-    text,
-    text_or_null,
-    within,
-)
-from rewarden.certificate.kernel_program import Affine, Program, Programs, affine_of, evaluate
-
-MAX_SUMS = 10_000  # goals of one sum of a claim about loops
-MAX_ROWS = 1 << 24
+from rewarden.certificate.kernel_json import canonical, digest, refuse
+from rewarden.certificate.kernel_program import Affine, Program, affine_of, evaluate
+from rewarden.certificate.kernel_shapes import array, boolean, digest_text, maybe, one_of, rational, read, text, within
 
 
 class Atom(NamedTuple):
@@ -63,22 +49,17 @@ class Claim:
     cases: tuple[Claim, ...] = ()  # of a claim that says several: about traces of each length
 
 
-# ── reading a claim ────────────────────────────────────────────────────────────────────────────
 def _affine(variables: int, calls: int) -> Callable[[object, str], Affine]:
-    def entries(value: object, count: int, what: str) -> dict[int, Fraction]:
-        found = read(value, [(within(0, count - 1), rational)], what)
-        indices = [k for k, _ in found]
-        if indices != sorted(set(indices)) or not all(x for _, x in found):
-            refuse(f"{what} must ascend, without zeros")
-        return dict(found)
+    terms = [[(within(0, count - 1), rational)] for count in (variables, calls)]
+    shape = {"constant": rational, "variables": terms[0], "calls": terms[1]}
 
     def affine(value: object, what: str) -> Affine:
-        found = read(value, {"constant": rational, "variables": array, "calls": array}, what)
-        return affine_of(
-            found["constant"],
-            entries(found["variables"], variables, f"{what}: variables"),
-            entries(found["calls"], calls, f"{what}: calls"),
-        )
+        constant, *parts = read(value, shape, what).values()
+        for found in parts:
+            indices = [k for k, _ in found]
+            if indices != sorted(set(indices)) or not all(x for _, x in found):
+                refuse(f"{what}: variables and calls must ascend, without zeros")
+        return affine_of(constant, *map(dict, parts))
 
     return affine
 
@@ -90,60 +71,42 @@ def _atom(variables: int, calls: int) -> Callable[[object, str], Atom]:
 
 def read_claim(value: object) -> Claim:
     if not isinstance(value, dict) or "cases" not in value:
-        return _plain(value)
-    stated = read(value, {"rule": text, "severity": text, "cases": array}, "a claim")
-    cases = tuple(_plain(case) for case in stated["cases"]) or refuse("a claim has no cases")
-    rewards = {pair for case in cases for pair in case.rewards.items()}
-    if any((c.rule, c.severity, c.loops, c.rows) != (stated["rule"], stated["severity"], None, None) for c in cases):
-        refuse("the cases of a claim are of one rule, and none is about loops or rows")
-    if len(dict(rewards)) != len(rewards):
-        refuse("the cases of a claim are about the same rewards")
-    return replace(cases[0], digest=digest(canonical(value)), rewards=dict(rewards), cases=cases)
+        return read_plain(value)
+    from rewarden.certificate.kernel_cases import read_cases
+
+    return read_cases(value)
 
 
-def _plain(value: object) -> Claim:
+def read_plain(value: object) -> Claim:
     shape = {
-        "rule": text, "severity": one_of("must", "should"), "instances": text_or_null, "calls": array,
-        "variables": [{"name": text, "unit": text_or_null, "discrete": boolean}], "records": array,
+        "rule": text, "severity": one_of("must", "should"), "instances": maybe(text), "calls": array,
+        "variables": [{"name": text, "unit": maybe(text), "discrete": boolean}], "records": array,
         "rewards": _rewards, "clauses": array, "goals": array, "boxes": array,
         "constants": [{"text": text, "data": digest_text, "value": rational}],
     }  # fmt: skip
     if isinstance(value, dict) and "loops" in value:
-        shape["loops"] = [within(0, MAX_SUMS)]
+        from rewarden.certificate.kernel_loops import SHAPE as LOOPS
+
+        shape |= LOOPS
     elif isinstance(value, dict) and "rows" in value:
-        shape["rows"] = _ROWS
+        from rewarden.certificate.kernel_rows import SHAPE as ROWS
+
+        shape |= ROWS
     found = read(value, shape, "a claim")
-    variables, calls = found["variables"], found["calls"]
-    n = len(variables)
+    variables, n = found["variables"], len(found["variables"])
+    clauses = [[_atom(n, len(found["calls"]))]]
     record = {"name": text, "type": text, "variables": [within(0, n - 1)]}
     call = {"reward": one_of(*found["rewards"]), "arguments": [_affine(n, 0)]}
     discrete = tuple(v["discrete"] for v in variables)
-    if "rows" in found and found["boxes"]:
-        refuse("a claim about rows has no boxes")
     return Claim(
-        digest(canonical(value)),
-        found["rule"],
-        found["severity"],
-        tuple(v["name"] for v in variables),
-        tuple(v["unit"] for v in variables),
-        discrete,
-        tuple((r["name"], r["variables"]) for r in read(found["records"], [record], "records")),
-        found["rewards"],
-        tuple((c["reward"], c["arguments"]) for c in read(calls, [call], "calls")),
-        read(found["clauses"], [[_atom(n, len(calls))]], "clauses"),
-        read(found["goals"], [[_atom(n, len(calls))]], "goals"),
-        tuple(_box(box, discrete) for box in read(found["boxes"], [((rational, rational),) * n], "a box")),
-        found["instances"],
-        found.get("loops"),
-        found.get("rows"),
+        digest=digest(canonical(value)), rule=found["rule"], severity=found["severity"], instances=found["instances"],
+        names=tuple(v["name"] for v in variables), units=tuple(v["unit"] for v in variables), discrete=discrete,
+        records=tuple((r["name"], r["variables"]) for r in read(found["records"], [record], "records")),
+        calls=tuple((c["reward"], c["arguments"]) for c in read(found["calls"], [call], "calls")),
+        clauses=read(found["clauses"], clauses, "clauses"), goals=read(found["goals"], clauses, "goals"),
+        boxes=tuple(_box(box, discrete) for box in read(found["boxes"], [((rational, rational),) * n], "a box")),
+        rewards=found["rewards"], loops=found.get("loops"), rows=found.get("rows"),
     )  # fmt: skip
-
-
-def _share(value: object, what: str) -> dict[str, Any] | None:
-    return None if value is None else read(value, {"op": one_of("<", "<=", ">", ">="), "level": rational}, what)
-
-
-_ROWS = {"count": within(1, MAX_ROWS), "tables": [digest_text], "columns": [within(0, MAX_ROWS)], "share": _share}
 
 
 def _rewards(value: object, what: str) -> dict[str, str]:
@@ -161,30 +124,26 @@ def _box(bounds: Sequence[Pair], discrete: Sequence[bool]) -> tuple[Pair, ...]:
     return found if all(low <= high for low, high in found) else refuse("a box is empty")
 
 
-# ── points ─────────────────────────────────────────────────────────────────────────────────────
-def replay(claim: Claim, programs: Programs, witness: object) -> tuple[bool, bool]:
+def replay(claim: Claim, program: Program, witness: object) -> tuple[bool, bool]:
     """A point of the claim, exactly: (every clause has a true atom, every goal has one). Refused if it is outside."""
     shape = {"box": within(0, len(claim.boxes) - 1), "point": (rational,) * len(claim.names)}
     box, x = read(witness, shape, "a witness").values()
     for value, (low, high), whole in zip(x, claim.boxes[box], claim.discrete, strict=True):
         if not low <= value <= high or (whole and value.denominator != 1):
             refuse("the witness lies outside its box")
-    return truth(claim, programs.over(claim.boxes[box]), x)
+    return truth(claim, program.over(claim.boxes[box]), x)
 
 
 def truth(claim: Claim, program: Program, x: Sequence[Fraction]) -> tuple[bool, bool]:
     """At a point, exactly: (every clause has a true atom, every goal has one)."""
-    values = x, evaluate(program, x)
-
-    def true(clauses: Sequence[Clause]) -> bool:
-        return all(any(holds(atom, *values) for atom in clause) for clause in clauses)
-
-    return true(claim.clauses), true(claim.goals)
+    outputs, said = evaluate(program, x), (claim.clauses, claim.goals)
+    premise, goals = (all(any(holds(atom, x, outputs) for atom in clause) for clause in clauses) for clauses in said)
+    return premise, goals
 
 
 def value_of(form: Affine, x: Sequence[Fraction], outputs: Sequence[Fraction]) -> Fraction:
     total = form.constant + sum(c * x[k] for k, c in form.variables) + sum(c * outputs[k] for k, c in form.calls)
-    return Fraction(total) / form.bottom
+    return total * Fraction(1, form.bottom)
 
 
 def holds(atom: Atom, x: Sequence[Fraction], outputs: Sequence[Fraction]) -> bool:

@@ -18,15 +18,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import accumulate, pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rewarden.certificate.kernel_claim import Atom, Claim, Clause, holds, value_of
-from rewarden.certificate.kernel_json import array, rational, read, refuse
-from rewarden.certificate.kernel_program import Programs, affine_of, evaluate
+from rewarden.certificate.kernel_json import refuse, used
+from rewarden.certificate.kernel_program import Program, affine_of, evaluate
 from rewarden.certificate.kernel_proof import Bound, Leaf, halves, walk
+from rewarden.certificate.kernel_shapes import array, rational, read, within
 
 MAX_RECORDS = 1 << 12  # of a loop that is shown
 MAX_SUMS = 100
+SHAPE: dict[str, Any] = {"loops": [within(0, 10_000)]}  # of such a claim, in addition
 MAX_ENDS = 1 << 20  # of the boxes of all cells
 Potential = tuple[Fraction, tuple[Fraction, ...]]  # constant, and a slope for each column
 
@@ -76,14 +78,15 @@ def rises(atom: Atom, rise: int) -> bool:
 
 
 # ── a loop, exactly ────────────────────────────────────────────────────────────────────────────
-def replay_loop(claim: Claim, programs: Programs, value: object) -> tuple[bool, bool]:
+def replay_loop(claim: Claim, program: Program, value: object) -> tuple[bool, bool]:
     """A loop of records: (every step satisfies every clause, the claim is true of it). Refused if one is outside."""
+    used.add("kernel_loops")
     d, sums = width(claim), sums_of(claim)
     records = [read(entry, (rational,) * d, "a record") for entry in array(value, "a loop", MAX_RECORDS)]
     for k, (low, high) in enumerate(claim.boxes[0][:d]):
         if any(not low <= x[k] <= high or (claim.discrete[k] and x[k].denominator != 1) for x in records):
             refuse("a record of the loop lies outside its box")
-    able, program = bool(records), programs.over(claim.boxes[0])
+    able, program = bool(records), program.over(claim.boxes[0])
     rooms: list[list[Fraction | bool]] = [[] for _ in sums]
     for here, there in zip(records, [*records[1:], *records[:1]], strict=True):
         x = (*here, *there, Fraction(0))
@@ -119,6 +122,7 @@ def _true(rooms: Sequence[Fraction | bool], strict: bool) -> bool:
 # ── potentials ─────────────────────────────────────────────────────────────────────────────────
 def loop_leaves(claim: Claim, value: object) -> Iterator[Leaf]:
     """All leaves of a proof about loops: for each sum, of the trees of all pairs of cells."""
+    used.add("kernel_loops")
     d, sums = width(claim), sums_of(claim)
     shape = ({"cells": array, "pairs": array},) * len(sums)
     for goals, proof in zip(sums, read(value, shape, "the sums"), strict=True):

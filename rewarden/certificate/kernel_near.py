@@ -8,25 +8,121 @@ them act, and which is decided here, exactly:
 - of the others, a row that is at most delta at every point, delta being below the gate, is left out: it opens no gate,
   and max(0, G − delta) is the same without it. One row stays, so that there is a G.
 
-What is left are ordinary patches, one after the other in the order of the table. Standard library only.
+What is left are ordinary patches, one after the other in the order of the table.
+
+Where a proof says `beyond`, a patch, of a table or not, is left out, too, if some clause of the claim opens it: if for
+each of its atoms, which speak of variables alone, some row is at or above the gate wherever in the box the atom holds.
+At every point that satisfies the premise such a patch changes nothing; of other points a claim says nothing, and that
+they are others is told without any call. Standard library only.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
+from typing import Any, NamedTuple
 
-from rewarden.certificate.kernel_artifact import Node, Tensor
-from rewarden.certificate.kernel_program import INPUT, Affine, Ends, Form, matrix_of, scalar_of
+from rewarden.certificate.kernel_artifact import Node, Reward, Tensor
+from rewarden.certificate.kernel_claim import Atom, Claim, Clause
+from rewarden.certificate.kernel_json import refuse, used
+from rewarden.certificate.kernel_ops import scalar_of
+from rewarden.certificate.kernel_patches import patched
+from rewarden.certificate.kernel_program import Affine, Calls, Program, matrix_of
+from rewarden.certificate.kernel_proof import narrowed
+from rewarden.certificate.kernel_shapes import read
+
+MAX_WORK = 1 << 32  # entries of tables of patches, each time that a program is made
+Box = Sequence[tuple[Fraction, Fraction]]  # the ends of each variable
+Edges = list[tuple[int, int]]  # of rows: offsets, over their bottom, up to which an atom opens them
 
 
-def composed(table: Node, arguments: Sequence[Affine]) -> list[Form]:
+class Premise(NamedTuple):
+    """What a claim says of its variables alone, and which of them are whole numbers."""
+
+    clauses: tuple[Clause, ...]
+    discrete: tuple[bool, ...]
+
+
+class Row(NamedTuple):
+    """(constant + Σ entries·variables) / bottom."""
+
+    constant: int
+    entries: dict[int, int]
+    bottom: int
+
+
+@dataclass(eq=False)
+class Near(Program):
+    """A program for each box. All begin with the layers of this one, the networks before the patches; the last program
+    that was made is kept."""
+
+    calls: Calls = ()
+    premise: Premise | None = None  # of a proof about rewards without the patches that it opens
+    last: tuple[Box, Program] | None = None
+    work: int = 0
+    rows: dict[object, list[Row]] = field(default_factory=dict)  # rows of tables, over the variables
+
+    def over(self, box: Box) -> Program:
+        used.add("kernel_near")
+        if self.last is None or self.last[0] != box:
+            tables = [patch for reward, _ in self.calls for patch in reward.patches if is_table(patch)]
+            self.work += sum(len(table.tensors[1].values) for table in tables)
+            if self.work > MAX_WORK:
+                refuse("there are too many boxes for so large a table of patches")
+            program = Program(self.variables, [*self.layers], [], {**self.pieces}, self.weights)
+            for reward, arguments in self.calls:
+                program.call(reward._replace(patches=tuple(self.patches(reward, arguments, box))), arguments)
+            self.last = box, program
+        return self.last[1]
+
+    def patches(self, reward: Reward, arguments: tuple[Affine, ...], box: Box) -> Iterator[Node]:
+        """Those of a reward that may act in a box, as ordinary ones."""
+        for patch in reward.patches:
+            if not is_table(patch) and self.premise is None:
+                yield patch
+                continue
+            key = arguments, patch.tensors[0], patch.tensors[1].shape[-1]
+            if key not in self.rows:
+                self.rows[key] = _composed(patch, arguments)
+            yield from _acting(patch, self.rows[key], box, self.premise)
+
+
+def beyond(
+    claim: Claim, evidence: object, head: Mapping[str, object], part: Mapping[str, object]
+) -> tuple[Claim, Any, Callable[[int, Calls], Program]]:
+    """A claim, its proof that says `beyond`, and what makes the program that this is about."""
+    found = read(evidence, {**head, **part, "beyond": True}, "a proof")
+    if claim.loops is not None or len(claim.boxes) != 1:
+        refuse("a proof about rewards without the patches that the premise opens is of a claim with one box")
+    plain = tuple(clause for clause in claim.clauses if not any(atom.form.calls for atom in clause))
+    return claim, found, partial(programs, premise=Premise(plain, claim.discrete))
+
+
+def programs(variables: int, calls: Calls, premise: Premise | None = None) -> Near:
+    used.add("kernel_near")
+    near = Near(variables, calls=calls, premise=premise)
+    for reward, arguments in calls:
+        layer, point = near.network(reward, arguments)
+        for patch in reward.patches:
+            if is_table(patch) or premise is not None:
+                return near
+            layer = near.once(patched, patch, layer, point)
+    return near
+
+
+def is_table(patch: Node) -> bool:
+    return len(patch.tensors[1].shape) == 2
+
+
+def _composed(table: Node, arguments: Sequence[Affine]) -> list[Row]:
     """The rows of a table, over the variables."""
     rows, offsets, *_ = table.tensors
     shared = math.lcm(*(a.bottom for a in arguments))
     found = []
-    for row in matrix_of(rows, offsets.shape[1], len(arguments)):
+    for row in matrix_of(rows, offsets.shape[-1], len(arguments)):
         constant, entries = 0, dict[int, int]()
         for column, weight in row.items():
             if weight:
@@ -34,17 +130,24 @@ def composed(table: Node, arguments: Sequence[Affine]) -> list[Form]:
                 constant += scale * arguments[column].constant
                 for k, x in arguments[column].variables:
                     entries[k] = entries.get(k, 0) + scale * x
-        found.append(Form(constant, [(INPUT, entries)], shared * rows.bottom))
+        found.append(Row(constant, entries, shared * rows.bottom))
     return found
 
 
-def acting(table: Node, forms: Sequence[Form], box: Ends) -> Iterator[Node]:
-    """The patches of a table that may act in a box, from its rows over the variables."""
+def _acting(table: Node, forms: Sequence[Row], box: Box, premise: Premise | None = None) -> Iterator[Node]:
+    """The patches of a table that may act in a box, from its rows over the variables; or a patch, if it may."""
     rows, offsets, level, slope, *scalars = table.tensors
     delta, gate = (Fraction(*scalar_of(tensor)) for tensor in scalars)
     ends = [_extent(form, box) for form in forms]
-    (m, k), n = offsets.shape, rows.shape[1]
-    left: Iterable[int] = range(m)
+    n, k = rows.shape[1], offsets.shape[-1]
+    left: Iterable[int] = range(len(offsets.values) // k)
+    if premise is not None and premise.clauses:
+        whole = [(i, math.floor((least - gate) * offsets.bottom)) for i, (least, _) in enumerate(ends)]
+        told = [_edges(forms, clause, gate, offsets.bottom, box, premise) for clause in premise.clauses]
+        left = _unopened(list(left), offsets, [[whole], *told])
+    if not is_table(table):
+        yield from [table] * len(list(left))
+        return
     for i, (least, _) in enumerate(ends):
         edge = math.floor((least - gate) * offsets.bottom)  # offset ≤ edge: row i is at or above the gate all over
         left = [j for j in left if offsets.values[j * k + i] > edge]
@@ -55,11 +158,61 @@ def acting(table: Node, forms: Sequence[Form], box: Ends) -> Iterator[Node]:
         yield Node(table.op, (), (some, _part(offsets, [j * k + i for i in kept], len(kept)), level, slope, *scalars))
 
 
-def _extent(form: Form, box: Ends) -> tuple[Fraction, Fraction]:
+def _unopened(left: list[int], offsets: Tensor, clauses: Sequence[Sequence[Edges]]) -> list[int]:
+    """The patches that no clause opens."""
+    values, k = offsets.values, offsets.shape[-1]
+    for atoms in clauses:
+        some = left
+        for edges in atoms:
+            some = [j for j in some if any(values[j * k + i] <= edge for i, edge in edges)]
+        if some:
+            gone = set(some)
+            left = [j for j in left if j not in gone]
+    return left
+
+
+def _edges(
+    forms: Sequence[Row], clause: Clause, gate: Fraction, bottom: int, box: Box, premise: Premise
+) -> list[Edges]:
+    """For each atom of a clause that holds somewhere in the box the rows that it raises, with an edge each."""
+    found = []
+    for atom in clause:
+        cell = narrowed(tuple(lo for lo, _ in box), tuple(hi for _, hi in box), atom, premise.discrete)
+        if any(low > high for low, high in zip(*cell, strict=True)):
+            continue
+        ends = list(zip(*cell, strict=True))
+        read = {k for k, _ in atom.form.variables}
+        edges = []
+        for i, form in enumerate(forms):
+            if read.isdisjoint(form.entries):
+                continue
+            least = _where(form, atom, ends)
+            if least > _extent(form, box)[0]:
+                edges.append((i, math.floor((least - gate) * bottom)))
+        found.append(edges)
+    return found
+
+
+def _where(form: Row, atom: Atom, box: Box) -> Fraction:
+    """A lower bound of a form where an atom holds: its least value in the box, or that of it less a multiple of the
+    atom, which is not negative there."""
+    found = _extent(form, box)[0]
+    for k, c in atom.form.variables if len(atom.form.variables) > 1 else ():
+        x = form.entries.get(k, 0)
+        if x * c > 0:  # form − (x·atom.bottom / (c·form.bottom))·atom, times |c|·form.bottom
+            size, other = abs(c), abs(x)
+            less = {j: w * size for j, w in form.entries.items()}
+            for j, w in atom.form.variables:
+                less[j] = less.get(j, 0) - other * w
+            constant = form.constant * size - other * atom.form.constant
+            found = max(found, _extent(Row(constant, less, form.bottom * size), box)[0])
+    return found
+
+
+def _extent(form: Row, box: Box) -> tuple[Fraction, Fraction]:
     """The least and the greatest value of a form over variables, in a box."""
-    ((_, entries),) = form.parts
-    least = sum((c * box[k][c < 0] for k, c in entries.items()), Fraction(form.constant))
-    most = sum((c * box[k][c > 0] for k, c in entries.items()), Fraction(form.constant))
+    least = sum((c * box[k][c < 0] for k, c in form.entries.items()), Fraction(form.constant))
+    most = sum((c * box[k][c > 0] for k, c in form.entries.items()), Fraction(form.constant))
     return least / form.bottom, most / form.bottom
 
 

@@ -1,8 +1,8 @@
-"""Certificate kernel: the trees that prove a claim.
+"""Certificate kernel, part 7: the trees that prove a claim, and their leaves.
 
-A proof is one tree per goal and box. Cuts, signs and cases split, with nothing lost: the two sides of a cut cover the
-box, a pre-activation is ≥ 0 or ≤ 0, the atoms of a clause are all the ways in which it can be true. A leaf ends a
-branch with computed bounds. The kernel walks every tree and computes every bound again. Standard library only.
+A proof is one tree per goal and box. A cut splits a box with nothing lost: its two sides cover it. A leaf ends a branch
+with a computed bound. The kernel walks every tree and computes every bound again. What rules with a premise need more
+(signs, cases, steps) is in `kernel_steps`; leaves that read two calls as one in `kernel_twins`. Standard library only.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
+from itertools import groupby
 from typing import Any, NamedTuple
 
-from rewarden.certificate.kernel_bounds import SLOPES, Bounds, Box, Side, Terms
+from rewarden.certificate.kernel_bounds import ALL, NONE, OPEN, TOGETHER, Bounds, Box, Facts, Side
 from rewarden.certificate.kernel_claim import Atom, Claim, Clause
-from rewarden.certificate.kernel_json import Refused, array, integer, rational, read, refuse, within
-from rewarden.certificate.kernel_program import INPUT, Affine, Program
+from rewarden.certificate.kernel_json import Refused, refuse
+from rewarden.certificate.kernel_program import Affine, Program
+from rewarden.certificate.kernel_shapes import anything, array, rational, read, within
 
 MAX_OPEN = 10_000  # branches waiting, and cases above a leaf: far more than a search ever makes
-MAX_SIGNS = 1_000  # above a leaf: each branch that waits holds its own
 MAX_NODES = 1 << 23
-WAYS = (0, False), (1, False), (1, True), (2, True)  # to bound a leaf, as `Bounds` has them: effort, exact
+WAYS = (NONE, TOGETHER, OPEN, ALL)  # to bound a leaf, the quick ones first; all are sound
 
 
-# ── trees ──────────────────────────────────────────────────────────────────────────────────────
 Bound = tuple[Fraction, ...]
 
 
@@ -40,6 +40,9 @@ class Leaf(NamedTuple):
     body: list[Any]
 
 
+Check = Callable[[Claim, Program, Sequence[Leaf]], None]  # refuses one of the leaves, or none
+
+
 def leaves(claim: Claim, trees: object) -> Iterator[Leaf]:
     """All leaves of a proof: for every goal, for every box, one tree."""
     shape = ((array,) * len(claim.boxes),) * len(claim.goals)
@@ -53,35 +56,24 @@ def leaves(claim: Claim, trees: object) -> Iterator[Leaf]:
 
 def walk(claim: Claim, goal: int, box: int, value: object) -> Iterator[Leaf]:
     """The leaves of one tree with the box, cases and signs of each; refused unless the tree is whole."""
-    low: Bound = tuple(ends[0] for ends in claim.boxes[box])
-    high: Bound = tuple(ends[1] for ends in claim.boxes[box])
+    low, high = (tuple(ends[side] for ends in claim.boxes[box]) for side in (0, 1))
     for clause in claim.clauses:
         if len(clause) == 1:
-            low, high = _narrowed(low, high, clause[0], claim.discrete)
+            low, high = narrowed(low, high, clause[0], claim.discrete)
     branches = [Leaf(goal, box, claim.goals[goal], low, high, (), (), [])]
     for node in array(value, "a tree", MAX_NODES):
-        if not branches:
-            refuse("a tree has nodes left over")
-        at = branches.pop()
-        low, high = at.low, at.high
+        at = branches.pop() if branches else refuse("a tree has nodes left over")
         match node:
-            case ["cut", variable, cut]:
-                parts = halves(claim, low, high, variable, cut)
-                branches += [at._replace(low=low, high=high) for low, high in reversed(parts)]
-            case ["case", clause]:
-                k = integer(clause, 0, len(claim.clauses) - 1, "a case's clause")
-                if not claim.clauses[k]:
-                    refuse("a case on a clause without atoms")
-                for i, atom in reversed(list(enumerate(claim.clauses[k]))):
-                    ends = _narrowed(low, high, atom, claim.discrete)
-                    branches.append(at._replace(low=ends[0], high=ends[1], cases=(*at.cases, (k, i))))
-            case ["sign", layer, neuron]:
-                branches += [at._replace(signs=(*at.signs, (layer, neuron, side))) for side in (1, 0)]  # z ≥ 0 first
             case ["leaf", *body]:
                 yield at._replace(body=body)
+            case ["cut", variable, cut]:
+                parts = halves(claim, at.low, at.high, variable, cut)
+                branches += [at._replace(low=low, high=high) for low, high in reversed(parts)]
             case _:
-                refuse("a node must be a cut, a sign, a case or a leaf")
-        if len(branches) > MAX_OPEN or len(at.cases) > MAX_OPEN or len(at.signs) > MAX_SIGNS:
+                from rewarden.certificate.kernel_steps import branches_of
+
+                branches += reversed(branches_of(claim, at, node))
+        if len(branches) > MAX_OPEN:
             refuse("a tree is too deep")
     if branches:
         refuse("a tree ends before it is whole")
@@ -89,7 +81,7 @@ def walk(claim: Claim, goal: int, box: int, value: object) -> Iterator[Leaf]:
 
 def halves(claim: Claim, low: Bound, high: Bound, variable: object, at: object) -> tuple[tuple[Bound, Bound], ...]:
     """The two parts of a box that is cut: no point lies between them, and each is smaller than the whole."""
-    k, cut = integer(variable, 0, len(low) - 1, "a cut variable"), rational(at, "a cut")
+    k, cut = within(0, len(low) - 1)(variable, "a cut variable"), rational(at, "a cut")
     whole = claim.discrete[k]
     left, right = (Fraction(math.floor(cut)), Fraction(math.floor(cut) + 1)) if whole else (cut, cut)
     if not (low[k] <= left < high[k] and (whole or low[k] < cut)):
@@ -97,7 +89,7 @@ def halves(claim: Claim, low: Bound, high: Bound, variable: object, at: object) 
     return (low, (*high[:k], left, *high[k + 1 :])), ((*low[:k], right, *low[k + 1 :]), high)
 
 
-def _narrowed(low: Bound, high: Bound, fact: Atom, discrete: Sequence[bool]) -> tuple[Bound, Bound]:
+def narrowed(low: Bound, high: Bound, fact: Atom, discrete: Sequence[bool]) -> tuple[Bound, Bound]:
     """A box less what a fact of one variable excludes: every point of it at which the fact is true is still inside.
 
     c·x + d ≥ 0 is x ≥ −d/c where c > 0 and x ≤ −d/c where c < 0; a strict fact is taken as that too, except that a
@@ -115,51 +107,60 @@ def _narrowed(low: Bound, high: Bound, fact: Atom, discrete: Sequence[bool]) -> 
     return low, (*high[:k], min(high[k], edge), *high[k + 1 :])
 
 
-# ── leaves ─────────────────────────────────────────────────────────────────────────────────────
 class Plan(NamedTuple):
     """What a leaf says is to be done, read and found to be in order."""
 
     program: Program
-    facts: Terms  # −Σ λ·fact ≤ 0 where the facts hold and the goal fails, < 0 if one is strict
+    box: Box
+    signs: tuple[Side, ...]
+    facts: Facts  # −Σ λ·fact ≤ 0 where the facts hold and the goal fails, < 0 if one is strict
     strict: bool
     slopes: dict[tuple[int, int], int]
-    moves: list[Callable[[Any], bool | None]]
+    moves: list[Callable[[Any], bool | None]]  # steps of bounds: True if there is no such point
 
 
 def plan(claim: Claim, program: Program, leaf: Leaf) -> Plan | None:
     """None where the facts leave no point of the leaf's box."""
     for layer, neuron, _ in leaf.signs:
-        _neuron(program, layer, neuron)
+        neuron_of(program, layer, neuron)
     if leaf.body[4:] == [1] and type(leaf.body[4]) is int:
-        program = _twins(claim, program)
+        from rewarden.certificate.kernel_twins import twins
+
+        program = twins(claim, program)
     elif len(leaf.body) != 4:
         refuse("a leaf has four parts, or five, the last one being 1")
     if any(low > high for low, high in zip(leaf.low, leaf.high, strict=True)):
         return None
-    number, multipliers, slopes, steps = leaf.body[:4]
-    goal = leaf.atoms
-    which = integer(number, -1, len(goal) - 1, "a goal's atom")
-    facts, strict = _facts(claim, program, leaf, multipliers)
-    if which >= 0:  # where the goal fails, −atom ≥ 0, or > 0 where the atom is not strict
-        facts, strict = [(goal[which].form, Fraction(-1)), *facts], strict or not goal[which].strict
-    chosen = dict(_slope(program, entry) for entry in array(slopes, "slopes"))
-    moves = [_step(claim, program, leaf, entry) for entry in array(steps, "steps")]
-    return Plan(program, facts, strict, chosen, moves)
+    which, multipliers, slopes, steps = leaf.body[:4]
+    within(-1, len(leaf.atoms) - 1)(which, "a goal's atom")
+    used = [*array(multipliers, "multipliers"), *([] if which < 0 else [[-1, which, [1, 0]]])]
+    facts, strict = facts_of(claim, program, leaf, used)
+    chosen = dict(slope_of(program, entry) for entry in array(slopes, "slopes"))
+    moves = []
+    if array(steps, "steps"):
+        from rewarden.certificate.kernel_steps import moves_of
+
+        moves = moves_of(claim, program, leaf, steps)
+    return Plan(program, Box(leaf.low, leaf.high), leaf.signs, facts, strict, chosen, moves)
+
+
+def bounds_of(todo: Plan, effort: int) -> Bounds:
+    if todo.signs or todo.moves or not all(isinstance(fact, Affine) for fact, _ in todo.facts):
+        from rewarden.certificate.kernel_steps import Stepping
+
+        return Stepping(todo.program, todo.box, todo.slopes, effort, todo.signs)
+    return Bounds(todo.program, todo.box, todo.slopes, effort)
 
 
 def check_leaf(
-    claim: Claim,
-    program: Program,
-    leaf: Leaf,
-    bounding: Callable[..., Any] = Bounds,
-    ways: Sequence[tuple[int, ...]] = WAYS,
+    claim: Claim, program: Program, leaf: Leaf, bounding: Callable[..., Any] = bounds_of, ways: Sequence[int] = WAYS
 ) -> None:
     """Refused unless the leaf's bound, computed here, settles its goal wherever in its box its facts hold."""
     todo = plan(claim, program, leaf)
     if todo is None:
         return
-    for way in ways[1 if todo.moves else 0 :]:  # the quick ones are enough for nearly every leaf; all are sound
-        bounds = bounding(todo.program, Box(leaf.low, leaf.high), todo.slopes, frozenset(leaf.signs), *way)
+    for way in ways[1 if todo.moves else 0 :]:
+        bounds = bounding(todo, way)
         if any(move(bounds) for move in todo.moves):
             return  # two bounds have crossed: there is no such point
         value = bounds.least(todo.facts)
@@ -173,64 +174,47 @@ def check_leaves(claim: Claim, program: Program, found: Iterable[Leaf]) -> None:
         check_leaf(claim, program, leaf)
 
 
-def _step(claim: Claim, program: Program, leaf: Leaf, entry: object) -> Callable[[Bounds], bool | None]:
-    """What a leaf does after another: bound all layers again, tighten a bound, or choose a line. True: no point."""
-    match entry:
-        case ["again"]:
-            return lambda bounds: bounds.again()
-        case [layer, neuron, side, used]:
-            at, end = _neuron(program, layer, neuron, INPUT), integer(side, 0, 1, "a side")
-            facts, _ = _facts(claim, program, leaf, used)
-            return lambda bounds: bounds.step(*at, end, facts)
-        case _:
-            where, slope = _slope(program, entry)
-            return lambda bounds: bounds.choose(*where, slope)
+def check_some(how: Check, claim: Claim, program: Program, chunk: Sequence[Leaf]) -> int:
+    """How many leaves there are; refused unless each holds. `how`: `check_leaves`, or another tier's."""
+    for over_box, some in groupby(chunk, key=lambda leaf: program.over(claim.boxes[leaf.box])):
+        how(claim, over_box, list(some))
+    return len(chunk)
 
 
-def _slope(program: Program, entry: object) -> tuple[tuple[int, int], int]:
-    if not isinstance(entry, list) or len(entry) != 3:
-        refuse("a slope must be a list of 3 entries")
-    at = _neuron(program, entry[0], entry[1])
-    return at, integer(entry[2], 0, SLOPES if program.layers[at[0]].pair is None else 8, "a slope")
-
-
-def _twins(claim: Claim, program: Program) -> Program:
-    """The program in its other form, made once."""
-    from rewarden.certificate.kernel_twins import with_twins
-
-    if not program.twins:
-        forms = [atom.form for clause in (*claim.goals, *claim.clauses) for atom in clause]
-        program.twins.append(with_twins(program, forms) or refuse("a leaf reads twins, and the claim has none"))
-    return program.twins[0]
-
-
-def _facts(claim: Claim, program: Program, leaf: Leaf, value: object) -> tuple[Terms, bool]:
+def facts_of(claim: Claim, program: Program, leaf: Leaf, entries: Sequence[Any]) -> tuple[Facts, bool]:
     """Facts, weighted, and whether one of them is strict. All are true where the leaf speaks: atoms of clauses with one
-    atom, or chosen by a case above it; [−1, atom]: an atom of its goal, which fails; [layer, neuron, side]: a bound."""
+    atom, or chosen by a case above it; [−1, atom]: an atom of its goal, which fails, so that −atom ≥ 0, and > 0 where
+    the atom is not strict; and bounds of neurons."""
     terms: list[tuple[Affine | Side, Fraction]] = []
     strict = False
-    for entry in array(value, "multipliers"):
+    for entry in entries:
         match entry:
-            case [layer, neuron, side, weight]:
-                terms.append(((*_neuron(program, layer, neuron), integer(side, 0, 1, "a side")), _weight(weight)))
             case [clause, atom, weight]:
-                k = integer(clause, -1, len(claim.clauses) - 1, "a fact's clause")
+                k = within(-1, len(claim.clauses) - 1)(clause, "a fact's clause")
                 atoms = leaf.atoms if k < 0 else claim.clauses[k]
-                i = integer(atom, 0, len(atoms) - 1, "a fact's atom")
+                i = within(0, len(atoms) - 1)(atom, "a fact's atom")
                 if k >= 0 and len(atoms) != 1 and (k, i) not in leaf.cases:
                     refuse("a leaf uses an atom that no case above it has chosen")
-                terms.append((atoms[i].form, -_weight(weight) if k < 0 else _weight(weight)))
+                terms.append((atoms[i].form, -weight_of(weight) if k < 0 else weight_of(weight)))
                 strict = strict or atoms[i].strict == (k >= 0)
             case _:
-                refuse("a multiplier must name an atom or a neuron's bound, and its weight")
+                from rewarden.certificate.kernel_steps import bound_of
+
+                terms.append(bound_of(program, entry))
     return terms, strict
 
 
-def _weight(value: object) -> Fraction:
+def weight_of(value: object) -> Fraction:
     m, e = read(value, (within(1, 1 << 256), within(-4096, 4096)), "a weight")
     return Fraction(m << max(e, 0), 1 << max(-e, 0))
 
 
-def _neuron(program: Program, layer: object, neuron: object, first: int = 0) -> tuple[int, int]:
-    k = integer(layer, first, len(program.layers) - 1, "a layer")
-    return k, integer(neuron, 0, program.width(k) - 1, "a neuron")
+def slope_of(program: Program, entry: object) -> tuple[tuple[int, int], int]:
+    layer, neuron, slope = read(entry, (anything,) * 3, "a slope")
+    at = neuron_of(program, layer, neuron)
+    return at, within(0, program.layers[at[0]].choices)(slope, "a slope")
+
+
+def neuron_of(program: Program, layer: object, neuron: object, first: int = 0) -> tuple[int, int]:
+    k = within(first, len(program.layers) - 1)(layer, "a layer")
+    return k, within(0, program.width(k) - 1)(neuron, "a neuron")

@@ -1,64 +1,39 @@
-"""Certificate kernel: what it says. Nothing here decides anything.
+"""Certificate kernel: the claims in words. Nothing here decides anything.
 
-What was checked is the claim, so the kernel says the claim, in full and in its own words; then what came of it, from
-which files of the kernel, and what was not checked. Standard library only.
+What was checked is the claim, so the kernel says the claim, in full and in its own words. Standard library only.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 from rewarden.certificate.kernel_artifact import Reward
 from rewarden.certificate.kernel_claim import Atom, Claim
-from rewarden.certificate.kernel_json import is_digest
 from rewarden.certificate.kernel_program import Affine
-
-if TYPE_CHECKING:
-    from rewarden.certificate.check import Report
-
-MARKS = {"not checked": "NOT CHECKED", "refused": "REFUSED"}
-
-
-def render(report: Report) -> str:
-    """The report as text: a sentence per claim, its verdict, and what was not checked."""
-    lines = []
-    for claim in report.claims:
-        mark = MARKS.get(claim.verdict, f"checked by {claim.by}")
-        lines += [claim.sentence, f"  {claim.verdict}: {claim.reason} [{mark}]", f"  claim {claim.digest}", ""]
-    lines += [f"reward {name}: {value}" for name, value in sorted(report.rewards.items())]
-    told = sorted(report.accounts.items())
-    lines += [f"recipe not re-run: {name} is, by its manifest, {account}" for name, account in told]
-    lines += ["text: not checked", "signature: not checked"]
-    lines += [f"arithmetic: {report.tier}, of the reward as a function of real numbers"]
-    lines += [f"trusted: {report.trusted_base}"]
-    proved = f"{sum(c.verdict == 'proved' for c in report.claims)} of {len(report.claims)} claims proved"
-    if report.problem is not None:
-        return "\n".join([*lines, f"rejected: {report.problem}"])
-    if report.accepted:
-        return "\n".join([*lines, f"accepted: {proved}, every must among them"])
-    if report.sound:
-        return "\n".join([*lines, f"incomplete: {proved}; every must claim, and at least one claim, needs a proof"])
-    return "\n".join([*lines, f"rejected: {proved}; evidence was refused"])
 
 
 def accounts(rewards: Mapping[str, Reward]) -> dict[str, str]:
     """What each reward comes from by its manifest, as far as that is what it should be: edit, parent and tables. A
     parent that was read as well is called by its name."""
-    names = {reward.digest: name for name, reward in rewards.items()}
+    names: dict[object, str] = {reward.digest: name for name, reward in rewards.items()}
     found: dict[str, str] = {}
     for name, reward in rewards.items():
         edit, parent, data = (reward.lineage[key] for key in ("edit", "parent", "data"))
         kind = edit.get("kind") if isinstance(edit, dict) else None
         said = [f"made by {kind}"] if isinstance(kind, str) and kind.isprintable() and len(kind) < 100 else []
-        if is_digest(parent):
+        if _is_digest(parent):
             said.append(f"from {parent}" + (f" (which is {names[parent]})" if parent in names else ""))
         tables = [entry.get("table") for entry in data if isinstance(entry, dict)] if isinstance(data, list) else []
-        known = ", ".join(table for table in tables if is_digest(table))
+        known = ", ".join(str(table) for table in tables if _is_digest(table))
         said += [f"learned from {known}"] if known else []
         found |= {name: ", ".join(said)} if said else {}
     return found
+
+
+def _is_digest(value: object) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"sha256:[0-9a-f]{64}", value, re.ASCII) is not None
 
 
 def sentence(claim: Claim) -> str:

@@ -1,4 +1,4 @@
-"""Certificate kernel, part 4: a program with twins ("Twins" in docs/formats.md): R(b) read as R(a) less a difference.
+"""Certificate kernel: a program with twins ("Twins" in docs/formats.md): R(b) read as R(a) less a difference.
 
 A twin's pre-activation is d = z_A − z_B of two relu layers, its output v = max(z_A, 0) − max(z_B, 0). Twins are added
 to what a program already computes, and a call's output changes only its form, so any bound of either form is one of the
@@ -14,12 +14,77 @@ Standard library only.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from weakref import WeakKeyDictionary
 
-from rewarden.certificate.kernel_program import INPUT, Affine, Program, Rows
+from rewarden.certificate.kernel_claim import Claim
+from rewarden.certificate.kernel_json import refuse, used
+from rewarden.certificate.kernel_program import (
+    INPUT,
+    ONE,
+    Affine,
+    Ends,
+    Known,
+    Layer,
+    Line,
+    Lines,
+    Program,
+    Rows,
+    Values,
+    gathered,
+)
 
 CHORD, ON, OFF = 0, 1, 2
 Range = tuple[int, int]
+_made: WeakKeyDictionary[Program, Program] = WeakKeyDictionary()  # of the claim's programs, with twins
+
+
+@dataclass(frozen=True, eq=False)
+class Twin(Layer):
+    """z is d; `pair`: the layers whose outputs it subtracts."""
+
+    pair: tuple[int, int]
+    kind = "twin"
+    choices = 8  # 3·(line below) + (line above)
+
+    def output(self, z: list[int], values: Values) -> list[int]:
+        raise NotImplementedError("points are judged without twins")
+
+    def copies(self, k: int, known: Known) -> tuple[Range, Range]:
+        """The bounds of z_A and of z_B of one neuron."""
+        (low_a, high_a), (low_b, high_b) = (known.inner[layer] for layer in self.pair)
+        return (low_a[k], high_a[k]), (low_b[k], high_b[k])
+
+    def narrowed(self, ends: Ends, known: Known) -> Ends:
+        each = [self.copies(k, known) for k in range(len(self.bias))]
+        low = [max(x, a[0] - b[1]) for x, (a, b) in zip(ends[0], each, strict=True)]
+        return low, [min(x, a[1] - b[0]) for x, (a, b) in zip(ends[1], each, strict=True)]
+
+    def is_open(self, low: int, high: int, k: int, known: Known) -> bool:
+        """Neither both copies on nor both off."""
+        a, b = self.copies(k, known)
+        return not ((a[0] >= 0 and b[0] >= 0) or (a[1] <= 0 and b[1] <= 0))
+
+    def lines(self, ends: Ends, chosen: Sequence[int | None], known: Known) -> tuple[Ends, Lines | None]:
+        each = enumerate(zip(zip(*ends, strict=True), chosen, strict=True))
+        return gathered([_lines(d, *self.copies(k, known), named) for k, (d, named) in each])
+
+
+def _lines(d: Range, a: Range, b: Range, chosen: int | None) -> Line:
+    below, above = divmod(choice(d, a, b) if chosen is None else chosen, 3)
+    (lower, drop), (upper, shift) = line((-d[1], -d[0]), b, below, ONE), line(d, a, above, ONE)
+    return (*extent(d, a, b), lower, -(-drop // ONE), upper, -(-shift // ONE))
+
+
+def twins(claim: Claim, program: Program) -> Program:
+    """A claim's program with twins, made once."""
+    used.add("kernel_twins")
+    if program not in _made:
+        forms = [atom.form for clause in (*claim.goals, *claim.clauses) for atom in clause]
+        _made[program] = with_twins(program, forms) or refuse("a leaf reads twins, and the claim has none")
+    return _made[program]
 
 
 def with_twins(program: Program, forms: Iterable[Affine]) -> Program | None:
@@ -53,7 +118,7 @@ def _pairs(program: Program, first: int, second: int) -> dict[int, int]:
 
 def _extended(program: Program, pairs: dict[int, int], output: int) -> Program:
     """The program, then a twin for each layer of the second call, then its output once more."""
-    copy = Program(program.variables, list(program.layers), list(program.outputs), set(program.gates))
+    copy = Program(program.variables, list(program.layers), list(program.outputs))
     at: dict[int, int] = {}  # layer of the second call → its twin
     for b, a in sorted(pairs.items()):
         one, other = program.layers[a], program.layers[b]
@@ -62,11 +127,11 @@ def _extended(program: Program, pairs: dict[int, int], output: int) -> Program:
             minus = [{j: -w for j, w in row.items()} for row in rows]
             parts.append((pairs[source] if source in at else source, minus, other.bottom))
             parts += [(at[source], rows, other.bottom)] if source in at else []
-        bottom, relu = math.lcm(one.bottom, other.bottom), one.kind == "relu"
+        bottom = math.lcm(one.bottom, other.bottom)
         x, y = bottom // one.bottom, bottom // other.bottom
         bias = [p * x - q * y for p, q in zip(one.bias, other.bias, strict=True)]
-        at[b] = copy.emit("twin" if relu else "linear", parts, bias, bottom, pair=(a, b) if relu else None)
-    last = copy.emit("linear", [(pairs[output], [{0: 1}], 1), (at[output], [{0: -1}], 1)])
+        at[b] = copy.emit(parts, bias, bottom, partial(Twin, pair=(a, b)) if one.kind == "relu" else Layer)
+    last = copy.emit([(pairs[output], [{0: 1}], 1), (at[output], [{0: -1}], 1)])
     copy.outputs[:] = [last if layer == output else layer for layer in copy.outputs]
     return copy
 

@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 from rewarden.certificate.agreement import Known, disagreements
 from rewarden.certificate.check import TIER, Check, Report, check
 from rewarden.certificate.envelope import ENVELOPE, Signature, check_signatures
-from rewarden.certificate.kernel_json import Refused, canonical, parse, read, read_regular
+from rewarden.certificate.kernel_files import read_regular
+from rewarden.certificate.kernel_json import Refused, canonical, parse
 from rewarden.certificate.kernel_proof import check_leaves
+from rewarden.certificate.kernel_shapes import read
 from rewarden.certificate.keys import load_public_key
 from rewarden.certificate.model_signature import covers
 from rewarden.certificate.policy import Policy, objections

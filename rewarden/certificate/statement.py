@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from rewarden.certificate.check import TIER, ClaimReport, Report
-from rewarden.certificate.kernel_json import digest_text, one_of, rational, read, refuse
+from rewarden.certificate.kernel_json import refuse
+from rewarden.certificate.kernel_shapes import digest_text, one_of, rational, read
 from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang.canonical import canonical_json, digest_of
 from rewarden.spec_lang.claim import Claim

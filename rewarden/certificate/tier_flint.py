@@ -7,17 +7,17 @@ from collections.abc import Sequence
 
 from flint import fmpz_mat
 
-from rewarden.certificate.kernel_bounds import Bounds
 from rewarden.certificate.kernel_claim import Claim
 from rewarden.certificate.kernel_program import Block, Program
-from rewarden.certificate.kernel_proof import Leaf, check_leaf
+from rewarden.certificate.kernel_proof import Leaf, Plan, check_leaf
+from rewarden.certificate.kernel_steps import Stepping
 
 NAME = "flint exact integer arithmetic (python-flint)"
 MAX_DENSE = 1 << 22  # entries of a matrix
 _known: dict[int, tuple[Block, fmpz_mat]] = {}  # by identity; the block is held, so that no other takes its place
 
 
-class FlintBounds(Bounds):
+class FlintBounds(Stepping):
     def pull(self, block: Block, row: list[int]) -> list[int]:
         m, n = len(block.rows), len(block.columns)
         if m < 4 or m * n > MAX_DENSE or sum(map(len, block.rows)) * 4 < m * n:
@@ -29,7 +29,11 @@ class FlintBounds(Bounds):
         return [int(x) for x in (fmpz_mat(1, m, row) * _known[id(block)][1]).entries()]
 
 
+def _bounds(todo: Plan, effort: int) -> FlintBounds:
+    return FlintBounds(todo.program, todo.box, todo.slopes, effort, todo.signs)
+
+
 def check_leaves_flint(claim: Claim, program: Program, found: Sequence[Leaf]) -> None:
     """The kernel's `check_leaves`, with these products."""
     for leaf in found:
-        check_leaf(claim, program, leaf, FlintBounds)
+        check_leaf(claim, program, leaf, _bounds)

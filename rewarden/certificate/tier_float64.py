@@ -26,12 +26,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from rewarden.certificate.kernel_bounds import SLOPES, Box, Side, Terms
+from rewarden.certificate.kernel_bounds import Box, Facts, Side
 from rewarden.certificate.kernel_claim import Claim
 from rewarden.certificate.kernel_json import Refused, refuse
-from rewarden.certificate.kernel_program import INPUT, MAX_LAYERS, Affine, Block, Form, Layer, Program
-from rewarden.certificate.kernel_proof import WAYS, Leaf, Plan, check_leaf, plan
-from rewarden.certificate.kernel_twins import CHORD, OFF, ON
+from rewarden.certificate.kernel_patches import Gated, Region
+from rewarden.certificate.kernel_program import INPUT, MAX_LAYERS, SLOPES, Affine, Block, Layer, Program
+from rewarden.certificate.kernel_proof import WAYS, Leaf, Plan, check_leaf, check_leaves, plan
+from rewarden.certificate.kernel_twins import CHORD, OFF, ON, Twin
 
 NAME = "float64 with rigorous error terms (numpy), and exact integers where those leave a leaf open"
 TINY = 2.0**-960  # more than all underflows of a bound together, relative to what they are multiplied with
@@ -49,9 +50,30 @@ class _Layer(NamedTuple):
     kind: str
     blocks: tuple[_Block, ...]
     bias: Vector
+    region: bool
     pair: tuple[int, int] | None
     gate_layer: int
     gate: tuple[float, float]  # around the threshold
+
+
+class _Form(NamedTuple):
+    """(constant + Σ entries·source) / bottom: an atom, a neuron's z or a variable, over what computes it."""
+
+    constant: int
+    parts: Sequence[tuple[int, dict[int, int]]]  # source, its entries
+    bottom: int
+
+
+def _form(program: Program, affine: Affine) -> _Form:
+    calls = [(program.outputs[call], {0: x}) for call, x in affine.calls]
+    return _Form(affine.constant, [(INPUT, dict(affine.variables)), *calls], affine.bottom)
+
+
+def _neuron(program: Program, index: int, k: int) -> _Form:
+    if index == INPUT:
+        return _Form(0, [(INPUT, {k: 1})], 1)
+    layer = program.layers[index]
+    return _Form(layer.bias[k], [(block.source, block.rows[k]) for block in layer.blocks], layer.bottom)
 
 
 class _Lines(NamedTuple):
@@ -113,7 +135,9 @@ def _layer(layer: Layer) -> _Layer:
         blocks = tuple(_Block(b.source, _matrix(b, layer.bottom)) for b in layer.blocks)
         bias = np.array([b / layer.bottom for b in layer.bias])
         _entries[0] += sum(block.weights.size for block in blocks)
-        _made[id(layer)] = layer, _Layer(layer.kind, blocks, bias, layer.pair, layer.gate_layer, _around(*layer.gate))
+        pair = layer.pair if isinstance(layer, Twin) else None
+        gate = (layer.gate_layer, _around(*layer.gate)) if isinstance(layer, Gated) else (INPUT, (0.0, 0.0))
+        _made[id(layer)] = layer, _Layer(layer.kind, blocks, bias, isinstance(layer, Region), pair, *gate)
     return _made[id(layer)][1]
 
 
@@ -183,7 +207,7 @@ class FloatBounds:
             low, high = np.maximum(low, _down(low_a - high_b)), np.minimum(high, _up(high_a - low_b))
             unsettled = np.asarray(~(((low_a >= 0) & (low_b >= 0)) | ((high_a <= 0) & (high_b <= 0))))
         elif layer.kind == "linear":
-            unsettled = np.full(low.shape, index in self.program.gates)
+            unsettled = np.full(low.shape, layer.region)
         else:
             unsettled = np.asarray((low < 0) & (high > 0))
         where = np.flatnonzero(unsettled.any(0) if self.effort < 2 else np.ones(low.shape[1]))
@@ -260,9 +284,9 @@ class FloatBounds:
         return _Lines(*_line(-high, -low, fall, floor, below), *_line(low, high, rise, top, above))
 
     # ── what a single leaf asks for ────────────────────────────────────────────────────────────
-    def step(self, layer: int, neuron: int, side: int, facts: Terms) -> bool:
+    def step(self, layer: int, neuron: int, side: int, facts: Facts) -> bool:
         batch = _Batch(1, 1)
-        self.add_form(batch, 0, self.program.neuron(layer, neuron), Fraction(-1 if side else 1))
+        self.add_form(batch, 0, _neuron(self.program, layer, neuron), Fraction(-1 if side else 1))
         self.subtract(batch, 0, facts)
         bound = float(self.lower_bounds(batch)[0, 0])
         if layer != INPUT:
@@ -282,31 +306,31 @@ class FloatBounds:
         if layer < len(self.lines):
             self.settle(layer)
 
-    def least(self, facts: Terms) -> float:
+    def least(self, facts: Facts) -> float:
         return float(self.least_of([facts])[0])
 
-    def least_of(self, facts: Sequence[Terms]) -> Vector:
+    def least_of(self, facts: Sequence[Facts]) -> Vector:
         """Per leaf, a lower bound of −Σ λ·fact."""
         batch = _Batch(self.leaves, 1)
         for leaf, terms in enumerate(facts):
             self.subtract(batch, leaf, terms)
         return self.lower_bounds(batch)[:, 0]
 
-    def subtract(self, batch: _Batch, leaf: int, facts: Terms) -> None:
+    def subtract(self, batch: _Batch, leaf: int, facts: Facts) -> None:
         for fact, weight in facts:
             if isinstance(fact, Affine):
-                self.add_form(batch, leaf, self.program.form(fact), -weight)
+                self.add_form(batch, leaf, _form(self.program, fact), -weight)
                 continue
             layer, neuron, side = fact
             self.advance(layer + 1)
             sign = -1 if side else 1
-            self.add_form(batch, leaf, self.program.neuron(layer, neuron), -sign * weight)
+            self.add_form(batch, leaf, _neuron(self.program, layer, neuron), -sign * weight)
             end = float(self.inner[layer][side][leaf, neuron])
             constant = np.zeros_like(batch.constant)
             constant[leaf] = float(weight) * sign * end
             batch.add_constant(constant, _eps(1) * np.abs(constant) + TINY * (1 + abs(end)))
 
-    def add_form(self, batch: _Batch, leaf: int, form: Form, weight: Fraction) -> None:
+    def add_form(self, batch: _Batch, leaf: int, form: _Form, weight: Fraction) -> None:
         """Add weight · form to the first functional of a leaf."""
         factor = weight / form.bottom
         self.advance(max(source for source, _ in form.parts) + 1)
@@ -407,14 +431,15 @@ def _line(low: Vector, high: Vector, rise: Vector, top: Vector, chosen: NDArray[
 
 
 # ── leaves ─────────────────────────────────────────────────────────────────────────────────────
-def _one(
-    program: Program, box: Box, slopes: Mapping[tuple[int, int], int], signs: Collection[Side], effort: int
-) -> FloatBounds:
-    return FloatBounds(program, [box], [slopes], [signs], effort)
+def _one(todo: Plan, effort: int) -> FloatBounds:
+    return FloatBounds(todo.program, [todo.box], [todo.slopes], [todo.signs], effort)
 
 
 def check_leaves_float64(claim: Claim, program: Program, found: Sequence[Leaf]) -> None:
     """The kernel's `check_leaves`, first in binary64: leaves without steps together, in each form of the program."""
+    if any(layer.kind in ("smooth", "product") for layer in program.layers):  # their lines are in integers alone
+        check_leaves(claim, program, found)
+        return
     together: dict[int, list[tuple[Leaf, Plan]]] = {}
     alone = []
     for leaf in found:
@@ -432,7 +457,7 @@ def check_leaves_float64(claim: Claim, program: Program, found: Sequence[Leaf]) 
             alone += [leaf for leaf, _ in leaves]
         for leaf in alone:
             try:
-                check_leaf(claim, program, leaf, _one, ((0,), (1,), (2,)))
+                check_leaf(claim, program, leaf, _one, range(3))
             except (Refused, OverflowError):
                 check_leaf(claim, program, leaf)
 
@@ -450,8 +475,7 @@ def _by_intervals(claim: Claim, program: Program, leaf: Leaf) -> bool:
 def _unsettled(leaves: list[tuple[Leaf, Plan]], effort: int) -> list[tuple[Leaf, Plan]]:
     """Those that bounds of this effort leave open."""
     todo = [each for _, each in leaves]
-    boxes = [Box(leaf.low, leaf.high) for leaf, _ in leaves]
-    signs = [leaf.signs for leaf, _ in leaves]
+    boxes, signs = [each.box for each in todo], [each.signs for each in todo]
     try:
         bounds = FloatBounds(todo[0].program, boxes, [each.slopes for each in todo], signs, effort)
         values = bounds.least_of([each.facts for each in todo])

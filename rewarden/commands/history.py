@@ -48,13 +48,13 @@ def show(
     from rewarden.history import chain_of, wanted
     from rewarden.inspection import log_lines, patch_lines
     from rewarden.output import emit
-    from rewarden.reward.lineage import Entry
+    from rewarden.reward.lineage import Step
     from rewarden.spec_lang.errors import EditError
 
     chain = chain_of(artifact, near or (), wanted(edit))
     number = chain.number(edit)
     child = chain.artifacts[number]
-    lines = log_lines(Entry(child.digest, child))
+    lines = log_lines(Step.of(child))
     try:
         patches = added(child, chain.parent(number))
     except EditError as error:
@@ -66,7 +66,12 @@ def show(
         from rewarden.atomic import write_bytes
         from rewarden.promises import promise
 
-        write_bytes(spec, promise(child, chain.parent(number)).encode())
+        rows = spec.with_name(f"{spec.stem}.rows.jsonl")
+        told = promise(child, chain.parent(number), rows.name)
+        if told.rows is not None:
+            write_bytes(rows, told.rows.encode())
+            lines.append(f"wrote {rows}")
+        write_bytes(spec, told.text.encode())
         lines += [f"wrote {spec}", f"  rewarden verify {spec} --reward R=EDITED --reward Before=PARENT"]
     emit(lines)
     return exits.PROVED

@@ -22,11 +22,12 @@ def log(
     ] = None,
 ) -> int:
     """An artifact's history, newest first: what made it of its parent, and what that guarantees."""
-    from rewarden.inspection import history_of, log_lines
+    from rewarden.inspection import log_lines
     from rewarden.output import emit
+    from rewarden.reward.lineage import steps_of
     from rewarden.reward.store import load_artifact
 
     folders = [artifact.resolve().parent, *(near or ())]
-    for number, entry in enumerate(history_of(load_artifact(artifact), folders)):
-        emit(([""] if number else []) + log_lines(entry))
+    for number, step in enumerate(steps_of(load_artifact(artifact), folders)):
+        emit(([""] if number else []) + log_lines(step))
     return exits.PROVED

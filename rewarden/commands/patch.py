@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,12 +15,20 @@ from rewarden.commands import options
 
 if TYPE_CHECKING:
     from rewarden.binding import Bound
+    from rewarden.editor.compare import Compared
     from rewarden.editor.effect import Effect
     from rewarden.editor.mend import PatchResult
-    from rewarden.editor.methods.choose import Compared
     from rewarden.editor.patch import PatchOptions
-    from rewarden.editor.steepness import Steepness
     from rewarden.verifier.options import VerifyOptions
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """Where the methods' table goes."""
+
+    json: Path | None
+    html: Path | None
+    quiet: bool
 
 
 def patch(
@@ -60,7 +70,7 @@ def patch(
     bound = bind(Asked(spec, reward or (), param or (), rule or (), allow or ()))
     chosen = verify_options(bound.config, {"budget": budget, "timeout": timeout})
     if compare:
-        return _compared(bound, chosen, patch_options(bound.config, ring), quiet, json)
+        return _compared(_Comparison(json, html, quiet), bound, chosen, patch_options(bound.config, ring))
     if out is None:
         raise UsageError("G24", "no folder is named to write to", help="add -o DIR, or --compare to write nothing")
     require_free(out)
@@ -95,12 +105,9 @@ def patch(
 
         did = effects(bound.spec, bound.rewards, result)
         if not quiet:
-            steep = [rim.words for rims in _rims(bound, result).values() for rim in rims]
-            emit(["", *result_lines(result.after), "", *_effect_lines(did), *steep, *written])
+            emit(["", *result_lines(result.after), "", *_effect_lines(did), *written])
         if json is not None:
             told = {name: one.to_json() for name, one in did.items()}
-            for name, rims in _rims(bound, result).items():
-                told[name]["patches"] = [rim.to_json() for rim in rims]
             write_text(json, result_text(result.after, {"edit": told[result.reward], "edits": told}))
         if html is not None:
             write_text(html, _page(bound, result, did))
@@ -131,13 +138,6 @@ def _effect_lines(did: Mapping[str, Effect]) -> list[str]:
     return [f"{name}: {line}" for name, one in did.items() for line in one.lines]
 
 
-def _rims(bound: Bound, result: PatchResult) -> dict[str, tuple[Steepness, ...]]:
-    """How steep the rims of the new patches are, by reward."""
-    from rewarden.editor.steepness import steepness
-
-    return {name: steepness(artifact, len(bound.rewards[name].patches)) for name, artifact in result.artifacts.items()}
-
-
 def _written(result: PatchResult, out: Path) -> list[str]:
     """One edited reward as the folder itself; several within it, each by its name."""
     from rewarden import api
@@ -153,64 +153,41 @@ def _written(result: PatchResult, out: Path) -> list[str]:
     return [f"wrote {out / name}, {artifact.digest}" for name, artifact in result.artifacts.items()]
 
 
-def _compared(bound: Bound, chosen: VerifyOptions, patching: PatchOptions, quiet: bool, json: Path | None) -> int:
-    from rewarden import api
-    from rewarden.output import emit, number
+def _compared(asked: _Comparison, bound: Bound, chosen: VerifyOptions, patching: PatchOptions) -> int:
+    """The table, of the methods that have finished where Ctrl-C came before the others."""
+    from rewarden import api, comparing
+    from rewarden.atomic import write_bytes, write_text
+    from rewarden.editor.methods.choose import METHODS
+    from rewarden.output import emit, note
     from rewarden.progress import per_rule, progress
+    from rewarden.side_by_side import page, table_lines
+    from rewarden.spec_lang.canonical import canonical_json
 
-    with progress(quiet) as report:
-        found = api.compare_patches(
+    done: list[Compared] = []
+    with progress(asked.quiet) as report, suppress(KeyboardInterrupt):
+        api.compare_patches(
             bound.spec,
             patching,
             verify_options=chosen,
             rules=bound.rules,
             progress=per_rule(report),
+            keep=comparing.folder(),
+            each=done.append,
             rewards=bound.rewards,
         )
-    lines = []
-    for one in found:
-        lines.append(f"{one.method}: {one.guarantee}")
-        if one.declined:
-            lines.append(f"  not here: {one.declined}")
-            continue
-        assert one.drift is not None
-        lines.append(
-            f"  proved now: {', '.join(one.proved) or 'none'}"
-            + (f"; broken: {', '.join(one.broken)}" * bool(one.broken))
-        )
-        share = one.drift.changed / max(one.drift.rows, 1)
-        lines.append(
-            f"  of {one.drift.rows} sampled records {share:.1%} changed, by {number(one.drift.mean)} in the mean over "
-            f"all and {number(one.drift.largest)} at most; {one.patches} patches; {one.seconds:.1f} s"
-        )
-    emit(lines)
-    if json is not None:
-        from rewarden.atomic import write_bytes
-        from rewarden.spec_lang.canonical import canonical_json
-
-        write_bytes(json, canonical_json({"schema_version": 1, "methods": [_compared_json(one) for one in found]}))
-    return exits.PROVED
-
-
-def _compared_json(one: Compared) -> dict[str, object]:
-    drift = None
-    if one.drift is not None:
-        drift = {
-            "rows": one.drift.rows,
-            "changed": one.drift.changed,
-            "largest": repr(one.drift.largest),
-            "mean": repr(one.drift.mean),
-        }
-    return {
-        "method": one.method,
-        "guarantee": one.guarantee,
-        "declined": one.declined or None,
-        "proved": list(one.proved),
-        "broken": list(one.broken),
-        "patches": one.patches,
-        "drift": drift,
-        "seconds": repr(round(one.seconds, 3)),
-    }
+    told = {one.method: one for one in done}
+    found = [told.get(name) or comparing.open_method(name, "interrupted") for name in METHODS]
+    emit(table_lines(found))
+    if any(one.open for one in found):
+        note("what has finished is kept: the same command goes on with the others")
+    if asked.json is not None:
+        methods = [one.to_json() for one in found]
+        write_bytes(asked.json, canonical_json({"schema_version": 2, "methods": methods}))
+    if asked.html is not None:
+        write_text(asked.html, page(f"Methods for {bound.spec_path.name}", found))
+    if len(done) < len(METHODS):
+        return exits.INTERRUPTED
+    return exits.INCONCLUSIVE if any(one.open for one in found) else exits.PROVED
 
 
 def _told(result: PatchResult) -> list[str]:

@@ -39,6 +39,12 @@ def unlearn(
         typer.Option(metavar="FILE", help="Rows that nobody learned from: the audit attacks membership too."),
     ] = None,
     shadows: Annotated[int, typer.Option(min=4, max=256, help="Rewards learned for that attack.")] = 16,
+    near: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--in", metavar="DIR", help="Look for ancestors here too; repeatable. Siblings are looked at anyway."
+        ),
+    ] = None,
     json: options.JsonFile = None,
     quiet: options.Quiet = False,
 ) -> int:
@@ -51,10 +57,10 @@ def unlearn(
     from rewarden.unlearning import Asked
     from rewarden.unlearning import unlearn as forgetting
 
+    audit = audit or strangers is not None
+    asked = Asked(artifact, config, forget, out, road, spec, audit, strangers, shadows, tuple(near or ()))
     with progress(quiet) as report:
-        found = forgetting(
-            Asked(artifact, config, forget, out, road, spec, audit or strangers is not None, strangers, shadows), report
-        )
+        found = forgetting(asked, report)
     if json is not None:
         from rewarden.atomic import write_bytes
         from rewarden.spec_lang.canonical import canonical_json
@@ -66,7 +72,9 @@ def unlearn(
 
 
 def _told(found: Unlearned) -> list[str]:
-    lines = [f"{found.road}: {found.forgotten} rows forgotten ({found.asked} asked for), {found.left} left"]
+    missing = f", of which {found.missing} not among the data" if found.missing else ""
+    asked = f"{found.asked} ids or rows asked for{missing}"
+    lines = [f"{found.road}: {found.forgotten} rows forgotten ({asked}), {found.left} left"]
     lines += [f"  {name}: {text}" for name, text in found.statement.items() if name != "rows"]
     for item in found.anchored:
         rules = ", ".join(item.rules) or "no rule"
@@ -75,8 +83,11 @@ def _told(found: Unlearned) -> list[str]:
             lines.append(
                 f"  patches made from it: {', '.join(item.patches)}: revert them, and patch again without the rows"
             )
-    if found.patches_gone:
-        lines.append(f"patches are gone with the old weights: {', '.join(found.patches_gone)}; verify and patch again")
+    if found.patches_at:
+        gone = ", gone with the old weights" if found.road != "approximate" else ": revert them"
+        lines.append(f"patches near data with a box around forgotten records: {', '.join(found.patches_at)}{gone}")
+    if found.edits_gone:
+        lines.append(f"edits are gone with the old weights: {', '.join(found.edits_gone)}; verify and patch again")
     if found.audit is not None:
         lines += _audited(found)
     return lines
@@ -113,6 +124,7 @@ def _as_json(found: Unlearned) -> dict[str, object]:
         "schema_version": 1,
         "road": found.road,
         "asked": found.asked,
+        "missing": found.missing,
         "forgotten": found.forgotten,
         "left": found.left,
         "artifact": found.artifact.digest,
@@ -121,7 +133,8 @@ def _as_json(found: Unlearned) -> dict[str, object]:
         "anchored": [
             {"data": a.data, "rows": a.rows, "rules": list(a.rules), "patches": list(a.patches)} for a in found.anchored
         ],
-        "patches_gone": list(found.patches_gone),
+        "patches_at": list(found.patches_at),
+        "edits_gone": list(found.edits_gone),
         "audit": None
         if audit is None
         else {

@@ -137,7 +137,7 @@ def _scope(item: syntax.Item, symbols: Symbols) -> Scope:
             return Scope({p.name: p.type_name}, rewards=False)
         case syntax.Definition(params=params):
             return Scope({p.name: p.type_name for p in params})
-        case syntax.RuleDecl(quantifier=syntax.Near(param=p)):
+        case syntax.RuleDecl(quantifier=syntax.Near(param=p, away=False)):
             return Scope({p.name: p.type_name}, anchored=frozenset((p.name,)))
         case syntax.RuleDecl(quantifier=syntax.Trace(param=p, exact=exact)):
             return Scope(steps=Steps(p.name, p.type_name, closed=False, exact=exact))

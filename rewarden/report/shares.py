@@ -14,12 +14,14 @@ from rewarden.verifier.region_words import Described, percent
 def coverage_block(coverage: Coverage) -> Html:
     """How much of the region is proved, violated and unsettled, where, and along which features that varies."""
     line = premise_line(coverage)
+    counted = coverage.of == "rows of data"
+    how = "by count" if counted else "by volume"
     parts: list[object] = [
-        tag("h4", "How much of the region"),
+        tag("h4", "How many of the rows" if counted else "How much of the region"),
         tag("div", _bar(coverage.shares), cls="whole"),
         tag("p", join((_legend(s, word(s, coverage), share) for s, share in coverage.shares.items()), " "),
             cls="fine legend"),
-        tag("p", f"{line[0].upper()}{line[1:]}. Shares are exact, by volume.", cls="fine"),
+        tag("p", f"{line[0].upper()}{line[1:]}. Shares are exact, {how}.", cls="fine"),
     ]  # fmt: skip
     if coverage.cases:
         rows = [(f"traces of {case}", _bar(one.shares)) for case, one in coverage.cases.items()]

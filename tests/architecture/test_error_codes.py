@@ -37,7 +37,8 @@ SHARED = {
     "D07": ("spec_lang", "reward"), "D08": ("spec_lang", "reward", "rewarden"), "D09": ("spec_lang", "reward"),
     "X03": ("spec_lang", "verifier"),
     "D13": ("spec_lang", "reward"), "G15": ("verifier", "rewarden"), "P04": ("spec_lang", "rewarden"),
-    "E22": ("editor", "rewarden"), "E32": ("editor", "rewarden"),
+    "E21": ("editor", "rewarden"), "E22": ("editor", "rewarden"), "E24": ("editor", "rewarden"),
+    "E32": ("editor", "rewarden"),
     "G21": ("spec_lang", "verifier", "rewarden"), "G81": ("verifier", "rewarden"), "G84": ("verifier", "rewarden"),
 }  # fmt: skip
 """Codes that several rooms raise, on purpose: somebody has compared what they mean there. All others have one room."""

@@ -24,6 +24,7 @@ from rewarden.verifier.inline import compile_program
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.scribe.late import with_proof
 from rewarden.verifier.verdict import Verdict
+from tests.reference.how_many import ALL, part_of
 from tests.reference.random_claims import atom, plain_claim, random_claim, random_point
 from tests.reference.random_graphs import MIXED, TWO_REALS, random_artifact, random_mlp, random_record_type, seeds
 from tests.soundness.test_differences import two_calls
@@ -47,7 +48,12 @@ def judged(folder: Path, claim, rewards, proof):
 
 
 @pytest.mark.parametrize("kind", RECORD_TYPES)
-@settings(max_examples=6, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=6 if ALL else 4,
+    deadline=None,
+    phases=PHASES,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(seed=seeds)
 def test_the_kernel_accepts_what_bounds_prove(kind, seed, tmp_path_factory):
     rng = np.random.default_rng(seed)
@@ -62,7 +68,9 @@ def test_the_kernel_accepts_what_bounds_prove(kind, seed, tmp_path_factory):
         assert report.accepted, (report.problem, [c.reason for c in report.claims])
 
 
-@settings(max_examples=40, deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=part_of(40), deadline=None, phases=PHASES, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(seed=seeds, other=st.booleans())
 @example(seed=109468, other=True)  # relus that the premise decides: the proof is written afterwards
 def test_the_kernel_accepts_what_differences_prove(seed, other, tmp_path_factory):

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewarden.certificate.kernel_artifact import Reward, load_reward
-from rewarden.certificate.kernel_bounds import Bounds, Box, Functional
+from rewarden.certificate.kernel_bounds import ALL, TOGETHER, Bounds, Box, Functional
 from rewarden.certificate.kernel_claim import read_claim
 from rewarden.certificate.kernel_json import canonical, digest
+from rewarden.certificate.kernel_patches import Gated
 from rewarden.certificate.kernel_program import Layer, Program, evaluate, inline
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.exact import evaluate as evaluate_artifact
@@ -117,7 +118,7 @@ def test_the_layers_are_the_same(folder: Path, seed: int, first: Artifact, secon
     for layer, expected in zip(mine.layers, theirs.layers, strict=True):
         assert layer.kind == expected.kind
         assert dense(layer) == dense_prover(expected)
-        if layer.kind == "gated":
+        if isinstance(layer, Gated):
             assert layer.gate_layer == expected.gate_layer
             assert Fraction(*layer.gate) == Fraction(float(expected.gate or 0.0))
 
@@ -135,7 +136,7 @@ def test_values_are_those_of_the_artifact(folder: Path, seed: int, artifact: Art
 def lower(program: Program, low: Sequence[Fraction], high: Sequence[Fraction], leaf: Leaf, thorough: bool) -> Fraction:
     """The kernel's lower bound of the first call."""
     slopes = {(k, i): c for k, i, c in leaf.slopes}
-    bounds = Bounds(program, Box(low, high), slopes, {}, 1 + thorough)
+    bounds = Bounds(program, Box(low, high), slopes, ALL if thorough else TOGETHER)
     bounds.advance(len(program.layers))
     functional = Functional()
     functional.add_row(program.outputs[0], [1], 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction as F
 
+import numpy as np
 import pytest
 
 from rewarden.spec_lang import parse_spec
@@ -210,6 +211,21 @@ def test_near(radius: str, numbers: tuple, inside: bool) -> None:
     near = evaluator.rules["r"].quantifier
     assert evaluate_near.member(evaluator, near, here, row) is inside
     assert lowered_membership(spec, evaluator, here, row) is inside
+
+
+@pytest.mark.parametrize("radius, numbers, inside", [case for case in NEAR if " in l" not in case[0]])
+def test_not_near_is_its_complement(radius: str, numbers: tuple, inside: bool) -> None:
+    from rewarden.spec_lang.lower import with_instances
+
+    spec, evaluator = both(f"forall s: G not near g within {radius} expect true")
+    kind = spec.features["G"]
+    here = Typed(kind, dict(zip(("i", "j", "on"), (F(numbers[0]), F(numbers[1]), numbers[2]), strict=True)))
+    row = Typed(kind, {"i": F(5), "j": F(500), "on": True})
+    evaluator.rows = {"g": [Row({"": row})]}
+    obligation = with_instances(spec.lowered["r"], np.array([[5.0, 500.0, 1.0]]))
+    assert obligation.instances is None
+    if evaluate_near.in_range(here):
+        assert agree(evaluator, "r", obligation, {"s": here})[1] is not inside
 
 
 def lowered_membership(spec: Spec, evaluator: Evaluator, here: Typed, row: Typed) -> bool:

@@ -27,12 +27,13 @@ from tests.reference.evaluate import Evaluator
 from tests.reference.evaluate_agreement import constant, write_rows
 from tests.reference.evaluate_tree import declared
 from tests.reference.evaluate_values import Irrational, Row, Typed
+from tests.reference.how_many import part_of
 from tests.reference.random_rules import constant as constant_text
 from tests.reference.random_rules import rule, vocabulary
 from tests.reference.random_specs import values
 from tests.reference.slow_reward import slow_evaluate
 
-FEW = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=part_of(40), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 # ── shares ─────────────────────────────────────────────────────────────────────────────────────
@@ -46,7 +47,7 @@ must enough:
 """
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=part_of(120), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     good=st.integers(0, 14),
     bad=st.integers(0, 14),

@@ -27,10 +27,11 @@ from tests.reference.evaluate_agreement import agree, reward
 from tests.reference.evaluate_tree import declared, expanded
 from tests.reference.evaluate_values import Irrational, Typed, encode
 from tests.reference.evaluate_values import Path as Steps
+from tests.reference.how_many import part_of
 from tests.reference.random_rules import LITERALS, PARAMS, rule, vocabulary
 from tests.reference.random_specs import HEADER, records
 
-EXAMPLES = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+EXAMPLES = settings(max_examples=part_of(60), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def statistic(kind: str, name: str, data: str, level: Fraction | None) -> Fraction:
@@ -147,7 +148,7 @@ def diamond(tmp_path: Path) -> Path:
     return tmp_path / "main.rwd"
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=part_of(40), deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_two_files_that_use_a_third_speak_of_the_same_records(diamond: Path, data: st.DataObject) -> None:
     spec, evaluator = both_readings(diamond)
@@ -159,7 +160,7 @@ def test_two_files_that_use_a_third_speak_of_the_same_records(diamond: Path, dat
 
 
 # ── declarations ───────────────────────────────────────────────────────────────────────────────
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=part_of(40), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_declarations_and_parameters(data: st.DataObject) -> None:
     """Record types, and the values of parameters in coherent SI, as the tree alone has them."""
@@ -259,7 +260,7 @@ def examples(draw: st.DrawFn) -> tuple[str, str, dict[str, dict[str, str]]]:
     return rule_name, draw(st.sampled_from(("covers", "ignores"))), bindings
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=part_of(80), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data(), examples())
 def test_examples_fix_what_they_say_and_nothing_else(
     data: st.DataObject, case: tuple[str, str, dict[str, dict[str, str]]]
@@ -291,7 +292,7 @@ def test_examples_fix_what_they_say_and_nothing_else(
     assert dict(example.values) == expected
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=part_of(50), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data(), examples().filter(lambda case: case[0] != "close"))
 def test_what_is_said_of_examples_is_true_of_completions(
     data: st.DataObject, case: tuple[str, str, dict[str, dict[str, str]]]

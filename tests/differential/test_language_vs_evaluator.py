@@ -24,10 +24,11 @@ from tests.reference.evaluate import Evaluator
 from tests.reference.evaluate_agreement import agree, agree_near, assignment, named, reward, write_rows
 from tests.reference.evaluate_tree import declared
 from tests.reference.evaluate_values import Irrational, Row, Typed
+from tests.reference.how_many import part_of
 from tests.reference.random_rules import Draw, rule, vocabulary
 from tests.reference.random_specs import records, values
 
-EXAMPLES = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+EXAMPLES = settings(max_examples=part_of(120), deadline=None, suppress_health_check=list(HealthCheck))
 POINTS = 4
 
 
@@ -188,6 +189,26 @@ def test_near(data: st.DataObject, text: str) -> None:
             here = around(data.draw, near, evaluator, anchor)
             with suppress(Irrational):  # a root defeats the evaluator at a few points
                 agree_near(evaluator, "rule", obligation, here, anchor, k)
+
+
+@EXAMPLES
+@given(st.data(), specs("away"))
+def test_not_near(data: st.DataObject, text: str) -> None:
+    found = with_data(text, data.draw)
+    if found is None:
+        return
+    spec, evaluator = found
+    (obligation,) = spec.obligations_of("rule")
+    near = evaluator.rules["rule"].quantifier
+    assert isinstance(near, syntax.Near)
+    assert near.away
+    assert obligation.instances is None
+    for r in evaluate_data.rows_of(evaluator, near.data.name):
+        for _ in range(2):
+            here = around(data.draw, near, evaluator, r.members[""])
+            if evaluate_near.in_range(here):
+                with suppress(Irrational):  # a root defeats the evaluator at a few points
+                    agree(evaluator, "rule", obligation, {"x": here})
 
 
 @EXAMPLES

@@ -13,9 +13,10 @@ from rewarden.spec_lang.evaluate import truth
 from rewarden.spec_lang.obligation import Statistic
 from rewarden.spec_lang.spec import Spec
 from tests.reference.evaluate import Evaluator, Irrational, Typed
+from tests.reference.how_many import part_of
 from tests.reference.random_specs import HEADER, assignment, records, truths
 
-RELAXED = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+RELAXED = settings(max_examples=part_of(60), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def reward(name: str, columns: tuple[Fraction, ...] | list[Fraction]) -> Fraction:
@@ -110,7 +111,7 @@ NAMES = ["what_if", "swaps", "read_back", "chains", "warm", "mixed", "vectors", 
 
 
 @pytest.mark.parametrize("rule", NAMES)
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=part_of(40), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_each_form(fixed: Spec, rule: str, data: st.DataObject) -> None:
     records_of = dict(next(r for r in fixed.rules if r.name == rule).records)
@@ -157,7 +158,7 @@ NEAR = [
 
 
 @pytest.mark.parametrize("kind, radius", NEAR)
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=part_of(25), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_balls_around_data(kind: str, radius: str, data: st.DataObject) -> None:
     spec = parse_spec(

@@ -15,6 +15,7 @@ from rewarden.spec_lang.obligation import And, Atom, Call, Const, Formula, Max, 
 from rewarden.spec_lang.penalty.pointwise import penalty, premise_holds
 from rewarden.spec_lang.sampling.points import sample_rows
 from rewarden.spec_lang.z3_terms import Z3Reading, premise_satisfiable, rational, read
+from tests.reference.how_many import part_of
 from tests.reference.random_obligations import (
     MEDIAN,
     STATISTICS,
@@ -54,7 +55,7 @@ def exact_truth(formula: Formula, values) -> bool:
     return truth(formula, values, exact_reward, exact_statistic)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=part_of(60), deadline=None)
 @given(premise=formulas(), conclusion=formulas(), where=st.lists(points(), min_size=2, max_size=4))
 def test_z3_reads_what_exact_evaluation_reads(premise, conclusion, where):
     reading = read(obligation_of(premise, conclusion), z3_reward, STATISTICS)
@@ -64,7 +65,7 @@ def test_z3_reads_what_exact_evaluation_reads(premise, conclusion, where):
 
 
 @pytest.mark.parametrize("temperature", [None, 0.125, 1e-3])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=part_of(60), deadline=None)
 @given(
     premise=formulas(False, with_calls=False, max_leaves=2),
     conclusion=formulas(False),
@@ -84,7 +85,7 @@ def test_penalty_is_zero_exactly_where_the_rule_holds(temperature, premise, conc
         assert torch.isfinite(gradient).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=part_of(60), deadline=None)
 @given(premise=formulas(False, max_leaves=3), where=st.lists(points(False), min_size=1, max_size=6))
 def test_premises_about_rewards_decide_too(premise, where):
     rows = torch.tensor([[float(v) for v in values] for values in where], dtype=torch.float64)
@@ -92,7 +93,7 @@ def test_premises_about_rewards_decide_too(premise, where):
     assert counting.tolist() == [k for k, values in enumerate(where) if exact_truth(premise, values)]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=part_of(40), deadline=None)
 @given(premise=formulas(with_calls=False, max_leaves=3), seed=st.integers(0, 99), where=points())
 def test_satisfiability_agrees_with_points(premise, seed, where):
     """unsat is never said where a point is known; sat comes with a point that exact evaluation confirms."""
@@ -113,7 +114,7 @@ def l2_rule(limit: Fraction) -> Obligation:
     return obligation_of(And((Atom(Sum((Const(limit), Product(Const(Fraction(-1)), Sqrt(square)))), False),)))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=part_of(40), deadline=None)
 @given(where=points(), limit=st.fractions(0, 3, max_denominator=4))
 def test_roots_agree(where, limit):
     obligation = l2_rule(limit)

@@ -45,6 +45,15 @@ must close: forall s: S near rows within 0.15 in linf expect R(s) <= 1.25
 must anchored: forall s: S near rows within 0.02 in linf expect R(s) - R(anchor(s)) <= 0.07
 must whole: forall s: S given s.x <= 3 expect R(s) <= 1.1
 """
+BEYOND = """
+reward Before(s: S)
+must away: forall s: S not near rows within 0.5 expect R(s) == Before(s)
+must apart:
+  forall s: S
+  given (s.x <= 1 or s.n >= 3 or s.n == 1) and (s.x >= 3.75 or s.x <= 2.5 or s.n >= 1)
+  expect R(s) == Before(s)
+must between: forall s: S near rows within 0.5 expect min(Before(s), 0.45) <= R(s) <= Before(s)
+"""
 CAPPED = "must capped: forall s: S given s.x <= 1 and s.zone == left expect R(s) <= 0.75\n"
 LOOPS = """
 reward M(a: S, b: S)
@@ -109,6 +118,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Certific
     assert child is not None
     assert has_tables(child)
     put("table", issued(folder / "nearby", spec, R=child))
+    put("beyond", issued(folder / "beyond", specified(folder / "beyond", BEYOND), R=child, Before=reward))
     spec = specified(folder / "loops", LOOPS)
     moves = rw.from_torch(network(8, 1), [("a", spec.features["S"]), ("b", spec.features["S"])])
     put("loops", issued(folder / "loops", spec, R=reward, M=moves))

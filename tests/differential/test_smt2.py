@@ -17,6 +17,7 @@ from rewarden.spec_lang.smt2.script import smt2
 from rewarden.spec_lang.smt2.terms import Writer, numeral
 from rewarden.spec_lang.z3_terms import RuleReading, read, z3_reading
 from tests.reference.cart import PROVED, SHOULD, VACUOUS, VIOLATED, artifact_of, write_spec
+from tests.reference.how_many import part_of
 from tests.reference.random_graphs import ALL_OPS, TWO_REALS, random_artifact
 from tests.reference.random_obligations import RECORDS, VARIABLES, exact_reward, exact_statistic, formulas, points
 from tests.reference.random_specs import HEADER, truths
@@ -43,7 +44,7 @@ def spec_of(premise: str, conclusion: str, quantifier: str = "forall s, t: Step"
     return parse_spec(f"{HEADER}\nmust rule:\n  {quantifier}\n  given {premise}\n  expect {conclusion}\n")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=part_of(60), deadline=None)
 @given(premise=truths(1), conclusion=truths(1))
 def test_random_rules_are_answered_alike(premise: str, conclusion: str) -> None:
     spec = spec_of(premise, conclusion)
@@ -54,7 +55,7 @@ def test_random_rules_are_answered_alike(premise: str, conclusion: str) -> None:
 
 
 # ── single formulas at points ──────────────────────────────────────────────────────────────────
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=part_of(80), deadline=None)
 @given(formula=formulas(), where=points())
 def test_a_formula_is_true_where_exact_evaluation_says_so(formula, where) -> None:
     """With variables, rewards and constants given their values, a script has one answer."""
@@ -78,7 +79,7 @@ def test_a_formula_is_true_where_exact_evaluation_says_so(formula, where) -> Non
 
 
 # ── rewards written out ────────────────────────────────────────────────────────────────────────
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=part_of(60), deadline=None)
 @given(seed=st.integers(0, 10**6), x=st.fractions(-1, 1, max_denominator=9), y=st.fractions(0, 2, max_denominator=9))
 def test_a_network_written_out_is_worth_what_it_is(seed: int, x: Fraction, y: Fraction) -> None:
     rng = np.random.default_rng(seed)

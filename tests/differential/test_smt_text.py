@@ -16,6 +16,7 @@ from rewarden.spec_lang.sanity.smt_text import number
 from rewarden.spec_lang.sanity.z3 import Oracle
 from rewarden.spec_lang.term_walk import nodes
 from rewarden.spec_lang.z3_terms import read
+from tests.reference.how_many import part_of
 from tests.reference.random_obligations import (
     MEDIAN,
     STATISTICS,
@@ -45,7 +46,7 @@ def with_known_rewards(formula: Formula, values: Sequence[Fraction]) -> Formula:
     return And((formula, *known, *constants))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=part_of(150), deadline=None)
 @given(formula=formulas(), values=points())
 def test_at_a_point_it_is_true_exactly_where_the_formula_is(formula: Formula, values: tuple[Fraction, ...]) -> None:
     pinned = [replace(variable, lo=x, hi=x) for variable, x in zip(VARIABLES, values, strict=True)]
@@ -54,7 +55,7 @@ def test_at_a_point_it_is_true_exactly_where_the_formula_is(formula: Formula, va
     assert answer.status in ("sat", "unsat")
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=part_of(80), deadline=None)
 @given(formula=formulas())
 def test_both_readings_agree_on_whether_there_is_a_point(formula: Formula) -> None:
     answer = Oracle(10**9).ask(VARIABLES, formula, RLIMIT)
@@ -66,7 +67,7 @@ def test_both_readings_agree_on_whether_there_is_a_point(formula: Formula) -> No
     assert answer.status == other or "unknown" in (answer.status, other)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=part_of(40), deadline=None)
 @given(limit=st.integers(0, 12), x=st.integers(-2, 2), y=st.integers(-2, 2))
 def test_square_roots(limit: int, x: int, y: int) -> None:
     """sqrt(x² + y²) <= limit/2, at a point."""
@@ -85,7 +86,7 @@ def test_numbers_are_exact(x: Fraction) -> None:
     assert Fraction(told.numerator_as_long(), told.denominator_as_long()) == x
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=part_of(60), deadline=None)
 @given(parts=st.lists(formulas(with_calls=False, max_leaves=2), min_size=1, max_size=4))
 def test_a_core_clashes_and_each_of_its_parts_is_needed(parts: list[Formula]) -> None:
     oracle = Oracle(10**9)

@@ -33,6 +33,7 @@ from rewarden.verifier.vnnlib.query import Query, atoms_in, holds
 from rewarden.verifier.vnnlib.replay import replayed, variables_of
 from rewarden.verifier.vnnlib.wiring import joint_of
 from tests.reference.exact_onnx import exact_onnx
+from tests.reference.how_many import ALL, part_of
 from tests.reference.random_claims import call_values, random_claim, random_point, truth, value_of
 from tests.reference.random_graphs import TWO_REALS, random_artifact, random_mlp, random_record_type, seeds
 
@@ -122,7 +123,7 @@ def closed_truth(claim: Claim, rewards: dict[str, Artifact], point: tuple[Fracti
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=40, deadline=None, phases=PHASES)
+@settings(max_examples=part_of(40), deadline=None, phases=PHASES)
 @given(seed=seeds)
 def test_queries_hold_where_the_claim_fails(kind: str, seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     rng, claim, rewards = drawn(seed, kind)
@@ -143,7 +144,7 @@ def test_queries_hold_where_the_claim_fails(kind: str, seed: int, tmp_path_facto
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=4, deadline=None, phases=PHASES)
+@settings(max_examples=4 if ALL else 2, deadline=None, phases=PHASES)
 @given(seed=seeds)
 def test_the_answers_are_the_verdict(kind: str, seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     _, claim, rewards = drawn(seed, kind)

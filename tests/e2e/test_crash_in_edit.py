@@ -16,6 +16,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
+import torch
 
 from rewarden.cli import run as cli
 from rewarden.reward.graph import Patch
@@ -65,12 +66,16 @@ def below(folder: Path) -> Content:
 
 
 def alone(work: Callable[[], int]) -> int:
-    """What a process of its own that does the work ends with; negative: the signal that ended it."""
+    """What a process of its own that does the work ends with; negative: the signal that ended it.
+
+    It computes on one thread: those that this process has computed on are not in it, and it would wait for them.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forks of what has threads; none of them is working
         child = os.fork()
     if child == 0:
         code = 99
+        torch.set_num_threads(1)
         try:
             with open(os.devnull, "w") as quiet, redirect_stdout(quiet), redirect_stderr(quiet):
                 code = work()

@@ -51,7 +51,7 @@ def _project(folder: Path) -> list[str]:
             parameter.mul_(1.8)
     spec = rw.load_spec(folder / "yard.rwd")
     rw.save_reward(rw.from_torch(module, spec.features["Step"]), folder / "reward")
-    options = ["--engine", "bounds", "--no-cache", "--quiet", "--budget", "3000"]
+    options = ["--engine", "bounds", "--no-cache", "--quiet", "--budget", "1500"]
     return ["verify", str(folder / "yard.rwd"), "--reward", str(folder / "reward"), *options]
 
 
@@ -64,7 +64,7 @@ def test_a_killed_run_goes_on_and_ends_the_same(tmp_path: Path) -> None:
     plain, resumed, state = tmp_path / "plain.json", tmp_path / "resumed.json", tmp_path / "state.npz"
     status = _run([*arguments, "--json", str(plain)]).wait()
     killed = 0
-    for _ in range(3):
+    for _ in range(2):
         process = _run([*arguments, "--json", str(resumed), "--resume", str(state)])
         before = state.stat().st_mtime_ns if state.exists() else 0
         while process.poll() is None and (not state.exists() or state.stat().st_mtime_ns == before):
@@ -100,7 +100,7 @@ def test_a_state_of_something_else_is_refused(tmp_path: Path) -> None:
 
 def test_ctrl_c_tells_what_is_known(tmp_path: Path) -> None:
     """The signal is sent once the second rule is at work; the first one's verdict is told and written."""
-    arguments = [a if a != "3000" else "100000000" for a in _project(tmp_path)]
+    arguments = [a if a != "1500" else "100000000" for a in _project(tmp_path)]
     state, told = tmp_path / "state.npz", tmp_path / "told.json"
     process = subprocess.Popen(
         [sys.executable, "-c", COMMAND, *arguments, "--json", str(told), "--resume", str(state)],

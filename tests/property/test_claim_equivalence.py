@@ -17,6 +17,7 @@ from rewarden.spec_lang.clauses import negate
 from rewarden.spec_lang.errors import Unsupported
 from rewarden.spec_lang.evaluate import truth, truth_of_rows
 from rewarden.spec_lang.obligation import And, Atom, Const, Formula, Obligation, Or, Product, Sum, Var
+from tests.reference.how_many import part_of
 from tests.reference.random_obligations import (
     DIGESTS,
     STATISTICS,
@@ -51,7 +52,7 @@ def clauses_hold(clauses: tuple[Clause, ...], values: Sequence[Fraction], calls:
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=part_of(200), deadline=None)
 @given(premise=formulas(), assume=formulas(with_calls=False, max_leaves=2), conclusion=formulas(), data=st.data())
 def test_claim_and_obligation_agree_at_every_point(premise, assume, conclusion, data):
     obligation = obligation_of(premise, conclusion, assume=assume)
@@ -72,7 +73,7 @@ def test_claim_and_obligation_agree_at_every_point(premise, assume, conclusion, 
         assert clauses_hold(claim.goals, values, calls) == holds(conclusion)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=part_of(100), deadline=None)
 @given(premise=formulas(), conclusion=formulas())
 def test_claims_are_deterministic_and_survive_json(premise, conclusion):
     claim = claim_or_skip(obligation_of(premise, conclusion))
@@ -103,7 +104,7 @@ def crowded_formulas(draw) -> Formula:
     return draw(st.one_of(pairs.map(Or), pairs.map(And)))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=part_of(200), deadline=None)
 @given(formula=crowded_formulas())
 def test_clauses_that_are_nearly_tautologies_are_kept(formula):
     """Dropping a clause that is not always true would prove what is not so."""
@@ -126,7 +127,7 @@ def test_the_screen_knows_its_rounding():
     assert truth_of_rows(Atom(tiny, True), np.array([[5e-324], [0.0]])).tolist() == [True, False]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=part_of(150), deadline=None)
 @given(formula=formulas(), values=points())
 def test_negation_is_exact(formula, values):
     positive = truth(formula, values, exact_reward, exact_statistic)
@@ -134,7 +135,7 @@ def test_negation_is_exact(formula, values):
 
 
 @pytest.mark.parametrize("exact", [True, False])
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=part_of(100), deadline=None)
 @given(data=st.data())
 def test_screen_agrees_with_exact_truth(exact, data):
     """Rows include exact ties (grid points) and values one last place off them."""

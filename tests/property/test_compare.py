@@ -19,6 +19,7 @@ from rewarden.spec_lang.compare.model import RuleChange, Situation
 from rewarden.spec_lang.compare.specs import compare_specs
 from tests.reference import random_specs
 from tests.reference.evaluate import Evaluator, Typed
+from tests.reference.how_many import part_of
 
 HEADER = """spec small v1
 features S { x: real in 0 .. 3  w: bool  c: enum {p, q}  k: int in 0 .. 1 }
@@ -197,7 +198,7 @@ def check_situation(shown: Situation, specs: Mapping[str, Spec], seed: int) -> N
             assert reward(name, [*columns, record["k"]]) == told.value
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=part_of(80), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(pair=pairs(), seed=st.integers(0, 10**6))
 def test_what_is_said_about_two_rules_is_so(pair: tuple[str, str], seed: int) -> None:
     old, new = spec_of(pair[0]), spec_of(pair[1])
@@ -209,14 +210,14 @@ def test_what_is_said_about_two_rules_is_so(pair: tuple[str, str], seed: int) ->
         check_entailments(change, old, new, [table(seed, 2), table(seed + 1, 3), plain(seed), plain(seed + 1)])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=part_of(25), deadline=None)
 @given(rule=rules)
 def test_a_rule_is_equal_to_itself(rule: str) -> None:
     (change,) = compare_specs(spec_of(rule), spec_of(rule)).rules
     assert (change.change, change.by) == ("equal", "text")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=part_of(25), deadline=None)
 @given(pair=pairs())
 def test_the_other_way_round_is_the_mirror_image(pair: tuple[str, str]) -> None:
     old, new = spec_of(pair[0]), spec_of(pair[1])
@@ -245,7 +246,7 @@ FEATURES = [
 ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=part_of(60), deadline=None)
 @given(
     premise=random_specs.truths(1),
     conclusion=random_specs.truths(1),

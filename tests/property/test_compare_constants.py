@@ -17,6 +17,7 @@ from rewarden.spec_lang import load_spec
 from rewarden.spec_lang.compare.reward import TableReward, World
 from rewarden.spec_lang.compare.specs import compare_specs
 from rewarden.spec_lang.obligation import Const, Max, Min, Product, Statistic, Term, Var
+from tests.reference.how_many import part_of
 
 HEADER = """spec small v1
 features S { x: int in 0 .. 2 }
@@ -58,7 +59,7 @@ def accepts(rule: Rule, r: tuple[Fraction, ...], data: dict[str, list[int]]) -> 
     return all(OPS[op](r[x], constant + more) for x in range(3) if PREMISES[premise](x))
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=part_of(120), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(rows, rows, rules, rules)
 def test_what_is_said_is_so(d: list[int], e: list[int], old: Rule, new: Rule) -> None:
     data = {"d": d, "e": e}
@@ -92,7 +93,7 @@ pairs = st.tuples(*[st.sampled_from([Fraction(0), Fraction(1), Fraction(-1), Fra
 others = pairs | st.just((Fraction(1, 3), Fraction(0)))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=part_of(200), deadline=None)
 @given(
     st.lists(pairs, min_size=1, max_size=8),
     bases,
@@ -109,7 +110,7 @@ def test_order_statistics_of_tables_are_exact(table, base, exceptions, slopes) -
 numbers = st.sampled_from([0.0, 1.0, 0.1, -0.3, 2.0**-40, -(2.0**52 + 1), 5e-324, 1e200])
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=part_of(100), deadline=None)
 @given(
     st.lists(pairs, min_size=1, max_size=8),
     st.dictionaries(pairs, numbers.filter(bool), min_size=1, max_size=5),

@@ -17,6 +17,7 @@ from rewarden.spec_lang.compare.model import Situation
 from rewarden.spec_lang.compare.specs import compare_specs
 from tests.reference import evaluate_near
 from tests.reference.evaluate import Evaluator, Typed
+from tests.reference.how_many import part_of
 
 HEADER = """spec small v1
 features S { x: real in 0 .. 4  y: real in 0 .. 4  w: bool }
@@ -101,7 +102,7 @@ def failures(spec: Spec, shown: Situation, rows: Sequence[Row], places: Sequence
     return found
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=part_of(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(pair=pairs(), before=tables, after=tables, same=st.booleans())
 def test_situations_near_data_are_what_they_say(
     pair: tuple[str, str], before: list[Row], after: list[Row], same: bool

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from rewarden.spec_lang import load_spec
 from rewarden.spec_lang.compare.specs import compare_specs
+from tests.reference.how_many import part_of
 
 HEADER = """spec small v1
 features S { x: int in 0 .. 2 }
@@ -57,7 +58,7 @@ def satisfied(share: Asked, k: int, n: int) -> bool:
     return tail <= 1 - confidence if op in ("<=", ">=") else tail < 1 - confidence
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=part_of(250), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tables, asked, asked, st.sampled_from(sorted(COUNTS)), st.sampled_from(["", "given p.a.x <= p.b.x"]))
 def test_the_change_is_what_all_rewards_say(rows: list[Row], old: Asked, new: Asked, count: str, premise: str) -> None:
     counted = [(a, b) for a, b in rows if not premise or a <= b]
@@ -91,7 +92,7 @@ PREMISES = {
 rule = st.tuples(asked, st.sampled_from(ORDERED), st.sampled_from(sorted(PREMISES)))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=part_of(150), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tables, rule, rule)
 def test_what_is_said_of_other_counts_is_so(
     rows: list[Row], old: tuple[Asked, str, str], new: tuple[Asked, str, str]

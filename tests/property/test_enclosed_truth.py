@@ -17,6 +17,7 @@ from rewarden.spec_lang.obligation import Atom, Call, Const, Product, Sum, Var
 from rewarden.spec_lang.source import Source
 from rewarden.spec_lang.spec import Spec
 from rewarden.verifier.pointwise import Bound, whole_premise
+from tests.reference.how_many import part_of
 from tests.reference.random_graphs import SMOOTH_OPS, TWO_REALS, random_artifact, seeds
 
 TAME = tuple(op for op in SMOOTH_OPS if op != "exp")  # towers of exponentials are out of reach
@@ -50,7 +51,7 @@ def enclosed_spec() -> Spec:
 
 
 @given(seeds)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=part_of(40), deadline=None)
 def test_truth_by_enclosure_is_truth(seed):
     spec = enclosed_spec()
     rng = np.random.default_rng(seed)

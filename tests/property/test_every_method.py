@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 import rewarden as rw
 from rewarden.editor.mend import PatchResult
-from rewarden.promises import promise
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.deployed import forward
 from rewarden.reward.exact import evaluate_row
@@ -245,12 +244,12 @@ def edit(method: str, seed: int) -> bool:
 
 def promised(child: Artifact, parent: Artifact, moved: float, *, local: bool) -> None:
     """What the edit says of itself is never refuted, and where it is a patch, proved."""
-    spec = parse_spec(promise(child, parent))
+    spec = parse_spec(rw.promise(child, parent))
     found = rw.verify(spec, OPTIONS, R=child, Before=parent)
     assert "violated" not in {rule.verdict for rule in found}
     if local and child.patches != parent.patches:
         assert found["outside"].verdict == "proved"
-    limit = next(line for line in promise(child, parent).splitlines() if "<=" in line and "|R(" in line)
+    limit = next(line for line in rw.promise(child, parent).splitlines() if "<=" in line and "|R(" in line)
     assert moved <= float(limit.rpartition("<=")[2]) * (1 + 1e-6) + 1e-5
 
 

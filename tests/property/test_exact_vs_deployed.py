@@ -17,6 +17,7 @@ from rewarden.reward.exact import evaluate, evaluate_row
 from rewarden.reward.graph import AffineMap, Clip, Graph, Input, LeakyRelu, Patch, Relu, Scale
 from rewarden.reward.rounding import deployed_error
 from rewarden.spec_lang.features import Feature, RecordType
+from tests.reference.how_many import part_of
 from tests.reference.random_graphs import MIXED, TWO_REALS, random_artifact, random_mlp, random_rows, seeds
 from tests.reference.slow_reward import slow_evaluate
 
@@ -28,7 +29,7 @@ def drawn(seed: int, size: int = 8, patches: int = 3) -> tuple[Artifact, np.rand
 
 
 @given(seeds)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=part_of(200), deadline=None)
 def test_exact_is_by_the_book(seed):
     artifact, rng = drawn(seed)
     for row in random_rows(rng, MIXED, 3):
@@ -37,7 +38,7 @@ def test_exact_is_by_the_book(seed):
 
 
 @given(seeds)
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=part_of(250), deadline=None)
 def test_enclosures_hold_the_exact_value(seed):
     artifact, rng = drawn(seed)
     x = random_rows(rng, MIXED, 12)
@@ -50,7 +51,7 @@ def test_enclosures_hold_the_exact_value(seed):
 
 
 @given(seeds)
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=part_of(250), deadline=None)
 def test_deployed_stays_within_its_bound(seed):
     artifact, rng = drawn(seed)
     x = random_rows(rng, MIXED, 8).astype(np.float32)
@@ -63,7 +64,7 @@ def test_deployed_stays_within_its_bound(seed):
 
 
 @given(seeds)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=part_of(120), deadline=None)
 def test_any_order_of_summation_stays_within_the_bound(seed):
     """The same network under BLAS, and with its hidden neurons shuffled."""
     rng = np.random.default_rng(seed)
@@ -86,7 +87,7 @@ def test_any_order_of_summation_stays_within_the_bound(seed):
 
 
 @given(seeds, st.integers(1, 40))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=part_of(120), deadline=None)
 def test_a_row_does_not_depend_on_its_batch(seed, count):
     artifact, rng = drawn(seed)
     x = random_rows(rng, MIXED, count).astype(np.float32)
@@ -108,7 +109,7 @@ def test_a_row_does_not_depend_on_its_chunk():
 
 
 @given(seeds)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=part_of(120), deadline=None)
 def test_a_patch_changes_nothing_beyond_its_gate_bit_for_bit(seed):
     rng = np.random.default_rng(seed)
     patched = random_mlp(rng, TWO_REALS, (8, 8), patches=1)

@@ -19,10 +19,11 @@ from rewarden.spec_lang.printer import print_spec
 from rewarden.spec_lang.source import Source
 from rewarden.spec_lang.syntax import SpecFile
 from tests.property.test_parser_fuzz import HERE, items, names
+from tests.reference.how_many import part_of
 from tests.reference.language_page import HELPFUL, WAREHOUSE
 from tests.reference.random_specs import HEADER, truths
 
-SETTINGS = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(max_examples=part_of(60), deadline=None, suppress_health_check=list(HealthCheck))
 
 REST = """spec rest v1
 use "vocabulary.rwd" as v

@@ -15,7 +15,7 @@ from rewarden.cli import run as cli
 from rewarden.editor.history.bake import BakeOptions, bake
 from rewarden.editor.history.chain import Chain
 from rewarden.editor.history.merge import merge
-from rewarden.editor.history.overlap import Columns, broken, clash
+from rewarden.editor.history.overlap import Columns, broken, clash, near_each_other
 from rewarden.editor.history.revert import revert
 from rewarden.editor.history.squash import squash
 from rewarden.editor.history.stored import all_stored, rebuilt
@@ -224,6 +224,31 @@ def test_a_rim_in_the_others_region_is_told_apart() -> None:
     assert broken(one, three, columns) is None
     done = merge(chain(edited(base, [low])), chain(edited(base, [apart])), certified_extremum)
     assert done.artifact is not None
+
+
+def test_only_patches_that_are_near_each_other_are_asked_about_and_raised() -> None:
+    base = network(5)
+    columns = Columns.of(base.records)
+    apart = [
+        bound(
+            f"{20 * k} [m] <= s.gap and s.gap <= {20 * k + 6} [m]", "(-9)" if k % 2 else "(9)", "<=" if k % 2 else ">="
+        )
+        for k in range(4)
+    ]
+    apart = [replace(edit, rule=f"rule{k}") for k, edit in enumerate(apart)]
+    mine, theirs = edited(base, apart[:2]), edited(base, apart[2:])
+    ours, others = all_stored(mine[-1]), all_stored(theirs[-1])
+    assert list(near_each_other(ours, others)) == []
+    done = merge(chain(mine), chain(theirs), certified_extremum)
+    assert done.artifact is not None
+    assert [a.same(b) for a, b in zip(all_stored(done.artifact), (*ours, *others), strict=True)] == [True] * 4
+    for seed in range(3):
+        kinds = [True, False, True, False, False]
+        some = [all_stored(edited(base, [edit])[-1])[0] for edit in bounds_of(base, seed, kinds)]
+        near = set(near_each_other(some, some))
+        for j, one in enumerate(some):
+            for k, other in enumerate(some):
+                assert broken(one, other, columns) is None or (j, k) in near
 
 
 def test_what_is_more_than_patches_cannot_be_moved() -> None:

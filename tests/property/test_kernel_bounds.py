@@ -18,11 +18,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rewarden.certificate import kernel_bounds
-from rewarden.certificate.kernel_bounds import GRID, Bounds, Box, Functional, Lanes
+from rewarden.certificate import kernel_bounds, kernel_lanes
+from rewarden.certificate.kernel_bounds import ALL, OPEN, TOGETHER, Bounds, Box, Functional
 from rewarden.certificate.kernel_claim import read_claim
-from rewarden.certificate.kernel_program import INPUT
-from rewarden.certificate.kernel_twins import with_twins
+from rewarden.certificate.kernel_lanes import Lanes
+from rewarden.certificate.kernel_program import GRID, INPUT
+from rewarden.certificate.kernel_twins import Twin, with_twins
 from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.graph import AffineMap, Graph, Input, Relu
 from rewarden.spec_lang.claim_json import claim_object
@@ -30,6 +31,7 @@ from rewarden.verifier.differences import with_differences
 from rewarden.verifier.exact_program import ExactProgram
 from rewarden.verifier.inline import compile_program
 from tests.differential.test_kernel_vs_program import dense, dense_prover, kernel_program, two_call_claim
+from tests.reference.how_many import part_of
 from tests.reference.random_graphs import TWO_REALS, random_artifact, random_mlp, seeds
 from tests.soundness.test_differences import slowly, two_calls
 
@@ -45,8 +47,8 @@ DIGITS = st.sampled_from([1, 3, 8, 48, None])  # of coefficients in lanes; None:
 @contextmanager
 def lanes_of(digits: int | None) -> Iterator[None]:
     """Neurons are bounded in lanes, few as they are, with coefficients that are cut off after so many digits."""
-    few = {"DIGITS": digits, "MIN_LANES": 1} if digits else {"MIN_LANES": 1 << 20}
-    with mock.patch.multiple(kernel_bounds, **few):
+    few = mock.patch.object(kernel_bounds, "MIN_LANES", 1 if digits else 1 << 20)
+    with few, mock.patch.object(kernel_lanes, "DIGITS", digits or 48):
         yield
 
 
@@ -78,7 +80,7 @@ def test_rows_in_lanes_are_added_and_lose_no_more_than_is_said(parts: list[tuple
 
 
 @given(seeds, st.booleans(), st.booleans(), st.integers(0, 4), DIGITS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=part_of(100), deadline=None)
 def test_ranges_and_lines_hold_at_every_point(
     folder: Path, seed: int, plain: bool, thorough: bool, cuts: int, digits: int | None
 ) -> None:
@@ -98,7 +100,7 @@ def test_ranges_and_lines_hold_at_every_point(
         for i in range(len(layer.bias))
         if rng.random() < 0.3
     }
-    bounds = Bounds(program, Box(low, high), slopes, {}, 1 + thorough)
+    bounds = Bounds(program, Box(low, high), slopes, ALL if thorough else TOGETHER)
     with lanes_of(digits):
         bounds.advance(len(program.layers))
     exact = ExactProgram(compile_program(claim, {"R": artifact}))
@@ -124,7 +126,7 @@ def test_ranges_and_lines_hold_at_every_point(
 
 
 @given(seeds, st.booleans(), st.booleans(), st.integers(0, 30), DIGITS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=part_of(100), deadline=None)
 def test_twins_are_differences_and_any_lines_hold_them(
     folder: Path, seed: int, other: bool, thorough: bool, narrow: int, digits: int | None
 ) -> None:
@@ -137,7 +139,8 @@ def test_twins_are_differences_and_any_lines_hold_them(
     if program is None or prover is None:
         return
     assert tuple(program.outputs) == prover.outputs
-    assert [layer.pair for layer in program.layers] == [layer.pair for layer in prover.layers]
+    mine, theirs = ([getattr(layer, "pair", None) for layer in one.layers] for one in (program, prover))
+    assert mine == theirs
     for layer, expected in zip(program.layers, prover.layers, strict=True):
         mine, theirs = dense(layer), dense_prover(expected)
         assert mine[1] == theirs[1]
@@ -151,13 +154,13 @@ def test_twins_are_differences_and_any_lines_hold_them(
         (k, i): int(rng.integers(9))
         for k, layer in enumerate(program.layers)
         for i in range(len(layer.bias))
-        if layer.pair is not None and rng.random() < 0.5
+        if isinstance(layer, Twin) and rng.random() < 0.5
     }
-    bounds = Bounds(program, Box(low, high), choices, {}, 1 + thorough)
+    bounds = Bounds(program, Box(low, high), choices, ALL if thorough else TOGETHER)
     with lanes_of(digits):
         bounds.advance(len(program.layers))
     target = Functional()
-    target.add(program, program.form(forms[0]), Fraction(1))
+    bounds.add_fact(target, forms[0], Fraction(1))
     value = bounds.lower_bound(target)
     for row in rng.integers(0, 33, size=(8, len(low))):
         x = tuple(lo + (hi - lo) * Fraction(int(t), 32) for lo, hi, t in zip(low, high, row, strict=True))
@@ -191,7 +194,7 @@ def test_what_lanes_cannot_hold_is_bounded_alone(
     side = Bounds.side
     monkeypatch.setattr(Bounds, "side", lambda self, *a: alone.append(a[1]) or side(self, *a))
     box = Box([Fraction(-1)] * 3, [Fraction(1)] * 3)
-    quick, exact = (Bounds(program, box, {}, {}, 1, exact) for exact in (False, True))
+    quick, exact = (Bounds(program, box, {}, effort) for effort in (TOGETHER, OPEN))
     quick.advance(len(program.layers))
     assert bool(alone) != packs
     exact.advance(len(program.layers))

@@ -52,6 +52,7 @@ from rewarden.spec_lang.syntax import (
     UseDecl,
     With,
 )
+from tests.reference.how_many import part_of
 from tests.reference.random_rules import QUANTIFIERS, rule, vocabulary
 from tests.reference.random_specs import HEADER, truths
 from tests.reference.random_texts import survives
@@ -67,14 +68,14 @@ def outcome(raw: bytes) -> SpecError | None:
     return None
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=part_of(30), deadline=None, suppress_health_check=list(HealthCheck))
 @given(truths(3))
 def test_random_rules_round_trip(text: str) -> None:
     tree = parse(Source("t", f"{HEADER}must a: forall s, t: Step expect {text}"))
     assert parse(Source("t", print_spec(tree))) == tree
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=part_of(60), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data(), st.sampled_from(QUANTIFIERS))
 def test_random_specs_round_trip(data: st.DataObject, kind: str) -> None:
     words, text = vocabulary(data.draw)
@@ -249,7 +250,7 @@ items = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=part_of(150), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.builds(SpecFile, names, st.lists(items, max_size=5).map(tuple), HERE))
 def test_every_tree_round_trips(tree: SpecFile) -> None:
     text = print_spec(tree)

@@ -22,6 +22,7 @@ from rewarden.spec_lang.features import Feature, RecordType
 from rewarden.spec_lang.spec import parse_spec
 from rewarden.verifier.bind import bind_obligation
 from rewarden.verifier.extremum import certified_extremum
+from tests.reference.how_many import part_of
 
 STEP = RecordType(
     "Step",
@@ -137,7 +138,7 @@ def test_fix_and_locality(premise: str, relation: str, seed: int) -> None:
             assert exact_after == exact_before
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=part_of(20), deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), premise=st.sampled_from(PREMISES))
 def test_continuity_at_the_gate(seed: int, premise: str) -> None:
     """Where the stored rows are between 1 − 2δ and 1 the certified ceiling is above the reward: both sides agree."""

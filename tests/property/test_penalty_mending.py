@@ -35,6 +35,7 @@ from rewarden.spec_lang.penalty.form import alternatives
 from rewarden.spec_lang.penalty.pointwise import penalty
 from rewarden.spec_lang.penalty.program import compile_penalty
 from rewarden.spec_lang.penalty.share import opposite
+from tests.reference.how_many import ALL, part_of
 from tests.reference.random_obligations import obligation_of
 
 F = Fraction
@@ -201,7 +202,7 @@ def check(conclusion, values, temperature, margin=0.0) -> None:
 
 
 @pytest.mark.parametrize("temperature", [None, 0.5])
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=part_of(200), deadline=None, suppress_health_check=list(HealthCheck))
 @given(conclusion=conclusions, values=outputs)
 # A condition that does not hold: raising B does nothing until A is positive.
 @example(conclusion=at_least(Product(Ite(Atom(A, True), number(1), number(0)), B), 1), values=(F(-1), F(3), F(0), F(0)))
@@ -216,13 +217,13 @@ def test_what_is_broken_and_can_be_mended_has_a_gradient(temperature, conclusion
 
 
 @pytest.mark.parametrize("temperature", [None, 0.5])
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=part_of(150), deadline=None, suppress_health_check=list(HealthCheck))
 @given(conclusion=wide, values=outputs)
 def test_conclusions_of_many_alternatives(temperature, conclusion, values):
     check(conclusion, values, temperature)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=part_of(150), deadline=None, suppress_health_check=list(HealthCheck))
 @given(conclusion=st.one_of(conclusions, wide), values=outputs, margin=st.sampled_from([0.25, 1.0]))
 def test_with_a_margin(conclusion, values, margin):
     """What it asks for is a little more; where that is possible, there is a way to it."""
@@ -240,7 +241,7 @@ def test_wide_conclusions_are_read_from_the_tree():
     check(conclusion, (F(1, 2),) * 4, None)
 
 
-@pytest.mark.parametrize("n", [10, 40, 640])
+@pytest.mark.parametrize("n", [10, 40, 640 if ALL else 160])
 @pytest.mark.parametrize("enough", [F(1, 2), 1, 2])
 def test_many_choices_in_one_comparison(n, enough):
     """2ⁿ ways to choose, of which few or none do: neither time nor depth follow them."""
@@ -275,7 +276,7 @@ def test_equalities_of_products_have_no_inside():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("temperature", [None, 1e-6, 1e6])
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=part_of(60), deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     conclusion=st.one_of(conclusions, st.integers(2, 12).map(lambda n: at_most(powers(n), 1))),
     values=st.tuples(*[st.sampled_from([0.0, 1e-45, 1e-30, 3.4e38, -3.4e38, 1e60, -1e60])] * 4),

@@ -35,6 +35,7 @@ from rewarden.spec_lang.penalty.program import compile_penalty
 from rewarden.spec_lang.penalty.reading import LARGEST, soft_sum
 from rewarden.spec_lang.penalty.share import opposite
 from rewarden.spec_lang.sampling.row_truth import RowTruth
+from tests.reference.how_many import part_of
 from tests.reference.random_obligations import (
     MEDIAN,
     STATISTICS,
@@ -143,7 +144,7 @@ def below(call, c):
 
 
 @pytest.mark.parametrize("temperature", [None, 0.5])
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=part_of(150), deadline=None)
 @given(conclusion=formulas(False, max_leaves=5), values=points(False))
 # The sum over (R >= 1 or R <= -1) and R <= 1/2 is flat between 1/2 and 1: R has to go down to -1.
 @example(
@@ -166,7 +167,7 @@ def test_what_is_broken_and_can_be_mended_has_a_gradient(temperature, conclusion
 
 
 @pytest.mark.parametrize("temperature", [None, 0.25])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=part_of(60), deadline=None)
 @given(
     premise=formulas(False, max_leaves=3),
     conclusion=formulas(False, max_leaves=5),
@@ -180,7 +181,7 @@ def test_many_points_are_as_one_by_one(temperature, premise, conclusion, where):
     assert (together == 0).tolist() == [value == 0 for value in alone]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=part_of(60), deadline=None)
 @given(conclusion=formulas(False, max_leaves=5), values=points(False), margin=st.sampled_from([0.25, 1.0, 3.0]))
 def test_a_margin_asks_for_more(conclusion, values, margin):
     """What holds with a margin holds without, and what is broken without is broken more with."""
@@ -191,7 +192,7 @@ def test_a_margin_asks_for_more(conclusion, values, margin):
         assert truth(conclusion, values, exact_reward, exact_statistic)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=part_of(60), deadline=None)
 @given(bound=affine_terms(False), values=points(False), margin=st.sampled_from([0.0, 0.25, 1.0]), strict=st.booleans())
 def test_a_margin_is_met_from_there_on(bound, values, margin, strict):
     atom = Atom(Sum((CALL_R, bound)), strict)
@@ -217,7 +218,7 @@ LEVELS = [0.0, 1e-45, 1e-30, 3.4e38, -3.4e38, 1e60, -1e60, LARGEST]
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("temperature", [None, 1e-6, 1.0, 1e6])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=part_of(40), deadline=None)
 @given(
     conclusion=formulas(False, max_leaves=5),
     levels=st.tuples(st.sampled_from(LEVELS), st.sampled_from(LEVELS)),
@@ -234,7 +235,7 @@ def test_extreme_outputs_give_finite_penalties_and_gradients(dtype, temperature,
         assert all(w.grad is None or torch.isfinite(w.grad) for w in weights)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=part_of(100), deadline=None)
 @given(formula=formulas(max_leaves=5), values=points())
 def test_the_opposite_is_the_negation(formula, values):
     assert truth(opposite(formula), values, exact_reward, exact_statistic) != truth(
@@ -242,14 +243,14 @@ def test_the_opposite_is_the_negation(formula, values):
     )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=part_of(200), deadline=None)
 @given(formula=formulas(with_calls=False, max_leaves=6), where=st.lists(points(False), min_size=1, max_size=6))
 def test_compiled_truth_is_exact(formula, where):
     rows = np.array([[float(v) for v in values] for values in where])
     assert RowTruth(formula, len(VARIABLES))(rows).tolist() == [truth(formula, values) for values in where]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=part_of(200), deadline=None)
 @given(
     c=st.sampled_from(["1", "-1", "1/3", "-7/5", "1/10", "1000003/7"]),
     k=st.sampled_from(["0", "1/10", "-1/3", "2/7", "-5"]),
@@ -271,7 +272,7 @@ def test_one_violation_is_its_own_soft_sum(v, temperature):
     assert total == pytest.approx(v, rel=1e-9, abs=temperature * 1e-12)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=part_of(200), deadline=None)
 @given(
     where=st.tuples(*[st.floats(-1e3, 1e3).map(lambda x: x + 0.0)] * 3),
     factors=st.tuples(*[st.sampled_from(["1", "-1", "1/3", "22/7", "-1/10"])] * 3),
@@ -290,7 +291,7 @@ def test_margins_too_small_for_floats_are_decided_exactly(where, factors, off, s
 SQUARES = Sum((Product(Var(0), Var(0)), Product(Var(1), Var(1))))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=part_of(200), deadline=None)
 @given(
     where=points(False),
     c=st.sampled_from(["1", "-1", "-1/2", "3"]),
@@ -305,7 +306,7 @@ def test_roots_are_judged_exactly(where, c, bound, strict):
     assert RowTruth(atom, 4)(rows).tolist() == [truth(atom, where)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=part_of(200), deadline=None)
 @given(
     where=points(False),
     c=st.sampled_from(["1", "-1", "-1/3"]),

@@ -19,14 +19,18 @@ from rewarden.reward.artifact import Artifact, Edit, RewardRecord
 from rewarden.reward.deployed import forward
 from rewarden.reward.exact import evaluate
 from rewarden.reward.store import save_artifact
-from rewarden.spec_lang.errors import EditError
+from rewarden.spec_lang.errors import EditError, UsageError
+from rewarden.spec_lang.evaluate import truth
 from rewarden.spec_lang.features import Feature, RecordType
-from rewarden.spec_lang.spec import parse_spec
+from rewarden.spec_lang.obligation import Obligation
+from rewarden.spec_lang.spec import load_spec, parse_spec
 from rewarden.verifier.extremum import certified_extremum
 from rewarden.verifier.options import VerifyOptions
 from tests.property.test_history import bounds_of, distance
 from tests.property.test_patch import STEP, network, points
 from tests.reference.evaluate import Evaluator, Typed
+from tests.unit.test_mend_near import OPTIONS as QUICK
+from tests.unit.test_mend_near import RING, data, reward, spec_of
 from tests.unit.test_methods import network as four_columns
 
 
@@ -206,3 +210,52 @@ def test_rows_in_words(row: tuple[float, ...], offset: float, said: str) -> None
 def test_a_short_number_lies_in_its_range(low: Fraction, room: Fraction) -> None:
     found = shortest(low, low + room)
     assert low <= found <= low + room or room == 0
+
+
+# ── near data ──────────────────────────────────────────────────────────────────────────────────
+NEAR_ROWS = {
+    "ceilings": "must r:\n  forall s: S near bad within 1 %\n  expect R(s) <= quantile(R(bad), 1/2)\n",
+    "a premise": (
+        "must r:\n  forall s: S near bad within 1 %\n  given s.on and s.x + 4 * s.y <= 7 [m]\n  expect R(s) >= 0.2\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", NEAR_ROWS)
+def test_patches_near_many_rows_promise_in_terms_of_a_file_of_rows(kind: str, tmp_path: Path) -> None:
+    """Bits on dense records beside the boxes, fractions at a few, the verifier, and the kernel."""
+    anchors = data(tmp_path, 40)
+    parent, spec = reward(), spec_of(NEAR_ROWS[kind], tmp_path)
+    child = rw.patch(spec, RING, verify_options=QUICK, R=parent).artifact
+    assert child is not None
+    pair = {"R": child, "Before": parent}
+    for name, artifact in pair.items():
+        save_artifact(artifact, tmp_path / name)
+    with pytest.raises(UsageError, match="G25"):
+        rw.promise(child, parent)
+    written = tmp_path / "edit.rwd"
+    assert cli(["show", str(tmp_path / "R"), "--spec", str(written)]) == 0
+    text = written.read_text()
+    names = {"apart"} if kind == "a premise" else set()
+    edit = load_spec(written)
+    assert {rule.name for rule in edit.rules} == {"outside", "inside", "most"} | names
+    rng = np.random.default_rng(6)
+    moved = anchors[rng.integers(len(anchors), size=3000)]
+    moved[:, :2] += rng.uniform(-0.04, 0.04, (3000, 2)) * [10, 2]
+    x = np.clip(moved, [0, -1, 0, 0, 0], [10, 1, 1, 1, 1]).astype(np.float32)
+    old, new = forward(parent, x), forward(child, x)
+    outside = np.array([holds(edit.obligation("outside"), row) for row in x])
+    assert 200 < outside.sum() < 2900
+    assert (old.view(np.uint32) == new.view(np.uint32))[outside].all()
+    assert (old != new)[~outside].any()
+    given = [part for name in pair for part in ("--reward", f"{name}={tmp_path / name}")]
+    assert cli(["certify", str(written), *given, "-o", str(tmp_path / "out"), "--quiet"]) == 0
+    rewards = {name: tmp_path / name for name in pair}
+    checked = rw.check_certificate(tmp_path / "out", rewards=rewards, spec=written)
+    assert checked.accepted
+    assert {claim.verdict for claim in checked.kernel.claims} == {"proved"}
+    assert "not near changed within" in text
+
+
+def holds(obligation: Obligation, row: np.ndarray) -> bool:
+    return truth(obligation.premise, [Fraction(float(v)) for v in row], lambda *_: Fraction(0), lambda s: Fraction(0))

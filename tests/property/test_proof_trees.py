@@ -20,6 +20,7 @@ from rewarden.verifier.narrowing import narrowed, root_cell
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.program import Program
 from rewarden.verifier.proof_tree import dyadic
+from tests.reference.how_many import part_of
 from tests.reference.random_claims import random_claim, random_point, truth
 from tests.reference.random_graphs import MIXED, TWO_REALS, random_artifact, random_mlp
 from tests.reference.random_programs import atom, claim_over, points_of, random_program
@@ -81,7 +82,7 @@ def check_proof(program: Program, proof: dict, limit: int) -> int:
     return checked
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=part_of(15), deadline=None)
 @given(seeds)
 def test_proofs_of_random_claims_hold_exactly(seed):
     rng = np.random.default_rng(seed)
@@ -102,7 +103,7 @@ def test_proofs_of_random_claims_hold_exactly(seed):
         check_proof(program, outcome.proof, limit=6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=part_of(40), deadline=None)
 @given(seeds, st.booleans())
 def test_proofs_of_hand_built_programs_hold_exactly(seed, harsh):
     rng = np.random.default_rng(seed)

@@ -22,6 +22,7 @@ from rewarden.spec_lang.sanity.clash import ClashBudget
 from rewarden.spec_lang.sanity.redundant import RedundancyBudget
 from tests.reference.evaluate_agreement import write_rows
 from tests.reference.evaluate_values import Row, Typed
+from tests.reference.how_many import part_of
 from tests.reference.random_rules import rule, vocabulary
 from tests.reference.random_specs import values
 
@@ -61,7 +62,7 @@ def with_data(draw: st.DrawFn, text: str, folder: Path) -> Spec:
     return spec
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=part_of(30), deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), text=specs())
 def test_every_spec_gets_its_findings(data: st.DataObject, text: str) -> None:
     note(text)

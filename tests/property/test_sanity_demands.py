@@ -14,6 +14,7 @@ from rewarden.spec_lang.sanity.edges import edges_of
 from rewarden.spec_lang.sanity.joint import numbers, put, substituted
 from rewarden.spec_lang.sanity.narrowed import declared, narrowed
 from rewarden.spec_lang.sanity.round_numbers import rounded
+from tests.reference.how_many import part_of
 from tests.reference.random_obligations import (
     RECORDS,
     VARIABLES,
@@ -44,7 +45,7 @@ def met(demand: Demand, values: tuple[Fraction, ...]) -> bool:
     return any(total > 0 or (total == 0 and not strict) for total, strict in sums)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=part_of(200), deadline=None)
 @given(premise=formulas(), conclusion=formulas(), where=st.lists(points(), min_size=1, max_size=4))
 def test_demands_say_what_the_rule_says(premise: Formula, conclusion: Formula, where: list) -> None:
     obligation = obligation_of(premise, conclusion)
@@ -54,7 +55,7 @@ def test_demands_say_what_the_rule_says(premise: Formula, conclusion: Formula, w
         assert all(met(d, values) for d in demands) == (not holds(premise, values) or holds(conclusion, values))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=part_of(200), deadline=None)
 @given(formula=formulas(with_calls=False), where=st.lists(points(), min_size=1, max_size=6))
 def test_a_box_contains_every_point_of_its_formula(formula: Formula, where: list) -> None:
     box = narrowed(declared(VARIABLES), formula, VARIABLES)
@@ -64,7 +65,7 @@ def test_a_box_contains_every_point_of_its_formula(formula: Formula, where: list
             assert all(lo <= x <= hi for (lo, hi), x in zip(box, values, strict=True))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=part_of(200), deadline=None)
 @given(premise=formulas(with_calls=False), conclusion=formulas(), values=points())
 def test_edges_are_never_narrower_than_their_demand(premise: Formula, conclusion: Formula, values: tuple) -> None:
     """At every point of the guard the records lie in the edge's boxes, and the gain is at most what the edge says."""
@@ -85,7 +86,7 @@ def test_edges_are_never_narrower_than_their_demand(premise: Formula, conclusion
                     assert all(lo <= x <= hi for (lo, hi), x in zip(edge.step, moved, strict=True))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=part_of(200), deadline=None)
 @given(
     formula=formulas(with_calls=False),
     columns=st.lists(affine_terms() | st.integers(0, 3).map(Var), min_size=4, max_size=4),
@@ -97,7 +98,7 @@ def test_substitution_is_evaluation(formula: Formula, columns: list[Term], value
     assert truth(substituted(formula, numbers(inner)), ()) == truth(formula, inner)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=part_of(100), deadline=None)
 @given(formula=formulas(), values=points())
 def test_numbers_put_into_calls_are_their_arguments(formula: Formula, values: tuple) -> None:
     ground = substituted(formula, numbers(values))
@@ -107,7 +108,7 @@ def test_numbers_put_into_calls_are_their_arguments(formula: Formula, values: tu
         assert call == Call("R", tuple(Const(values[index]) for index in view.variables))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=part_of(100), deadline=None)
 @given(formula=formulas(with_calls=False), values=points())
 def test_rounding_stays_on_the_formula_and_is_rounder(formula: Formula, values: tuple) -> None:
     assume(truth(formula, values))

@@ -16,11 +16,12 @@ from rewarden.reward.graph import Clip, Graph, Input, Scale
 from rewarden.reward.statistics import statistic
 from rewarden.spec_lang.errors import DataError
 from rewarden.spec_lang.features import Feature, RecordType
+from tests.reference.how_many import part_of
 from tests.reference.random_graphs import MIXED, TWO_REALS, random_artifact, random_rows, seeds
 
 
 @given(seeds, st.integers(1, 25), st.fractions(0, 1, max_denominator=40))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=part_of(200), deadline=None)
 def test_statistics_of_random_rewards(seed, count, level):
     rng = np.random.default_rng(seed)
     artifact = random_artifact(rng, MIXED, patches=int(rng.integers(0, 2)))

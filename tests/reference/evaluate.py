@@ -83,6 +83,9 @@ class Evaluator:
         """Everything that must hold before the conclusion is asked for, assumptions and data boxes aside."""
         r, env = self.rules[rule], self.environment(rule, records)
         match r.quantifier:
+            case syntax.Near(away=True) as near:
+                if evaluate_near.near_some(self, near, records[near.param.name]):
+                    return False
             case syntax.Near() as near:
                 x = records[near.param.name]
                 if near.norm != "linf" and not evaluate_near.in_ball(self, near, x, self.anchors[near.param.name]):

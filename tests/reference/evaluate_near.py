@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rewarden.spec_lang import syntax
 from rewarden.spec_lang.features import Feature
+from tests.reference import evaluate_data
 from tests.reference.evaluate_units import scale
 from tests.reference.evaluate_values import Typed, elements
 
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 def member(evaluator: Evaluator, near: syntax.Near, here: Typed, row: Typed) -> bool:
     """Whether the record lies within the radius of that row: other features equal, all in range."""
     return in_range(here) and in_box(evaluator, near, here, row) and in_ball(evaluator, near, here, row)
+
+
+def near_some(evaluator: Evaluator, near: syntax.Near, here: Typed) -> bool:
+    """Whether the record lies within the radius of some row: what `not near` excludes."""
+    rows = evaluate_data.rows_of(evaluator, near.data.name)
+    return any(in_box(evaluator, near, here, row.members[""]) for row in rows)
 
 
 def in_range(record: Typed) -> bool:

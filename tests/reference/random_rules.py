@@ -417,7 +417,7 @@ def temporal(draw: Draw, scope: Scope) -> str:
 
 
 # ── rules ──────────────────────────────────────────────────────────────────────────────────────
-QUANTIFIERS = ("records", "varying", "near", "rows", "share", "trace", "cycle")
+QUANTIFIERS = ("records", "varying", "near", "away", "rows", "share", "trace", "cycle")
 
 
 def rule(draw: Draw, words: Vocabulary, kind: str, name: str, depth: int = 2) -> str:
@@ -436,6 +436,10 @@ def rule(draw: Draw, words: Vocabulary, kind: str, name: str, depth: int = 2) ->
             rows = pick(draw, ("logs", "pairs.worse"))
             quantifier = f"forall x: Step near {rows} within {radius(draw, words.types['Step'])}"
             scope = Scope(words, (("x", "Step"), ("anchor(x)", "Step")))
+        case "away":
+            rows, around = pick(draw, ("logs", "pairs.worse")), radius(draw, words.types["Step"])
+            quantifier = f"forall x: Step not near {rows} within {around.partition(' in l')[0]}"
+            scope = Scope(words, (("x", "Step"),))
         case "rows" | "share":
             data = pick(draw, sorted(words.data))
             quantifier = f"forall p in {data}"

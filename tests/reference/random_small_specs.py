@@ -75,13 +75,14 @@ def conclusions(draw: st.DrawFn, names: Sequence[str], data: bool) -> str:
 
 @st.composite
 def rules(draw: st.DrawFn, name: str, data: bool) -> str:
-    kind = draw(st.sampled_from(["one", "one", "two", "varying"] + (["near"] if data else [])))
+    kind = draw(st.sampled_from(["one", "one", "two", "varying"] + (["near", "away"] if data else [])))
     names = ["a", "b"] if kind in ("two", "varying") else ["s"]
     quantifier = {
         "one": "forall s: S",
         "two": "forall a, b: S",
         "varying": "forall a, b: S varying x",
         "near": "forall s: S near d within {x = 0.5, n = 0}",
+        "away": "forall s: S not near d within {x = 0.5, n = 0}",
     }[kind]
     parts = draw(st.lists(conditions(names), max_size=draw(st.sampled_from([0, 1, 1, 2]))))
     if draw(st.integers(0, 7)) == 0:
@@ -118,12 +119,13 @@ def placements(spec: Spec, rule: str, records: Sequence[Typed]) -> Iterator[dict
     names = [name for name, _ in spec.rule(rule).records]
     written = next(item for item in spec.tree.items if isinstance(item, syntax.RuleDecl) and item.name == rule)
     varying = isinstance(written.quantifier, syntax.Forall) and bool(written.quantifier.varying)
-    near = spec.rule(rule).kind == "near"
+    near = isinstance(written.quantifier, syntax.Near)
+    away = isinstance(written.quantifier, syntax.Near) and written.quantifier.away
     known = [next(iter(row.members.values())) for row in rows(spec.features["S"])]
     for chosen in product(records, repeat=len(names)):
         if varying and any(_discrete(r) != _discrete(chosen[0]) for r in chosen):
             continue
-        if near and not any(
+        if near and away == any(
             _discrete(r) == _discrete(chosen[0]) and _gap(r, chosen[0]) <= Fraction(1, 2) for r in known
         ):
             continue

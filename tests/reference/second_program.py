@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from math import ceil, floor
 
-from tests.reference.second_reading import Box, Claim, Form, Node, Patch, Point, Refused, Reward, Tensor
+from tests.reference.second_reading import Atom, Box, Claim, Form, Node, Patch, Point, Refused, Reward, Tensor
 
 VARIABLES = -1
 Matrix = list[list[Fraction]]
@@ -64,9 +65,10 @@ class Program:
         return out
 
 
-def program_of(claim: Claim, rewards: dict[str, Reward], box: Box) -> Program:
-    """The claim's calls over one of its boxes, one after the other; equal pieces once."""
-    building = _Building(Program(len(claim.discrete)), {}, box)
+def program_of(claim: Claim, rewards: dict[str, Reward], box: Box, beyond: bool = False) -> Program:
+    """The claim's calls over one of its boxes, one after the other; equal pieces once. `beyond`: without the patches
+    that the premise opens."""
+    building = _Building(Program(len(claim.discrete)), {}, box, claim if beyond else None)
     for name, arguments in claim.calls:
         if len(arguments) != rewards[name].columns:
             raise Refused(f"a call of {name} with another number of columns")
@@ -79,6 +81,7 @@ class _Building:
     program: Program
     pieces: dict[Hashable, int]
     box: Box = ()
+    premise: Claim | None = None
 
     def emit(self, kind: str, terms: Sequence[tuple[int, Matrix]], bias: list[Fraction], **gate: object) -> int:
         """Append a layer; blocks on one source are summed."""
@@ -99,7 +102,8 @@ class _Building:
             self.pieces[key] = self.emit("linear", [(VARIABLES, rows)], [form.constant for form in arguments])
         x = self.pieces[key]
         r = self.node(reward, reward.output, x)
-        acting = (part for patch in reward.patches for part in _acting(patch, arguments, self.box))
+        left = (_unopened(patch, arguments, self.box, self.premise) for patch in reward.patches)
+        acting = (part for patch in left if patch for part in _acting(patch, arguments, self.box))
         for patch in acting:
             key = ("patch", r, x, patch)
             if key not in self.pieces:
@@ -200,6 +204,61 @@ def _acting(patch: Patch, arguments: tuple[Form, ...], box: Box) -> Iterator[Pat
         values = tuple(v for i in some for v in patch.rows.rows[i])
         rows = Tensor((len(some), len(arguments)), values)
         yield replace(patch, rows=rows, offsets=Tensor((len(some),), tuple(own[i] for i in some)))
+
+
+def _unopened(patch: Patch, arguments: tuple[Form, ...], box: Box, claim: Claim | None) -> Patch | None:
+    """What of a patch the clauses that speak of no call leave closed somewhere."""
+    plain = [] if claim is None else [clause for clause in claim.clauses if not any(a.form.calls for a in clause)]
+    if claim is None or not plain:
+        return patch
+    table = len(patch.offsets.shape) == 2
+    left = []
+    where = [[_cell(atom, box, claim.discrete) for atom in clause] for clause in plain]
+    for own in patch.offsets.rows if table else [list(patch.offsets.values)]:
+
+        def at_the_gate(atom: Atom, cell: Box | None, own: list[Fraction] = own) -> bool:
+            rows = zip(patch.rows.rows, own, strict=True)
+            return cell is None or any(_least(row, arguments, atom, box, cell) >= b + patch.gate for row, b in rows)
+
+        opened = any(all(map(at_the_gate, c, cells)) for c, cells in zip(plain, where, strict=True))
+        left += [] if opened else [own]
+    if not table:
+        return patch if left else None
+    values = tuple(b for own in left for b in own)
+    return replace(patch, offsets=Tensor((len(left), len(patch.rows.rows)), values)) if left else None
+
+
+def _cell(atom: Atom, box: Box, discrete: Sequence[bool]) -> Box | None:
+    """What an atom of one variable leaves of a box."""
+    if len(atom.form.variables) != 1:
+        return box
+    ((k, slope),) = atom.form.variables
+    (lo, hi), edge = box[k], -atom.form.constant / slope
+    if discrete[k]:
+        inside = atom.strict and edge.denominator == 1
+        edge = Fraction(ceil(edge) + inside) if slope > 0 else Fraction(floor(edge) - inside)
+    lo, hi = (max(lo, edge), hi) if slope > 0 else (lo, min(hi, edge))
+    return (*box[:k], (lo, hi), *box[k + 1 :]) if lo <= hi else None
+
+
+def _least(row: Sequence[Fraction], arguments: tuple[Form, ...], atom: Atom, box: Box, cell: Box) -> Fraction:
+    """Of a row where an atom holds, as the page bounds it."""
+    found = [_ends(row, arguments, box)[0], _ends(row, arguments, cell)[0]]
+    weights = [
+        sum((w * dict(f.variables).get(k, ZERO) for w, f in zip(row, arguments, strict=True)), ZERO)
+        for k in range(len(box))
+    ]
+    constant = sum((w * f.constant for w, f in zip(row, arguments, strict=True)), ZERO)
+    for k, c in atom.form.variables if len(atom.form.variables) > 1 else ():
+        if weights[k] * c > 0:
+            rest = dict(enumerate(weights))
+            for j, d in atom.form.variables:
+                rest[j] -= weights[k] / c * d
+            least = constant - weights[k] / c * atom.form.constant
+            found.append(
+                least + sum((min(w * lo, w * hi) for w, (lo, hi) in zip(rest.values(), cell, strict=True)), ZERO)
+            )
+    return max(found)
 
 
 def _ends(row: Sequence[Fraction], arguments: tuple[Form, ...], box: Box) -> tuple[Fraction, Fraction]:

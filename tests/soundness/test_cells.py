@@ -21,6 +21,7 @@ from rewarden.verifier.fusion import expand_linear
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.program import INPUT, Block, Layer, Program
 from rewarden.verifier.rounding import gamma, outward, round_down
+from tests.reference.how_many import part_of
 from tests.reference.random_claims import atom, call_values, plain_claim, random_claim, random_point, value_of
 from tests.reference.random_graphs import MIXED, TWO_REALS, random_artifact, random_mlp
 from tests.reference.random_programs import atom as plain_atom
@@ -94,7 +95,7 @@ class Bounded:
                 assert is_below(cell.N[q, j], cell.n[q, j], point, -y)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=part_of(150), deadline=None)
 @given(seeds, st.booleans())
 def test_rows_are_below_what_they_bound(seed, harsh):
     rng = np.random.default_rng(seed)
@@ -110,7 +111,7 @@ def test_rows_are_below_what_they_bound(seed, harsh):
             assert is_below(bounded.cell.row, constant, point, evaluation.margin(functional))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=part_of(150), deadline=None)
 @given(seeds)
 def test_a_large_weight_beside_many_small_ones_is_not_rounded_for_nothing(seed):
     """Skip connections with weights near 1 and near 2^-53: what passes a neuron is swallowed by what does not."""
@@ -153,7 +154,7 @@ def test_inputs_beyond_the_error_analysis_are_not_for_it(end, discrete):
     assert decided_program(Program(small, (), ())).status == "proved"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=part_of(150), deadline=None)
 @given(seeds)
 def test_rows_hold_on_the_side_to_which_neurons_are_held(seed):
     rng = np.random.default_rng(seed)
@@ -185,7 +186,7 @@ def test_rows_hold_on_the_side_to_which_neurons_are_held(seed):
             assert not _excluded(C, c, len(c), rng.random(len(c)), lo, hi, second.error)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=part_of(300), deadline=None)
 @given(seeds)
 def test_shrinking_keeps_points_at_which_a_row_is_all_but_0(seed):
     rng = np.random.default_rng(seed)
@@ -203,7 +204,7 @@ def test_shrinking_keeps_points_at_which_a_row_is_all_but_0(seed):
     assert all(Fraction(float(a)) <= x <= Fraction(float(b)) for a, x, b in zip(lo, point, hi, strict=True))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=part_of(200), deadline=None)
 @given(seeds)
 def test_the_linear_program_meets_its_dual(seed):
     rng = np.random.default_rng(seed)
@@ -239,7 +240,7 @@ def decided_program(program: Program, budget: int = 400):
     return decide(program, budget, violates, lambda share, boxes: None, lambda: False)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=part_of(60), deadline=None)
 @given(seeds, st.booleans())
 def test_no_proof_where_a_point_violates(seed, mixed):
     rng = np.random.default_rng(seed)
@@ -259,7 +260,7 @@ def test_no_proof_where_a_point_violates(seed, mixed):
         assert not (evaluation.premise_holds(claim) and evaluation.failing_goals(claim))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=part_of(60), deadline=None)
 @given(seeds)
 def test_a_limit_a_hair_above_the_least_value_is_not_proved(seed):
     """The reward's least value on a grid, exactly, and a rule that asks for 2^-70 more."""
@@ -280,7 +281,7 @@ def _at_least(level: Fraction, sign: int = 1) -> AffineAtom:
     return AffineAtom(Affine(-level, (), ((0, Fraction(sign)),)), False)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=part_of(60), deadline=None)
 @given(seeds)
 def test_no_proof_where_one_of_several_goals_fails_somewhere(seed):
     """Rows that hold where one goal fails say nothing of where another does."""

@@ -19,11 +19,11 @@ import pytest
 from hypothesis import given, settings
 
 import rewarden as rw
-from rewarden.certificate import kernel_program
+from rewarden.certificate import kernel_near
 from rewarden.certificate.check import check
 from rewarden.certificate.kernel_claim import read_claim
 from rewarden.certificate.kernel_json import Refused, canonical
-from rewarden.certificate.kernel_program import Affine, Programs, evaluate
+from rewarden.certificate.kernel_program import Affine, evaluate, inline
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.exact import evaluate as evaluate_artifact
 from rewarden.reward.graph import Patch
@@ -73,7 +73,7 @@ def test_the_layers_are_those_of_the_prover_and_of_the_artifact(
     boxes = tuple(tuple((Fraction(min(s)), Fraction(max(s))) for s in box) for box in sides.tolist())
     made = replace(made, boxes=boxes)
     read = read_claim(claim_object(made))
-    programs = Programs(len(read.names), [(loaded(rewards[name], folder), args) for name, args in read.calls])
+    programs = inline(len(read.names), [(loaded(rewards[name], folder), args) for name, args in read.calls])
     for number in rng.permutation(len(boxes)).tolist():
         mine = programs.over(read.boxes[number])
         theirs = compile_program(*over_box(made, number, rewards))
@@ -100,7 +100,7 @@ def test_a_patch_whose_gate_a_box_just_touches_is_left_out_and_one_eighth_nearer
     calls = [(reward, tuple(Affine(0, v, (), 1) for v in plain))]
 
     def patches(low: Fraction, high: Fraction) -> int:
-        program = Programs(2, calls).over(((low, high), (Fraction(0), Fraction(0))))
+        program = inline(2, calls).over(((low, high), (Fraction(0), Fraction(0))))
         return sum(layer.kind == "gated" for layer in program.layers)
 
     assert patches(Fraction(2), Fraction(3)) == 0
@@ -111,7 +111,7 @@ def test_a_patch_whose_gate_a_box_just_touches_is_left_out_and_one_eighth_nearer
 
 def test_the_work_of_choosing_patches_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     case = proved(3)
-    monkeypatch.setattr(kernel_program, "MAX_WORK", 50)
+    monkeypatch.setattr(kernel_near, "MAX_WORK", 50)
     (report,) = check(tmp_path / "c", case.write(tmp_path / "c")).claims
     assert (report.verdict, report.reason) == ("refused", "there are too many boxes for so large a table of patches")
 
@@ -264,4 +264,4 @@ def test_a_table_that_is_no_table_is_refused(case: Case, tmp_path: Path) -> None
             report = check(tmp_path / str(k), forged.rebind().write(tmp_path / str(k)))
             assert [c.verdict for c in report.claims] == ["refused"]
     with pytest.raises(Refused):
-        Programs(1, [(loaded(artifact, tmp_path), ())]).over(((Fraction(0), Fraction(1)),))
+        inline(1, [(loaded(artifact, tmp_path), ())]).over(((Fraction(0), Fraction(1)),))

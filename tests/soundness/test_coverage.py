@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from itertools import product
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rewarden.coverage_lines import coverage_lines
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.torch_import import from_torch
 from rewarden.spec_lang import Spec, parse_spec
@@ -25,8 +28,10 @@ from rewarden.verifier.executed import compile_executed
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.portfolio import verify
+from rewarden.verifier.program import Program
 from rewarden.verifier.regions import Frame, Region, Side
 from rewarden.verifier.verdict import VerificationResult
+from tests.reference.how_many import part_of
 from tests.reference.loop_specs import random_case, status_of_records
 from tests.reference.random_claims import random_claim, random_point, truth
 from tests.reference.random_graphs import MIXED, TWO_REALS, random_artifact, random_mlp
@@ -90,7 +95,7 @@ def contradictions(claim: Claim, artifacts, coverage: Coverage, rng: np.random.G
     return found
 
 
-@settings(max_examples=25)
+@settings(max_examples=part_of(25))
 @given(seeds)
 def test_points_never_contradict_the_box_that_they_are_in(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -195,15 +200,17 @@ def records_by_status(coverage: Coverage, records: Sequence[tuple[int, ...]]) ->
     return found
 
 
-def loops_told(seeds: Iterable[int]) -> Counter[tuple[str, str]]:
+def loops_told(seeds: Iterable[int], semantics: Literal["real", "float32"] = "real") -> Counter[tuple[str, str]]:
     """(what coverage says, what is so) of every record on its loops."""
     said: Counter[tuple[str, str]] = Counter()
     for seed in seeds:
         case = random_case(seed)
-        result = verify(case.spec, case.rewards, VerifyOptions(coverage_budget=1_000, falsify_budget=800))["r"]
+        options = VerifyOptions(coverage_budget=1_000, falsify_budget=800, semantics=semantics)
+        result = verify(case.spec, case.rewards, options)["r"]
+        assert result.verdict.value in ("unknown", case.expected)
         coverage = result.coverage_details
         assert coverage is not None
-        assert coverage.loops
+        assert coverage.of == "records on loops"
         assert sum(coverage.shares.values()) == 1
         told = records_by_status(coverage, case.records)
         said += Counter(zip(told, status_of_records(case), strict=True))
@@ -221,9 +228,19 @@ def test_records_on_loops_that_pay() -> None:
     assert said["outside", "outside"]
 
 
+def test_records_on_loops_as_executed() -> None:
+    """What holds of every execution holds of the reals."""
+    said = loops_told((3, 4, 7), "float32")
+    assert not {pair for pair in said if pair[0] != "unsettled" and pair not in RIGHT}
+    assert said["violated", "violated"]
+    assert said["proved", "proved"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("start", range(0, 240, 20))
 def test_records_on_loops_that_pay_of_many(start: int) -> None:
+    executed = loops_told(range(start, start + 20), "float32")
+    assert not {pair for pair in executed if pair[0] != "unsettled" and pair not in RIGHT}
     said = loops_told(range(start, start + 20))
     assert not {pair for pair in said if pair[0] != "unsettled" and pair not in RIGHT}
     assert said["violated", "violated"] > 4 * said["unsettled", "violated"]
@@ -329,8 +346,111 @@ def test_traces_have_shares_for_each_length(near_results: dict[str, Coverage]) -
     assert sum(coverage.shares.values()) == 1
 
 
+STEPS = """spec ways v1
+features S { x : real in 0 .. 4  n : int in 0 .. 3 }
+reward R(s: S)
+relation up(a: S, b: S) = b.x >= a.x
+must low: trace t: S of 6 steps expect sum(R(t)) <= 6
+must first: trace t: S of 7 steps given first(t).n >= 2 expect R(last(t)) - R(first(t)) <= 2
+must all: trace t: S within 5 steps via up expect R(last(t)) >= first(t).x
+must never: trace t: S of 5 steps expect sum(R(t)) >= 21
+"""
+
+
+def test_long_traces_have_shares_for_each_length() -> None:
+    """R is x: all is known but where a sum or a difference is close to its limit."""
+    spec = parse_spec(STEPS)
+    options = VerifyOptions(coverage_budget=1_500, falsify_budget=800, budget=500)
+    results = verify(spec, {"R": linear(spec, "R", [1.0, 0.0])}, options)
+    found = {rule.rule: rule.coverage_details for rule in results}
+    low, first, everything, never = (found[name] for name in ("low", "first", "all", "never"))
+    assert all(sum(one.shares.values()) == 1 for one in (low, first, everything, never))
+    assert set(low.cases) == {"6 steps"}
+    share = Fraction(1, 720)  # of the cube's corner below a sum of 6 in units of 4: (6/4)^6/6! − 6·(2/4)^6/6!
+    below = (Fraction(3, 2) ** 6 - 6 * Fraction(1, 2) ** 6) * share
+    assert low.shares["proved"] <= below <= 1 - low.shares["violated"]
+    assert first.shares["outside"] == Fraction(1, 2)
+    assert first.shares["proved"] > Fraction(1, 4)  # of 7/8 · 1/2
+    assert first.shares["violated"] <= Fraction(1, 8) * Fraction(1, 2)
+    assert "t[0].n" in next(iter(first.cases.values())).slices
+    assert everything.shares["violated"] == 0
+    assert list(everything.cases) == [f"{n} step{'s' if n > 1 else ''}" for n in range(1, 6)]
+    assert never.shares["violated"] == 1
+
+
+@settings(max_examples=part_of(20))
+@given(seeds)
+def test_calls_that_are_bounded_apart_are_bounded_soundly(seed: int) -> None:
+    """The parts of a region that come of it never contradict exact evaluation."""
+    rng = np.random.default_rng(seed)
+    kind = MIXED if rng.random() < 0.5 else TWO_REALS
+    artifacts = {"R": random_mlp(rng, kind)}
+    claim = random_claim(rng, kind, artifacts)
+    program = Program(claim, (), ())
+
+    def compiled(some: Claim) -> Program:
+        return compile_program(some, artifacts)
+
+    coverage = cover(program, frame_of(program, {kind.name: kind}), 200, lambda: False, compiled=compiled)
+    assert coverage is not None
+    assert sum(coverage.shares.values()) == 1
+    assert not contradictions(claim, artifacts, coverage, rng, 40)
+
+
+ROWS = """spec rows v1
+features S { x : real [m] in 0 .. 8  zone : enum {dock, aisle}  n : int in 0 .. 9  on : bool }
+reward R(s: S)
+data d: S from "d.csv"
+must most: forall p in d given p.on expect share(R(p) <= 4) >= 0.4
+must every: forall p in d expect R(p) <= 4
+must none: forall p in d given p.x > 7.5 [m] expect R(p) <= 4
+"""
+
+
+@pytest.mark.parametrize("semantics", ["real", "float32"])
+def test_rows_of_data_are_counted(tmp_path: Path, semantics: str) -> None:
+    """R is x: of twenty rows at 0.3125, 0.6875 … the ones above 4 fail, and those alone."""
+    rows = [(0.3125 + 0.375 * k, "dock" if k % 2 else "aisle", k % 5, k % 4 != 0) for k in range(20)]
+    table = [f"{x},{zone},{n},{str(on).lower()}" for x, zone, n, on in rows]
+    (tmp_path / "d.csv").write_text("\n".join(["x,zone,n,on", *table]) + "\n")
+    spec = parse_spec(ROWS, base=tmp_path)
+    options = VerifyOptions(coverage_budget=10, semantics=semantics)
+    results = verify(spec, {"R": linear(spec, "R", [1.0] + [0.0] * 4)}, options)
+    fails = [k for k, (x, *_) in enumerate(rows) if x > 4]
+    most = results["most"].coverage_details
+    assert most is not None
+    assert most.of == "rows of data"
+    counted = [k for k in range(20) if rows[k][3]]
+    bad = [k for k in counted if k in fails]
+    assert most.shares == {
+        "proved": Fraction(len(counted) - len(bad), 20),
+        "violated": Fraction(len(bad), 20),
+        "outside": Fraction(20 - len(counted), 20),
+        "unsettled": 0,
+    }
+    assert [int(part.words.split()[1][:-1]) - 1 for part in most.violated.parts] == bad
+    assert most.violated.parts[0].words.startswith(f"row {bad[0] + 1}: x 4.0625 [m], zone aisle, n 0, on true")
+    every = results["every"].coverage_details
+    assert every is not None
+    (whole,) = every.violated.parts  # more than are told one by one: the box that holds them
+    assert whole.words == "rows 11, 12, 13, 14, 15, 16, 17, 18, 19, 20: x 4.0625 .. 7.4375 [m]"
+    for slices in every.slices.values():
+        assert all(sum(one.shares.values()) == 1 for one in slices)
+    by_zone = {one.text: one.shares["violated"] for one in every.slices["zone"]}
+    assert by_zone == {zone: Fraction(sum(rows[k][1] == zone for k in fails), 10) for zone in ("dock", "aisle")}
+    for one in every.slices["n"]:
+        n = int(one.text)
+        assert one.shares["violated"] == Fraction(sum(rows[k][2] == n for k in fails), 4)
+    none = results["none"].coverage_details
+    assert none is not None
+    assert none.shares["outside"] == 1
+    lines = coverage_lines(most)
+    assert f"the premise holds on 15 of 20 rows; the conclusion fails on {len(bad)} of them" in lines
+    assert any(line.endswith("5 % of the rows of d") for line in lines)
+
+
 # ── as executed, and with data constants that are known to some bounds ─────────────────────────
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=part_of(25), deadline=None)
 @given(seeds)
 def test_deployed_records_never_contradict_the_box_that_they_are_in(seed: int) -> None:
     """The deployed pass is one legal execution: what all executions do, it does."""
@@ -370,6 +490,7 @@ must mean: forall s: S expect R(s) >= mean(R(d)) - 10
 must long: trace t: S within 6 steps via up expect last(t).x + 0 * R(first(t)) <= 5
 must most: forall s in d expect share(R(s) <= max(R(d)) + 1) >= 0.5
 must round: cycle t: S via up expect sum(R(t)) <= 0
+must capped: cycle t: S via up expect sum(R(t) - max(R(d))) <= 0
 """
 
 
@@ -405,14 +526,12 @@ def test_regions_beside_data_constants_are_measured(constant_results: Verificati
 
 
 def test_where_nothing_is_measured_a_warning_says_why(constant_results: VerificationResult) -> None:
-    long = constant_results["long"]
-    assert long.coverage_details is None
-    assert "no coverage: regions of traces of more than 4 records are not measured" in long.warnings
-    assert any("each of them was judged" in one for one in constant_results["most"].warnings)
-    around = constant_results["round"]
+    for name, of in (("long", "records"), ("most", "rows of data")):
+        coverage = constant_results[name].coverage_details
+        assert coverage is not None
+        assert coverage.of == of
+    assert constant_results["round"].coverage_details is not None
     if constant_results.semantics == "float32":
-        assert "no coverage: the records on loops are told apart in real semantics only" in around.warnings
-    else:
-        assert around.coverage_details is not None or any("no coverage" in one for one in around.warnings)
+        assert any("told apart in real semantics only" in one for one in constant_results["capped"].warnings)
     for rule in constant_results:
         assert (rule.coverage_details is None) == any("no coverage" in one for one in rule.warnings)

@@ -18,6 +18,7 @@ from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.scribe.late import with_proof
 from rewarden.verifier.verdict import Verdict
 from tests.differential.test_kernel_accepts_proofs import judged
+from tests.reference.how_many import part_of
 from tests.reference.random_claims import atom, plain_claim, random_point
 from tests.reference.random_graphs import TWO_REALS, random_mlp, seeds
 from tests.unit.test_tables import one_by_one, with_table
@@ -44,7 +45,7 @@ def patched_claim(rng, patches: int, slack: float = 0.5):
     return replace(claim, goals=((atom(constant=level, calls={0: -1}),),)), rewards
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=part_of(60), deadline=None)
 @given(seeds)
 def test_on_its_boxes_a_program_without_decided_gates_is_the_same_function(seed):
     rng = np.random.default_rng(seed)
@@ -61,7 +62,7 @@ def test_on_its_boxes_a_program_without_decided_gates_is_the_same_function(seed)
                 assert slim.evaluate(point).calls == whole.evaluate(point).calls
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=part_of(60), deadline=None)
 @given(seeds)
 def test_premises_narrow_the_boxes_and_all_their_points_are_told_right(seed):
     rng = np.random.default_rng(seed)

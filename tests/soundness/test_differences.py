@@ -20,6 +20,7 @@ from rewarden.verifier.fusion import expand_linear, functional_rows
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.program import INPUT, Program
 from rewarden.verifier.rounding import outward
+from tests.reference.how_many import part_of
 from tests.reference.random_claims import atom, plain_claim
 from tests.reference.random_graphs import TWO_REALS, random_artifact, random_mlp
 from tests.reference.random_programs import form
@@ -71,7 +72,7 @@ def two_calls(seed: int, *, other: bool):
     return rng, replace(claim, calls=calls, rewards=tuple((k, v.digest) for k, v in sorted(rewards.items()))), rewards
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=part_of(120), deadline=None)
 @given(seeds, st.booleans())
 def test_the_second_call_is_the_first_less_its_twin(seed, other):
     rng, claim, rewards = two_calls(seed, other=other)
@@ -102,7 +103,7 @@ def test_the_second_call_is_the_first_less_its_twin(seed, other):
             assert not np.isfinite(value) or Fraction(value) <= calls.margin(affine)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=part_of(400), deadline=None)
 @given(st.lists(ends, min_size=6, max_size=6), st.lists(st.integers(0, 8), min_size=2, max_size=2))
 def test_lines_hold_the_difference(values, at):
     a_lo, a_hi = sorted(values[:2])

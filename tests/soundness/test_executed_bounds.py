@@ -26,6 +26,7 @@ from rewarden.verifier.fusion import functional_rows
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.rounding import outward
 from tests.reference.executions import Execution
+from tests.reference.how_many import part_of
 from tests.reference.random_graphs import MIXED, TWO_REALS, random_artifact, random_mlp, random_rows
 from tests.reference.random_programs import form
 
@@ -92,7 +93,7 @@ def below(bound: float, value: Fraction) -> bool:
     return bound == -float("inf") or Fraction(bound) <= value
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=part_of(150), deadline=None)
 @given(seeds)
 def test_every_execution_is_within_the_bounds(seed):
     rng = np.random.default_rng(seed)
@@ -111,7 +112,7 @@ def test_every_execution_is_within_the_bounds(seed):
             assert below(bounds[1], -Fraction(value))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=part_of(60), deadline=None)
 @given(seeds)
 def test_the_forward_analysis_holds_for_every_execution_too(seed):
     rng = np.random.default_rng(seed)
@@ -123,7 +124,7 @@ def test_the_forward_analysis_holds_for_every_execution_too(seed):
             assert not isfinite(error) or abs(Fraction(value) - exact) <= Fraction(error)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=part_of(60), deadline=None)
 @given(seeds)
 def test_two_calls_are_executed_each_in_its_own_way(seed):
     """R0 and R1 are the same artifact: their difference is 0 exactly, and not as executed."""
@@ -169,7 +170,7 @@ def around(value: Fraction) -> list[float]:
     return [float(near), float(others[0] if Fraction(float(near)) > value else others[1])]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=part_of(60), deadline=None)
 @given(seeds)
 def test_exact_bounds_are_inside_the_executed_ones(seed):
     """Rounding is only ever added; and for tame numbers it is little."""
@@ -219,7 +220,7 @@ def one_op(rng: np.random.Generator, op: str) -> Artifact:
 
 
 @pytest.mark.parametrize("op", ["leaky", "scale", "add", "sub", "patch", "arguments"])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=part_of(40), deadline=None)
 @given(seed=seeds)
 def test_each_op_alone_is_within_its_bounds(op, seed):
     """At points, where the bounds have no other slack."""

@@ -21,6 +21,7 @@ from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.verdict import RuleResult, Verdict
 from tests.reference.attacks import ATTACKS, PAIR
 from tests.reference.executions import Execution
+from tests.reference.how_many import part_of
 from tests.reference.random_graphs import random_artifact, random_mlp
 from tests.reference.random_programs import atom, form
 from tests.soundness.test_executed_bounds import claim_about
@@ -42,7 +43,7 @@ def about(artifact: Artifact, goal, clauses=(), arguments=None) -> Claim:
     return Claim("rule", "must", claim.variables, (), rewards, claim.calls, clauses, ((goal,),), claim.boxes)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=part_of(40), deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_no_execution_contradicts_a_verdict(seed):
     """Thresholds near the least value, where a rounding more or less decides."""
@@ -69,7 +70,7 @@ def test_no_execution_contradicts_a_verdict(seed):
         assert Fraction(float(deployed(artifact, [x])[0])) < level
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=part_of(15), deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_updates_are_executed_on_rounded_arguments(seed):
     """R(x + 1/10, y) against R(x, y): the argument is rounded before the network sees it."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rewarden.certificate import kernel_proof
+from rewarden.certificate import kernel_proof, kernel_steps
 from rewarden.certificate.check import check
 from rewarden.certificate.kernel_claim import Atom
 from rewarden.reward.artifact import Artifact, RewardRecord
@@ -205,7 +205,7 @@ def test_a_vacuous_claim_is_not_proved_by_empty_cells(tmp_path: Path) -> None:
 
 # ── these tests can fail ───────────────────────────────────────────────────────────────────────
 Edge = tuple[tuple[Fraction, ...], tuple[Fraction, ...]]
-honest = kernel_proof._narrowed
+honest = kernel_proof.narrowed
 
 
 def without_sign(low: Sequence[Fraction], high: Sequence[Fraction], fact: Atom, whole: object) -> Edge:
@@ -230,7 +230,8 @@ def one_too_far(low: tuple[Fraction, ...], high: tuple[Fraction, ...], fact: Ato
 def test_a_kernel_that_narrows_wrongly_is_caught(
     broken: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(kernel_proof, "_narrowed", broken)
+    monkeypatch.setattr(kernel_proof, "narrowed", broken)
+    monkeypatch.setattr(kernel_steps, "narrowed", broken)
     with pytest.raises(AssertionError):
         some_of_the_above(tmp_path)
 

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from rewarden.certificate import kernel_bounds, kernel_proof
+from rewarden.certificate import kernel_proof
 from rewarden.certificate.check import check
+from rewarden.certificate.kernel_program import Affine as Form
+from rewarden.certificate.kernel_steps import Stepping
 from rewarden.spec_lang.claim import Affine, AffineAtom, Claim
 from rewarden.spec_lang.claim_json import claim_object
 from rewarden.verifier.inline import compile_program
@@ -176,12 +178,12 @@ def one_side(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def wrong_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bound of a neuron is taken for its contrary."""
-    honest = kernel_bounds.Bounds.subtract
+    honest = Stepping.add_fact
 
-    def subtract(self: kernel_bounds.Bounds, functional: Json, facts: Json) -> None:
-        honest(self, functional, [(f, m if isinstance(f, kernel_bounds.Affine) else -m) for f, m in facts])
+    def add_fact(self: Stepping, functional: Json, fact: Json, weight: Fraction) -> None:
+        honest(self, functional, fact, weight if isinstance(fact, Form) else -weight)
 
-    monkeypatch.setattr(kernel_bounds.Bounds, "subtract", subtract)
+    monkeypatch.setattr(Stepping, "add_fact", add_fact)
 
 
 @pytest.mark.parametrize("sabotage", [one_side, wrong_way])

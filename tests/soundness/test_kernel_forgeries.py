@@ -18,9 +18,12 @@ import numpy as np
 import pytest
 
 from rewarden.certificate import check as kernel
-from rewarden.certificate import kernel_program
+from rewarden.certificate import kernel_ops, kernel_program
 from rewarden.certificate.check import Report, check
-from rewarden.certificate.kernel_json import Refused, canonical, digest, gunzip, parse, read_regular
+from rewarden.certificate.kernel_files import gunzip, read_regular
+from rewarden.certificate.kernel_json import Refused, canonical, digest, parse
+from rewarden.certificate.kernel_program import INPUT
+from rewarden.certificate.kernel_program import Relu as KernelRelu
 from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.graph import AffineMap, Graph, Input, Relu
 from rewarden.reward.store import save_artifact
@@ -616,10 +619,10 @@ def test_empty_rows_cost_memory_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel_program, "MAX_WEIGHTS", 1 << 13)
     program = kernel_program.Program(4)
     eye = kernel_program.diagonal([1] * 4)
-    parts = [program.emit("relu", [(kernel_program.INPUT, eye, k + 1)]) for k in range(16)]
+    parts = [program.emit([(INPUT, eye, k + 1)], kind=KernelRelu) for k in range(16)]
     orders = [(*parts[k:], *parts[:k]) for k in range(16)]
     with pytest.raises(Refused, match="large"):
-        list(map(program.concat, orders))
+        [kernel_ops.layers_of(program, "concat", order, ()) for order in orders]
     assert sum(len(block.rows) for layer in program.layers for block in layer.blocks) < 1 << 14
 
 

@@ -14,12 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rewarden.certificate.kernel_bounds import GRID, SLOPES, Bounds, Box, Functional
+from rewarden.certificate.kernel_bounds import ALL, NONE, OPEN, TOGETHER, Box, Functional
 from rewarden.certificate.kernel_claim import Atom, Claim, read_claim
 from rewarden.certificate.kernel_json import Refused
-from rewarden.certificate.kernel_program import INPUT, Affine, Program
+from rewarden.certificate.kernel_patches import Gated
+from rewarden.certificate.kernel_program import GRID, INPUT, Affine, Program
 from rewarden.certificate.kernel_proof import check_leaf, leaves
-from rewarden.certificate.kernel_twins import with_twins
+from rewarden.certificate.kernel_steps import Stepping
+from rewarden.certificate.kernel_twins import Twin, with_twins
 from rewarden.spec_lang.claim_json import claim_object
 from tests.differential.test_kernel_vs_program import kernel_program
 from tests.reference.certificates import Json
@@ -43,11 +45,12 @@ def forward(program: Program, point: tuple[Fraction, ...]) -> tuple[Values, Valu
         inner[k] = z
         if layer.kind == "linear":
             outputs[k] = z
-        elif layer.pair is not None:
+        elif isinstance(layer, Twin):
             a, b = layer.pair
             outputs[k] = [max(x, Fraction(0)) - max(y, Fraction(0)) for x, y in zip(inner[a], inner[b], strict=True)]
         else:
-            shut = layer.kind == "gated" and any(x * layer.gate[1] >= layer.gate[0] for x in outputs[layer.gate_layer])
+            gate, rows = (layer.gate, outputs[layer.gate_layer]) if isinstance(layer, Gated) else ((0, 1), [])
+            shut = any(x * gate[1] >= gate[0] for x in rows)
             outputs[k] = [Fraction(0) if shut else max(x, Fraction(0)) for x in z]
     return inner, outputs
 
@@ -96,7 +99,8 @@ def wander(rng: random.Random, claim: Claim, program: Program, point: tuple[Frac
     box = next(b for b in claim.boxes if all(lo <= x <= hi for x, (lo, hi) in zip(point, b, strict=True)))
     neurons = [(k, i) for k, layer in enumerate(program.layers) for i in range(len(layer.bias))]
     signs = frozenset((k, i, 0 if inner[k][i] >= 0 else 1) for k, i in neurons if rng.random() < 0.15)
-    bounds = Bounds(program, Box([lo for lo, _ in box], [hi for _, hi in box]), {}, signs, rng.choice([0, 1, 1, 1, 2]))
+    low, high = ([ends[side] for ends in box] for side in (0, 1))
+    bounds = Stepping(program, Box(low, high), {}, rng.choice([NONE, TOGETHER, TOGETHER, OPEN, ALL]), signs)
     atoms = known_at(claim, program, outputs)
 
     def facts() -> list[tuple[Affine | tuple[int, int, int], Fraction]]:
@@ -115,8 +119,7 @@ def wander(rng: random.Random, claim: Claim, program: Program, point: tuple[Frac
         action = rng.random()
         if action < 0.2:
             layer, neuron = rng.choice(neurons)
-            twin = program.layers[layer].pair is not None
-            bounds.choose(layer, neuron, rng.randint(0, 8 if twin else SLOPES))
+            bounds.choose(layer, neuron, rng.randint(0, program.layers[layer].choices))
         elif action < 0.3:
             bounds.again()
         elif action < 0.4:
@@ -134,12 +137,10 @@ def wander(rng: random.Random, claim: Claim, program: Program, point: tuple[Frac
                     assert lo <= x * 2**GRID <= hi
         assert all(Fraction(lo, bounds.box.bottom) <= x for lo, x in zip(bounds.box.low, point, strict=True))
         assert all(Fraction(hi, bounds.box.bottom) >= x for hi, x in zip(bounds.box.high, point, strict=True))
-        target, used = Functional(), facts()
-        bounds.subtract(target, used)
-        assert bounds.lower_bound(target) <= 0, "a sum of facts, all at least 0, taken off nothing"
+        assert bounds.least(facts()) <= 0, "a sum of facts, all at least 0, taken off nothing"
         for form, _ in atoms:
             target = Functional()
-            target.add(program, program.form(form), Fraction(1))
+            bounds.add_fact(target, form, Fraction(1))
             assert bounds.lower_bound(target) <= value(form, program, outputs)
     return better
 

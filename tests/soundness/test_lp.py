@@ -21,6 +21,7 @@ from rewarden.verifier.lp.model import Model
 from rewarden.verifier.lp.region import EITHER, LOOSE, OFF, ON, SHUT, Node, Region, frame_of, region_of
 from rewarden.verifier.lp.tighten import tightened
 from rewarden.verifier.program import INPUT, Program
+from tests.reference.how_many import part_of
 from tests.reference.random_programs import points_of, random_program
 
 seeds = st.integers(0, 2**32 - 1)
@@ -68,7 +69,7 @@ def held(rng: np.random.Generator, node: Node) -> Node:
     return Node(phase, rng.random(len(node.on)) < 0.7, node.lo, node.hi, node.decided, 1.0)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=part_of(200), deadline=None)
 @given(seeds, st.booleans())
 def test_whatever_the_multipliers_the_bound_is_below(seed, harsh):
     rng = np.random.default_rng(seed)
@@ -99,7 +100,7 @@ def test_whatever_the_multipliers_the_bound_is_below(seed, harsh):
                 assert Fraction(found) <= total
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=part_of(60), deadline=None)
 @given(seeds)
 def test_exact_refutations_are_of_nodes_without_violations(seed):
     rng = np.random.default_rng(seed)
@@ -115,7 +116,7 @@ def test_exact_refutations_are_of_nodes_without_violations(seed):
                 assert not (point.fits(node) and all(below))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=part_of(60), deadline=None)
 @given(seeds)
 def test_tightened_bounds_hold_at_violations(seed):
     rng = np.random.default_rng(seed)
@@ -129,7 +130,7 @@ def test_tightened_bounds_hold_at_violations(seed):
                 assert Fraction(lo) <= z <= Fraction(hi)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=part_of(40), deadline=None)
 @given(seeds)
 def test_children_cover_their_node_and_bounds_only_rise(seed):
     rng = np.random.default_rng(seed)
@@ -184,7 +185,7 @@ def crossing(pair):
 small = st.integers(-3, 3).map(Fraction)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=part_of(400), deadline=None)
 @given(st.data(), st.integers(1, 2))
 def test_inequalities_are_decided_as_by_their_corners(data, variables):
     sides = st.tuples(st.integers(-2, 0), st.integers(0, 2)).map(lambda s: (Fraction(s[0]), Fraction(s[1])))

@@ -168,3 +168,21 @@ def test_of_what_is_proved_in_pieces_it_is_said_that_there_is_no_proof():
     found = verify_claim(claim, rewards, OPTIONS)
     assert (found.verdict, found.engine, found.proof) == (Verdict.PROVED, "parts", None)
     assert "no proof to certify" in found.reason
+
+
+@settings(max_examples=4, deadline=None)
+@given(seed=seeds)
+def test_a_goal_that_is_true_without_the_patches_left_out_is_true_with_them(seed):
+    rng = np.random.default_rng(seed)
+    claim, rewards = stacked_claim(rng, patches=3)
+    artifact, points = rewards["R"], [random_point(rng, claim) for _ in range(12)]
+    whole = ExactProgram(compile_program(claim, rewards))
+    values = [whole.evaluate(point).calls[0] for point in points]
+    for patched, sign in zip(artifact.patches[:2], (1, -1), strict=True):
+        level = Fraction(float(artifact.tensors[patched.level][0]))
+        asked = replace(claim, goals=((atom(constant=-sign * level, calls={0: sign}),),))
+        easy = by_parts._unhelped(asked, rewards, lambda patch, tensors: True) or rewards
+        claimed = replace(asked, rewards=(("R", easy["R"].digest),))
+        bare = ExactProgram(compile_program(claimed, easy))
+        for point, value in zip(points, values, strict=True):
+            assert sign * (value - level) >= 0 or sign * (bare.evaluate(point).calls[0] - level) < 0

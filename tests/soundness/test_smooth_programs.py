@@ -27,6 +27,7 @@ from rewarden.verifier.inline import compile_program
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.rounding import outward
 from rewarden.verifier.verdict import Verdict
+from tests.reference.how_many import part_of
 from tests.reference.random_graphs import MIXED, SMOOTH_OPS, TWO_REALS, random_artifact, random_rows, seeds
 
 BITS = 160
@@ -68,7 +69,7 @@ def points_of(rng: np.random.Generator, box: Box, count: int) -> list[tuple[Frac
     return [tuple(lo + (hi - lo) * Fraction(float(s)) for s, (lo, hi) in zip(row, box, strict=True)) for row in shares]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=part_of(150), deadline=None)
 @given(seeds)
 def test_bounds_of_every_layer_contain_the_enclosed_values(seed):
     artifact, rng = drawn(seed)
@@ -96,7 +97,7 @@ def test_bounds_of_every_layer_contain_the_enclosed_values(seed):
         assert most == np.inf or Fraction(most) >= found[0]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=part_of(120), deadline=None)
 @given(seeds)
 def test_enclosures_and_the_deployed_pass_contain_the_enclosed_values(seed):
     artifact, rng = drawn(seed, MIXED, patches=3)
@@ -114,7 +115,7 @@ def test_enclosures_and_the_deployed_pass_contain_the_enclosed_values(seed):
             assert found[0] - Fraction(error) <= Fraction(float(value)) <= found[1] + Fraction(error)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=part_of(60), deadline=None)
 @given(seeds, st.integers(2, 9))
 def test_a_row_does_not_depend_on_its_batch(seed, count):
     artifact, rng = drawn(seed, MIXED)
@@ -124,7 +125,7 @@ def test_a_row_does_not_depend_on_its_batch(seed, count):
     assert forward(artifact, np.asfortranarray(x)[::-1]).tobytes() == alone[::-1].tobytes()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=part_of(60), deadline=None)
 @given(seeds)
 def test_searches_look_at_nearly_the_same_function(seed):
     artifact, rng = drawn(seed, patches=1)
@@ -138,7 +139,7 @@ def test_searches_look_at_nearly_the_same_function(seed):
         assert abs(seen - float(found[0])) <= 1e-9 * (1 + abs(seen)) or abs(seen) > 1e6
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=part_of(40), deadline=None)
 @given(seeds)
 def test_verdicts_do_not_contradict_enclosed_values(seed):
     """Ceilings and floors close to values that the reward takes."""
@@ -154,8 +155,7 @@ def test_verdicts_do_not_contradict_enclosed_values(seed):
     claim = claim_about(artifact, box, (AffineAtom(shape, strict),))
     options = VerifyOptions(budget=400, falsify_budget=600, z3_rlimit=1000)
     result = verify_claim(claim, {"r": artifact}, options)
-    assert result.proof is None
-    assert result.claim is None
+    assert result.claim is claim or result.verdict is Verdict.VIOLATED  # None where a checker could not tell
     if result.verdict is Verdict.PROVED:
         for found in values:
             assert found is not None
@@ -169,7 +169,7 @@ def test_verdicts_do_not_contradict_enclosed_values(seed):
         assert all(lo <= x <= hi for x, (lo, hi) in zip(witness.point, box, strict=True))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=part_of(40), deadline=None)
 @given(seeds)
 def test_nothing_is_said_of_a_comparison_that_enclosures_leave_open(seed):
     """R(x) > R(x) with the second side written as a constant: what is not decided is neither true nor false."""

@@ -11,9 +11,9 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from rewarden.certificate import kernel_bounds, tier_float64
+from rewarden.certificate import kernel_bounds, kernel_lanes, tier_float64
 from rewarden.certificate.check import check, main
-from rewarden.certificate.kernel_bounds import SLOPES, Box
+from rewarden.certificate.kernel_bounds import NONE, TOGETHER, Box
 from rewarden.certificate.kernel_claim import read_claim
 from rewarden.certificate.kernel_json import Refused
 from rewarden.certificate.kernel_program import INPUT
@@ -86,7 +86,7 @@ def test_what_binary64_says_holds_at_every_point(seed: int, tmp_path: Path) -> N
 
 
 def _slope(rng: np.random.Generator, program: Json, neuron: tuple[int, int]) -> int:
-    return int(rng.integers(0, 9 if program.layers[neuron[0]].pair is not None else SLOPES + 1))
+    return int(rng.integers(0, program.layers[neuron[0]].choices + 1))
 
 
 # ── leaves ─────────────────────────────────────────────────────────────────────────────────────
@@ -202,10 +202,10 @@ def test_proofs_of_chance_prove_nothing_false_in_lanes(
     digits: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The exact tier with coefficients that are cut off early, and no other way than that."""
-    monkeypatch.setattr(kernel_bounds, "DIGITS", digits)
+    monkeypatch.setattr(kernel_lanes, "DIGITS", digits)
     monkeypatch.setattr(kernel_bounds, "MIN_LANES", 1)
-    packed = mock.Mock(side_effect=kernel_bounds.Bounds.packed)
-    monkeypatch.setattr(kernel_bounds.Bounds, "packed", lambda *arguments: packed(*arguments))
+    together = mock.Mock(side_effect=kernel_lanes.together)
+    monkeypatch.setattr(kernel_lanes, "together", together)
     counted: Counter[str] = Counter()
     for seed in range(24):
         made, rewards = tiny_claim(seed)
@@ -218,7 +218,7 @@ def test_proofs_of_chance_prove_nothing_false_in_lanes(
             trees = proof_of_chance(rng, stated, program)
             try:
                 for leaf in leaves(read, trees):
-                    check_leaf(read, program, leaf, ways=((0, False), (1, False)))
+                    check_leaf(read, program, leaf, ways=(NONE, TOGETHER))
             except Refused:
                 counted["refused"] += 1
                 continue
@@ -226,7 +226,7 @@ def test_proofs_of_chance_prove_nothing_false_in_lanes(
             assert truth_of(made, rewards) != "violated", f"accepted, and false: {made}\n{trees}"
     assert counted["accepted"] > 5, counted
     assert counted["refused"] > 20, counted
-    assert packed.call_count > 20
+    assert together.call_count > 20
 
 
 def test_a_program_too_large_for_binary64_is_left_to_integers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

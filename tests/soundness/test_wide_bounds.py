@@ -19,6 +19,7 @@ from rewarden.verifier.wide import bounds, formats, sharpen
 from rewarden.verifier.wide import network as network_module
 from rewarden.verifier.wide.network import Network, Node, network_of, rows_of
 from rewarden.verifier.wide.split import Signs
+from tests.reference.how_many import part_of
 from tests.reference.random_claims import random_claim, random_point
 from tests.reference.random_graphs import MIXED, TWO_REALS, random_artifact
 from tests.reference.random_programs import atom as plain_atom
@@ -84,7 +85,7 @@ def check_rows(rng, program: Program, functionals, point, *, deep: formats.Forma
                 assert not np.isfinite(bound) or Fraction(bound) <= evaluation.margin(functional)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=part_of(150), deadline=None)
 @given(seeds, st.booleans(), st.none() | products_in)
 def test_bounds_are_below_what_they_bound(seed, harsh, deep):
     rng = np.random.default_rng(seed)
@@ -93,7 +94,7 @@ def test_bounds_are_below_what_they_bound(seed, harsh, deep):
         check_rows(rng, program, FUNCTIONALS, point, deep=deep)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=part_of(100), deadline=None)
 @given(seeds, products_in)
 def test_a_large_weight_beside_many_small_ones(seed, deep):
     """Skip connections with weights near 1 and near 2^-53, and wide layers: every sum that is formed is charged."""
@@ -199,7 +200,7 @@ def test_products_that_are_not_of_binary32_are_noticed(monkeypatch):
     assert formats.format_of(network) is formats.SINGLE
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=part_of(60), deadline=None)
 @given(seeds, st.sampled_from(["mixed", "reals"]))
 def test_what_it_proves_has_no_violation(seed, kind):
     rng = np.random.default_rng(seed)

@@ -19,7 +19,7 @@ from rewarden.reward import lineage
 from rewarden.reward.artifact import Artifact, DataSource, Edit, Learner, RewardRecord
 from rewarden.reward.deployed import forward
 from rewarden.reward.graph import AffineMap, Graph, Input, Relu
-from rewarden.reward.lineage import history, line_of
+from rewarden.reward.lineage import Step, history, line_of, steps_of
 from rewarden.reward.store import MANIFEST, TENSORS, load_artifact, save_artifact, zip_bytes
 from rewarden.spec_lang.canonical import digest_of
 from rewarden.spec_lang.errors import ArtifactError
@@ -228,5 +228,12 @@ def test_of_a_folder_only_the_line_is_loaded(tmp_path, monkeypatch):
     assert all(entry.artifact is not None for entry in found)
     assert loaded == ["r3", "r2", "a damaged copy", "r1", "r0"]
     loaded.clear()
+    steps = list(steps_of(line[4], [tmp_path]))
+    assert steps == [Step.of(artifact) for artifact in reversed(line)]
+    assert loaded == []
+    (tmp_path / "r1" / MANIFEST).write_bytes(b"{}")
+    (tmp_path / "a damaged copy" / MANIFEST).unlink()
+    assert [step.known for step in steps_of(line[4], [tmp_path])] == [True, True, True, False]
+    save_artifact(line[1], tmp_path / "once more")
     assert len(line_of(line[4], [tmp_path], 2)) == 2
     assert loaded == ["r3"]

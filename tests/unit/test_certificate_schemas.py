@@ -16,7 +16,8 @@ from jsonschema import Draft202012Validator
 import rewarden as rw
 from rewarden.certificate.check import check
 from rewarden.certificate.envelope import sign
-from rewarden.certificate.kernel_json import Refused, canonical, digest, read
+from rewarden.certificate.kernel_json import Refused, canonical, digest
+from rewarden.certificate.kernel_shapes import read
 from rewarden.certificate.keys import generate_key, load_private_key
 from rewarden.certificate.match import check_certificate
 from rewarden.certificate.statement import SHAPE

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from fractions import Fraction
+from html import escape
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -174,6 +176,21 @@ def test_behaviours_that_turn_are_worth_what_is_said(seed: int) -> None:
     assert found.sentence().startswith("it can change which behaviour is optimal, though no two rows turned")
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_rank_has_changed_where_no_order_of_equals_keeps_it(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    old, new = (rng.integers(0, 4, 6).astype(np.float64) for _ in range(2))
+
+    def ranks(values: np.ndarray) -> list[set[int]]:
+        """Of each row, in all orders that sort the values."""
+        sorted_ = [order for order in permutations(range(6)) if list(values[list(order)]) == sorted(values)]
+        return [{order.index(row) for order in sorted_} for row in range(6)]
+
+    changed = sum(not before & after for before, after in zip(ranks(old), ranks(new), strict=True))
+    assert Behaviour.of(old, new, states=True).ranks == changed
+    assert Behaviour.of(old, np.minimum(old, 1.0), states=True).ranks == 0  # a ceiling over all rows turns no order
+
+
 def test_what_no_behaviour_shows_is_not_claimed() -> None:
     old = np.array([0.0, 1.0, 2.0, 3.0])
     assert "same amount" in Behaviour.of(old, old + 0.5, states=True).sentence()
@@ -213,7 +230,7 @@ def test_dard_where_steps_are_recorded_and_a_line_where_they_are_not(tmp_path: P
     without = effect(spec, parent, child, edits)
     assert without.dard is None
     assert "no recorded steps" in without.without["DARD"]
-    assert "DARD none: the spec's data have no recorded steps" in without.lines[-1]
+    assert "DARD none: the spec's data have no recorded steps" in without.lines[-2]
     rng = np.random.default_rng(0)
     lines = ["x,y,on,episode,step"]
     for episode in range(10):
@@ -268,6 +285,10 @@ def test_every_edited_reward_is_told_of(tmp_path: Path, capsys: pytest.CaptureFi
     assert "What the edit did to Q" in page
     assert edits["Q"]["statement"]["inside"] in page
     out = capsys.readouterr().out
+    assert all(one["patches"] for one in edits.values())
+    rims = [line.split(": ", 1)[1] for line in out.splitlines() if "rises by at most" in line]
+    assert len(rims) == sum(len(one["patches"]) for one in edits.values())
+    assert all(f"<li>{escape(rim)}</li>" in page for rim in rims)
     for name in rewards:
         assert f"{name}: outside of" in out
         assert f"{name}: no record anywhere moves by more than" in out

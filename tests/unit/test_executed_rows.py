@@ -20,6 +20,7 @@ from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.portfolio import verify
 from rewarden.verifier.verdict import Verdict
 from tests.reference.executions import Execution
+from tests.reference.how_many import part_of
 from tests.reference.random_graphs import TWO_REALS, random_artifact, random_rows
 
 FLOAT32 = VerifyOptions(semantics="float32", budget=2_000, falsify_budget=4_000)
@@ -53,7 +54,7 @@ def chain(folder: Path, *shifts: float, scale: float = 1.0) -> Artifact:
     return Artifact(record, g.Graph(tuple(nodes), len(nodes) - 1), tensors, "exact")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=part_of(60), deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_every_execution_is_within_the_bounds_of_its_row_and_of_the_constants(seed):
     rng = np.random.default_rng(seed)

@@ -15,6 +15,7 @@ from rewarden.verifier.falsify import falsify, search_premise
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.premise import find_premise
+from tests.reference.how_many import ALL
 from tests.reference.random_claims import atom, plain_claim, random_claim
 from tests.reference.random_graphs import MIXED, TWO_REALS, random_mlp, seeds
 
@@ -109,7 +110,7 @@ def test_a_premise_on_the_reward_itself():
     assert search(claim, rewards).witness is not None
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8 if ALL else 4, deadline=None)
 @given(seeds)
 def test_the_search_is_deterministic_and_keeps_its_budget(seed):
     rng = np.random.default_rng(seed)

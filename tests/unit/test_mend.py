@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import rewarden as rw
+from rewarden.editor.mend import Mender, patched_in_rounds
 from rewarden.editor.region import bound_of, premise_only
 from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.exact import evaluate
@@ -17,7 +18,9 @@ from rewarden.spec_lang.errors import EditError
 from rewarden.spec_lang.features import Feature, RecordType
 from rewarden.spec_lang.spec import parse_spec
 from rewarden.verifier.bind import bind_obligation
+from rewarden.verifier.extremum import certified_extremum
 from rewarden.verifier.options import VerifyOptions
+from rewarden.verifier.verdict import Reason, RuleResult, Verdict, VerificationResult
 
 HEAD = """spec mend v1
 features S {
@@ -181,3 +184,19 @@ def test_the_statement_of_several_patches_claims_no_more_than_is_true(edge: str,
     assert "cap, lift" in said["locality"] or "lift, cap" in said["locality"]
     far = [r for r in rows if Fraction(edge) + Fraction(1, 2) <= r[0] <= Fraction(9, 2)]
     assert all(after[r[0], r[1]] == evaluate(parent, r) for r in far)
+
+
+def test_a_rule_whose_verification_was_stopped_gets_no_other_round(tmp_path: Path) -> None:
+    spec = spec_of("must r:\n  forall s: S\n  given s.x >= 8 [m]\n  expect R(s) <= 1\n", tmp_path)
+    asked: list[object] = []
+
+    def verify(rewards: object, rules: object) -> VerificationResult:
+        asked.append(rules)
+        return VerificationResult(
+            (RuleResult(rule="r", severity="must", verdict=Verdict.UNKNOWN, reason=Reason.STOPPED),)
+        )
+
+    mender = Mender(verify=verify, extremum=certified_extremum)
+    child, reports, after = patched_in_rounds(spec, {"R": reward()}, "R", ["r"], mender)
+    assert (len(child.patches), len(reports), asked) == (1, 1, [["r"]])
+    assert after["r"].reason == Reason.STOPPED

@@ -137,35 +137,44 @@ def test_a_second_rule_on_top_is_decided_box_by_box(tmp_path: Path) -> None:
     assert 0 <= witness.box < 25
 
 
-def test_what_the_patch_only_helps_is_still_proved_and_what_it_breaks_is_named(tmp_path: Path) -> None:
+def test_what_the_patch_cannot_break_is_still_proved_and_what_it_may_break_is_named(tmp_path: Path) -> None:
     """More boxes act in these rules' regions than can be bounded together."""
     data(tmp_path, 400)
     rules = (
         "must r:\n  forall s: S near bad within 1 %\n  expect R(s) <= quantile(R(bad), 1/4)\n"
         "must capped:\n  forall s: S\n  expect R(s) <= 100\n"
         "must floored:\n  forall s: S\n  given s.x >= 1 [m]\n  expect R(s) >= LEVEL\n"
+        "must two:\n  forall a, b: S\n  expect R(a) >= R(b) - 100\n"
     )
     parent = reward(2)
     least = float(certified_extremum(parent, tuple((c.lo, c.hi) for c in parent.columns), -1))
     spec = spec_of(rules.replace("LEVEL", repr(-least - 1.0)), tmp_path)
     result = rw.patch(spec, RING, verify_options=OPTIONS, rules=["r"], R=parent)
     assert result.artifact is not None
-    assert {r.rule: r.verdict for r in result.before} == {"r": "violated", "capped": "proved", "floored": "proved"}
+    assert {r.rule: r.verdict for r in result.before} == {
+        "r": "violated", "capped": "proved", "floored": "proved", "two": "proved",
+    }  # fmt: skip
     assert result.after["r"].verdict == "proved"
-    capped = result.after["capped"]
-    assert capped.verdict == "proved"
-    assert capped.claim is not None
-    assert capped.claim.rewards[0][1] == result.artifact.digest
-    assert capped.premise_witness is not None
-    assert result.broken == ("floored",)  # a ceiling lowers; whether so far nobody has proved
+    for name in ("capped", "floored"):  # a ceiling lowers, though to no less than its level
+        found = result.after[name]
+        assert found.verdict == "proved"
+        assert found.claim is not None
+        assert found.claim.rewards[0][1] == result.artifact.digest
+        assert found.premise_witness is not None
+    assert result.broken == ("two",)  # of two records with the patches between them nobody has proved it
 
 
-def test_only_patches_that_help_are_left_out(tmp_path: Path) -> None:
+def test_only_patches_that_cannot_harm_are_left_out(tmp_path: Path) -> None:
     data(tmp_path, 40)
     near = "must r:\n  forall s: S near bad within 1 %\n  expect R(s) <= 0\n"
     rules = {
         "above": "forall s: S\n  expect R(s) <= 100",
-        "below": "forall s: S\n  expect R(s) >= -100",
+        "below": "forall s: S\n  expect R(s) >= -100",  # the ceiling is at 0
+        "at": "forall s: S\n  expect R(s) >= 0",
+        "both": "forall s: S\n  expect |R(s)| <= 100",
+        "beyond": "forall s: S\n  expect R(s) > 0",
+        "higher": "forall s: S\n  expect R(s) >= 1/1000",
+        "moving": "forall s: S\n  expect R(s) >= 0.001 [1/m] * s.x - 100",
         "either": "forall s: S\n  given s.on\n  expect R(s) <= 100 or R(s) >= 200",
         "two": "forall a, b: S\n  expect R(a) >= R(b) - 100",
         "asked": "forall s: S\n  given R(s) >= 0\n  expect R(s) <= 100",
@@ -175,9 +184,12 @@ def test_only_patches_that_help_are_left_out(tmp_path: Path) -> None:
     parent = reward(5)
     child, _ = apply_patch(parent, bounds_for(spec, {"R": parent}, "r", RING)[0], certified_extremum)
     found = {name: easier(bind(spec, name, {"R": child}), {"R": child}) for name in rules}
-    assert {name for name, easy in found.items() if easy is not None} == {"above"}
-    assert found["above"] is not None
-    assert found["above"]["R"].patches == ()
+    left_out = {"above", "below", "at", "both"}
+    assert {name for name, easy in found.items() if easy is not None} == left_out
+    for name in left_out:
+        easy = found[name]
+        assert easy is not None
+        assert easy["R"].patches == ()
 
 
 def test_rows_held_at_the_level_are_known_and_settled_without_search(

@@ -1,9 +1,7 @@
-"""Methods of mending: each does what it says of itself, `auto` picks, `compare` tells them apart."""
+"""Methods of mending: each does what it says of itself, and `auto` picks (side by side: `test_side_by_side.py`)."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,7 +11,6 @@ import pytest
 import rewarden as rw
 from rewarden.cli import run as cli
 from rewarden.editor.mend import Mender, PatchResult
-from rewarden.editor.methods.choose import METHODS
 from rewarden.editor.methods.clashing import Clash, clashes
 from rewarden.editor.methods.moved import proved_limit
 from rewarden.editor.methods.pairs import coupled
@@ -23,7 +20,7 @@ from rewarden.editor.methods.threshold import separated
 from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.deployed import forward
 from rewarden.reward.graph import AffineMap, Graph, Input, Relu
-from rewarden.reward.store import load_artifact, save_artifact
+from rewarden.reward.store import save_artifact
 from rewarden.spec_lang.errors import EditError
 from rewarden.spec_lang.features import Feature, RecordType
 from rewarden.spec_lang.spec import parse_spec
@@ -136,6 +133,58 @@ def test_rules_of_another_form_have_no_threshold(rule: str, message: str) -> Non
     claim = bind_obligation(spec, spec.obligation("other"), {"R": network()})
     with pytest.raises(EditError, match=message):
         separated(claim, "other", "R", Fraction(1, 20))
+
+
+MODES = """spec s v1
+features Step { speed: real in 0 .. 4  gap: real in 0 .. 10  mode: enum {off, eco, boost}  on: bool }
+reward R(s: Step)
+"""
+
+
+def with_modes(seed: int = 0) -> Artifact:
+    kinds = (
+        Feature("speed", "real", Fraction(0), Fraction(4)),
+        Feature("gap", "real", Fraction(0), Fraction(10)),
+        Feature("mode", "enum", Fraction(0), Fraction(1), None, ("off", "eco", "boost")),
+        Feature("on", "bool", Fraction(0), Fraction(1)),
+    )
+    rng = np.random.default_rng(seed)
+    tensors = {
+        "a.w": (rng.normal(size=(6, 6)) * np.array([0.4, 0.15, 0.5, 0.5, 0.5, 0.5])).astype(np.float32),
+        "a.b": (rng.normal(size=6) * 0.5).astype(np.float32),
+        "c.w": rng.normal(size=(1, 6)).astype(np.float32),
+        "c.b": np.zeros(1, np.float32),
+    }
+    graph = Graph((Input(), AffineMap(0, "a.w", "a.b"), Relu(1), AffineMap(2, "c.w", "c.b")), 3)
+    return Artifact((RewardRecord("s", RecordType("Step", kinds)),), graph, tensors, "exact")
+
+
+@pytest.mark.parametrize(
+    ("varying", "given", "margin"),
+    [
+        ("mode", "a.mode == eco and b.mode == boost", "0.25"),
+        ("mode", "(a.mode == eco or a.mode == off) and b.mode == boost and a.gap >= 5", "0"),
+        ("mode, gap", "a.mode != boost and b.mode == boost and a.gap >= 6 and a.speed <= 2", "0.1"),
+        ("on", "a.on and not b.on and b.speed <= 3", "1"),
+    ],
+)
+def test_records_that_share_features_are_held_apart_by_the_others(varying: str, given: str, margin: str) -> None:
+    text = f"must r:\n  forall a, b: Step varying {varying}\n  given {given}\n  expect R(a) >= R(b) + {margin}\n"
+    spec, artifact = parse_spec(MODES + text), with_modes()
+    result = rw.patch(spec, verify_options=QUICK, R=artifact)
+    assert result.before["r"].verdict == "violated"
+    assert result.after["r"].verdict == "proved"
+    assert result.artifact is not None
+    assert {patch.kind for patch in result.artifact.patches} == {"floor", "ceiling"}
+
+
+def test_records_that_may_be_one_and_the_same_are_not_held_apart() -> None:
+    for given in ("a.mode == eco", "a.gap >= 5", "a.mode == eco and (b.mode == boost or b.mode == eco)"):
+        text = f"must r:\n  forall a, b: Step varying mode\n  given {given}\n  expect R(a) >= R(b)\n"
+        spec = parse_spec(MODES + text)
+        claim = bind_obligation(spec, spec.obligation("r"), {"R": with_modes()})
+        with pytest.raises(EditError, match="one record may be both"):
+            separated(claim, "r", "R", Fraction(1, 20))
 
 
 def test_auto_takes_what_is_local_and_says_what_it_leaves() -> None:
@@ -370,24 +419,6 @@ def test_an_unknown_method_and_a_rule_that_does_not_fit_are_refused() -> None:
     with pytest.raises(EditError) as caught:
         mended(RISES, "region", network())
     assert caught.value.code == "E02"
-
-
-def test_side_by_side(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    save_artifact(network(), tmp_path / "r")
-    (tmp_path / "s.rwd").write_text(CAPPED)
-    arguments = ["patch", str(tmp_path / "s.rwd"), "--reward", str(tmp_path / "r"), "-q"]
-    assert cli([*arguments, "--compare", "--json", str(tmp_path / "c.json")]) == 0
-    told = {m["method"]: m for m in json.loads((tmp_path / "c.json").read_text())["methods"]}
-    assert set(told) == set(METHODS)
-    assert told["threshold"]["declined"]
-    assert told["region"]["proved"] == told["violated"]["proved"] == ["capped"]
-    assert told["violated"]["drift"]["changed"] <= told["region"]["drift"]["changed"]
-    assert "not here" in capsys.readouterr().out
-    assert cli(arguments) == 2  # no folder
-    assert cli([*arguments, "--method", "violated", "-o", str(tmp_path / "out")]) == 0
-    child = load_artifact(tmp_path / "out")
-    assert child.parent == load_artifact(tmp_path / "r").digest
-    assert replace(child, parent=None).patches
 
 
 def test_a_clash_that_rests_on_data_constants_says_so(tmp_path: Path) -> None:

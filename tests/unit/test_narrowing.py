@@ -59,7 +59,7 @@ def test_the_kernel_narrows_in_the_same_way(entries: list, whole: bool) -> None:
     low, high = tuple(lo for lo, _ in BOX), tuple(hi for _, hi in BOX)
     for fact in chosen:
         form = affine_of(fact.affine.constant, dict(fact.affine.variables), {})
-        low, high = kernel_proof._narrowed(low, high, Atom(form, fact.strict), (whole, False))
+        low, high = kernel_proof.narrowed(low, high, Atom(form, fact.strict), (whole, False))
     cell = narrowed(BOX, chosen, (whole, False))
     if cell is None:
         assert any(a > b for a, b in zip(low, high, strict=True))

@@ -23,6 +23,7 @@ from rewarden.reward.onnx_import import from_onnx
 from rewarden.spec_lang.errors import Unsupported
 from rewarden.spec_lang.features import Feature, RecordType
 from tests.reference.exact_onnx import exact_onnx
+from tests.reference.how_many import part_of
 from tests.reference.random_graphs import ALL_OPS, MIXED, TWO_REALS, random_artifact, random_mlp, seeds
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
@@ -51,7 +52,7 @@ def drawn(seed: int, patches: int = 0) -> tuple[np.random.Generator, Artifact]:
     return rng, random_artifact(rng, MIXED, size=int(rng.integers(1, 9)), patches=patches)
 
 
-@settings(max_examples=60, deadline=None, phases=PHASES)
+@settings(max_examples=part_of(60), deadline=None, phases=PHASES)
 @given(seed=seeds)
 def test_the_network_is_the_artifact_at_every_rational(seed: int) -> None:
     rng, artifact = drawn(seed, patches=seed % 3)
@@ -60,7 +61,7 @@ def test_the_network_is_the_artifact_at_every_rational(seed: int) -> None:
         assert exactly(model, x) == evaluate(artifact, x)
 
 
-@settings(max_examples=40, deadline=None, phases=PHASES)
+@settings(max_examples=part_of(40), deadline=None, phases=PHASES)
 @given(seed=seeds)
 def test_our_importer_reads_back_the_same_function(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
     rng, artifact = drawn(seed)
@@ -71,7 +72,7 @@ def test_our_importer_reads_back_the_same_function(seed: int, tmp_path_factory: 
         assert evaluate(again, x) == evaluate(artifact, x)
 
 
-@settings(max_examples=30, deadline=None, phases=PHASES)
+@settings(max_examples=part_of(30), deadline=None, phases=PHASES)
 @given(seed=seeds)
 def test_states_of_patches_are_the_artifact_where_the_patches_are_in_them(seed: int) -> None:
     rng, artifact = drawn(seed, patches=1 + seed % 2)
@@ -97,7 +98,7 @@ def state_at(artifact: Artifact, number: int, x: list[Fraction]) -> str:
     return "flat" if largest <= Fraction(float(artifact.tensors[patch.delta][0])) else "sloped"
 
 
-@settings(max_examples=25, deadline=None, phases=PHASES)
+@settings(max_examples=part_of(25), deadline=None, phases=PHASES)
 @given(seed=seeds)
 def test_executed_it_differs_by_rounding_alone(seed: int) -> None:
     rng, artifact = drawn(seed)

@@ -11,6 +11,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from rewarden.verifier.saved import Saver
 from rewarden.verifier.trail import trail_out
 from rewarden.verifier.unwritten import Unwritten
 from rewarden.verifier.verdict import VerificationResult
+from tests.reference.how_many import ALL
 from tests.reference.loop_specs import random_case
 
 LOW, HIGH = 0.92, 1.6  # of the levels: one that 200 boxes do not settle, and one that they do
@@ -82,6 +84,7 @@ def _wavy(kind: RecordType) -> Artifact:
     return from_torch(module, (("s", kind),))
 
 
+@cache
 def _case() -> tuple[Spec, dict[str, Artifact]]:
     """Thresholds from sampled values, so that some rules are proved and some stay open."""
     bare = parse_spec(SPEC.replace("HIGH", "0").replace("TIGHT", "0").replace("PAIR", "1"))
@@ -137,7 +140,7 @@ def test_any_saved_state_leads_to_the_same_end(engine: str) -> None:
     assert {r.verdict.value for r in plain.rules} >= wanted
     states, result = _states(options)
     assert _bytes(result) == _bytes(plain)
-    picked = sorted({0, 1, len(states) - 1, *np.linspace(0, len(states) - 1, 5).astype(int).tolist()})
+    picked = sorted({0, 1, *np.linspace(0, len(states) - 1, 9 if ALL else 3).astype(int).tolist()})
     for k in picked:
         again = verify(spec, rewards, options, saver=Saver(ABOUT, lambda data: None, states[k]))
         assert _bytes(again) == _bytes(plain), f"state {k} of {len(states)}"
@@ -174,7 +177,7 @@ def test_walks_and_cases_go_on_where_they_were(
     plain = verify(spec, rewards, options, saver=Saver(ABOUT, states.append))
     assert _bytes(verify(spec, rewards, options)) == _bytes(plain)
     assert plain["capped"].work.boxes > 30
-    for k in sorted(set(np.linspace(0, len(states) - 1, 4).astype(int).tolist())):
+    for k in sorted(set(np.linspace(0, len(states) - 1, 4 if ALL else 3).astype(int).tolist())):
         assert _bytes(_gone_on(spec, rewards, options, states[k])) == _bytes(plain), f"state {k} of {len(states)}"
 
 
@@ -210,7 +213,7 @@ def test_programs_queries_and_searches_go_on_where_they_were(
     assert whole >= least
     assert _bytes(verify(spec, rewards, options)) == _bytes(plain)
     spent = []
-    for k in sorted(set(np.linspace(0, len(states) - 1, 4).astype(int).tolist())):
+    for k in sorted(set(np.linspace(0, len(states) - 1, 4 if ALL else 3).astype(int).tolist())):
         calls[0] = 0
         assert _bytes(_gone_on(spec, rewards, options, states[k])) == _bytes(plain), f"state {k} of {len(states)}"
         spent.append(calls[0])

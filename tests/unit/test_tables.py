@@ -23,6 +23,7 @@ from rewarden.reward.rounding import deployed_error
 from rewarden.reward.tables import TableIndex, flat_rows, index_of, restricted
 from rewarden.spec_lang.errors import ArtifactError, Unsupported
 from rewarden.verifier.caps import sups
+from tests.reference.how_many import part_of
 from tests.reference.random_graphs import MIXED, TWO_REALS, random_artifact, random_mlp, random_rows, seeds
 from tests.reference.slow_reward import slow_evaluate
 
@@ -70,7 +71,7 @@ def one_by_one(artifact: Artifact) -> Artifact:
     return replace(artifact, patches=tuple(patches), tensors=tensors)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=part_of(25), deadline=None)
 @given(seed=seeds)
 def test_a_table_is_its_boxes_one_after_the_other(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -87,7 +88,7 @@ def test_a_table_is_its_boxes_one_after_the_other(seed: int) -> None:
         assert ball[0] <= exact <= ball[1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=part_of(60), deadline=None)
 @given(seed=seeds)
 def test_masks_leave_no_box_out(seed: int) -> None:
     """Of boxes open on some sides, equal ones and points; at records anywhere, on their ends, and far away."""
@@ -126,7 +127,7 @@ def test_one_record_has_the_bits_that_it_has_among_others() -> None:
     assert np.isnan(alone[0])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=part_of(30), deadline=None)
 @given(seed=seeds)
 def test_rows_that_are_called_flat_are_flat(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -143,7 +144,7 @@ def test_rows_that_are_called_flat_are_flat(seed: int) -> None:
     assert flat[most <= delta - 1e-3].all()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=part_of(15), deadline=None)
 @given(seed=seeds)
 def test_with_a_row_of_several_columns_too(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -156,7 +157,7 @@ def test_with_a_row_of_several_columns_too(seed: int) -> None:
         assert abs(exact - Fraction(float(deployed))) <= Fraction(far)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=part_of(15), deadline=None)
 @given(seed=seeds)
 def test_over_a_box_it_is_a_few_ordinary_patches(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.torch_import import from_torch
-from rewarden.spec_lang import Spec, parse_spec
+from rewarden.spec_lang import parse_spec
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.portfolio import verify
 from rewarden.verifier.verdict import RuleResult, Verdict
@@ -23,19 +25,21 @@ let gain(a: S, b: S) = R(b) - R(a)
 """
 
 
-def linear(spec: Spec, name: str, weights: list[float], bias: float = 0.0) -> Artifact:
-    net = torch.nn.Sequential(torch.nn.Linear(len(weights), 1))
-    with torch.no_grad():
-        net[0].weight[:] = torch.tensor([weights])
-        net[0].bias.fill_(bias)
-    return from_torch(net, tuple((p, spec.features[kind]) for p, kind in spec.rewards[name].params))
+@cache
+def linear() -> dict[str, Artifact]:
+    """R(s) = x, M(a, b) = b.x − a.x."""
+    spec, rewards = parse_spec(HEADER), {}
+    for name, weights in (("R", [1.0, 0.0]), ("M", [-1.0, 0.0, 1.0, 0.0])):
+        net = torch.nn.Sequential(torch.nn.Linear(len(weights), 1))
+        with torch.no_grad():
+            net[0].weight[:] = torch.tensor([weights])
+            net[0].bias.fill_(0.0)
+        rewards[name] = from_torch(net, tuple((p, spec.features[kind]) for p, kind in spec.rewards[name].params))
+    return rewards
 
 
 def decide(rule: str, **options: int) -> RuleResult:
-    """R(s) = x, M(a, b) = b.x − a.x."""
-    spec = parse_spec(HEADER + "must r: " + rule)
-    rewards = {"R": linear(spec, "R", [1.0, 0.0]), "M": linear(spec, "M", [-1.0, 0.0, 1.0, 0.0])}
-    return verify(spec, rewards, VerifyOptions(**options))["r"]
+    return verify(parse_spec(HEADER + "must r: " + rule), linear(), VerifyOptions(**options))["r"]
 
 
 @pytest.mark.parametrize(
@@ -69,7 +73,7 @@ def decide(rule: str, **options: int) -> RuleResult:
     ],
 )
 def test_verdicts(rule: str, verdict: str, reason: str) -> None:
-    result = decide(rule, falsify_budget=20_000)
+    result = decide(rule, falsify_budget=3_000)
     assert result.verdict.value == verdict, result.reason
     assert reason in result.reason
     if verdict == "violated":
@@ -121,10 +125,9 @@ def test_a_stop_at_any_moment_leaves_an_open_rule(asked: int) -> None:
         "cycle t: S via creep given always t.x <= 9 expect sum(max(M(t), 0) - 0.5001) <= 0",
     ):
         spec = parse_spec(HEADER + "must r: " + rule)
-        rewards = {"R": linear(spec, "R", [1.0, 0.0]), "M": linear(spec, "M", [-1.0, 0.0, 1.0, 0.0])}
         calls = iter(range(10**9))
         options = VerifyOptions(falsify_budget=100, budget=1_500)
-        found = verify(spec, rewards, options, stop=lambda n=calls: next(n) >= asked)["r"]
+        found = verify(spec, linear(), options, stop=lambda n=calls: next(n) >= asked)["r"]
         assert found.verdict is Verdict.UNKNOWN
         assert "Stopped before everything was settled." in found.reason
 

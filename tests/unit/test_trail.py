@@ -14,6 +14,7 @@ from rewarden.spec_lang.claim import Affine, AffineAtom
 from rewarden.verifier.cells.engine import SLICE, Cells
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.program import Program
+from rewarden.verifier.scribe.leaves import FEW_STEPS
 from rewarden.verifier.scribe.mirror import Mirror
 from rewarden.verifier.scribe.writer import Writer
 from rewarden.verifier.trail import (
@@ -83,7 +84,8 @@ def test_parts_come_in_their_order(seed: int) -> None:
             case Cut(k, at):
                 lo, hi = box[k]
                 assert lo < at < hi
-                parts = [(*box[:k], ends, *box[k + 1 :]) for ends in ((lo, at), (at, hi))]
+                middle = Fraction(at)
+                parts = [(*box[:k], ends, *box[k + 1 :]) for ends in ((lo, middle), (middle, hi))]
                 waiting += [(n, part, signs) for n, part in zip(guide.children[node], parts, strict=True)]
             case Sign(layer, neuron):
                 assert program.layers[layer].kind == "relu"
@@ -93,8 +95,11 @@ def test_parts_come_in_their_order(seed: int) -> None:
                 waiting += [(n, box, signs) for n in guide.children[node]]
 
 
-def test_the_side_below_zero_comes_first() -> None:
-    """R = relu(x) · (something bent) is 0 where x <= 0: settled there at once, and split again elsewhere."""
+def test_the_side_below_zero_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """R = relu(x) · (something bent) is 0 where x <= 0: settled there at once, and split again elsewhere. (Where every
+    branch is tried, and no harder where the trail ends: a trail that is wrong costs more tries then.)"""
+    monkeypatch.setattr("rewarden.verifier.scribe.writer.TRIALS", 10**6)
+    monkeypatch.setattr("rewarden.verifier.scribe.writer.THOROUGH", FEW_STEPS)
     kinds = [int(e["kind"]) for seed in SEEDS for e in walked(seed)[1].events[0]]
     assert kinds.count(SIGN) > 5, "the claims above are split at neurons"
     ordered = swapped = 0
@@ -133,6 +138,40 @@ def test_each_alternative_is_found_where_it_is() -> None:
     assert guide.children[1] == (2, 3, 4)
     assert [guide.about(1, alternative) for alternative in range(4)] == [4, 3, None, 2]
     assert guide.about(5, 2) == 5
+
+
+def test_an_alternative_that_is_settled_has_no_place_below() -> None:
+    events = np.zeros(3, EVENT)
+    events["kind"][0], events["open"][0] = CUT, 0b101
+    guide = Guide(events)
+    assert [guide.about(0, alternative) for alternative in range(3)] == [0, None, 0]
+    events["open"][0] = 0  # as in trails in which nothing is said of that
+    assert Guide(events).about(0, 1) == 0
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_walk_says_which_alternatives_are_left(seed: int) -> None:
+    """The other alternative of the claims above is settled with the whole box, and their first one is not."""
+    trail = walked(seed)[1]
+    cuts = trail.events[0]["kind"] == CUT
+    assert (trail.events[0]["open"][cuts] == 1).all()
+    assert not trail.events[0]["open"][~cuts].any()
+
+
+def test_what_the_trail_splits_is_tried_where_that_pays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of it, where nothing has told that a leaf saves the cells below it; all of it costs more."""
+    program, trail = walked(SEEDS[-1])
+    guide = Guide(trail.events[0])
+    assert guide.settled[0] == guide.kind.count(SETTLED) > 1
+    tries = []
+    for trials in (0, 10**6):
+        monkeypatch.setattr("rewarden.verifier.scribe.writer.TRIALS", trials)
+        mirror = Mirror.of(program)
+        assert mirror is not None
+        writer = Writer(program, mirror, 2000, lambda: False, trail)
+        assert writer.write() is not None
+        tries.append(sum(tried for tried, _ in writer.worth.values()))
+    assert tries[0] == 0 < tries[1]
 
 
 # ── as JSON ────────────────────────────────────────────────────────────────────────────────────

@@ -15,12 +15,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import rewarden as rw
 from rewarden.cli import run as cli
 from rewarden.editor.unlearn import approximate, audit, exact
+from rewarden.editor.unlearn.anchored import anchored, made_at
 from rewarden.editor.unlearn.audit import shadows
 from rewarden.editor.unlearn.joined import joined
 from rewarden.editor.unlearn.request import Ledger, part, read_ledger
-from rewarden.reward.artifact import RewardRecord
+from rewarden.reward.artifact import Edit, RewardRecord
+from rewarden.reward.deployed import forward
+from rewarden.reward.judging.held_out import held_out
+from rewarden.reward.learn_config import load_learn_config
 from rewarden.reward.learners.autoencoders import Autoencoders
 from rewarden.reward.learners.checkpoints import Checkpoints
 from rewarden.reward.learners.head import Head, _gradient, _minimised, _Pairs, spent_of, weights_of
@@ -35,9 +40,11 @@ from rewarden.reward.learners.options import (
 )
 from rewarden.reward.learners.preferences import Preferences
 from rewarden.reward.learners.shards import Shards, contents, keys, taken
-from rewarden.reward.store import load_artifact
+from rewarden.reward.segments import read_comparisons
+from rewarden.reward.store import load_artifact, save_artifact
 from rewarden.spec_lang.errors import DataError, EditError, UsageError
 from rewarden.spec_lang.features import Feature, RecordType
+from rewarden.spec_lang.spec import Spec, parse_spec
 
 STEP = RecordType(
     "Step", (Feature("speed", "real", Fraction(0), Fraction(4)), Feature("gap", "real", Fraction(-2), Fraction(2)))
@@ -132,6 +139,18 @@ def test_a_row_is_placed_by_its_id_and_else_by_its_content():
     assert contents(taken(data, np.array([4]))) == [contents(data)[4]]
 
 
+def test_what_a_row_is_called_depends_on_no_other_row():
+    data = pairs(20)
+    who = np.where(np.arange(20) == 3, 0, 1 + np.arange(20) % 2)
+    answered = replace(data, annotators=who, names=("Ann", "Bob", "Cid"))
+    segments = np.repeat(data.segments, 2, axis=1)
+    ranked = replace(data, segments=segments, places=np.where(np.arange(20) == 3, 4, 2))
+    for whole in (data, answered, ranked):
+        rows = without(20, [3])  # the one answer of Ann, the one ranking of four
+        assert contents(taken(whole, rows)) == [contents(whole)[k] for k in rows]
+    assert contents(answered)[1] != contents(replace(answered, names=("Ann", "Bob", "Dan")))[1]
+
+
 def test_what_shards_cannot_do_is_refused(tmp_path):
     with pytest.raises(DataError, match="too few for 64 shards"):
         Shards(Preferences(), ShardOptions(64, 1)).fit(pairs(60), QUICK)
@@ -195,6 +214,27 @@ def test_the_budget_is_the_theorems_and_past_it_the_head_is_learned_anew():
     artifact = Head(noise(0)).fit(data, generous)
     done = Head(noise(0)).remove(artifact, taken(data, np.arange(1, 200)), taken(data, np.arange(1)), generous)
     assert done.epsilon == spent_of(done.artifact) * math.sqrt(2 * math.log(1.5 / 1e-4)) / 1000.0
+
+
+def test_a_budget_is_told_in_grains_and_holds_for_these_weights_and_rows_alone():
+    data, options = pairs(200, 1), HeadOptions(l2=0.01, noise=50.0)
+    head = Head(noise(0))
+    artifact = head.fit(data, options)
+    kept, gone = taken(data, np.arange(2, 200)), taken(data, np.arange(2))
+    done = head.remove(artifact, taken(kept, np.arange(197, -1, -1)), gone, options)  # in whatever order
+    assert not done.anew
+    grains = done.epsilon / options.epsilon * 1024
+    assert grains == pytest.approx(round(grains), abs=1e-6)
+    assert round(grains) > round(1024 * spent_of(artifact) / spent_of(done.artifact) * done.epsilon)
+    name = next(n.weight for n in artifact.graph.nodes if hasattr(n, "weight"))
+    edited = artifact.child(Edit("tuning", "a rule", {}), tensors={name: artifact.tensors[name] * np.float32(1.5)})
+    more = taken(pairs(300, 1), np.arange(2, 300))
+    for reward, rest in ((edited, kept), (artifact, more), (artifact, taken(kept, np.arange(100)))):
+        found = head.remove(reward, rest, gone, options)
+        assert "not those" in found.anew
+        assert found.artifact.tensors_bytes == head.fit(rest, options).tensors_bytes
+    again = head.remove(done.artifact, taken(kept, np.arange(9, 198)), taken(kept, np.arange(9)), options)
+    assert not again.anew
 
 
 def test_a_head_holds_something_out_or_says_that_it_cannot():
@@ -295,6 +335,67 @@ def test_shadows_see_each_row_half_of_the_time():
     assert (seen.sum(axis=0) == 2).all()
 
 
+def test_strangers_need_not_say_what_is_optional():
+    data = pairs(12)
+    told = replace(
+        data, ids=np.array([f"p{k}" for k in range(12)]), ties=np.arange(12) == 1, weights=np.full(12, 2.0),
+        annotators=np.arange(12) % 2, names=("Ann", "Bob"),
+    )  # fmt: skip
+    both = joined([told, pairs(3, 1)])
+    assert both.ids is None
+    assert both.ties.tolist() == (np.arange(15) == 1).tolist()
+    assert both.weights.tolist() == [2.0] * 12 + [1.0] * 3
+    assert [both.names[k] for k in both.annotators] == ["Ann", "Bob"] * 6 + [""] * 3
+    judged = Judgements(RECORD, np.zeros((2, 2)), np.zeros(2), weights=np.full(2, 3.0))
+    assert joined([replace(judged, weights=None), judged]).weights.tolist() == [1.0, 1.0, 3.0, 3.0]
+    with pytest.raises(EditError, match="2 and 3 steps") as caught:
+        joined([data, pairs(3, 1, steps=3)])
+    assert caught.value.code == "E24"
+
+
+def test_what_is_retained_is_told_of_pairs_and_labels():
+    data = pairs(300)
+    artifact = Preferences().fit(data, QUICK)
+    right = audit.score(artifact, data) > 0
+    tied = replace(data, ties=~right)
+    assert audit.retained(artifact, artifact, data) == (right.mean(), right.mean())
+    assert audit.retained(artifact, artifact, tied) == (1.0, 1.0)
+    rows = np.random.default_rng(1).uniform([0, -2], [4, 2], (200, 2))
+    told = forward(artifact, rows.astype(np.float32)).astype(np.float64)
+    judged = Judgements(RECORD, rows, told)
+    assert audit.retained(artifact, artifact, judged) == (1.0, 1.0)
+    assert audit.retained(artifact, artifact, replace(judged, labels=-told)) == (0.0, 0.0)
+    assert audit.retained(artifact, artifact, replace(judged, labels=np.zeros(200))) is None
+    assert audit.retained(artifact, artifact, Demonstrations(RECORD, rows)) is None
+
+
+# ── what else was made from the rows ───────────────────────────────────────────────────────────
+def test_a_patch_near_forgotten_rows_is_found_though_the_specs_data_are_clean(tmp_path):
+    data = pairs(6, 2)
+    artifact = Preferences().fit(pairs(300), replace(QUICK, epochs=2))
+    records = data.segments.reshape(-1, 2)
+
+    def made(rows: np.ndarray) -> Spec:
+        lines = "\n".join(["speed,gap", *(f"{a!r},{b!r}" for a, b in rows.tolist())])
+        (tmp_path / "bad.csv").write_text(lines + "\n")
+        return parse_spec(
+            "spec s v1\nfeatures Step { speed: real in 0 .. 4  gap: real in -2 .. 2 }\nreward R(s: Step)\n"
+            'data bad: Step from "bad.csv"\nmust low:\n  forall s: Step near bad within 1 %\n  expect R(s) <= -50\n'
+            "must mean:\n  forall s: Step\n  expect R(s) <= mean(R(bad)) + 100\n",
+            base=tmp_path,
+        )
+
+    spec = made(records)
+    child = rw.patch(spec, rules=["low"], rewards={"R": artifact}).artifacts["R"]
+    one, other = taken(data, np.array([4])), pairs(1, 77)
+    (found,) = anchored(spec, child, one)
+    assert (found.rows, found.rules, found.patches) == (4, ("low", "mean"), ("low",))
+    clean = made(records[:16])
+    assert anchored(clean, child, one) == ()
+    assert made_at(child, one) == ("low",)
+    assert made_at(child, other) == made_at(artifact, one) == ()
+
+
 # ── the command ────────────────────────────────────────────────────────────────────────────────
 def project(folder: Path, learner: str, extra: str = "") -> Path:
     data = pairs(240, 9)
@@ -341,6 +442,14 @@ def test_the_command_forgets_exactly_and_again(tmp_path, capsys):
     assert {p.name: p.read_bytes() for p in (folder / "r").iterdir()} == before
     child = load_artifact(folder / "r2")
     assert child.parent == load_artifact(folder / "r").digest
+    whole = read_comparisons(folder / "pairs.parquet", STEP)
+    judged = held_out(child, whole)
+    assert not judged.fresh
+    assert "WAS LEARNED FROM data of their name" in judged.why
+    bytes_below = b"".join(p.read_bytes() for p in sorted(folder.glob("r2*/**/*")) if p.is_file())
+    for source in whole.sources:  # a digest of all rows tells who knows all others
+        assert source.table_digest.encode() not in bytes_below
+        assert source.bytes_digest.encode() not in bytes_below
     # what was forgotten stays so, though the data file still holds it
     (folder / "more.csv").write_text("id\nperson 11\n")
     more = ["--forget", str(folder / "more.csv")]
@@ -349,8 +458,86 @@ def test_the_command_forgets_exactly_and_again(tmp_path, capsys):
     gone = pa.array(["person 3", "person 7", "person 11"])
     keep = pa.compute.invert(pa.compute.is_in(table["id"], value_set=gone))
     pq.write_table(table.filter(keep), folder / "pairs.parquet")
+    clean = read_comparisons(folder / "pairs.parquet", STEP)
+    named = [(s.name, s.table_digest, s.rows) for s in clean.sources]
+    assert [(s.name, s.table_digest, s.rows) for s in load_artifact(folder / "r3").data] == named
     assert cli(["learn", str(folder / "learn.toml"), "-o", str(folder / "never"), "-q"]) == 0
     assert load_artifact(folder / "r3").tensors_bytes == load_artifact(folder / "never").tensors_bytes
+
+
+def test_what_was_forgotten_stays_so_through_other_edits(tmp_path, capsys):
+    folder = project(tmp_path, "preferences", SHARDS)
+    rest = ["--config", str(folder / "learn.toml"), "--forget", str(folder / "more.csv")]
+    (folder / "more.csv").write_text("id\nperson 11\nnobody\n")
+    assert cli(["learn", str(folder / "learn.toml"), "-o", str(folder / "r"), "-q"]) == 0
+    first = ["--config", str(folder / "learn.toml"), "--forget", str(folder / "forget.csv")]
+    assert cli(["unlearn", str(folder / "r"), *first, "-o", str(folder / "r2"), "-q"]) == 0
+    assert cli(["unlearn", str(folder / "r2"), *rest, "-o", str(folder / "straight"), "-q"]) == 0
+    edited = load_artifact(folder / "r2").child(Edit("patch", "a rule, another", {}))
+    save_artifact(edited, folder / "r3")
+    capsys.readouterr()
+    assert cli(["unlearn", str(folder / "r3"), *rest, "-o", str(folder / "r4")]) == 0
+    said = capsys.readouterr().out
+    assert "edits are gone with the old weights: a rule, another" in said
+    assert "2 ids or rows asked for, of which 1 not among the data" in said
+    assert "6 of 6 stages" not in said  # the training of r2 was found
+    assert load_artifact(folder / "r4").tensors_bytes == load_artifact(folder / "straight").tensors_bytes
+    assert (folder / "r4.forgotten.json").exists()
+    away = folder / "away"
+    away.mkdir()
+    save_artifact(edited, away / "r3")
+    assert cli(["unlearn", str(away / "r3"), *rest, "-o", str(folder / "r5")]) == 2
+    assert "not at hand" in capsys.readouterr().err
+    assert cli(["unlearn", str(away / "r3"), "--in", str(folder), *rest, "-o", str(folder / "r5"), "-q"]) == 0
+    (folder / "r2.forgotten.json").unlink()
+    assert cli(["unlearn", str(folder / "r3"), *rest, "-o", str(folder / "r6")]) == 2
+    assert "would be learned again" in capsys.readouterr().err
+    assert not list(folder.glob("r6*"))
+
+
+def test_no_stage_that_saw_forgotten_rows_is_ever_in_the_childs_training_folder(tmp_path, monkeypatch):
+    folder = project(tmp_path, "preferences", SHARDS)
+    assert cli(["learn", str(folder / "learn.toml"), "-o", str(folder / "r"), "-q"]) == 0
+    place = folder / "r.training/shard-1/slice-1"
+    (place / ".state-1.safetensors.xyz.part").write_bytes(b"what a kill has left")
+    before = {path.read_bytes() for path in (folder / "r.training").rglob("*.safetensors")}
+    arguments = ["unlearn", str(folder / "r"), "--config", str(folder / "learn.toml"), "-o", str(folder / "r2"), "-q"]
+
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Shards, "_stage", killed)
+        with pytest.raises(Killed):
+            cli([*arguments, "--forget", str(folder / "forget.csv")])
+    left = {path.read_bytes() for path in (folder / "r2.training").rglob("*.safetensors")}
+    (folder / "other.csv").write_text("id\nperson 20\n")
+    assert cli([*arguments, "--forget", str(folder / "other.csv")]) == 0  # another request, over what is left of that
+    files = sorted(p.name for p in (folder / "r2.training").rglob("*") if p.is_file())
+    assert files == sorted(["checkpoint.json"] * 6 + ["state-1.safetensors"] * 3 + ["state-2.safetensors"] * 3)
+    after = {path.read_bytes() for path in (folder / "r2.training").rglob("*.safetensors")}
+    assert left < before
+    read = load_learn_config(folder / "learn.toml")
+    data = read_comparisons(folder / "pairs.parquet", STEP)
+    for gone, found in ((("person 3", "person 7"), left), (("person 20",), after - before)):
+        assert found
+        rest = taken(data, np.flatnonzero(~np.isin(data.ids, gone)))
+        store = Checkpoints(tmp_path / f"never-{len(gone)}")
+        Shards(Preferences(), read.shards).fit(rest, read.options, Run(3, checkpoints=store))
+        assert found <= {path.read_bytes() for path in store.folder.rglob("*.safetensors")}
+
+
+def test_strangers_that_were_learned_from_are_refused_before_anything_is_done(tmp_path, capsys):
+    folder = project(tmp_path, "preferences", SHARDS)
+    assert cli(["learn", str(folder / "learn.toml"), "-o", str(folder / "r"), "-q"]) == 0
+    arguments = ["--config", str(folder / "learn.toml"), "--forget", str(folder / "forget.csv")]
+    strangers = ["--strangers", str(folder / "pairs.parquet"), "-o", str(folder / "x")]
+    assert cli(["unlearn", str(folder / "r"), *arguments, *strangers]) == 2
+    assert "240 rows" in capsys.readouterr().err
+    assert not list(folder.glob("x*"))
 
 
 @pytest.mark.parametrize(("learner", "road"), [("head", "certified"), ("preferences", "approximate")])

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import numpy as np
+
 from rewarden.spec_lang.claim import Affine, AffineAtom, Claim, ClaimVariable
 from rewarden.verifier.cells.engine import decide
 from rewarden.verifier.program import Program
@@ -22,7 +24,7 @@ def main() -> None:
     assert outcome.status == "proved"
     swift = Swift.of(program)
     assert swift is not None
-    assert swift.attempt([[(0.0, 1.0)]], [()], [[(0, ())]])[0].leaf is not None
+    assert swift.attempt(np.array([[(0.0, 1.0)]]), [()], [[(0, ())]], [1])[0].leaf is not None
 
 
 if __name__ == "__main__":

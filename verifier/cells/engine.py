@@ -21,6 +21,7 @@ from rewarden.verifier.cells.network import LARGEST, Aim, Layout, Net, aim, layo
 from rewarden.verifier.cells.search import (
     DONE,
     FOUND,
+    INPUT,
     NEURON,
     PAUSED,
     Log,
@@ -205,10 +206,10 @@ class _Walker:
         """What has been recorded since the last time; nodes are named by the program's layers."""
         count, log = int(self.log.size[0]), self.log
         found = np.zeros(count, EVENT)
-        found["kind"], found["which"], found["at"] = log.kind[:count], log.which[:count], log.at[:count]
-        found["what"] = log.what[:count]
-        signs = found["kind"] == NEURON
-        found["what"][signs] = self.layers[log.what[:count][signs]]
+        found["kind"], found["what"], found["at"] = log.kind[:count], log.what[:count], log.at[:count]
+        signs, cuts = found["kind"] == NEURON, found["kind"] == INPUT
+        found["what"][signs], found["which"][signs] = self.layers[log.what[:count][signs]], log.which[:count][signs]
+        found["open"][cuts] = log.which[:count][cuts].astype(np.uint64)
         log.size[0] = 0
         return found
 

@@ -61,7 +61,7 @@ class Log(NamedTuple):
 
     kind: Kinds  # DEAD, or how it was cut
     what: Whole  # the input, the node, or the alternatives, a bit for each
-    which: Whole  # the neuron
+    which: Whole  # the neuron; of a cut at an input the alternatives that are left
     at: Array
     size: Whole  # [1] how many
 
@@ -443,7 +443,11 @@ def _cut(
     waiting.lo[slot, variable] = upper
     waiting.hi[slot + 1, variable] = lower
     waiting.pile[0] = slot + 2
-    _note(log, INPUT, variable, 0, middle)
+    left = 0
+    for one in range(alive.shape[0]):
+        if alive[one]:
+            left |= 1 << one
+    _note(log, INPUT, variable, left, middle)
     return 1
 
 

@@ -9,7 +9,7 @@ to hold, and it is used for nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -21,9 +21,11 @@ from torch import Tensor
 from rewarden.spec_lang.claim import Affine, AffineAtom, Box, Claim
 from rewarden.verifier.backsub import Engine, Functionals, Sweep
 from rewarden.verifier.box_minimum import AffineRows, Boxes
+from rewarden.verifier.coverage.apart import Apart
 from rewarden.verifier.facts import Facts, strengthen
 from rewarden.verifier.fusion import functional_rows
-from rewarden.verifier.program import Program
+from rewarden.verifier.program import INPUT, Program
+from rewarden.verifier.sensitivity import steepness
 
 TRUE, FALSE, OPEN = 1, -1, 0
 CLEAR = 2.0**-30  # relative: margins below are judged in fractions
@@ -41,11 +43,11 @@ class Judged:
 
 
 class Judge:
-    """A claim's atoms, prepared once; it keeps no state between batches."""
+    """A claim's atoms, prepared once; it keeps no state between batches. With `compiled` every call is bounded apart,
+    by the program that it makes of a claim with just that call, and `program` needs no layers."""
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, compiled: Callable[[Claim], Program] | None = None) -> None:
         claim = self.claim = program.claim
-        self.engine = Engine(program)
         self.atoms: tuple[AffineAtom, ...] = tuple(a for clause in (*claim.clauses, *claim.goals) for a in clause)
         numbers = iter(range(len(self.atoms)))
         self.clauses = tuple(tuple(next(numbers) for _ in clause) for clause in claim.clauses)
@@ -58,7 +60,11 @@ class Judge:
         )
         self.slopes, self.constants = _matrix(claim, [self.atoms[k].affine for k in self.plain])
         affines = [self.atoms[k].affine for k in self.calling]
-        self.functionals = Functionals.of(functional_rows(program, [*affines, *map(_negative, affines)]))
+        self.apart = None if compiled is None else Apart(claim, compiled, affines)
+        self.together: tuple[Engine, Functionals] | None = None
+        if compiled is None:
+            rows = functional_rows(program, [*affines, *map(_negative, affines)])
+            self.together = Engine(program), Functionals.of(rows)
         facts = [(c, 0) for c, clause in enumerate(claim.clauses) if len(clause) == 1 and not clause[0].affine.calls]
         self.facts = Facts.of(facts, [claim.clauses[c][a].affine for c, a in facts], len(claim.variables))
 
@@ -68,17 +74,45 @@ class Judge:
         self._plain(marks, boxes.lo.numpy(), boxes.hi.numpy(), exact)
         if not self.calling:
             return Judged(marks, self._goals(marks), None)
+        if self.together is None:
+            assert self.apart is not None
+            self._called(marks, *self.apart.bounds(boxes))
+            return Judged(marks, self._goals(marks), None)
+        engine, functionals = self.together
         count, width = len(exact), len(self.calling)
-        final = self.engine.bound(boxes, self.functionals, self.facts)
+        final = engine.bound(boxes, functionals, self.facts)
         bound = final.bound.view(count, 2 * width).numpy()
-        for column, k in enumerate(self.calling):
-            least, most, strict = bound[:, column], -bound[:, width + column], self.atoms[k].strict
-            marks[:, k] = np.where((least > 0) | ((least >= 0) & (not strict)), TRUE, marks[:, k])
-            marks[:, k] = np.where((most < 0) | ((most <= 0) & strict), FALSE, marks[:, k])
+        self._called(marks, bound[:, :width], -bound[:, width:])
         goals = self._goals(marks)
         if self.facts.count:
             self._with_facts(goals, final.rows, boxes)
         return Judged(marks, goals, final.sweep)
+
+    def _called(self, marks: Marks, below: NDArray[np.float64], above: NDArray[np.float64]) -> None:
+        """In place: the atoms that call rewards, by their bounds [box, atom]."""
+        for column, k in enumerate(self.calling):
+            least, most, strict = below[:, column], above[:, column], self.atoms[k].strict
+            marks[:, k] = np.where((least > 0) | ((least >= 0) & (not strict)), TRUE, marks[:, k])
+            marks[:, k] = np.where((most < 0) | ((most <= 0) & strict), FALSE, marks[:, k])
+
+    def matters(self) -> NDArray[np.bool_]:
+        """Which variables an atom reads, or a call that is bounded."""
+        found: NDArray[np.bool_] = (self.slopes != 0).any(axis=0)
+        if self.apart is not None:
+            return np.asarray(found | self.apart.read | (self.apart.slope[:, : len(found)] != 0).any(axis=0))
+        if self.together is not None:
+            engine, functionals = self.together
+            maps = [m for layer in engine.layers for m in layer.fused.maps]
+            for m in (*maps, *functionals.maps):
+                if m.source == INPUT:
+                    found |= (m.weight != 0).any(0).numpy()
+        return found
+
+    def steep(self, judged: Judged, which: Tensor, index: Tensor) -> Tensor | None:
+        """How steep atoms that call rewards are in each variable, where they were bounded together."""
+        if self.together is None or judged.sweep is None:
+            return None
+        return steepness(self.together[0], judged.sweep, self.together[1], which, index)
 
     def _goals(self, marks: Marks) -> NDArray[np.bool_]:
         """[box, goal]: is some atom of it true?"""

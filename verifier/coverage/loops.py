@@ -11,7 +11,8 @@ Violated is said of a cell if one of these is shown of all its records x:
   that pays and b leads back to it. Then so many rounds of that loop can be put between b and f that the whole pays.
   That needs a sum above 0: from a loop that adds up to 0, where that is too much already, nothing follows for others.
 
-All else is unsettled. Moves that are needed are shown by bounds of every fact, or in fractions where that is close.
+All else is unsettled. As executed (float32) these things are said of all executions, and loops that pay in one of them
+are not made use of. Moves that are needed are shown by bounds of every fact, or in fractions where that is close.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from rewarden.verifier.backsub import Functionals
 from rewarden.verifier.box_minimum import Boxes
 from rewarden.verifier.coverage.judge import FALSE, TRUE, Judge
 from rewarden.verifier.coverage.parts import STATUSES, Coverage, Status, coverage_of
+from rewarden.verifier.executed import compile_executed, is_binary32
 from rewarden.verifier.fusion import functional_rows
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.loops.abstraction import Abstraction, Search
@@ -66,7 +68,7 @@ def cover_loops(rule: LoopRule, verdict: Verdict, witness: Witness | None, budge
         if cells is None:
             return None
         part = _Part(rule, bounds, weak, _complete(rule, number))
-        if witness is not None:
+        if witness is not None and not rule.executed:  # as deployed is one execution, and not all of them
             part.saw(witness)
         parts.append(part.labelled(cells, budget))
         spent += part.spent
@@ -94,7 +96,7 @@ def _told(frame: Frame, found: _Labelled, spent: int) -> Coverage:
         if frame.share(sides, 0):
             boxes[STATUSES[label]].append((0, sides))
     violated = sum((frame.share(sides, 0) for _, sides in boxes["violated"]), Fraction(0))
-    return coverage_of(frame, boxes, violated, spent, loops=True)
+    return coverage_of(frame, boxes, violated, spent, "records on loops")
 
 
 def _clipped(side: Side | int, base: Side | int) -> Side | int:
@@ -204,7 +206,7 @@ class _Part:
         key = loop.tobytes()
         if key not in self.judged and len(self.judged) < LOOPS:
             self.judged.add(key)
-            witness = self.rule.judge(loop)
+            witness = None if self.rule.executed else self.rule.judge(loop)
             if witness is not None and witness.deployed != "non-finite":
                 self.saw(witness)
         return None
@@ -214,7 +216,8 @@ class _Part:
         """Halves cells as long as that settles some; those that are violated, and the others."""
         found = left = cells.take(np.zeros(0, np.int64))
         ahead, behind = np.zeros(len(cells), np.bool_), np.zeros(len(cells), np.bool_)
-        judge = Judge(compile_program(self.rule.claim(1), self.rule.rewards))
+        compiled = compile_executed if self.rule.executed else compile_program
+        judge = Judge(compiled(self.rule.claim(1), self.rule.rewards))
         while len(cells) and budget > 0 and not self.rule.stop():
             some = np.argsort(-cells.share, kind="stable")[:budget]
             left = left.joined(cells.take(np.setdiff1d(np.arange(len(cells)), some)))
@@ -281,7 +284,8 @@ class _Part:
     def _add(self, records: Array, *lists: list[tuple[float, ...]]) -> None:
         box = self.bounds.box
         for row in records.tolist():  # the middle of an outermost cell may be a rounding beyond the declared range
-            if all(lo <= Fraction(x) <= hi for x, (lo, hi) in zip(row, box, strict=True)):
+            inside = all(lo <= Fraction(x) <= hi for x, (lo, hi) in zip(row, box, strict=True))
+            if inside and (not self.rule.executed or all(is_binary32(Fraction(x)) for x in row)):
                 for some in lists:
                     some.append(tuple(row))
 

@@ -16,6 +16,7 @@ from rewarden.verifier.regions import Dimension, Frame, Region, Side
 
 Status = Literal["proved", "violated", "outside", "unsettled"]
 STATUSES: tuple[Status, ...] = get_args(Status)
+Of = Literal["records", "records on loops", "rows of data"]  # what shares are of: volumes, but counts of rows
 VARYING: Final[tuple[Status, Status]] = ("violated", "unsettled")
 BINS = 8  # of a number's range
 ELEMENTS = 8  # of vectors that have slices, at most
@@ -81,7 +82,7 @@ class Coverage:
     unsettled: Described
     anchors: Anchors | None = None
     cases: Mapping[str, Coverage] = field(default_factory=dict)
-    loops: bool = False  # of the records of a rule about loops: `outside` are those through which none goes
+    of: Of = "records"
 
     @property
     def premise(self) -> tuple[Fraction, Fraction]:
@@ -100,7 +101,7 @@ class Coverage:
                 feature: [{"text": s.text, "side": s.side, "shares": _shares_json(s.shares)} for s in slices]
                 for feature, slices in self.slices.items()
             },
-            "of": "records on loops" if self.loops else "records",
+            "of": self.of,
             "anchors": None if self.anchors is None else self.anchors.to_json(),
             "cases": {case: coverage.to_json() for case, coverage in self.cases.items()},
         }
@@ -109,7 +110,7 @@ class Coverage:
 Found = Mapping[Status, Sequence[tuple[int, tuple[Side | int, ...]]]]
 
 
-def coverage_of(frame: Frame, found: Found, within: Fraction, boxes: int, *, loops: bool = False) -> Coverage:
+def coverage_of(frame: Frame, found: Found, within: Fraction, boxes: int, of: Of = "records") -> Coverage:
     """From the boxes of each part, as (the claim's box that it is part of, its sides)."""
     parts = {status: Region.of_sides(frame, found[status]).merged() for status in STATUSES}
     sizes = {status: parts[status].shares() for status in STATUSES}
@@ -124,7 +125,7 @@ def coverage_of(frame: Frame, found: Found, within: Fraction, boxes: int, *, loo
         described(parts["violated"]),
         described(parts["unsettled"]),
         None if frame.claim.instances is None else _anchors(frame, frame.claim.instances, parts, sizes),
-        loops=loops,
+        of=of,
     )
 
 
@@ -172,7 +173,7 @@ def slices_of(frame: Frame, parts: Mapping[Status, Region], sizes: Sizes) -> dic
     found: dict[str, tuple[Slice, ...]] = {}
     for d in sorted((*plain, *elements)):
         dimension = frame.dimensions[d]
-        bins = _bins(dimension, whole[d])
+        bins = bins_of(dimension, whole[d])
         if len(bins) < 2:
             continue
         totals = [dict.fromkeys(STATUSES, Fraction(0)) for _ in bins]
@@ -184,7 +185,7 @@ def slices_of(frame: Frame, parts: Mapping[Status, Region], sizes: Sizes) -> dic
         if sum(measure > 0 for measure in measures) < 2:
             continue
         found[frame.label(dimension)] = tuple(
-            Slice(_bin_words(dimension, one), side_json(dimension, one), _of(total, measure))
+            Slice(bin_words(dimension, one), side_json(dimension, one), _of(total, measure))
             for one, total, measure in zip(bins, totals, measures, strict=True)
             if measure
         )
@@ -253,7 +254,8 @@ def _binned(region: Region, d: int, edges: NDArray[np.float64], weights: NDArray
     return np.asarray((weights[:, None] * common / np.where(total > 0, total, 1.0)).sum(axis=0))
 
 
-def _bins(dimension: Dimension, base: Side | int) -> list[Side | int]:
+def bins_of(dimension: Dimension, base: Side | int) -> list[Side | int]:
+    """Eight parts of a number's range, or its cases."""
     if isinstance(base, int):
         return [1 << k for k in range(base.bit_length()) if base >> k & 1]
     lo, hi = base
@@ -270,7 +272,7 @@ def _of(totals: Shares, whole: Fraction) -> Shares:
     return {status: total / whole for status, total in totals.items()}
 
 
-def _bin_words(dimension: Dimension, side: Side | int) -> str:
+def bin_words(dimension: Dimension, side: Side | int) -> str:
     if isinstance(side, int):
         return cases_of(dimension, side)[0]
     lo, hi = side if dimension.kind == "real" else (side[0], side[1] - 1)

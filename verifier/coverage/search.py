@@ -20,11 +20,10 @@ from rewarden.spec_lang.features import RecordType
 from rewarden.verifier.box_minimum import Boxes
 from rewarden.verifier.coverage.judge import FALSE, OPEN, TRUE, Judge, Judged, Marks, constants_of
 from rewarden.verifier.coverage.parts import Coverage, Status, coverage_of
-from rewarden.verifier.program import INPUT, Program
+from rewarden.verifier.program import Program
 from rewarden.verifier.progress import Stop
 from rewarden.verifier.regions import Frame, Side, ratio
 from rewarden.verifier.rounding import outward
-from rewarden.verifier.sensitivity import steepness
 from rewarden.verifier.splitting import Axes, Cuts, choose_cuts
 
 BATCH = 256
@@ -57,17 +56,19 @@ def cover(
     report: Callable[[float, int], None] | None = None,
     *,
     proved: bool = False,
+    compiled: Callable[[Claim], Program] | None = None,
 ) -> Coverage | None:
     """What `budget` boxes settle of the claim's region, by volume; of an executed program, for all its executions. A
     stop leaves the rest unsettled. None for what cannot be measured: enums of very many cases, boxes that hold no
     case, very many boxes of very many variables. `proved`: the claim is known to hold, so that only its premise is to
-    be measured. `frame` is of the claim with its constants as points (`frame_of`)."""
+    be measured. `frame` is of the claim with its constants as points (`frame_of`). `compiled`: calls are bounded apart
+    (`Judge`)."""
     size = len(program.claim.boxes) * len(program.claim.variables)
     if not frame.tellable or size > LARGEST:
         return None
     if not all(frame.share(sides, i) for i, sides in enumerate(frame.bases)):
         return None
-    search = _Search(program, frame, proved)
+    search = _Search(Judge(program, compiled), frame, proved)
     with torch.no_grad():
         while search.heap and search.boxes < budget and not stop():
             search.step(min(BATCH, budget - search.boxes))
@@ -88,10 +89,9 @@ def frame_of(program: Program, types: Mapping[str, RecordType]) -> Frame:
 class _Search:
     """The parts so far, and a heap of open boxes (mutable)."""
 
-    def __init__(self, program: Program, frame: Frame, proved: bool) -> None:
-        self.claim: Claim = program.claim
-        self.frame, self.proved = frame, proved
-        self.judge = Judge(program)
+    def __init__(self, judge: Judge, frame: Frame, proved: bool) -> None:
+        self.claim: Claim = judge.claim
+        self.frame, self.proved, self.judge = frame, proved, judge
         self.boxes, self.within, self.pushed = 0, Fraction(0), 0
         self.settled = 0.0
         self.found: dict[Status, list[tuple[int, tuple[Side | int, ...]]]] = {
@@ -123,12 +123,7 @@ class _Search:
         return np.stack([lo for lo, _ in pairs]), np.stack([hi for _, hi in pairs])
 
     def _matters(self) -> Tensor:
-        matters = torch.zeros(len(self.claim.variables), dtype=torch.bool)
-        maps = [m for layer in self.judge.engine.layers for m in layer.fused.maps]
-        for m in (*maps, *self.judge.functionals.maps):
-            if m.source == INPUT:
-                matters |= (m.weight != 0).any(0)
-        matters |= torch.from_numpy((self.judge.slopes != 0).any(axis=0))
+        matters = torch.from_numpy(self.judge.matters())
         matters[sorted(self.judge.constants_at)] = False
         return matters
 
@@ -247,10 +242,11 @@ class _Search:
         width = (boxes.hi - boxes.lo).index_select(0, index)
         first = [next((calling[k] for k in atoms if k in calling), -1) for atoms in wanted]
         rows = torch.tensor([n for n, column in enumerate(first) if column >= 0], dtype=torch.int64)
-        if judged.sweep is not None and rows.numel():
+        if rows.numel():
             which = torch.tensor([column for column in first if column >= 0])
-            steep = steepness(self.judge.engine, judged.sweep, self.judge.functionals, which, index[rows])
-            total[rows] += _scaled(steep, width[rows])
+            steep = self.judge.steep(judged, which, index[rows])
+            if steep is not None:
+                total[rows] += _scaled(steep, width[rows])
         for n, atoms in enumerate(wanted):
             for k in atoms:
                 if k not in calling:

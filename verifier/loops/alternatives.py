@@ -4,7 +4,9 @@
     c·(if φ then t else e) + rest = c·t + rest where φ holds, else c·e + rest
     min(maxᵢ aᵢ, maxⱼ bⱼ) = maxᵢⱼ min(aᵢ, bⱼ)
 
-are equalities, so at each point the sum is the largest alternative among those whose guard holds there.
+are equalities, so at each point the sum is the largest alternative among those whose guard holds there. The mean of
+rows is never below the smallest of them, so it is one more row: of −|x − y| = min(y − x, x − y) it is 0 everywhere,
+where each of the two is bounded by the width of a cell only.
 """
 
 from __future__ import annotations
@@ -33,7 +35,14 @@ class Alternative:
 def alternatives(adds: Adds, gathering: Gathering) -> tuple[Alternative, ...]:
     """At least one. Unsupported X03 where there are too many, and as linear_form says."""
     parts = [(gathering.linear(leaf), coefficient) for leaf, coefficient in adds.parts]
-    return _expanded(total(*parts, (Linear(adds.constant), ONE)), gathering)
+    return tuple(map(_with_mean, _expanded(total(*parts, (Linear(adds.constant), ONE)), gathering)))
+
+
+def _with_mean(one: Alternative) -> Alternative:
+    if len(one.rows) == 1:
+        return one
+    share = Fraction(1, len(one.rows))
+    return Alternative(one.guard, (*one.rows, total(*((row, share) for row in one.rows))))
 
 
 def _expanded(linear: Linear, gathering: Gathering) -> tuple[Alternative, ...]:

@@ -27,6 +27,7 @@ from rewarden.spec_lang.obligation import Formula, Statistic
 from rewarden.verifier.backsub import Engine, Functionals
 from rewarden.verifier.box_minimum import AffineRows, Boxes, box_minimum
 from rewarden.verifier.exact_program import ExactProgram
+from rewarden.verifier.executed import compile_executed
 from rewarden.verifier.facts import Facts, strengthen
 from rewarden.verifier.float_program import FloatProgram
 from rewarden.verifier.fusion import functional_rows
@@ -46,12 +47,14 @@ COARSE, FINE = 2.0**-8, 2.0**-12  # units in which sums of products are exact: s
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Binding:
-    """What a step's calls and data constants stand for, and the box of one record, in exact numbers."""
+    """What a step's calls and data constants stand for, and the box of one record, in exact numbers. `executed`: the
+    rewards are bounded as binary32 executes them, whoever does."""
 
     artifacts: Mapping[str, Artifact]
     statistics: Mapping[Statistic, Fraction]
     columns: tuple[ClaimVariable, ...]
     box: Box
+    executed: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,10 +179,12 @@ class MoveBounds:
         calls = tuple(gathering.calls)
         used = tuple((name, binding.artifacts[name].digest) for name in sorted({c.reward for c in calls}))
         claim = Claim("", "must", variables, (), used, calls, (), (), (binding.box + binding.box,))
-        self.program = compile_program(claim, binding.artifacts)
+        compiled = compile_executed if binding.executed else compile_program
+        self.program = compiled(claim, binding.artifacts)
         self.engine, self.floats = Engine(self.program), FloatProgram(self.program)
         self.exact = ExactProgram(self.program)
-        self.rational = not (self.program.curved or self.program.uncertain)  # else values are known up to an error
+        # Else values are known up to an error, or an execution's.
+        self.rational = not (binding.executed or self.program.curved or self.program.uncertain)
         self.ways, self.rows = ways, [row.affine() for way in ways for row in way.rows]
         self.record = _Clauses(here, width)
         self.move = _Clauses([*moves, *there], width)

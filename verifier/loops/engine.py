@@ -14,7 +14,7 @@ from fractions import Fraction
 import numpy as np
 
 from rewarden.spec_lang.errors import Unsupported
-from rewarden.verifier.bind import bind_loops
+from rewarden.verifier.bind import bind_loops, data_constants
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.loops.abstraction import Abstraction, LoopOutcome, Search
 from rewarden.verifier.loops.bounds import Binding, MoveBounds
@@ -47,10 +47,10 @@ class LoopRule(Unrolled):
             results.append(result)
             if result.verdict is Verdict.VIOLATED or result.non_finite:
                 return replace(_paying(result, length), work=total_work(results)), ()
-        if self.options.semantics != "real" or self.options.engine not in ("auto", "bounds"):
-            reason = f"Loops of up to {SHORT} records were searched; ask for the engine auto, in real semantics."
-            plain = replace(results[-1], verdict=Verdict.UNKNOWN, reason=reason, coverage=0.0, engine="search")
-            return replace(plain, witness=None, proof=None, claim=None, work=total_work(results)), ()
+        if self.options.engine not in ("auto", "bounds"):
+            return self._searched(results, "ask for the engine auto."), ()
+        if self.executed and self.constants():
+            return self._searched(results, "data constants of loops are known in real semantics only."), ()
         examples = [r.premise_witness for r in results if r.premise_witness is not None]
         if self.saver is not None:
             self.saver.begin(f"loops of {self.name}")
@@ -62,6 +62,11 @@ class LoopRule(Unrolled):
                 self.saver.done()
         return self._told(outcomes, found, replace(results[-1], work=total_work(results))), outcomes
 
+    def _searched(self, results: Sequence[RuleResult], more: str) -> RuleResult:
+        reason = f"Loops of up to {SHORT} records were searched; {more}"
+        plain = replace(results[-1], verdict=Verdict.UNKNOWN, reason=reason, coverage=0.0, engine="search")
+        return replace(plain, witness=None, proof=None, claim=None, work=total_work(results))
+
     # ── the graph of cells ─────────────────────────────────────────────────────────────────────
     def _by_cells(self, example: Witness | None) -> tuple[list[LoopOutcome], _Examples]:
         """An outcome for each conjunct of the conclusion, up to the first that is not proved; a loop of the premise."""
@@ -72,7 +77,7 @@ class LoopRule(Unrolled):
             cells = first_cells(bounds.box, self.kind())
             if cells is None:
                 raise Unsupported("X14", f"{self.name}: whole numbers beyond 2^52 cannot be told apart in cells")
-            search = Search(self.judge, self.climb, self.seek, found.look, self.told, self.saving())
+            search = self._search(found)
             outcome = self.going_on(Abstraction(bounds, cells, weak, search, self.options.seed), found).run(left)
             outcomes.append(outcome)
             left -= outcome.moves
@@ -81,6 +86,12 @@ class LoopRule(Unrolled):
             if len(outcomes) == 1 and found.example is None:
                 found.none = self._none(bounds, cells, found)
         return outcomes, found
+
+    def _search(self, found: _Examples) -> Search:
+        """Loops that are found are judged exactly. As executed none is looked for beyond the short ones."""
+        if self.executed:
+            return Search(_nothing, _nothing, _nothing, lambda loop: False, self.told, self.saving())
+        return Search(self.judge, self.climb, self.seek, found.look, self.told, self.saving())
 
     def _none(self, bounds: MoveBounds, cells: Cells, found: _Examples) -> bool:
         """Is there no loop at all? Every move counts as paying, and a loop of the premise as a witness."""
@@ -115,13 +126,24 @@ class LoopRule(Unrolled):
         return graph
 
     def bounds(self) -> list[tuple[MoveBounds, bool]]:
-        """Each conjunct of the conclusion, bound to its rewards; and whether a sum of 0 breaks it."""
+        """Each conjunct of the conclusion, bound to its rewards; and whether a sum of 0 breaks it. Unsupported X14 for
+        data constants as executed: they are no numbers."""
+        if self.executed and self.constants():
+            raise Unsupported("X14", f"{self.name}: a data constant in a rule about loops, as executed")
         loop = self.spec.unrolled(self.name, LOOP)
         statistics = self.statistics(loop)
         return [
-            (MoveBounds(step, step.record, Binding(self.rewards, statistics, *columns_of(loop))), weak)
+            (MoveBounds(step, step.record, Binding(self.rewards, statistics, *columns_of(loop), self.executed)), weak)
             for step, weak in loop_step(loop)
         ]
+
+    @property
+    def executed(self) -> bool:
+        return self.options.semantics != "real"
+
+    def constants(self) -> bool:
+        """Does the rule read data constants?"""
+        return bool(data_constants(self.spec.unrolled(self.name, LOOP)))
 
     def _certifiable(self, told: RuleResult, outcomes: Sequence[LoopOutcome]) -> RuleResult:
         """With the claim about loops, where the rule has one; a proof of it is owed, and written if it is asked for."""
@@ -130,11 +152,15 @@ class LoopRule(Unrolled):
         except Unsupported as error:
             proved = told.verdict is Verdict.PROVED
             return replace(told, reason=without_proof(told.reason, error.message)) if proved else told
+        program = compile_program(claim, self.rewards)
+        if program.curved:  # their potentials compare values exactly, which are only enclosed
+            why = "loops of smooth rewards have none"
+            return replace(told, reason=without_proof(told.reason, why)) if told.verdict is Verdict.PROVED else told
         if told.verdict is not Verdict.PROVED:
             return replace(told, claim=claim)
         assert claim.loops is not None, "it is a claim about loops"
         owed = Unwritten(told.work.boxes, loops=tuple(outcomes[: len(claim.loops)]))
-        refused = no_proof(compile_program(claim, self.rewards))
+        refused = no_proof(program)
         if refused is not None:
             return replace(told, claim=claim, reason=without_proof(told.reason, refused))
         return replace(told, claim=claim, proof=owed)
@@ -171,6 +197,8 @@ class LoopRule(Unrolled):
             case "proved":
                 told = f"{_potentials(cells)} that every move raises by at least what it adds"
                 reason = f"Proved for loops of every length: {told}{CERTIFIABLE}"
+                if self.executed:
+                    reason = f"Proved for loops of every length, in every execution in binary32: {told}; not certified."
                 return replace(plain, verdict=Verdict.PROVED, reason=reason)
         reason = Reason.STOPPED.value if self.stop() else Reason.BUDGET.value
         reason = f"{reason} {last.settled:.1%} of the cells lie on no loop that could pay."
@@ -194,7 +222,7 @@ class _Examples:
 
     def look(self, loop: Array | None) -> bool:
         """Is one still wanted? Takes `loop`, if it is one."""
-        if self.example is None and loop is not None:
+        if self.example is None and loop is not None and not self.rule.executed:
             claim = self.rule.claim(len(loop))
             found = replay_premise(claim, self.rule.exact(claim), self.rule.rewards, exact_point(loop))
             self.example = self.rule.typed(found)

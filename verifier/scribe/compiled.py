@@ -34,7 +34,7 @@ from rewarden.verifier.cells.bounds import (
 from rewarden.verifier.cells.network import FIRST, SOURCE, WIDTH, Aim, Array, Net, Whole
 from rewarden.verifier.cells.simplex import least_top
 
-OPEN, ROW, SUM, CROSSED = 0, 1, 2, 3  # Found.status; of CROSSED a neuron is marked by a multiple
+OPEN, ROW, SUM, CROSSED = 0, 1, 2, 3  # Found.status; of CROSSED a neuron is marked by a multiple (`_crossed`)
 NOTCH = 2.0**-30  # per unit of width of a neuron: its bounds, and so its chord, differ by rounding
 DOUBT = 2.0**-42  # per unit of magnitude that is summed
 FLOOR = 2.0**-60
@@ -112,8 +112,11 @@ def _reach(a: Array, b: Array, count: int) -> float:
 
 
 @nb.njit(error_model="numpy")
-def _intervals(net: Net, own: Own, cell: Cell, k: int, mid: Array, radius: Array) -> None:
-    """Layer k from the ranges of what it reads: its own range, or what is known of its neurons' pre-activations."""
+def _intervals(
+    net: Net, own: Own, cell: Cell, k: int, mid: Array, radius: Array, lowest: Array, highest: Array
+) -> None:
+    """Layer k from the ranges of what it reads: its own range, or `lowest` and `highest` its neurons'
+    pre-activations."""
     q = own.node[k]
     for i in range(own.width[k]):
         middle, spread = own.bias[k, i], 0.0
@@ -131,8 +134,9 @@ def _intervals(net: Net, own: Own, cell: Cell, k: int, mid: Array, radius: Array
         if q == 0:
             mid[k + 1, i], radius[k + 1, i] = middle, spread
         else:
-            cell.least[q, i] = max(cell.least[q, i], middle - spread)
-            cell.most[q, i] = min(cell.most[q, i], middle + spread)
+            lowest[i], highest[i] = middle - spread, middle + spread
+            cell.least[q, i] = max(cell.least[q, i], lowest[i])
+            cell.most[q, i] = min(cell.most[q, i], highest[i])
 
 
 @nb.njit(error_model="numpy")
@@ -153,19 +157,41 @@ def _as_the_kernel_has_zero(net: Net, cell: Cell, q: int) -> None:
 
 
 @nb.njit(error_model="numpy")
-def _bound(net: Net, own: Own, cell: Cell, C: Array, c: Array, mid: Array, radius: Array, g: float) -> int:
+def _bound(
+    net: Net,
+    own: Own,
+    cell: Cell,
+    C: Array,
+    c: Array,
+    mid: Array,
+    radius: Array,
+    lowest: Array,
+    highest: Array,
+    some: bool,
+    g: float,
+) -> int:
     """All neurons over the box of the cell, `least` and `most` being known already. The number of unstable ones, or
-    −1 where one has nowhere to be."""
+    −1 where one has nowhere to be; `lowest` and `highest` are what intervals say of its layer. `some`: neurons are
+    held.
+
+    Intervals read what the kernel's read: of neurons that they leave open what back-substitution finds as well, of
+    those that are held the sign, and from above what a step of the leaf asks for; of the others nothing but intervals,
+    as little as that is. Where neurons are held, intervals say what nothing else does, and the forward pass is no
+    substitute for what they read."""
     for d in range(net.graph[0, WIDTH]):
         cell.size[0, d] = max(abs(cell.lo[d]), abs(cell.hi[d]))
         mid[0, d], radius[0, d] = 0.5 * cell.lo[d] + 0.5 * cell.hi[d], 0.5 * cell.hi[d] - 0.5 * cell.lo[d]
     unstable = 0
     for k in range(own.width.shape[0]):
         q = own.node[k]
-        _intervals(net, own, cell, k, mid, radius)
+        _intervals(net, own, cell, k, mid, radius, lowest, highest)
         if q == 0:
             continue
         _forwards(net, cell, q, False, g)
+        if some:
+            for i in range(own.width[k]):
+                if cell.held[q, i] == 0 and lowest[i] < 0.0 < highest[i]:
+                    cell.least[q, i], cell.most[q, i] = lowest[i], highest[i]
         _backwards(net, cell, q, C, c, 0, g)
         found = _activate(net, cell, q)
         if found < 0:
@@ -173,7 +199,13 @@ def _bound(net: Net, own: Own, cell: Cell, C: Array, c: Array, mid: Array, radiu
         unstable += found
         _as_the_kernel_has_zero(net, cell, q)
         for i in range(own.width[k]):
-            low, high = max(cell.least[q, i], 0.0), max(cell.most[q, i], 0.0)
+            low, high = lowest[i], highest[i]
+            if cell.held[q, i] == 1:
+                high = min(high, cell.most[q, i])
+            if cell.held[q, i] == 0 and low < 0.0 < high:
+                low = cell.least[q, i]
+                high = cell.most[q, i] if low < 0.0 else high
+            low, high = max(low, 0.0), 0.0 if cell.held[q, i] == 2 else max(high, 0.0)
             mid[k + 1, i], radius[k + 1, i] = 0.5 * low + 0.5 * high, 0.5 * high - 0.5 * low
     return unstable
 
@@ -295,12 +327,20 @@ def _adam(value: float, gradient: float, mean: Array, square: Array, at: int, st
 
 
 @nb.njit(error_model="numpy")
-def _crossed(net: Net, cell: Cell) -> tuple[int, int, float]:
-    """The neuron that has nowhere to be, and how far its bounds are apart; not above 0: no more than rounding."""
+def _crossed(net: Net, cell: Cell, lowest: Array, highest: Array) -> tuple[int, int, float]:
+    """The neuron that has nowhere to be, and what the kernel sees that by: 2, its own bounds l > u; 1, l > z, which it
+    back-substitutes; −1, z > u. 0: it is no more than rounding."""
     for q in range(1, net.bias.shape[0]):
         for i in range(net.graph[q, WIDTH]):
-            if cell.least[q, i] > cell.most[q, i]:
-                return q, i, cell.least[q, i] - cell.most[q, i] - 4.0 * cell.noise[q, i] - FLOOR
+            least, most, held = cell.least[q, i], cell.most[q, i], cell.held[q, i]
+            if least > most:
+                low = max(lowest[i], 0.0) if held == 1 else lowest[i]
+                high = min(highest[i], 0.0) if held == 2 else min(highest[i], most) if held == 1 else highest[i]
+                if held == 0 and lowest[i] < 0.0 < highest[i]:
+                    low = least
+                    high = most if least < 0.0 else high
+                room = 4.0 * cell.noise[q, i] + FLOOR
+                return q, i, 2.0 if low - high > room else 1.0 if low - most > room else -1.0 * (least - high > room)
     return 0, 0, 0.0
 
 
@@ -316,15 +356,17 @@ def _attempt(
     first: Whole,
     named: Whole,
     counts: Whole,
-    ascents: int,
+    ascents: Whole,
     g: float,
     found: Found,
 ) -> None:
     """Branches lows[b] <= x <= highs[b] with neurons held as `signs` says (1: z >= 0, 2: z <= 0), about subjects
-    first[b] … first[b + 1] − 1; subject t has rows named[t, : counts[t]], which are at most 0 at its violations."""
+    first[b] … first[b + 1] − 1; subject t has rows named[t, : counts[t]], which are at most 0 at its violations, and
+    ascents[t] >= 1 steps of ascent."""
     n, last, wide = net.graph[0, WIDTH], net.bias.shape[0] - 1, net.bias.shape[1]
     layers, most = own.width.shape[0], named.shape[1]
     mid, radius = np.zeros((layers + 1, max(n, own.bias.shape[1]))), np.zeros((layers + 1, max(n, own.bias.shape[1])))
+    lowest, highest = np.zeros(own.bias.shape[1]), np.zeros(own.bias.shape[1])
     none, nothing = np.zeros((1, n)), np.zeros(1)
     A, a, slack = np.zeros((most + last * wide, n)), np.zeros(most + last * wide), np.zeros(most + last * wide)
     coefficient, row, x = np.zeros(net.bias.shape), np.zeros(n), np.zeros(n)
@@ -346,13 +388,13 @@ def _attempt(
                 if signs[b, q, i] != 0:
                     held_node[held], held_neuron[held] = q, i
                     held += 1
-        unstable = _bound(net, own, cell, none, nothing, mid, radius, g)
+        unstable = _bound(net, own, cell, none, nothing, mid, radius, lowest, highest, held > 0, g)
         if unstable < 0:
-            q, i, gap = _crossed(net, cell)
-            if gap > 0.0:
+            q, i, how = _crossed(net, cell, lowest, highest)
+            if how != 0.0:
                 for t in range(first[b], first[b + 1]):
                     found.status[t] = CROSSED
-                    found.multiples[t, q, i] = 1.0
+                    found.multiples[t, q, i] = how
             continue
         for t in range(first[b], first[b + 1]):
             names, rows, settled = named[t], counts[t], False
@@ -422,7 +464,7 @@ def _attempt(
                         multiples[q, i] = sign * suggested[rows + k] * slack[rows + k] / total
             mean[:], square[:] = 0.0, 0.0
             best = -np.inf
-            for step in range(ascents):
+            for step in range(ascents[t]):
                 total = 0.0
                 for r in range(rows):
                     total += shares[r]
@@ -435,7 +477,7 @@ def _attempt(
                 if bound > best:
                     best = bound
                     kept_shares[:], kept_slopes[:], kept_multiples[:] = shares, slopes, multiples
-                if best > 0.0 or step == ascents - 1:
+                if best > 0.0 or step == ascents[t] - 1:
                     break
                 for d in range(n):
                     x[d] = cell.lo[d] if row[d] > 0.0 else cell.hi[d]
@@ -542,7 +584,7 @@ def _entry(sources: int) -> Callable[..., None]:
         first: Whole,
         named: Whole,
         counts: Whole,
-        ascents: int,
+        ascents: Whole,
         g: float,
         found: Found,
     ) -> None:

@@ -11,6 +11,7 @@ from rewarden.reward.tables import has_tables
 from rewarden.spec_lang.claim import Claim
 from rewarden.spec_lang.claim_json import claim_digest, shown_point
 from rewarden.verifier.inline import compile_program
+from rewarden.verifier.opened import opened
 from rewarden.verifier.scribe.loops import written_loops
 from rewarden.verifier.scribe.near import written_near, written_patched
 from rewarden.verifier.scribe.writer import written
@@ -48,7 +49,7 @@ def with_proof(
 def _shorter(result: RuleResult, rewards: Mapping[str, Artifact]) -> RuleResult:
     """With the proof that a patch makes short, in place of what a search has written, where there is one."""
     claim, proof = result.claim, result.proof
-    if claim is None or not isinstance(proof, Mapping) or "goals" not in proof:
+    if claim is None or not isinstance(proof, Mapping) or "goals" not in proof or "beyond" in proof:
         return result
     found = written_patched(claim, rewards)
     return result if found is None else replace(result, proof={**found, "witness": proof["witness"]})
@@ -57,10 +58,14 @@ def _shorter(result: RuleResult, rewards: Mapping[str, Artifact]) -> RuleResult:
 def _written(
     claim: Claim, rewards: Mapping[str, Artifact], owed: Unwritten, stop: Callable[[], bool]
 ) -> Mapping[str, Any] | str:
+    less = opened(claim, rewards) if owed.beyond else None
+    if less is not None:
+        found = _written(*less, replace(owed, beyond=False), stop)
+        return found if isinstance(found, str) else {**found, "claim": claim_digest(claim), "beyond": True}
     if any(has_tables(rewards[call.reward]) for call in claim.calls):
         return written_near(claim, rewards, owed, stop)
-    found = written_patched(claim, rewards)
-    return found if found is not None else written(compile_program(claim, rewards), owed, stop)
+    short = written_patched(claim, rewards)
+    return short if short is not None else written(compile_program(claim, rewards), owed, stop)
 
 
 def _with_cases(

@@ -31,7 +31,6 @@ RATE, DECAY = 0.2, 0.93
 BITS = 9  # of a weight
 SLOPES = 256
 PLAIN = ((1, 1), (2, 2), (3, 4), (BITS, SLOPES))  # bits of weights, and parts of slopes, that equality is tried with
-TIE = 1e-6  # relative: a neuron whose bounds are so close to −l = u has its slope written down
 Leaf = list[object]
 
 
@@ -44,11 +43,16 @@ class Subject:
 
     @staticmethod
     def of(mirror: Mirror, claim: Claim, goal: int, chosen: Sequence[FactId]) -> Subject:
-        facts = [(c, 0) for c, clause in enumerate(claim.clauses) if len(clause) == 1] + list(chosen)
+        facts = (*single_facts(claim), *chosen)
         affines = [atom.affine for atom in claim.goals[goal]]
         affines += [negative(claim.clauses[c][a].affine) for c, a in facts]
         names = (*((-1, a) for a in range(len(claim.goals[goal]))), *facts)
         return Subject(mirror.rows(affines), names)
+
+
+def single_facts(claim: Claim) -> tuple[FactId, ...]:
+    """Those that hold wherever the premise does."""
+    return tuple((c, 0) for c, clause in enumerate(claim.clauses) if len(clause) == 1)
 
 
 @dataclass(slots=True, eq=False)
@@ -172,27 +176,32 @@ class _Now:
                     hi[:, k] = torch.where(worth, torch.maximum(-best, lo[:, k]), hi[:, k])
                 crossed = worth & (best > (hi[:, k] if side == 0 else -lo[:, k]) + 1e-9 * (width + end.abs()))
                 for i in crossed.nonzero()[:, 0].tolist():
-                    tried.leaves[int(self.index[i])] = ["leaf", -1, [], self.tied(i), [*self.steps[i], *taken[i]]]
+                    steps = [*self._begun(i), *taken[i]]
+                    tried.leaves[int(self.index[i])] = ["leaf", -1, [], self.tied(i), steps]
                 empty |= crossed
         moved = torch.tensor([bool(t) for t in taken])
         if self.ties is None:
             self.ties = [_ties(self.mirror, self.known, i) for i in range(self.size)]
-        for steps, more in zip(self.steps, taken, strict=True):
-            steps += [*more, ["again"]] if more else []
+        self.steps = [[*self._begun(i), *more, ["again"]] if more else self.steps[i] for i, more in enumerate(taken)]
         before = self.known
         self.known = self.mirror.known(lo, hi, before.signs, deep=True, before=before)
         self.keep((~empty).nonzero()[:, 0])
         return bool(moved.any())
+
+    def _begun(self, at: int) -> list[object]:
+        """The steps of a leaf, to which others are added. Curved layers have to be bounded over the whole branch first,
+        as they are here: bounds over a part of it are others, and need not be better ones."""
+        first: list[object] = [[self.mirror.last, 0, 0, []]]
+        return self.steps[at] or (first if self.mirror.curved else [])
 
 
 def _ties(mirror: Mirror, known: Known, at: int) -> list[object]:
     """Slopes of neurons whose default hangs on rounding."""
     found: list[object] = []
     for k in mirror.relus:
-        gap = known.gap[k][at]
-        tie = (known.below[k][at] + known.above[k][at]).abs() <= TIE * gap
-        for i in (tie & (gap > 0)).nonzero()[:, 0].tolist():
-            found.append([k, i, round(SLOPES * float(known.lower[k][at, i]))])
+        slopes = mirror.ties(known, k)[at]
+        for i in (~slopes.isnan()).nonzero()[:, 0].tolist():
+            found.append([k, i, round(SLOPES * float(slopes[i]))])
     return found
 
 
@@ -391,7 +400,7 @@ def _leaf(now: _Now, at: int, sums: _Sum) -> Leaf:
     if lines and not steps:
         # These lines are for the sum alone. The kernel bounds a layer when something reads it first: so something has
         # to, before they are chosen.
-        steps.append([mirror.relus[-1], 0, 0, []])
+        steps.append([mirror.last, 0, 0, []])
     return ["leaf", goal_atom, used, now.tied(at), [*steps, *lines]]
 
 

@@ -14,13 +14,16 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from rewarden.reward.elementary import Function, value
 from rewarden.spec_lang.claim import Affine
 from rewarden.verifier.fusion import block_term, functional_rows, fuse, layer_bias
 from rewarden.verifier.program import INPUT, Program
+from rewarden.verifier.scribe.curves import curve
 
 NOTCH = 2.0**-30  # per unit of width of a neuron: its bounds, and so its chord, differ by rounding
 DOUBT = 2.0**-42  # per unit of magnitude that is summed
 FLOOR = 2.0**-60
+TIE = 1e-6  # relative: a neuron whose bounds are so close to −l = u has its slope written down
 Terms = dict[int, Tensor]  # source → coefficients [leaf or 1, row, width]
 
 
@@ -41,6 +44,9 @@ class _Layer:
     """`own`: what its pre-activation reads, as the kernel's intervals see it; `fused`: over variables and relus."""
 
     relu: bool  # or gated
+    curved: bool  # smooth, or a product
+    function: Function | None  # of a smooth one
+    width: int  # of outputs
     gates: bool  # a linear layer that some gate reads
     gate_layer: int | None
     gate: float
@@ -63,9 +69,11 @@ class Known:
     lower: dict[int, Tensor] = field(default_factory=dict)
     upper: dict[int, Tensor] = field(default_factory=dict)
     intercept: dict[int, Tensor] = field(default_factory=dict)
+    drop: dict[int, Tensor] = field(default_factory=dict)  # of curved layers: what their lower lines are shifted by
     gap: dict[int, Tensor] = field(default_factory=dict)
     reach: dict[int, Tensor] = field(default_factory=dict)
     fixed: dict[int, Tensor] = field(default_factory=dict)  # of gated layers: where no line may be chosen
+    tied: dict[int, Tensor] = field(default_factory=dict)  # slopes that a leaf has named for good, else NaN
 
     def unstable(self, layer: int) -> Tensor:
         """Where a lower line may be chosen."""
@@ -79,8 +87,8 @@ class Known:
         ranges = {k: (a[index], b[index]) for k, (a, b) in self.ranges.items()}
         return Known(
             self.lo[index], self.hi[index], rows(self.signs), rows(self.below), rows(self.above), ranges,
-            rows(self.lower), rows(self.upper), rows(self.intercept), rows(self.gap), rows(self.reach),
-            rows(self.fixed),
+            rows(self.lower), rows(self.upper), rows(self.intercept), rows(self.drop), rows(self.gap),
+            rows(self.reach), rows(self.fixed), rows(self.tied),
         )  # fmt: skip
 
 
@@ -100,7 +108,7 @@ class Bounded:
 
 
 class Mirror:
-    """A program of linear layers, relus and gated ones."""
+    """A program of linear layers, relus, gated and curved ones."""
 
     def __init__(self, program: Program) -> None:
         self.inputs = len(program.claim.variables)
@@ -115,14 +123,19 @@ class Mirror:
             gate = 0.0 if layer.gate is None else float(layer.gate)
             bias = _tensor(layer_bias(layer)[0])
             relu = layer.kind in ("relu", "gated")
-            self.layers.append(_Layer(relu, k in gates, layer.gate_layer, gate, parts, bias, rows))
+            curved = layer.kind in ("smooth", "product")
+            self.layers.append(
+                _Layer(relu, curved, layer.function, layer.width, k in gates, layer.gate_layer, gate, parts, bias, rows)
+            )
         self.relus = tuple(k for k, layer in enumerate(self.layers) if layer.relu)
+        self.curved = any(layer.curved for layer in self.layers)
+        self.last = max((k for k, layer in enumerate(self.layers) if layer.relu or layer.curved), default=0)
 
     @staticmethod
     def of(program: Program) -> Mirror | None:
-        """None where some layer is smooth, or all are as executed in binary32."""
-        plain = all(layer.kind in ("linear", "relu", "gated") for layer in program.layers)
-        return Mirror(program) if plain and program.executed is None else None
+        """None where all layers are as executed in binary32, or some are of no kind that the kernel knows."""
+        known = all(layer.kind != "twin" for layer in program.layers)
+        return Mirror(program) if known and program.executed is None else None
 
     def rows(self, affines: Sequence[Affine]) -> Rows:
         found = functional_rows(self.program, affines)
@@ -134,10 +147,12 @@ class Mirror:
     ) -> Known:
         """Bounds and lines of all layers; without `deep`, from intervals alone. `before`: what is known already."""
         known = Known(lo, hi, signs)
+        if before is not None:
+            known.tied = before.tied or {k: self.ties(before, k) for k in self.relus}
         known.ranges[INPUT] = (lo, hi)
         for k, layer in enumerate(self.layers):
             low, high = self._interval(known, k)
-            if not layer.relu:
+            if not layer.relu and not layer.curved:
                 if layer.gates and deep:
                     low, high = self._sharper(known, k, low, high)
                 if before is not None:
@@ -153,8 +168,19 @@ class Mirror:
                 low, high = torch.maximum(low, before.below[k]), torch.minimum(high, before.above[k])
             if deep:
                 low, high = self._sharper(known, k, low, high)
-            self._activate(known, k, low, high)
+            if layer.curved:
+                self._bend(known, k, low, high)
+            else:
+                self._activate(known, k, low, high)
+                if k in known.tied:
+                    named = known.unstable(k) & ~known.tied[k].isnan()
+                    known.lower[k] = torch.where(named, known.tied[k], known.lower[k])
         return known
+
+    def ties(self, known: Known, k: int) -> Tensor:
+        """Slopes below neurons whose default hangs on rounding: a leaf names them. NaN elsewhere."""
+        tie = (known.below[k] + known.above[k]).abs() <= TIE * known.gap[k]
+        return torch.where(tie & (known.gap[k] > 0), known.lower[k], torch.nan)
 
     def _interval(self, known: Known, k: int) -> tuple[Tensor, Tensor]:
         layer = self.layers[k]
@@ -169,7 +195,7 @@ class Mirror:
         return (middle - spread).expand(known.lo.shape[0], -1), (middle + spread).expand(known.lo.shape[0], -1)
 
     def _sharper(self, known: Known, k: int, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        loose = (low < 0) & (high > 0) if self.layers[k].relu else torch.ones_like(low, dtype=torch.bool)
+        loose = (low < 0) & (high > 0) if self.layers[k].relu else (low < high) | (not self.layers[k].curved)
         most = int(loose.sum(-1).max())
         if not most:
             return low, high
@@ -200,6 +226,12 @@ class Mirror:
         known.ranges[k] = (low.clamp(min=0.0), high.clamp(min=0.0))
         if self.layers[k].gate_layer is not None:
             self._gate(known, k)
+
+    def _bend(self, known: Known, k: int, low: Tensor, high: Tensor) -> None:
+        found = curve(self.layers[k].function, low, high)
+        known.below[k], known.above[k] = low, high
+        known.lower[k], known.drop[k], known.upper[k] = found.lower, found.drop, found.upper
+        known.intercept[k], known.gap[k], known.ranges[k] = found.shift, found.doubt, (found.least, found.most)
 
     def _gate(self, known: Known, k: int) -> None:
         """Behind a gate that is open, 0; behind one that is closed, a relu whose lower line is z; else between both.
@@ -243,16 +275,21 @@ class Mirror:
             extra = None if held is None else held.get(k)
             if k not in terms and extra is None:
                 continue
-            width = self.layers[k].bias.shape[0]
+            width = self.layers[k].width
             c = terms.pop(k) if k in terms else torch.zeros(1, 1, width, dtype=torch.float64)
             kept[k] = c
+            size = c.abs()
             positive = c.clamp(min=0.0)
             negative = c - positive
             below = known.lower[k] if slopes is None or k not in slopes else slopes[k]
-            on_z = positive * below[:, None] + negative * known.upper[k][:, None]
             drop = (negative * known.intercept[k][:, None]).sum(-1)
+            if k in known.drop:
+                drop = drop - (positive * known.drop[k][:, None]).sum(-1)
+            if below.shape[-1] > width:  # a product's row is read by both factors
+                positive, negative = torch.cat((positive, positive), -1), torch.cat((negative, negative), -1)
+            on_z = positive * below[:, None] + negative * known.upper[k][:, None]
             if not bare:
-                slack = slack + NOTCH * (c.abs() * known.gap[k][:, None]).sum(-1)
+                slack = slack + NOTCH * (size * known.gap[k][:, None]).sum(-1)
             if extra is not None:
                 on_z = on_z - extra[:, None]
             fused = self.layers[k].fused
@@ -278,9 +315,14 @@ class Mirror:
         """The rows at points [leaf, variable], one for each leaf: [leaf, row]."""
         outputs: Terms = {INPUT: points}
         for k, layer in enumerate(self.layers):
-            if layer.relu:
+            if layer.relu or layer.curved:
                 z = layer.fused.bias + sum(outputs[s] @ w[0].T for s, w in layer.fused.terms.items())
-                outputs[k] = z.clamp(min=0.0)
+                if layer.function is not None:
+                    outputs[k] = torch.from_numpy(value(layer.function, z.numpy()))
+                elif layer.curved:
+                    outputs[k] = z[:, : layer.width] * z[:, layer.width :]
+                else:
+                    outputs[k] = z.clamp(min=0.0)
                 if layer.gate_layer is not None:
                     gate = self.layers[layer.gate_layer].fused
                     reached = gate.bias + sum(outputs[s] @ w[0].T for s, w in gate.terms.items()) >= layer.gate

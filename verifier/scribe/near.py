@@ -22,6 +22,7 @@ from rewarden.reward.graph import Patch
 from rewarden.reward.tables import MOST_ACTIVE, has_tables, index_of, is_table
 from rewarden.spec_lang.claim import Affine, Box, Claim
 from rewarden.spec_lang.claim_json import claim_digest
+from rewarden.verifier.between import between_trees
 from rewarden.verifier.inline import arguments_over, compile_program
 from rewarden.verifier.scribe.patched import by_patches, composed, extent
 from rewarden.verifier.scribe.writer import written
@@ -43,7 +44,7 @@ def written_near(
         if any(len(artifact.patches) > MOST_ACTIVE for artifact in there.values()):
             return "too many patches act in one box of the claim"
         program = compile_program(own, there)
-        trees_here = by_patches(own, there, program)
+        trees_here = between_trees(own, there, program) or by_patches(own, there, program)
         if trees_here is None:
             found = written(program, share, stop)
             if isinstance(found, str):
@@ -110,12 +111,13 @@ def patch_parts(patch: Patch) -> Iterator[str]:
 def written_patched(claim: Claim, rewards: Mapping[str, Artifact]) -> dict[str, Any] | None:
     """The proof object, without witness, of a claim that patches without tables settle in each of its boxes."""
     called = [rewards[call.reward] for call in claim.calls]
-    if len(claim.boxes) > MOST_BOXES or not any(a.patches for a in called) or any(a.smooth for a in called):
+    if len(claim.boxes) > MOST_BOXES or not any(a.patches for a in called):
         return None
     trees: list[list[Any]] = [[] for _ in claim.goals]
     for number in range(len(claim.boxes)):
         own, there = over_box(claim, number, rewards)
-        found = by_patches(own, there, compile_program(own, there))
+        program = compile_program(own, there)
+        found = between_trees(own, there, program) or by_patches(own, there, program)
         if found is None:
             return None
         for goal, tree in enumerate(found):

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewarden.reward.artifact import Artifact
+from rewarden.reward.elementary import extent as value_extent
+from rewarden.reward.elementary import value
 from rewarden.reward.graph import Patch
 from rewarden.spec_lang.claim import Affine, AffineAtom, Box, Claim
 from rewarden.verifier.narrowing import narrowed, root_cell
@@ -23,6 +25,7 @@ from rewarden.verifier.program import INPUT, Program
 from rewarden.verifier.proof_tree import dyadic
 from rewarden.verifier.scribe.leaves import Leaf
 from rewarden.verifier.scribe.writer import EMPTY
+from rewarden.verifier.smooth_lines import product_extent
 
 Ends = tuple[NDArray[np.float64], NDArray[np.float64]]
 Form = tuple[Fraction, dict[int, Fraction]]  # constant, and coefficients of variables
@@ -208,7 +211,16 @@ def _values(program: Program, points: NDArray[np.float64]) -> list[NDArray[np.fl
     for number, layer in enumerate(program.layers):
         z = layer.bias + sum(outputs[block.source] @ block.weight.T for block in layer.blocks)
         found.append(z)
-        outputs[number] = z if layer.kind == "linear" else np.maximum(z, 0.0)
+        match layer.kind:
+            case "linear":
+                outputs[number] = z
+            case "smooth":
+                assert layer.function is not None
+                outputs[number] = value(layer.function, z)
+            case "product":
+                outputs[number] = z[:, : layer.width] * z[:, layer.width :]
+            case _:
+                outputs[number] = np.maximum(z, 0.0)
         if layer.kind == "gated" and layer.gate_layer is not None and layer.gate is not None:
             opened = np.asarray(found[layer.gate_layer].max(axis=1) >= layer.gate)
             outputs[number] = np.where(opened[:, None], 0.0, outputs[number])
@@ -229,6 +241,11 @@ def _intervals(program: Program, box: Box) -> list[Ends]:
         found.append((low, high))
         if layer.kind == "linear":
             outputs[number] = low, high
+        elif layer.function is not None:
+            outputs[number] = value_extent(layer.function, low, high)
+        elif layer.kind == "product":
+            (least,), (most,) = product_extent(low[None], high[None])
+            outputs[number] = least, most
         else:
             outputs[number] = np.maximum(low, 0.0) * (layer.kind != "gated"), np.maximum(high, 0.0)
     return found

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rewarden.verifier.cells.bounds import Cell, new_cell, sum_error
-from rewarden.verifier.cells.network import WIDTH, Aim, Array, Layout, aim, layout
+from rewarden.verifier.cells.network import WIDTH, Aim, Array, Layout, Whole, aim, layout
+from rewarden.verifier.facts import FactId
 from rewarden.verifier.fusion import block_term, layer_bias
 from rewarden.verifier.program import INPUT, Program
-from rewarden.verifier.scribe.compiled import CROSSED, OPEN, ROW, Found, Own, attempt, new_found
-from rewarden.verifier.scribe.leaves import FEW_STEPS, MANY, STEPS, Answer, Leaf, dyadic, negative
+from rewarden.verifier.scribe.compiled import SUM, Found, Own, attempt, new_found
+from rewarden.verifier.scribe.leaves import MANY, STEPS, Answer, Leaf, dyadic, negative, single_facts
 
 ROWS = 2_048  # atoms of a claim, at most
 Held = tuple[int, int, int]  # layer, neuron; 0: z >= 0, 1: z <= 0
+Names = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,6 +35,8 @@ class Swift:
     layers: tuple[int, ...]
     rows: Mapping[tuple[int, int, int], int]
     atoms: tuple[int, ...]  # of each goal
+    facts: tuple[FactId, ...]  # that hold everywhere
+    names: dict[tuple[int, tuple[FactId, ...]], tuple[Names, Whole]]  # of subjects that have occurred, and their rows
 
     @staticmethod
     def of(program: Program) -> Swift | None:
@@ -53,74 +59,117 @@ class Swift:
         rows = {name: k for k, name in enumerate(every)}
         return Swift(
             at, _own(at), aimed, new_cell(at.net), sum_error(at.net), tuple(layers), rows,
-            tuple(map(len, claim.goals)),
+            tuple(map(len, claim.goals)), single_facts(claim), {},
         )  # fmt: skip
 
     def attempt(
         self,
-        boxes: Sequence[Sequence[tuple[float, float]]],
+        ends: Array,
         signs: Sequence[Sequence[Held]],
-        subjects: Sequence[Sequence[tuple[int, Sequence[tuple[int, int]]]]],
+        subjects: Sequence[Sequence[tuple[int, tuple[FactId, ...]]]],
+        efforts: Sequence[int],
     ) -> list[Answer]:
-        """Of each branch, what is found of each of its subjects: a goal, and the atoms that are taken as true."""
-        net, count = self.at.net, len(boxes)
+        """Of each branch, what is found of each of its subjects: a goal, and the atoms of disjunctions that are taken
+        as true. `efforts`: of each subject, steps of ascent."""
+        net, count = self.at.net, len(ends)
         inputs = int(net.graph[0, WIDTH])
-        ends = np.array(boxes, dtype=np.float64).reshape(count, inputs, 2)
         held = np.zeros((count, *net.bias.shape), np.int8)
         for b, branch in enumerate(signs):
             for layer, neuron, side in branch:
                 held[b, self.at.node[layer], neuron] = 1 + side  # as Cell.held
-        every = [subject for some in subjects for subject in some]
-        names = [(*facts, *((-1, a) for a in range(self.atoms[goal]))) for goal, facts in every]
-        named = np.zeros((len(every), max(map(len, names), default=0)), np.int64)
-        for t, ((goal, _), own) in enumerate(zip(every, names, strict=True)):
-            named[t, : len(own)] = [self.rows[goal if c < 0 else -1, c, a] for c, a in own]
-        counts = np.array([len(own) for own in names], np.int64)
+        own = [self._named(subject) for some in subjects for subject in some]
+        named = np.zeros((len(own), max((len(rows) for _, rows in own), default=0)), np.int64)
+        for t, (_, rows) in enumerate(own):
+            named[t, : len(rows)] = rows
+        counts = np.array([len(rows) for _, rows in own], np.int64)
         first = np.cumsum([0, *map(len, subjects)]).astype(np.int64)
-        found = new_found(len(every), net, named.shape[1], inputs)
-        few = inputs < MANY
+        found = new_found(len(own), net, named.shape[1], inputs)
+        steps = np.array(efforts if inputs < MANY else [STEPS] * len(own), np.int64)
         low, high = np.ascontiguousarray(ends[:, :, 0]), np.ascontiguousarray(ends[:, :, 1])
-        attempt(self.at.net, self.own, self.aim, self.cell, low, high, held, first, named, counts,
-                FEW_STEPS if few else STEPS, self.error, found)  # fmt: skip
-        leaves = [self._leaf(own, found, t) for t, own in enumerate(names)]
+        attempt(self.at.net, self.own, self.aim, self.cell, low, high, held, first, named, counts, steps, self.error,
+                found)  # fmt: skip
+        above = [[[q, i, 1, []] for q, i, side in sorted(some) if not side] for some in signs]
+        steps_of = [above[b] for b, some in enumerate(subjects) for _ in some]
+        return self._answers([names for names, _ in own], steps_of, found)
+
+    def _named(self, subject: tuple[int, tuple[FactId, ...]]) -> tuple[Names, Whole]:
+        """The atoms of a subject, and their rows."""
+        known = self.names.get(subject)
+        if known is None:
+            goal, chosen = subject
+            names = (*self.facts, *chosen, *((-1, a) for a in range(self.atoms[goal])))
+            rows = np.array([self.rows[goal if c < 0 else -1, c, a] for c, a in names], np.int64)
+            known = self.names[subject] = names, rows
+        return known
+
+    def _answers(self, names: Sequence[Names], steps: Sequence[Sequence[object]], found: Found) -> list[Answer]:
+        """`steps`: of each subject those that its leaf begins with, which bound neurons that are held from above."""
+        status, anchors = found.status.tolist(), found.row.tolist()
+        ties, lines = self._lines(found.ties), self._lines(found.slopes)
+        multiples = _grouped(found.multiples, found.multiples != 0.0)
+        weights = found.weights.tolist()
         unstable, flat = found.unstable.tolist(), found.flat.tolist()
         costly = [(self.layers[q], i) if q else None for q, i in found.costly.tolist()]
-        return [Answer(*one) for one in zip(leaves, costly, unstable, found.slope, flat, strict=True)]
+        answers = []
+        for t, own in enumerate(names):
+            leaf: Leaf | None = None
+            match status[t]:
+                case 1 | 2:
+                    sums = status[t] == SUM
+                    leaf = self._leaf(
+                        own, anchors[t], weights[t] if sums else (), multiples[t], ties[t], lines[t], steps[t]
+                    )
+                case 3:
+                    # z − l >= 0, or u − z >= 0, or their sum: and it is not.
+                    ((q, i, how),) = multiples[t]
+                    sides = (0, 1) if how == 2.0 else (0,) if how > 0.0 else (1,)
+                    leaf = [
+                        "leaf",
+                        -1,
+                        [[self.layers[q], i, side, [1, 0]] for side in sides],
+                        list(ties[t]),
+                        [*steps[t]],
+                    ]
+            answers.append(Answer(leaf, costly[t], unstable[t], found.slope[t], flat[t]))
+        return answers
 
-    def _leaf(self, names: Sequence[tuple[int, int]], found: Found, t: int) -> Leaf | None:
-        status = int(found.status[t])
-        if status == OPEN:
-            return None
-        ties = self._lines(found.ties[t])
-        if status == CROSSED:
-            # (z − l) + (u − z) >= 0, and u < l.
-            (q, i), *_ = np.argwhere(found.multiples[t]).tolist()
-            return ["leaf", -1, [[self.layers[q], i, side, [1, 0]] for side in (0, 1)], ties, []]
-        anchor = int(found.row[t])
+    def _leaf(
+        self,
+        names: Names,
+        anchor: int,
+        weights: Sequence[float],
+        multiples: Sequence[tuple[int, int, float]],
+        ties: Sequence[object],
+        lines: Sequence[object],
+        steps: Sequence[object],
+    ) -> Leaf:
+        """A sum of rows; of `anchor` alone where there are no weights."""
         clause, atom = names[anchor]
-        number = atom if clause < 0 else -1
-        if status == ROW:
-            return ["leaf", number, [] if clause < 0 else [[clause, atom, [1, 0]]], ties, []]
         used: list[object] = []
-        for row, weight in enumerate(found.weights[t].tolist()):
+        for row, weight in enumerate(weights):
             if weight > 0 and (row != anchor or clause >= 0):
                 used.append([*names[row], dyadic(weight)])
-        used += self._multiples(found.multiples[t])
-        lines = self._lines(found.slopes[t])
-        if lines:
-            # These lines are for the sum alone. The kernel bounds a layer when something reads it first: so something
-            # has to, before they are chosen.
-            lines.insert(0, [self.layers[-1], 0, 0, []])
-        return ["leaf", number, used, ties, lines]
+        if not weights and clause >= 0:
+            used.append([clause, atom, [1, 0]])
+        for q, i, value in multiples:
+            used.append([self.layers[q], i, 0 if value > 0 else 1, dyadic(abs(value))])
+        # Lines for the sum alone. The kernel bounds a layer when something reads it first: so something has to, before
+        # they are chosen.
+        more = [[self.layers[-1], 0, 0, []], *lines] if lines else []
+        return ["leaf", atom if clause < 0 else -1, used, list(ties), [*steps, *more]]
 
-    def _lines(self, slopes: np.ndarray) -> list[object]:
-        return [[self.layers[q], i, int(slopes[q, i])] for q, i in np.argwhere(slopes >= 0).tolist()]
+    def _lines(self, slopes: NDArray[np.int16]) -> list[list[object]]:
+        """Of each subject."""
+        return [[[self.layers[q], i, k] for q, i, k in some] for some in _grouped(slopes, slopes >= 0)]
 
-    def _multiples(self, multiples: np.ndarray) -> list[object]:
-        return [
-            [self.layers[q], i, 0 if multiples[q, i] > 0 else 1, dyadic(abs(float(multiples[q, i])))]
-            for q, i in np.argwhere(multiples).tolist()
-        ]
+
+def _grouped(values: NDArray[Any], chosen: NDArray[np.bool_]) -> list[list[tuple[int, int, Any]]]:
+    """Of each subject, node, neuron and value of those that are chosen."""
+    found: list[list[tuple[int, int, Any]]] = [[] for _ in values]
+    places = np.nonzero(chosen)
+    for t, q, i, value in zip(*(p.tolist() for p in places), values[places].tolist(), strict=True):
+        found[t].append((q, i, value))
+    return found
 
 
 def _own(at: Layout) -> Own:

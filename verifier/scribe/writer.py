@@ -8,7 +8,7 @@ spent, there is no proof, and that is said.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -24,7 +24,7 @@ from rewarden.verifier.narrowing import narrowed, root_cell
 from rewarden.verifier.program import Program
 from rewarden.verifier.proof_tree import halves
 from rewarden.verifier.scribe.exact import holds, holds_by_intervals
-from rewarden.verifier.scribe.leaves import MANY, Answer, Leaf, Subject, attempt
+from rewarden.verifier.scribe.leaves import FEW_STEPS, MANY, Answer, Leaf, Subject, attempt
 from rewarden.verifier.scribe.mirror import Mirror
 from rewarden.verifier.scribe.swift import Swift
 from rewarden.verifier.trail import Cut, Guide, Sign, Trail
@@ -35,6 +35,8 @@ ELEMENTS = 2**22  # numbers of one batch of rows: they stay in the cache, more o
 EXACT = 400  # branches that may be bounded once some point has no margin: signs settle that soon, or not at all
 FEW, SIGNS = 10, 6  # unstable neurons, and held ones, up to which a branch is split at a neuron instead of a variable
 DEEPEST = 400  # splits above a leaf
+TRIALS = 6  # branches of a size that are tried in any case, whatever the trail does there
+THOROUGH = 60  # steps of ascent where the trail goes no further: what is settled there needs no splits of its own
 FLAT = 64  # boxes that are looked at for what holds by construction
 EMPTY: Leaf = ["leaf", -1, [], [], []]
 
@@ -42,6 +44,7 @@ LEAST, TIMES = 2_000, 4  # branches that may be bounded: so many, and so many fo
 MOST = 100_000  # branches, whatever it took: minutes here, and hours in the kernel
 
 Held = tuple[int, int, int]  # layer, neuron; 0: z >= 0, 1: z <= 0
+Ends = tuple[tuple[float, float], ...]
 
 
 def written(program: Program, owed: Unwritten, stop: Callable[[], bool]) -> dict[str, Any] | str:
@@ -60,7 +63,7 @@ def written(program: Program, owed: Unwritten, stop: Callable[[], bool]) -> dict
 
 
 # A node of a proof with children: ("cut", variable, at), ("sign", layer, neuron) or ("case", clause).
-Split = tuple[Literal["cut"], int, Fraction] | tuple[Literal["sign"], int, int] | tuple[Literal["case"], int]
+Split = tuple[Literal["cut"], int, float] | tuple[Literal["sign"], int, int] | tuple[Literal["case"], int]
 
 
 @dataclass(slots=True, eq=False)
@@ -75,9 +78,11 @@ class _Subject:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Branch:
-    """An exact cell and the neurons that are held in it; it is part of the trees of all its subjects."""
+    """An exact cell, the nearest floats to its ends, and the neurons that are held in it; it is part of the trees of
+    all its subjects."""
 
     box: Box
+    ends: Ends
     signs: tuple[Held, ...]
     depth: int
     subjects: tuple[_Subject, ...]
@@ -100,14 +105,15 @@ class Writer:
         self.program, self.claim = program, program.claim
         self.mirror, self.left, self.stop = mirror, budget, stop
         self.discrete = [v.discrete for v in self.claim.variables]
-        self.single = tuple((c, 0) for c, clause in enumerate(self.claim.clauses) if len(clause) == 1)
         self.several = [c for c, clause in enumerate(self.claim.clauses) if len(clause) > 1]
         self.subjects: dict[tuple[int, tuple[FactId, ...]], Subject] = {}
+        curved = max((len(layer.bias) for layer in mirror.layers if layer.curved), default=0)
         widest = max([1, *(layer.bias.shape[0] for layer in mirror.layers), len(self.claim.variables)])
-        self.batch = max(8, min(BATCH, ELEMENTS // (2 * widest * widest)))
+        self.batch = max(8, min(BATCH, ELEMENTS // (2 * widest * widest), ELEMENTS // (16 * curved + 1)))
         self.swift = Swift.of(program)
         self.whole = _widths(self.claim)
         self.guides = () if trail is None else tuple(Guide(events) for events in trail.events)
+        self.worth: dict[int, list[int]] = {}  # by bits of how many settled cells are below: tried, and leaves
         self.exact = False  # some point has next to no margin: leaves are judged in rationals where floats cannot
 
     def write(self) -> dict[str, Any] | None:
@@ -132,7 +138,7 @@ class Writer:
                     subjects.append(_Subject(goal, (), node, (box_number, 0) if self.guides else None))
             if subjects:
                 assert cell is not None, "what has no point has been written"
-                waiting.append(_Branch(cell, (), 0, tuple(subjects)))
+                waiting.append(_Branch(cell, _ends(cell), (), 0, tuple(subjects)))
         while waiting:
             if self.left <= 0 or self.stop():
                 return None
@@ -157,26 +163,50 @@ class Writer:
     # ── one batch ──────────────────────────────────────────────────────────────────────────────
     def _settle(self, batch: list[_Branch], waiting: list[_Branch]) -> bool:
         """Leaves, or further splits; False where a branch can neither be settled nor split."""
-        answers = self._answers(batch)
-        self.left -= sum(len(branch.subjects) for branch in batch)
+        splits: dict[int, Split] = {}  # by the number of the subject, as the trail has them
+        tried: list[_Branch] = []
+        efforts: list[int] = []
+        number = 0
+        for branch in batch:
+            open_: list[_Subject] = []
+            for subject in branch.subjects:
+                advised = self._advised(branch, subject)
+                if advised is not None:
+                    splits[number] = advised
+                if advised is None or self._pays(subject):
+                    open_.append(subject)
+                    efforts.append(THOROUGH if advised is None and self.guides else FEW_STEPS)
+                number += 1
+            if open_:
+                tried.append(replace(branch, subjects=tuple(open_)))
+        answers = self._answers(tried, efforts)
+        self.left -= len(efforts)
+        if self.program.curved and any(answer.flat for answer in answers):
+            self.exact = True  # no rational arithmetic knows the kernel's lines
+            return False
         if not self.exact and any(answer.flat for answer in answers):
             self.exact, self.left = True, min(self.left, EXACT)
-            answers = self._answers(batch)
-        each = iter(answers)
+            answers = self._answers(tried, efforts)
+        each = {
+            id(s): answer for s, answer in zip((s for branch in tried for s in branch.subjects), answers, strict=True)
+        }
         made: list[_Branch] = []
+        number = 0
         for branch in batch:
             groups: dict[tuple[Split, bool], list[_Subject]] = {}
-            for subject, answer in zip(branch.subjects, each, strict=False):
-                leaf = answer.leaf
-                for close in answer.close if leaf is None else ():
-                    if holds(self.program, subject.goal, branch.box, branch.signs, close):
-                        leaf = close
-                        break
+            for subject in branch.subjects:
+                advised, answer = splits.get(number), each.get(id(subject))
+                number += 1
+                leaf = None if answer is None else self._leaf(branch, subject, answer)
+                if answer is not None and advised is not None:
+                    self._learn(subject, leaf is not None)
                 if leaf is not None:
                     subject.node.written = leaf
                     continue
-                advised = self._advised(branch, subject)
-                split = advised or self._next(branch, subject, answer)
+                split = advised
+                if split is None:
+                    assert answer is not None, "what is not split as the trail has it has been tried"
+                    split = self._next(branch, subject, answer)
                 if split is None or branch.depth >= DEEPEST:
                     return False
                 groups.setdefault((split, advised is not None), []).append(subject)
@@ -185,13 +215,39 @@ class Writer:
         waiting += reversed(made)
         return True
 
-    def _answers(self, batch: Sequence[_Branch]) -> list[Answer]:
-        """One for each subject of each branch: by compiled code, where that knows the program."""
-        boxes = [[(float(lo), float(hi)) for lo, hi in branch.box] for branch in batch]
+    def _leaf(self, branch: _Branch, subject: _Subject, answer: Answer) -> Leaf | None:
+        if answer.leaf is None:
+            for close in answer.close:
+                if holds(self.program, subject.goal, branch.box, branch.signs, close):
+                    return close
+        return answer.leaf
+
+    def _pays(self, subject: _Subject) -> bool:
+        """Whether a branch that the trail splits is worth a try: as many settled cells as there are below are saved,
+        if it is a leaf, as often as those of its size have been."""
+        tried, leaves = self.worth.get(self._below_it(subject).bit_length(), (0, 0))
+        return tried < TRIALS or leaves * self._below_it(subject) > tried
+
+    def _learn(self, subject: _Subject, settled: bool) -> None:
+        found = self.worth.setdefault(self._below_it(subject).bit_length(), [0, 0])
+        found[0] += 1
+        found[1] += settled
+
+    def _below_it(self, subject: _Subject) -> int:
+        assert subject.where is not None, "the trail goes on here"
+        box, node = subject.where
+        return self.guides[box].settled[node]
+
+    def _answers(self, batch: Sequence[_Branch], efforts: Sequence[int]) -> list[Answer]:
+        """One for each subject of each branch: by compiled code, where that knows the program. `efforts`: for each
+        subject, how often weights and slopes are improved there."""
+        if not batch:
+            return []
+        boxes = np.array([branch.ends for branch in batch], dtype=np.float64).reshape(len(batch), -1, 2)
         if self.swift is not None and not self.exact:
-            subjects = [[(s.goal, (*self.single, *s.chosen)) for s in branch.subjects] for branch in batch]
-            return self.swift.attempt(boxes, [branch.signs for branch in batch], subjects)
-        ends = torch.tensor(boxes, dtype=torch.float64).reshape(len(batch), -1, 2)
+            subjects = [[(s.goal, s.chosen) for s in branch.subjects] for branch in batch]
+            return self.swift.attempt(boxes, [branch.signs for branch in batch], subjects, efforts)
+        ends = torch.from_numpy(boxes)
         groups: dict[tuple[int, tuple[FactId, ...]], list[tuple[int, int]]] = {}
         count = 0
         for b, branch in enumerate(batch):
@@ -236,12 +292,10 @@ class Writer:
             subject.where = box, found
             match guide.split(found):
                 case Cut(k, at):
-                    lo, hi = branch.box[k]
-                    low, high = halves(branch.box[k], at, self.discrete[k])
-                    if low[0] <= low[1] < hi and lo < high[0] <= high[1]:
+                    side = self._side(branch, k, at)
+                    if side is None:
                         return "cut", k, at
-                    # All of the branch is in one part.
-                    found = guide.children[found][0 if hi <= at else 1]
+                    found = guide.children[found][side]
                 case Sign(layer, neuron):
                     if not any(held[:2] == (layer, neuron) for held in branch.signs):
                         return "sign", layer, neuron
@@ -252,6 +306,19 @@ class Writer:
             found = None if found is None else guide.about(found, self._alternative(subject))
         subject.where = None
         return None
+
+    def _side(self, branch: _Branch, k: int, at: float) -> int | None:
+        """The part of a cut that all of the branch is in; None where it is in both."""
+        low, high = branch.ends[k]
+        if not self.discrete[k] and at != low and at != high:
+            return (
+                None if low < at < high else int(at < low)
+            )  # as it is with the exact ends, to which these are nearest
+        lo, hi = branch.box[k]
+        first, second = halves(branch.box[k], Fraction(at), self.discrete[k])
+        if first[0] <= first[1] < hi and lo < second[0] <= second[1]:
+            return None
+        return 0 if hi <= at else 1
 
     def _alternative(self, subject: _Subject) -> int:
         """Its number: goals, and for each the choices of atoms (`alternatives`)."""
@@ -267,46 +334,47 @@ class Writer:
             if clause not in taken:
                 return "case", clause
         costly, few = answer.costly, answer.unstable <= FEW and len(branch.signs) < SIGNS
+        few = few and not self.program.curved  # where signs are not all that is uncertain
         if costly is not None and (len(self.claim.variables) >= MANY or self.exact or few):
             return "sign", *costly
         slope = np.abs(answer.slope)
-        width = np.array([float(hi - lo) for lo, hi in branch.box])
+        width = np.array([hi - lo for lo, hi in branch.ends])
         worth = (slope + 0.02 * slope.max(initial=0.0)) * width + 1e-12 * width / self.whole
         worth = np.where(width > 0, worth, -1.0)
         for k in np.argsort(-worth).tolist():
             lo, hi = branch.box[k]
-            at = Fraction((float(lo) + float(hi)) / 2)
+            at = (branch.ends[k][0] + branch.ends[k][1]) / 2
             if worth[k] > 0 and (lo < hi if self.discrete[k] else lo < at < hi):
                 return "cut", k, at
         return None if costly is None else ("sign", *costly)
 
     def _split(self, branch: _Branch, subjects: Sequence[_Subject], split: Split, advised: bool) -> list[_Branch]:
         """The parts of a branch, about those of its subjects whose trees split there like this."""
-        box, signs = branch.box, branch.signs
-        parts: list[tuple[Box | None, tuple[Held, ...], tuple[FactId, ...]]]
+        box, ends, signs = branch.box, branch.ends, branch.signs
+        parts: list[tuple[Box | None, Ends, tuple[Held, ...], tuple[FactId, ...]]]
         node: list[object]
         match split:
             case "cut", k, at:
-                assert isinstance(at, Fraction)
-                node = ["cut", k, _text(at)]
-                sides = halves(box[k], at, self.discrete[k])
-                parts = [((*box[:k], side, *box[k + 1 :]), signs, ()) for side in sides]
+                exact = Fraction(at)
+                node = ["cut", k, _text(exact)]
+                parts = []
+                for lo, hi in halves(box[k], exact, self.discrete[k]):
+                    side = (float(lo), float(hi))
+                    parts.append(((*box[:k], (lo, hi), *box[k + 1 :]), (*ends[:k], side, *ends[k + 1 :]), signs, ()))
             case "sign", layer, neuron:
                 node = ["sign", layer, neuron]
-                parts = [(box, (*signs, (layer, int(neuron), side)), ()) for side in (0, 1)]
+                parts = [(box, ends, (*signs, (layer, int(neuron), side)), ()) for side in (0, 1)]
             case _:
                 clause = split[1]
                 node = ["case", clause]
-                parts = [
-                    (narrowed(box, (atom,), self.discrete), signs, ((clause, a),))
-                    for a, atom in enumerate(self.claim.clauses[clause])
-                ]
+                cells = [narrowed(box, (atom,), self.discrete) for atom in self.claim.clauses[clause]]
+                parts = [(cell, _ends(cell or ()), signs, ((clause, a),)) for a, cell in enumerate(cells)]
         below = [self._below(subject, split, advised, len(parts)) for subject in subjects]
         for subject in subjects:
             subject.node.written = node
             subject.node.children = [_Node() for _ in parts]
         made = []
-        for part, (cell, held, more) in enumerate(parts):
+        for part, (cell, near, held, more) in enumerate(parts):
             if cell is None:
                 for subject in subjects:
                     subject.node.children[part].written = EMPTY
@@ -315,7 +383,7 @@ class Writer:
                 _Subject(subject.goal, (*subject.chosen, *more), subject.node.children[part], places[part])
                 for subject, places in zip(subjects, below, strict=True)
             )
-            made.append(_Branch(cell, held, branch.depth + 1, own))
+            made.append(_Branch(cell, near, held, branch.depth + 1, own))
         return made
 
     def _below(self, subject: _Subject, split: Split, advised: bool, parts: int) -> list[tuple[int, int] | None]:
@@ -327,6 +395,10 @@ class Writer:
             return [subject.where] * parts
         children = self.guides[box].children[node]
         return [(box, child) for child in (children if split[0] == "cut" else children[::-1])]
+
+
+def _ends(cell: Box) -> Ends:
+    return tuple((float(lo), float(hi)) for lo, hi in cell)
 
 
 def _widths(claim: Claim) -> np.ndarray:

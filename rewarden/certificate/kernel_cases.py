@@ -1,0 +1,40 @@
+"""Certificate kernel: claims with cases, about traces of several lengths ("Cases" in docs/formats.md).
+
+Such a claim says several claims, and that not all of them are vacuous. So its proof is theirs, one after the other, and
+a case may be without a witness while another has one. Standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from rewarden.certificate.kernel_claim import Claim, read_plain
+from rewarden.certificate.kernel_json import canonical, digest, refuse, used
+from rewarden.certificate.kernel_program import Calls, Program, inline
+from rewarden.certificate.kernel_shapes import array, read, text
+
+
+def read_cases(value: object) -> Claim:
+    stated = read(value, {"rule": text, "severity": text, "cases": array}, "a claim")
+    cases = tuple(read_plain(case) for case in stated["cases"]) or refuse("a claim has no cases")
+    rewards = {pair for case in cases for pair in case.rewards.items()}
+    if any((c.rule, c.severity, c.loops, c.rows) != (stated["rule"], stated["severity"], None, None) for c in cases):
+        refuse("the cases of a claim are of one rule, and none is about loops or rows")
+    if len(dict(rewards)) != len(rewards):
+        refuse("the cases of a claim are about the same rewards")
+    return replace(cases[0], digest=digest(canonical(value)), rewards=dict(rewards), cases=cases)
+
+
+def proofs(
+    claim: Claim, evidence: object, head: Mapping[str, object], part: Mapping[str, object]
+) -> list[tuple[Claim, Any, Callable[[int, Calls], Program]]]:
+    """Of a proof that is not of the plain form: each case, what the proof says of it, and what makes its program."""
+    used.add("kernel_cases")
+    if not claim.cases:
+        from rewarden.certificate.kernel_near import beyond
+
+        return [beyond(claim, evidence, head, part)]
+    found = read(evidence, {**head, "cases": (part,) * len(claim.cases)}, "a proof of cases")
+    return [(case, said, inline) for case, said in zip(claim.cases, found["cases"], strict=True)]
