@@ -30,6 +30,9 @@ def lies_between(claim: Claim, artifacts: Mapping[str, Artifact]) -> bool:
     found = _pair(claim, artifacts)
     if found is None or not claim.goals:
         return False
+    whole, below = (artifacts[claim.calls[k].reward] for k in found)
+    if not _on_top(whole, below):
+        return False  # one reward, twice: any engine sees that
     return all(_said(claim, goal, artifacts, *found) is not None for goal in claim.goals)
 
 

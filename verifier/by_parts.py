@@ -107,7 +107,7 @@ def decided_in_pieces(
 ) -> RuleResult | None:
     """The verdict on a claim about stacked patches; None where it is not for cutting up. Pieces in which the same
     patches act are one part."""
-    if sum(len(artifacts[name].patches) for name, _ in claim.rewards if name in artifacts) <= WHOLE:
+    if sum(len(artifacts[name].patches) for name, _ in claim.rewards) <= WHOLE:
         return None
     if options.engine == "falsify" or len(claim.boxes) > BOXES or not stacked(claim, artifacts):
         return None

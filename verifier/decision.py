@@ -68,7 +68,9 @@ def verify_claim(
     Raises BindingError (B30–B32) where the artifacts are not those that the claim names.
     """
     for name, digest in claim.rewards:
-        if name in artifacts and artifacts[name].digest != digest:
+        if name not in artifacts:
+            raise BindingError("B30", f"the claim is about the reward {name}, and no artifact is bound to it")
+        if artifacts[name].digest != digest:
             raise BindingError("B32", f"the claim is about another artifact than the one bound to {name}")
     chosen, report = options or VerifyOptions(), progress or _silent
     stopped = stopping(chosen, stop)

@@ -61,9 +61,11 @@ def test_the_words_of_items_are_those_that_the_parser_looks_for() -> None:
     ("typed", "words"),
     [
         ("must x:\n  ¦", {"forall", "trace", "cycle"}),
-        ("must x:\n  forall a, b: Step ¦", {"varying", "near", "given", "expect"}),
-        ("must x:\n  forall a, b: Step va¦", {"varying", "near", "given", "expect"}),
+        ("must x:\n  forall a, b: Step ¦", {"varying", "near", "not", "given", "expect"}),
+        ("must x:\n  forall a, b: Step va¦", {"varying", "near", "not", "given", "expect"}),
         ("must x:\n  forall x: Step near logs ¦", {"within"}),
+        ("must x:\n  forall x: Step not ¦", {"near"}),
+        ("must x:\n  forall x: Step not near logs ¦", {"within"}),
         ("must x:\n  forall s: Step\n  given risky(s) ¦", {"expect", "and", "or", "implies", "with"}),
         ("must x:\n  forall s: Step\n  expect R(s) >= 0\n  ¦", {"weight", "id", "because", "and", "or", "implies"}),
         ("must x:\n  trace t: Step ¦", {"within", "of"}),

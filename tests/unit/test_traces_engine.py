@@ -60,7 +60,7 @@ def decide(rule: str, **options: int) -> RuleResult:
         ("cycle t: S via creep expect sum(gain(t)) <= 0", "proved", "loops of every length"),
         ("cycle t: S via creep expect sum(max(M(t), 0) - 0.55) <= 0", "proved", "loops of every length"),
         ("cycle t: S via creep given always t.x >= 9 expect sum(R(t) - 10.1) < 0", "proved", "loops of every length"),
-        ("cycle t: S via creep given always t.x * t.y >= 1 expect sum(R(t)) <= 0", "unknown", "no engine"),
+        ("cycle t: S via creep given always t.x * t.y >= 1 expect sum(R(t)) <= 0", "violated", "record"),
         ("cycle t: S via never expect sum(M(t)) <= 0", "vacuous", "never lead back"),
         ("cycle t: S via climb expect sum(gain(t)) <= 0", "vacuous", "never lead back"),
         ("trace t: S within 64 steps via creep expect sum(R(t) discount 0.9) <= 100", "proved", "from 1 to 64 steps"),
