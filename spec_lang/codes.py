@@ -51,7 +51,7 @@ EXPLANATIONS: dict[str, str] = {
     "T12": "A declaration that is empty or repeats a name.",
     "T13": "An `int` feature was given a value that need not be a whole number.",
     "T14": "The quantifier does not fit: `varying` takes two records of one type, `near` one record of "
-    "the data's type.",
+    "the data's type, and `not near` no norm.",
     "T15": "The variable of a trace or cycle stands for a whole sequence of records. first(t) and last(t) are records; "
     "inside sum, always and eventually the variable stands for each record, or move, in turn.",
     "T16": "A sum runs over the records of a trace, or over the moves from one record to the next where it speaks of a "

@@ -32,6 +32,7 @@ from rewarden.spec_lang.obligation import (
     Term,
     Variable,
 )
+from rewarden.spec_lang.source import Span
 from rewarden.spec_lang.symbols import Symbols
 from rewarden.spec_lang.values import Allowance, Context, Move, Names, RecordValue, RowValue, StepsValue
 
@@ -60,7 +61,7 @@ class Lowered:
     single: Obligation | None
     data: str | None = None
     radii: Radii | None = None
-    away: bool = False  # of `not near`: of the rows' neighbourhoods it speaks of what lies outside of all
+    away: Span | None = None  # where `not near` is written: it speaks of what is outside of all rows' neighbourhoods
     anchor: RecordView | None = None
     lengths: tuple[int, ...] = ()
     unroll: Callable[[int], Obligation] | None = None
@@ -113,9 +114,10 @@ def _lower(rule: syntax.RuleDecl, context: Context) -> Lowered:
             if isinstance(rule.quantifier, syntax.ForallRows):
                 kind = "rows" if share_of(rule.expect) is None else "share"
             domain = quantify(rule, symbols)
-            around, away = None, False
+            around = away = None
             if isinstance(rule.quantifier, syntax.Near):
-                around, away = radii(rule.quantifier, Lowering(context)), rule.quantifier.away
+                around = radii(rule.quantifier, Lowering(context))
+                away = rule.quantifier.span if rule.quantifier.away else None
             single = _obligation(rule, domain, context, info, around)
             return Lowered(info, kind, single, data.name, around, away, domain.anchor)
         case syntax.Forall():
@@ -371,9 +373,9 @@ def with_instances(lowered: Lowered, rows: NDArray[np.float64]) -> Obligation:
     premise; `rows` is float64 [row, encoded column], a pair's records side by side."""
     assert lowered.data is not None
     obligation = lowered.obligation
-    if lowered.away:
+    if lowered.away is not None:
         assert lowered.radii is not None
-        premise = conjunction([away_from(obligation, lowered.radii, rows), obligation.premise])
+        premise = conjunction([away_from(obligation, lowered.radii, rows, lowered.away), obligation.premise])
         return replace(obligation, premise=premise)
     quantified = [v for view in obligation.records if view is not lowered.anchor for v in view.variables]
     around = lowered.radii or (None,) * len(quantified)

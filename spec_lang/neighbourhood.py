@@ -23,6 +23,7 @@ from rewarden.spec_lang.forms import ONE, combine, constant
 from rewarden.spec_lang.formulas import atom, conjunction, disjunction, literal
 from rewarden.spec_lang.lower_expressions import Lowering
 from rewarden.spec_lang.obligation import Formula, Obligation
+from rewarden.spec_lang.source import Span
 from rewarden.spec_lang.values import RecordValue
 
 Radii = tuple[Fraction | None, ...]  # per encoded column, in its unit; None: equal to the row's
@@ -67,7 +68,7 @@ def norm_premise(near: syntax.Near, around: Radii, here: RecordValue, centre: Re
     return atom(constant(1) - size, False, near.span)
 
 
-def away_from(obligation: Obligation, around: Radii, rows: NDArray[np.float64]) -> Formula:
+def away_from(obligation: Obligation, around: Radii, rows: NDArray[np.float64], origin: Span) -> Formula:
     """The record is in no row's box; comparisons that no record in range satisfies are left out. Unsupported X03 where
     these would be too many."""
     view = obligation.records[0]
@@ -81,12 +82,12 @@ def away_from(obligation: Obligation, around: Radii, rows: NDArray[np.float64]) 
         for index, value, radius in zip(view.variables, row, around, strict=True):
             variable, x = obligation.variables[index], forms.variable(index)
             if radius is None and variable.discrete and variable.lo == 0 and variable.hi == 1:
-                apart.append(literal(index, value == 0, obligation.rule.span))
+                apart.append(literal(index, value == 0, origin))
                 continue
             most, least = Fraction(value) + (radius or 0), Fraction(value) - (radius or 0)
             if most < variable.hi:
-                apart.append(atom(x.shifted(-most), True, obligation.rule.span))
+                apart.append(atom(x.shifted(-most), True, origin))
             if least > variable.lo:
-                apart.append(atom((-x).shifted(least), True, obligation.rule.span))
+                apart.append(atom((-x).shifted(least), True, origin))
         clauses.append(disjunction(apart))
     return conjunction(clauses)

@@ -303,7 +303,10 @@ class TreeBuilder:
 
     def _not_near(self, v: Values) -> syntax.Quantifier:
         near = self._near([*v[:2], *v[3:]])
-        return replace(near, away=True)
+        if near.norm != "linf":
+            help = f"leave out `in {near.norm}`: a record is not near the rows where it is in no box around one"
+            self._error("T14", "`not near` takes no norm", near.span, help)
+        return replace(near, norm="linf", away=True)
 
     def _norm(self, v: Values) -> str:
         if str(v[1]) not in ("linf", "l1", "l2"):

@@ -23,6 +23,7 @@ HOPE = 3.0  # what is missing yet, as multiple of what the first steps brought
 RATE, DECAY = 0.3, 0.85
 NEAR = 0.2
 FEW, PART = 32, 8  # boxes of a batch that are tried, at most: a few, or a part
+SURE = 1e-6  # of a neuron's width
 NOTCHES = 256.0  # slopes of leaves are integers over this
 
 
@@ -87,7 +88,9 @@ class _Ascent:
         plain = final.rows.take(climb.index * functionals.count + climb.row)
         less = (climb.rows.slope - plain.slope, climb.rows.constant - plain.constant)
         unstable = {
-            k: gap > 0 for k, gap in part.gap.items() if k not in part.twins and engine.layers[k].kind == "relu"
+            k: _open(final.sweep, k, climb.index)
+            for k in part.gap
+            if k not in part.twins and engine.layers[k].kind == "relu"
         }
         unstable = {k: here for k, here in unstable.items() if bool(here.any())}
         slopes = {k: part.steps[k][:, : engine.layers[k].width].clone() for k in unstable}
@@ -134,6 +137,13 @@ class _Ascent:
         rows = self.engine.back_substituted(replace(self.part, steps=steps), self.functionals, self.row)
         slope, constant = rows.slope + self.less[0], rows.constant + self.less[1]
         return box_minimum(AffineRows(slope, constant, rows.error, rows.loss), self.part.boxes)
+
+
+def _open(sweep: Sweep, k: int, index: Tensor) -> Tensor:
+    """Neurons with a choice of slope, surely: of one that is stable but for rounding a checker may find that it is, and
+    then it takes no slope but the default one."""
+    lo, hi = sweep.lo[k][index], sweep.hi[k][index]
+    return torch.minimum(hi, -lo) > SURE * sweep.gap[k][index]
 
 
 def _part(sweep: Sweep, index: Tensor) -> Sweep:

@@ -8,19 +8,28 @@ the smaller of the reward and the level; floors only raise. So of a reward R tha
 and the same upside down. A claim says the first as `R − B >= 0 or R − c >= 0`. Its proof over a box goes from the
 outermost ceiling in: with q = max(z, 0) what it takes away, z = r − level − slope·M, either z >= 0, and R is at least
 r − z = level + slope·M, or q is 0, and it is as if the ceiling were not there. Where none takes anything away R is at
-least B. No bound of the network has a part in it.
+least B. No bound of the network has a part in it, but for two things that the kernel's own bounds may tell it. A
+ceiling whose gate is open all over the box takes nothing away, whatever its z: there q is 0, and nothing is asked about
+it. And where z cannot be <= 0 the branch that says so has no point, which a step of its leaf shows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from math import floor
+
+import numpy as np
 
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.graph import Patch
 from rewarden.reward.widths import patch_tensors
-from rewarden.spec_lang.claim import AffineAtom, Claim, Clause
+from rewarden.spec_lang.claim import AffineAtom, Box, Claim, ClaimCall, Clause
+from rewarden.verifier.exact_bounds import GRID
+from rewarden.verifier.narrowing import root_cell
 from rewarden.verifier.program import Program
+from rewarden.verifier.scribe.patched import SURE, composed, extent, intervals
+from rewarden.verifier.scribe.writer import EMPTY
 
 Leaf = list[object]
 
@@ -41,13 +50,15 @@ def between_trees(claim: Claim, there: Mapping[str, Artifact], program: Program)
     found = _pair(claim, there)
     if found is None:
         return None
-    trees = []
+    cell = root_cell(claim, claim.boxes[0])
+    opens = () if cell is None else _open(claim.calls[found[0]], there, cell)
+    trees: list[list[Leaf]] = []
     for goal in claim.goals:
         said = _said(claim, goal, there, *found)
         if said is None:
             return None
         kind, against, held = said
-        trees.append(_tree(program, *found, kind, against, held))
+        trees.append([EMPTY] if cell is None else _tree(program, cell, *found, opens, kind, against, held))
     return trees
 
 
@@ -118,23 +129,46 @@ def _reaches(atom: AffineAtom, one: int, sign: int, level: Fraction) -> bool:
     return room > 0 or (room == 0 and not atom.strict)
 
 
-def _tree(program: Program, one: int, other: int, kind: str, against: int, held: int) -> list[Leaf]:
+def _open(call: ClaimCall, there: Mapping[str, Artifact], cell: Box) -> tuple[bool, ...]:
+    """Of each patch of a call, whether the kernel finds its gate open all over a cell: some row, rounded down to the
+    kernel's grid, is there."""
+    artifact = there[call.reward]
+    found = []
+    for patch in artifact.patches:
+        gate = Fraction(float(artifact.tensors[patch.gate][0]))
+        rows, offsets = (artifact.tensors[name].astype(np.float64).tolist() for name in (patch.rows, patch.offsets))
+        ends = (
+            extent(composed(row, call.arguments), cell)[0] - Fraction(b) for row, b in zip(rows, offsets, strict=True)
+        )
+        found.append(any(Fraction(floor(least * GRID), GRID) >= gate for least in ends))
+    return tuple(found)
+
+
+def _tree(
+    program: Program, cell: Box, one: int, other: int, opens: Sequence[bool], kind: str, against: int, held: int
+) -> list[Leaf]:
     """From the outermost patch in. Lines below neurons are 0: what patches of the other kind give, and every M, is at
     least that."""
     layers, at, stop = program.layers, program.outputs[one], program.outputs[other]
-    chain: list[tuple[int, bool]] = []  # gated layers, and whether they are of the kind
-    while at != stop:
-        q = at - 1
+    chain: list[tuple[int, bool]] = []  # gated layers that may act, and whether they are of the kind
+    for is_open in reversed(opens):
+        if at == stop:
+            break
         takes = float(layers[at].blocks[1].weight[0, 0]) < 0
-        chain.append((q, takes == (kind == "ceiling")))
+        if not is_open:
+            chain.append((at - 1, takes == (kind == "ceiling")))
         at = layers[at].blocks[0].source
     nothing: list[object] = [[q, 0, 0] for q, own in chain if not own]
+    peeled = [q for q, own in chain if own]
+    bounded = intervals(program, cell, off=peeled)
+    crossing = len(peeled) < len(chain) or any(bounded[q][0][0] > -SURE * (1.0 + abs(bounded[q][1][0])) for q in peeled)
+    steps: list[object] = []
     nodes: list[Leaf] = []
-    for q, own in chain:
-        if not own:
-            continue
+    for q in peeled:
         gate_layer = layers[q].gate_layer
         assert gate_layer is not None, "a gated layer has a gate"
         flat = [[k, j, 0] for k in range(gate_layer, q) if layers[k].kind == "relu" for j in range(layers[k].width)]
-        nodes += [["sign", q, 0], ["leaf", held, [], [*nothing, *flat], []]]
-    return [*nodes, ["leaf", against, [], nothing, []]]
+        nodes += [["sign", q, 0], ["leaf", held, [], [*nothing, *flat], [*steps]]]
+        if crossing:
+            steps.append([q, 0, 0, []])
+    return [*nodes, ["leaf", against, [], nothing, steps]]

@@ -129,7 +129,8 @@ class ExactBounds:
             hi = min(hi, Fraction(0)) if (k, j, 1) in self.signs else hi
             if self._is_loose(layer, read_by_gate, lo, hi):
                 lo = max(lo, self._pre_activation(k, j, 1, ()))
-                hi = min(hi, -self._pre_activation(k, j, -1, ()))
+                if self._is_loose(layer, read_by_gate, lo, hi):  # u only of what l has left open, as a checker has it
+                    hi = min(hi, -self._pre_activation(k, j, -1, ()))
             for side, sign in ((0, 1), (1, -1)):
                 multipliers = self.tight.get((k, j, side))
                 if multipliers:

@@ -17,9 +17,10 @@ S′ ~ T(s, A) and S″ ~ T(s′, A), so that rewards are only asked about steps
 What is sampled, exactly. Steps (s, a, s′): all that are given, or `count` of them without replacement. EPIC's
 expectations: means over one sample of `canonical` pairs (A, S′), A among the steps' actions and S′ among their next
 states, drawn independently, the same for every step and both rewards; the last expectation is a constant, which the
-correlation does not see, and is left out. DARD's: means over `canonical_dard` triples of its own for each step; T is
-what followed one of the `NEIGHBOURS` recorded steps nearest to (s, A) by Gower's distance: its change is added to s
-and clipped to the ranges; discrete features are taken over. So DARD is under that model of the recorded world.
+correlation does not see, and is left out. DARD's: means over `canonical_dard` triples of its own for each step,
+more where steps are few: `TRIPLES` in all. T is what followed one of the `NEIGHBOURS` recorded steps nearest to (s, A)
+by Gower's distance: its change is added to s and clipped to the ranges; discrete features are taken over. So DARD is
+under that model of the recorded world.
 For a reward of the state alone E[γR(s′) − R(s)] cancels R(s): C(R) = γR(s′) + a constant (EPIC).
 
 The interval is a bootstrap's: 95 % of the distances from `bootstraps` resamples of steps and, for EPIC, of the
@@ -43,6 +44,7 @@ from rewarden.spec_lang.features import RecordType
 NEIGHBOURS = 8
 POOL = 4096  # recorded steps that neighbours are looked for among
 CELLS = 2**22
+TRIPLES = 2**13  # of DARD, over all steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +52,7 @@ class DistanceOptions:
     discount: float = 0.99
     count: int = 2048  # steps
     canonical: int = 256  # pairs (A, S′) of EPIC
-    canonical_dard: int = 16  # triples for each step
+    canonical_dard: int = 16  # triples for each step, at the least
     bootstraps: int = 400
     seed: int = 0
 
@@ -113,7 +115,8 @@ def dard(one: Artifact, other: Artifact, roles: Roles, steps: Steps, options: Di
     rng = np.random.default_rng(options.seed)
     world = _World(roles, _some(steps, POOL, rng))
     steps = _some(steps, options.count, rng)
-    count, drawn = len(steps), options.canonical_dard
+    count = len(steps)
+    drawn = max(options.canonical_dard, TRIPLES // count)
     actions = steps.actions(roles)[rng.integers(0, count, count * drawn)]
     before, after = steps.before.repeat(drawn, axis=0), steps.after.repeat(drawn, axis=0)
     first, second = world.follow(before, actions, rng), world.follow(after, actions, rng)

@@ -188,7 +188,7 @@ class Program:
         while agenda:
             node = reward.nodes[agenda[-1]]
             missing = [k for k in node.inputs if k not in done]
-            agenda += missing[:1]  # inputs in their order, depth first
+            agenda += reversed(missing)  # inputs in their order, depth first
             if not missing:
                 sources = tuple(done[k] for k in node.inputs)
                 done[agenda.pop()] = self.once(Program.node, node.op, sources, node.tensors)

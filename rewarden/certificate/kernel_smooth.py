@@ -261,7 +261,7 @@ class Product(Curved):
     def at(self, z: list[Enclosed]) -> list[Enclosed]:
         pairs = zip(z[: len(z) // 2], z[len(z) // 2 :], strict=True)
         ends = [[x * y for x in (a.low, a.high) for y in (b.low, b.high)] for a, b in pairs]
-        return [Enclosed(min(found), max(found)) for found in ends]
+        return [_short(Enclosed(min(found), max(found))) for found in ends]
 
     def lines(self, ends: Ends, chosen: Sequence[int | None], known: Known) -> tuple[Ends, Lines]:
         pairs, n = _pairs(ends), len(self.bias) // 2
@@ -270,6 +270,15 @@ class Product(Curved):
         along, across, drop, shift = map(list, zip(*(_planes(a, b) for a, b in factors), strict=True))
         slopes, zeros = along + across, [0] * n
         return (least, most), Lines(slopes, drop + zeros, slopes, shift + zeros, ONE)
+
+
+def _short(x: Enclosed) -> Enclosed:
+    """Rounded outward where its numbers have grown long: a product has twice as many digits."""
+    if max(x.low.denominator, x.high.denominator).bit_length() > 2 * BITS:
+        low, high = math.floor(x.low * (1 << BITS)), math.ceil(x.high * (1 << BITS))
+        x = Enclosed(Fraction(low, 1 << BITS), Fraction(high, 1 << BITS))
+    size = max(abs(x.low.numerator), abs(x.high.numerator)).bit_length()
+    return x if size <= MAX_SIZE else refuse("a value is beyond what this kernel evaluates")
 
 
 def layer_of(program: Program, op: str, sources: tuple[int, ...]) -> int:

@@ -33,7 +33,7 @@ def facts_of(analysis: Analysis, rule: str) -> RuleFacts | None:
     match lowered.kind:
         case "rows" | "share":
             name, reason = "data", None
-        case "near":
+        case "near" if lowered.away is None:
             name, reason = f"data, {kind}", because
         case "trace" | "cycle":
             name, reason = f"trace, {kind}", because

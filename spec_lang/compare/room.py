@@ -232,7 +232,8 @@ class Room:
         solver = self.solver(more)
         status = str(solver.check())
         if status != "sat":
-            return Answer(status, reason="" if status == "unsat" else str(solver.reason_unknown()))
+            reason = "" if status == "unsat" else str(solver.reason_unknown())
+            return Answer(status, reason="" if reason == "canceled" else reason)  # so Z3 calls an end of its budget
         model = solver.model()
         found = [fraction(model.eval(v, model_completion=True)) for v in raw]
         exact = [x for x in found if x is not None]

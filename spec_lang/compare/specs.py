@@ -8,7 +8,7 @@ Everything is deterministic: budgets are work, equal input gives equal output.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -69,11 +69,11 @@ class _Parts:
     parts: tuple[Aligned, ...] = ()
     reason: str = ""
     loops: LoopRule | None = None  # of a rule about loops
+    away: bool = False  # `not near` data that could not be read: the parts are those of the rule near them
 
     def same_text(self, other: _Parts) -> bool:
-        return (
-            bool(self.parts) and (self.loops is None) == (other.loops is None) and equal_text(self.parts, other.parts)
-        )
+        alike = (self.loops is None, self.away) == (other.loops is None, other.away)
+        return bool(self.parts) and alike and equal_text(self.parts, other.parts)
 
 
 class _Work:
@@ -200,12 +200,13 @@ class _Work:
         except RewardenError as error:
             reason = f"{side.upper()}: {error.code}: {error.message}"
             obligations = _without_rows(spec.lowered[name])
+        away = bool(reason) and spec.lowered[name].away is not None
         try:
             names = self.data.side(side)
             ball = _ball(spec, name)
             parts = tuple(align(o, side, self.frame, names, ball) for o in obligations)
             if not loops:
-                return _Parts(parts, reason)
+                return _Parts(parts, reason, away=away)
             move = self.moves.get((side, name))
             return _Parts(
                 parts, reason, LoopRule(parts, None if move is None else align(move, side, self.frame, names))
@@ -223,11 +224,12 @@ def _counts(old: Sequence[Aligned], new: Sequence[Aligned]) -> tuple[str, ...]:
 
 
 def _without_rows(lowered: Lowered) -> tuple[Obligation, ...]:
-    """A rule about data that cannot be read: enough to see that it is the same rule about the same file."""
+    """A rule about data that cannot be read: enough to see that it is the same rule about the same file. A rule about
+    records not near them is told as the one near them, since without rows its premise would not say how far."""
     if lowered.data is None or lowered.single is None:
         return ()
     width = sum(len(view.variables) for view in lowered.single.records if view is not lowered.anchor)
-    return (with_instances(lowered, np.zeros((0, width))),)
+    return (with_instances(replace(lowered, away=None), np.zeros((0, width))),)
 
 
 def _ball(spec: Spec, rule: str) -> Ball | None:

@@ -139,7 +139,7 @@ class TreeLayout:
         a, b = last_token(left), first_token(right)
         if a == ",":
             return self.may_break(" ", right)
-        if b in _BREAK_BEFORE:
+        if right == "not" or (b in _BREAK_BEFORE and a != "not"):  # `not near` stays together
             return self.may_break(" ", right, 2 if listed else 0)
         touching = b in _NO_SPACE_BEFORE or a in _NO_SPACE_AFTER or (b == "(" and a.type == "NAME")
         return self.fixed("" if touching else " ", right)

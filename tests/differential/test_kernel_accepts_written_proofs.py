@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,17 +17,20 @@ import rewarden as rw
 from rewarden.certificate.kernel_claim import read_claim
 from rewarden.certificate.kernel_json import Refused
 from rewarden.certificate.kernel_proof import Leaf as Branch
-from rewarden.certificate.kernel_proof import check_leaf
+from rewarden.certificate.kernel_proof import check_leaf, check_leaves, leaves
 from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.assembly import Assembly
 from rewarden.reward.deployed import forward
 from rewarden.reward.graph import AffineMap, Graph, Input, Relu
 from rewarden.spec_lang.claim import Affine, AffineAtom, Claim
 from rewarden.spec_lang.claim_json import claim_digest, claim_object
+from rewarden.spec_lang.features import Feature, RecordType
+from rewarden.spec_lang.spec import parse_spec
 from rewarden.verifier.decision import verify_claim
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.program import Program
+from rewarden.verifier.scribe import writer
 from rewarden.verifier.scribe.exact import holds
 from rewarden.verifier.scribe.late import with_proof
 from rewarden.verifier.scribe.leaves import Subject, attempt
@@ -279,6 +283,63 @@ def test_a_proof_that_is_not_found_is_told_of() -> None:
     assert (told.verdict, told.proof) == (Verdict.PROVED, None)
     assert "no proof to certify" in told.reason
     assert with_proof(told, rewards) is told
+
+
+def test_rationals_are_tried_no_longer_than_a_program_of_its_size_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each leaf that is judged exactly costs the square of the program's neurons: four thousand of them, seconds."""
+    rewards = {"R": SUM}
+    claim = plain_claim(TWO_REALS, rewards, goals=[(atom(0, {0: -1, 1: -1}, {0: 1}),)])
+    rows = sum(layer.rows for layer in compile_program(claim, rewards).layers)
+    judged_leaves: list[object] = []
+    monkeypatch.setattr(writer, "holds", lambda *given: judged_leaves.append(given) is not None)
+    monkeypatch.setattr(writer, "EXACT_WORK", 3 * rows**2)
+    told = with_proof(verify_claim(claim, rewards, options("lp")), rewards)
+    assert (told.verdict, told.proof, len(judged_leaves)) == (Verdict.PROVED, None, 3)
+    assert "nothing to spare" in told.reason
+
+
+def test_a_neuron_that_is_stable_but_for_rounding_takes_no_slope() -> None:
+    """The kernel may find that it is stable, and then it has the line of such neurons whatever a leaf names."""
+    build = Assembly(1)
+    done = build.finish(build.relu(0))
+    artifact = Artifact((RewardRecord("s", schema(1)),), done.graph, done.tensors, "exact")
+    mirror = Mirror.of(compile_program(claim_about(artifact, ((Fraction(-1), Fraction(1)),)), {"r": artifact}))
+    assert mirror is not None
+    (k,) = mirror.relus
+    low, high = (torch.tensor([[-1.0], [-1e-12], [-1.0]], dtype=torch.float64), torch.tensor([[1e-12], [1.0], [0.5]]))
+    known = mirror.known(low, high.double(), {}, deep=True)
+    assert known.unstable(k)[:, 0].tolist() == [True, True, True]
+    assert known.surely(k)[:, 0].tolist() == [False, False, True]
+
+
+def test_layers_are_bounded_before_a_premise_narrows_the_box(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bounds over what the premise leaves of a branch are others, and need not be better ones: the leaf asks for both,
+    as the bounds that it was found with are of both."""
+    text = (
+        "spec narrow v1\nfeatures S { x: real [m] in 0 .. 10  y: real [m] in -1 .. 1  n: int in 0 .. 4  on: bool }\n"
+        "reward R(s: S)\nmust r:\n  forall s: S\n  given s.x + 2 * s.y <= 3.9 [m]\n  expect R(s) >= -0.3771\n"
+    )
+    spec = parse_spec(text)
+    record = RecordType(
+        "S",
+        (
+            Feature("x", "real", Fraction(0), Fraction(10), "m"),
+            Feature("y", "real", Fraction(-1), Fraction(1), "m"),
+            Feature("n", "int", Fraction(0), Fraction(4)),
+            Feature("on", "bool", Fraction(0), Fraction(1)),
+        ),
+    )
+    made = random_mlp(np.random.default_rng(71), record, (4, 4, 4))
+    rewards = {"R": replace(made, records=(RewardRecord("s", record),))}
+    (result,) = rw.verify(spec, VerifyOptions(budget=3000, falsify_budget=200), rewards=rewards).rules
+    assert result.verdict == "proved"
+    assert result.claim is not None
+    monkeypatch.setattr(writer.Swift, "of", staticmethod(lambda program: None))
+    told = with_proof(replace(result, proof=Unwritten(400)), rewards)
+    assert isinstance(told.proof, Mapping), told.reason
+    program = kernel_program(result.claim, rewards, tmp_path)
+    claimed = read_claim(claim_object(result.claim))
+    check_leaves(claimed, program, leaves(claimed, told.proof["goals"]))
 
 
 def test_a_slope_that_a_leaf_has_named_stays() -> None:

@@ -189,6 +189,7 @@ quantifiers = st.one_of(
         HERE,
     ),
     st.builds(Near, parameters, places, radii, st.sampled_from(["linf", "l1", "l2"]), HERE),
+    st.builds(Near, parameters, places, radii, st.just("linf"), HERE, st.just(True)),
     st.builds(ForallRows, names, places, HERE, HERE),
     st.builds(Trace, parameters, st.booleans(), expressions, st.none() | places, HERE),
     st.builds(Cycle, parameters, places, HERE),

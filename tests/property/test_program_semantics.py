@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 
 from rewarden.verifier.exact_program import ExactProgram, box_of
-from rewarden.verifier.float_program import FloatProgram, atoms_of
+from rewarden.verifier.float_program import FALSE, Atoms, FloatProgram, atoms_of
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.snap import candidates, one_hot_groups
 from tests.reference.random_claims import call_values, random_claim, random_point, truth
@@ -56,6 +56,15 @@ def test_float_program_is_close(seed):
         np.testing.assert_allclose(approximate[k], [float(v) for v in evaluation.calls], atol=1e-9 * scale, rtol=1e-9)
         expected = [float(evaluation.margin(a.affine)) for goal in claim.goals for a in goal]
         np.testing.assert_allclose(margins[k], expected, atol=1e-8 * scale, rtol=1e-8)
+
+
+def test_the_best_atom_of_each_clause_has_the_gradient():
+    atoms = Atoms(torch.zeros(5), torch.zeros(5, 0), torch.zeros(5, 0), (0, 2, 2, 5))
+    margins = torch.tensor([[1.0, 2.0, -1.0, 4.0, 3.0], [5.0, 0.0, 7.0, 7.0, 6.0]], requires_grad=True)
+    best = atoms.best(margins)
+    assert best.tolist() == [[2.0, FALSE, 4.0], [5.0, FALSE, 7.0]]
+    (gradient,) = torch.autograd.grad((best * torch.tensor([1.0, 10.0, 100.0])).sum(), margins)
+    assert gradient.tolist() == [[0.0, 1.0, 0.0, 100.0, 0.0], [1.0, 0.0, 50.0, 50.0, 0.0]]
 
 
 @settings(max_examples=80, deadline=None)

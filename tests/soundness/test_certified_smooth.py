@@ -209,6 +209,22 @@ def test_numbers_out_of_reach_are_refused(folder: Path) -> None:
             evaluate(program, [Fraction(1)])
 
 
+def test_products_of_products_stay_short_at_a_point(folder: Path) -> None:
+    """Each has twice as many digits: forty of them would not end."""
+    building = Assembly(1)
+    layer = building.affine(0, np.float32([[1]]), np.float32([0]))
+    for _ in range(40):
+        layer = building.product(layer, layer)
+    done = building.finish(layer)
+    artifact = Artifact((RewardRecord("s", schema(1)),), done.graph, done.tensors, "exact")
+    program = kernel_program(claim_about(artifact, ((Fraction(0), Fraction(2)),)), {"r": artifact}, folder)
+    (value,) = evaluate(program, [Fraction(1, 3)])
+    assert isinstance(value, Enclosed)
+    assert value.low <= 0 < value.high <= Fraction(1, 2**200)
+    with pytest.raises(Refused, match="beyond what this kernel evaluates"):
+        evaluate(program, [Fraction(2)])
+
+
 # ── certificates ───────────────────────────────────────────────────────────────────────────────
 SPEC = """spec smooth v1
 

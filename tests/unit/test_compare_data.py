@@ -321,6 +321,39 @@ def test_the_same_missing_file_is_the_same_data(tmp_path: Path) -> None:
     assert change.change == "undecided"
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "change"),
+    [
+        ("not near logs within 5 %", "not near logs within 5 %", "equal"),
+        ("not near logs within 5 %", "not near logs within 6 %", "undecided"),
+        ("not near logs within 5 %", "near logs within 5 %", "undecided"),
+        ("not near logs within 5 %", "", "undecided"),
+        ("not near logs within 5 %", "not near others within 5 %", "undecided"),
+    ],
+)
+def test_not_near_missing_rows_is_the_same_only_as_the_same_words(
+    tmp_path: Path, old: str, new: str, change: str
+) -> None:
+    (tmp_path / "place").mkdir()
+    rule = "must rule: forall x: Step {} expect R(x) <= 1".format
+    head = HEAD + 'data others: Step from "others.csv"\n'
+    (found,) = compared(rule(old), rule(new), tmp_path / "place", head=head).rules
+    assert found.change == change
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "change"),
+    [
+        ("not near logs within 5 %", "not near logs within 6 %", "weaker"),
+        ("not near logs within 5 %", "", "stronger"),
+        ("not near logs within 5 %", "near logs within 5 %", "disjoint"),
+    ],
+)
+def test_not_near_data_is_compared_by_what_it_says(here: Path, old: str, new: str, change: str) -> None:
+    rule = "forall x: Step {} expect R(x) <= 1".format
+    assert one(rule(old), rule(new), here).change == change
+
+
 def test_a_new_name_for_the_same_rows(here: Path) -> None:
     head, rule = HEAD, f"must rule: {NEAR(0.1, '')}\n"
     (here / "old.rwd").write_text(head + rule, encoding="utf-8")

@@ -83,6 +83,12 @@ def test_spaces(text: str, expected: str) -> None:
     assert body(text) == expected
 
 
+def test_not_near_stays_together() -> None:
+    long = "s" * 40
+    found = body(f"must b: forall {long}: {long} not near d within 0.5 given not not true expect true")
+    assert f"  forall {long}: {long}\n    not near d within 0.5\n  given not not true\n" in found
+
+
 def test_other_line_ends_tabs_and_blanks() -> None:
     text = "\n\nspec s v1\r\n\r\n\r\n\r\nparam\ta: real = 1 \t\r\n\r\n\r\nparam b: real = 2\r# c \t"
     assert format_text(text) == "spec s v1\n\nparam a: real = 1\n\nparam b: real = 2\n# c\n"

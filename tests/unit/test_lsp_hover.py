@@ -191,6 +191,13 @@ def test_the_class_of_every_kind_of_rule(needle: str, kind: str, engines: str) -
     assert engines in found
 
 
+def test_a_rule_not_near_data_is_one_about_records() -> None:
+    away = CAR.replace("x: Step near logs", "x: Step not near logs").replace("R(anchor(x)) + ", "")
+    found = told(away.replace("should calm", "should ca¦lm"))
+    assert "class: box\n" in found
+    assert "decided by: bounds and Z3" in found
+
+
 def test_a_rule_of_a_broken_spec_has_no_class_yet() -> None:
     found = told(CAR.replace("must slower", "must slo¦wer").replace("near logs", "near lags"))
     assert "Fast is not good." in found

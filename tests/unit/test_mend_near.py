@@ -248,3 +248,26 @@ def test_a_level_that_is_no_constant_is_refused(tmp_path: Path) -> None:
     with pytest.raises(EditError) as refusal:
         bounds_for(spec, {"R": reward()}, "r", RING)
     assert refusal.value.code == "E02"
+
+
+@pytest.mark.parametrize("seed", [0, 6])
+def test_what_rows_and_a_region_promise_together_is_certified(tmp_path: Path, seed: int) -> None:
+    """Near some rows the region's gate is open all over the box, or a patch is surely steeper than the reward is."""
+    data(tmp_path, 40)
+    rules = (
+        "must cap:\n  forall s: S near bad within {x = 1 %}\n  expect R(s) <= quantile(R(bad), 1/2)\n"
+        "must plain:\n  forall s: S\n  given s.x >= 8 [m] and s.on\n  expect R(s) <= -0.4\n"
+    )
+    parent = reward(seed)
+    child = rw.patch(spec_of(rules, tmp_path), RING, verify_options=OPTIONS, R=parent).artifact
+    assert child is not None
+    text = rw.promise(child, parent, rows=tmp_path / "changed.jsonl")
+    assert "must besides:" in text
+    rewards = {"R": child, "Before": parent}
+    result = rw.verify(parse_spec(text, base=tmp_path), rules=["inside", "besides"], rewards=rewards)
+    assert {r.verdict for r in result} == {"proved"}
+    for name, artifact in rewards.items():
+        rw.save_reward(artifact, tmp_path / name)
+    rw.certify(result, tmp_path / "cert")
+    checked = rw.check_certificate(tmp_path / "cert", rewards={name: tmp_path / name for name in rewards})
+    assert {c.verdict for c in checked.kernel.claims} == {"proved"}

@@ -335,6 +335,28 @@ def test_points_near_data_are_near_some_row(spec):
     assert penalty.add_points("steady", [named(near), named(far)]) == 1
 
 
+def test_points_not_near_data_are_near_no_row_and_train(tmp_path):
+    (tmp_path / "d.csv").write_text("x,n,on,k\n0.25,1,true,a\n0.75,1,true,a\n0.75,1,true,a\n", encoding="utf-8")
+    features = "features S { x: real in 0 .. 1 n: int in 0 .. 3 on: bool k: enum {a, b} }"
+    rule = "forall s: S not near d within {x = 0.25, n = 1} given s.on and s.k == a expect R(s) <= 0"
+    text = f'spec p v1 {features} reward R(s: S) data d: S from "d.csv" must away: {rule}'
+    found = parse_spec(text, base=tmp_path)
+    net = network(5)
+    penalty = only(found, {"R": net}, "away")
+    with torch.no_grad():
+        list(net.parameters())[-1].add_(3.0)
+    first = penalty()
+    first.backward()
+    (points,) = penalty.points_of("away")
+    assert len(points) == FEW.points
+    assert (points[:, 1] == 3).all()  # x is near one row or the other: only n tells a record apart from both
+    assert (points[:, 2:] == torch.tensor([1.0, 1.0, 0.0])).all()
+    assert first > 0
+    assert list(net.parameters())[-1].grad.abs().sum() > 0
+    near, far = ({"s": {"x": 0.5, "n": n, "on": True, "k": "a"}} for n in (2, 3))
+    assert penalty.add_points("away", [near, far]) == 1
+
+
 def test_rows_of_data_are_the_only_points_of_a_rule_about_them(spec):
     penalty = only(spec, {"H": network(4)}, "each")
     assert penalty.add_points("each", torch.zeros(1, 8)) == 0

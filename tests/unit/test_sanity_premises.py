@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from rewarden.spec_lang import parse_spec
+from rewarden.spec_lang import limits, parse_spec
+from rewarden.spec_lang.errors import Unsupported
 from rewarden.spec_lang.sanity.checks import Budget, check_spec
 from tests.reference.sanity_specs import of, sanity
 
@@ -94,6 +95,26 @@ def test_a_rule_near_data_is_about_its_rows(tmp_path: Path) -> None:
     )
     fine = sanity(tmp_path, f"must r:\n  {near}\n  given s.gap >= 10.3 [m] and s.gap <= 18 [m]\n  expect R(s) <= 1\n")
     assert not of(fine, "S01", "S02")
+
+
+def test_what_all_records_are_near_is_told_with_the_quantifier(tmp_path: Path) -> None:
+    away = "forall s: Step not near logs within {gap = 100 %, speed = 100 %, lifts = 5}"
+    why = message(tmp_path, "s.busy and s.zone == aisle", away)
+    assert why == "`forall s: Step not near logs`, `s.busy` and `s.zone == aisle` exclude each other"
+
+
+def test_more_rows_to_be_away_from_than_can_be_said_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "d.csv").write_text("x,y\n0.25,0.5\n0.25,0.5\n0.5,0.5\n", encoding="utf-8")
+    text = 'spec a v1 features S { x: real in 0 .. 1 y: real in 0 .. 1 } reward R(s: S) data d: S from "d.csv" '
+    spec = parse_spec(text + "must r: forall s: S not near d within 0.1 expect R(s) <= 1", base=tmp_path)
+    monkeypatch.setattr(limits, "AWAY", 8)  # two rows, two columns, two sides
+    assert spec.obligation("r").premise
+    monkeypatch.setattr(limits, "AWAY", 7)
+    with pytest.raises(Unsupported, match=r"2 rows of 2 columns need more than 7 comparisons") as refused:
+        spec.obligation("r")
+    assert refused.value.code == "X03"
 
 
 def test_a_rule_over_rows_is_about_them(tmp_path: Path) -> None:

@@ -47,6 +47,15 @@ def logic(script: str) -> str:
     return next(line for line in script.split("\n") if line.startswith("(set-logic"))
 
 
+def test_not_near_data_is_a_premise_of_one_alternative_a_row(tmp_path: Path) -> None:
+    rule = "must rule: forall s: Step not near logs within {{speed = 0.5 [m/s], gap = 100 %, floors = {}}} {}".format
+    narrow = "given s.busy and s.zone == dock and 1 [m/s] <= s.speed <= 2 [m/s] and s.floors <= {} expect R(s) <= 3"
+    script = script_of(rule(3, narrow.format(6)), tmp_path)  # two equal rows are one alternative
+    assert script.count("(> (to_real |s.floors|) 6.0)") == 1
+    assert answers(script) == ["unsat", "unsat"]  # what is left of the row's box is in it
+    assert answers(script_of(rule(3, narrow.format(7)), tmp_path)) == ["sat", "sat"]
+
+
 # ── what stands in a script ────────────────────────────────────────────────────────────────────
 def test_a_script_tells_its_reader_what_it_asks() -> None:
     script = script_of('--- Slow near people.\nmust rule: forall s: Step given s.gap < 1 [m] expect R(s) <= 3 id "A-1"')

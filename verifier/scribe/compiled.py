@@ -523,7 +523,11 @@ def _attempt(
                 for i in range(net.graph[q, WIDTH]):
                     slopes[q, i] = 0.0
                     if cell.phase[q, i] == UNSTABLE:
-                        slopes[q, i] = np.rint(kept_slopes[q, i] * SLOPES) / SLOPES
+                        low, high = cell.least[q, i], cell.most[q, i]
+                        if min(high, -low) > TIE * (high - low):
+                            slopes[q, i] = np.rint(kept_slopes[q, i] * SLOPES) / SLOPES
+                        else:  # to the kernel it may be stable, and then it takes no slope but the default one
+                            slopes[q, i] = cell.lines[q, i, LOWER]
                     size = abs(kept_multiples[q, i]) * norm
                     multiples[q, i] = _short(size) * (1.0 if kept_multiples[q, i] > 0.0 else -1.0)
             constant, wrong = _summed(

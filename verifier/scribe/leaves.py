@@ -189,10 +189,9 @@ class _Now:
         return bool(moved.any())
 
     def _begun(self, at: int) -> list[object]:
-        """The steps of a leaf, to which others are added. Curved layers have to be bounded over the whole branch first,
-        as they are here: bounds over a part of it are others, and need not be better ones."""
-        first: list[object] = [[self.mirror.last, 0, 0, []]]
-        return self.steps[at] or (first if self.mirror.curved else [])
+        """The steps of a leaf, to which others are added. All layers have to be bounded over the whole branch first, as
+        they are here: bounds over a part of it have other lines, and need not be better ones."""
+        return self.steps[at] or [[self.mirror.last, 0, 0, []]]
 
 
 def _ties(mirror: Mirror, known: Known, at: int) -> list[object]:
@@ -327,7 +326,7 @@ class _Sum:
         norm = 1.0 / weights.gather(1, anchor[:, None])
         weights = _short(weights * norm, bits)
         slopes = {
-            k: torch.where(known.unstable(k), (s * grid).round() / grid, known.lower[k])
+            k: torch.where(known.unstable(k) & known.surely(k), (s * grid).round() / grid, known.lower[k])
             for k, s in ascent.lines().items()
         }
         taken = {k: _short((m * norm).abs(), bits) * m.sign() for k, m in ascent.multiples().items()}

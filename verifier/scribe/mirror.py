@@ -80,6 +80,10 @@ class Known:
         free = self.gap[layer] > 0
         return free & ~self.fixed[layer] if layer in self.fixed else free
 
+    def surely(self, layer: int) -> Tensor:
+        """Where a neuron is not stable but for rounding: if it is to the kernel, it takes no line but the default."""
+        return torch.minimum(self.above[layer], -self.below[layer]) > TIE * self.gap[layer]
+
     def take(self, index: Tensor) -> Known:
         def rows(tensors: Mapping[int, Tensor]) -> dict[int, Tensor]:
             return {k: t[index] for k, t in tensors.items()}

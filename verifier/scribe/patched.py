@@ -9,7 +9,7 @@ A premise with several ways to hold has a leaf for each. Whatever has not room t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -64,7 +64,7 @@ def _grown(
     nodes: list[Leaf],
 ) -> bool:
     """Append the tree of a branch; False where it cannot be closed. As deep as there are clauses of several atoms."""
-    ranges = _intervals(program, cell)
+    ranges = intervals(program, cell)
     for k, atom in enumerate(claim.goals[goal]):
         if not atom.affine.variables and len(atom.affine.calls) == 1:
             call = claim.calls[atom.affine.calls[0][0]]
@@ -227,8 +227,8 @@ def _values(program: Program, points: NDArray[np.float64]) -> list[NDArray[np.fl
     return found
 
 
-def _intervals(program: Program, box: Box) -> list[Ends]:
-    """Pre-activations of every layer over a box, in binary64, nearly."""
+def intervals(program: Program, box: Box, off: Collection[int] = ()) -> list[Ends]:
+    """Pre-activations of every layer over a box, in binary64, nearly; layers that are `off` give 0."""
     lo, hi = (np.array([float(ends[side]) for ends in box]) for side in (0, 1))
     outputs: dict[int, Ends] = {INPUT: (lo, hi)}
     found: list[Ends] = []
@@ -239,7 +239,9 @@ def _intervals(program: Program, box: Box) -> list[Ends]:
             up, down = np.maximum(block.weight, 0.0), np.minimum(block.weight, 0.0)
             low, high = low + up @ below + down @ above, high + up @ above + down @ below
         found.append((low, high))
-        if layer.kind == "linear":
+        if number in off:
+            outputs[number] = np.zeros_like(low), np.zeros_like(high)
+        elif layer.kind == "linear":
             outputs[number] = low, high
         elif layer.function is not None:
             outputs[number] = value_extent(layer.function, low, high)

@@ -33,6 +33,7 @@ from rewarden.verifier.unwritten import Unwritten, no_proof
 BATCH = 256  # branches at once, at most
 ELEMENTS = 2**22  # numbers of one batch of rows: they stay in the cache, more or less
 EXACT = 400  # branches that may be bounded once some point has no margin: signs settle that soon, or not at all
+EXACT_WORK = 2**27  # and pairs of neurons that may be bounded then, which is about a minute
 FEW, SIGNS = 10, 6  # unstable neurons, and held ones, up to which a branch is split at a neuron instead of a variable
 DEEPEST = 400  # splits above a leaf
 TRIALS = 6  # branches of a size that are tried in any case, whatever the trail does there
@@ -115,6 +116,7 @@ class Writer:
         self.guides = () if trail is None else tuple(Guide(events) for events in trail.events)
         self.worth: dict[int, list[int]] = {}  # by bits of how many settled cells are below: tried, and leaves
         self.exact = False  # some point has next to no margin: leaves are judged in rationals where floats cannot
+        self.judged = max(1, EXACT_WORK // max(1, sum(layer.rows for layer in program.layers)) ** 2)  # leaves, at most
 
     def write(self) -> dict[str, Any] | None:
         """The proof object without its witness; None where the budget was spent first."""
@@ -218,6 +220,10 @@ class Writer:
     def _leaf(self, branch: _Branch, subject: _Subject, answer: Answer) -> Leaf | None:
         if answer.leaf is None:
             for close in answer.close:
+                if self.judged <= 0:
+                    self.left = 0
+                    return None
+                self.judged -= 1
                 if holds(self.program, subject.goal, branch.box, branch.signs, close):
                     return close
         return answer.leaf
