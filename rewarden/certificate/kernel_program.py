@@ -186,12 +186,12 @@ class Program:
         done = {0: point}  # node → layer
         agenda = [reward.output] if reward.output else []
         while agenda:
-            node = reward.nodes[agenda[-1]]
+            node = reward.nodes[index := agenda.pop()]
             missing = [k for k in node.inputs if k not in done]
-            agenda += reversed(missing)  # inputs in their order, depth first
-            if not missing:
+            agenda += [index, *reversed(missing)] if missing else ()  # inputs in their order, depth first
+            if not missing and index not in done:
                 sources = tuple(done[k] for k in node.inputs)
-                done[agenda.pop()] = self.once(Program.node, node.op, sources, node.tensors)
+                done[index] = self.once(Program.node, node.op, sources, node.tensors)
         if self.width(done[reward.output]) != 1:
             refuse("the output of a reward must have width 1")
         return done[reward.output], point

@@ -198,7 +198,7 @@ class Known:
             return self._twin_line(layer, index, k, below)
         l, u = self._of(index, k)  # noqa: E741
         gate = self.gate(layer) if layer.kind == "gated" else None
-        if gate == "open" or (gate == "undecided" and (below or u <= 0)):
+        if gate == "open" or (gate == "undecided" and (below or u <= 0 > l)):
             return ZERO, ZERO
         if l >= 0:
             return Fraction(1), ZERO
