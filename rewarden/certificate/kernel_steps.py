@@ -69,9 +69,9 @@ def _move(claim: Claim, program: Program, leaf: Leaf, entry: object) -> Callable
     match entry:
         case ["again"]:
             return lambda bounds: bounds.again()
-        case [layer, neuron, side, used]:
+        case [layer, neuron, side, multipliers]:
             at, end = neuron_of(program, layer, neuron, INPUT), within(0, 1)(side, "a side")
-            facts, _ = facts_of(claim, program, leaf, array(used, "multipliers"))
+            facts, _ = facts_of(claim, program, leaf, array(multipliers, "multipliers"))
             return lambda bounds: bounds.step(*at, end, facts)
         case _:
             where, slope = slope_of(program, entry)
