@@ -50,7 +50,7 @@ class Twin(Layer):
     choices = 8  # 3·(line below) + (line above)
 
     def output(self, z: list[int], values: Values) -> list[int]:
-        raise NotImplementedError("points are judged without twins")
+        refuse("points are judged without twins")
 
     def copies(self, k: int, known: Known) -> tuple[Range, Range]:
         """The bounds of z_A and of z_B of one neuron."""
