@@ -1,8 +1,8 @@
 """Lines around smooth functions and products as the certificate kernel draws them, in plain floats and many at once.
 
-The same steps as `kernel_smooth` (docs/formats.md, "Lines of smooth functions"): an interval in `PIECES` pieces, between
-whose ends a function leaves its chord by at most f″·h²/8; the slope is that of the edge of the hull above the middle.
-Nothing rests on it: the kernel computes every line again.
+The same steps as `kernel_smooth` (docs/formats.md, "Lines of smooth functions"): an interval in `PIECES` pieces,
+between whose ends a function leaves its chord by at most f″·h²/8; the slope is that of the edge of the hull above the
+middle. Nothing rests on it: the kernel computes every line again.
 """
 
 from __future__ import annotations
