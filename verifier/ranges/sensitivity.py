@@ -1,8 +1,9 @@
 """How much the reward hangs on each feature, certified over a region.
 
 - Numbers: the change of the reward per unit of the feature, between any two records of the region that differ in this
-  feature alone. For a piecewise linear reward that is the range of ∂R/∂x (`slopes`). If the least is 0 or more the
-  reward never falls as the feature grows, anywhere in the region; if the greatest is 0 or less it never rises.
+  feature alone. For a piecewise linear reward that is within the range of ∂R/∂x (`slopes`), taken between whole numbers
+  as well. If the least is 0 or more the reward never falls as the feature grows, anywhere in the region; if the
+  greatest is 0 or less it never rises.
 - Bools and cases: the reward with one value less the reward with another, all else equal (`ranges` of the difference).
 
 Both ends are told twice: what is certified, and what some pair of records really does, rigorously enclosed. Smooth
@@ -11,7 +12,7 @@ rewards, and patches that may jump, have no certified slope here, and nothing is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import combinations
 from typing import Any
@@ -158,7 +159,7 @@ def _steepness(artifact: Artifact, network: Artifact, region: Region, columns: l
                 score = np.maximum(np.abs(low.numpy()), np.abs(high.numpy())) * (hi - lo)
                 return Bounded(bound, score, middle, value)
 
-            ends.append(maxima(domain, lo, hi, look, budget))
+            ends.append(maxima(_between(domain), lo, hi, look, budget))
     top, bottom = ends
     found = []
     for k, column in enumerate(columns):
@@ -176,6 +177,15 @@ def _steepness(artifact: Artifact, network: Artifact, region: Region, columns: l
     return found
 
 
+def _between(domain: Domain) -> Domain:
+    """The domain with all that lies between whole numbers: what a reward gains from 1 to 2 is the mean of its slopes
+    there, of which those at 1 and at 2 tell nothing."""
+    whole = domain.whole.copy()
+    for _, feature, start in domain.features:
+        whole[start : start + feature.width] &= feature.kind != "int"
+    return replace(domain, whole=whole)
+
+
 def _quotient(
     artifact: Artifact, domain: Domain, region: Region, column: int, point: Array
 ) -> tuple[float, float] | None:
@@ -183,7 +193,7 @@ def _quotient(
     lo, hi = region.inward()
     if not (lo <= hi).all():
         return None
-    at = np.clip(point, lo, hi)
+    at = domain.inside(lo[None], hi[None], point[None])[0]
     step = 1.0 if domain.whole[column] else (hi[column] - lo[column]) * STEP
     one, other = at.copy(), at.copy()
     one[column], other[column] = max(lo[column], at[column] - step), min(hi[column], at[column] + step)
