@@ -1,9 +1,7 @@
 """`leaves` for programs that cells know, compiled: one branch after the other, in plain floats.
 
-The means are those of `leaves`, in the same order, but for rows over intervals alone. Bounds are those of cells, made
-anew for each branch (`verifier.cells.bounds`): what a forward pass shows to be stable the kernel's back-substitution
-shows too, with the same lines, and whatever stays unstable is back-substituted here as there. Nothing is proved here:
-`slack` is what a float may differ from the kernel's integers, generously.
+The means are those of `leaves`, in the same order, but for rows over intervals alone, over the bounds of
+`branch_bounds`. Nothing is proved here: `slack` is what a float may differ from the kernel's integers, generously.
 """
 
 from __future__ import annotations
@@ -18,21 +16,10 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from rewarden.verifier.cells.bounds import (
-    ABOVE,
-    LOWER,
-    OFF,
-    ON,
-    UNSTABLE,
-    UPPER,
-    Cell,
-    _activate,
-    _backwards,
-    _forwards,
-    values,
-)
+from rewarden.verifier.cells.bounds import ABOVE, LOWER, OFF, ON, UNSTABLE, UPPER, Cell
 from rewarden.verifier.cells.network import FIRST, SOURCE, WIDTH, Aim, Array, Net, Whole
 from rewarden.verifier.cells.simplex import least_top
+from rewarden.verifier.scribe.branch_bounds import Own, Scratch, bound_branch
 
 OPEN, ROW, SUM, CROSSED = 0, 1, 2, 3  # Found.status; of CROSSED a neuron is marked by a multiple (`_crossed`)
 NOTCH = 2.0**-30  # per unit of width of a neuron: its bounds, and so its chord, differ by rounding
@@ -40,25 +27,13 @@ DOUBT = 2.0**-42  # per unit of magnitude that is summed
 FLOOR = 2.0**-60
 GAPS = 2.0  # how much of what a relaxation costs counts, where a variable to cut is chosen
 RATE, DECAY = 0.2, 0.93
+LOOK = 6  # steps after which ascent looks back
+HOPE = 8.0  # so many times as far as in those it may come yet: rates decay, all that are left are 13 of the next one
 BITS = 9  # of a weight
 SLOPES = 256
 TIE = 1e-6  # relative: a neuron whose bounds are so close to −l = u has its slope written down
 LEAST = 1e-12
 Marks = NDArray[np.int16]
-
-
-class Own(NamedTuple):
-    """The layers as the kernel's intervals see them: layer k has blocks first[k] … first[k + 1] − 1, each about the
-    output of layer source[e] − 1 (0: the variables), by a matrix, or by a diagonal where `matrix[e]` is −1."""
-
-    node: Whole  # [layer]: its node, 0 for a linear one
-    width: Whole
-    first: Whole
-    source: Whole
-    matrix: Whole
-    weight: Array  # [matrix, i, j]
-    diagonal: Array  # [block, i]
-    bias: Array  # [layer, i]
 
 
 class Found(NamedTuple):
@@ -101,113 +76,6 @@ def _dot(a: Array, b: Array, count: int) -> float:
     for k in range(count):
         total += a[k] * b[k]
     return total
-
-
-@nb.njit(error_model="numpy", fastmath={"reassoc", "nsz"})
-def _reach(a: Array, b: Array, count: int) -> float:
-    total = 0.0
-    for k in range(count):
-        total += abs(a[k]) * b[k]
-    return total
-
-
-@nb.njit(error_model="numpy")
-def _intervals(
-    net: Net, own: Own, cell: Cell, k: int, mid: Array, radius: Array, lowest: Array, highest: Array
-) -> None:
-    """Layer k from the ranges of what it reads: its own range, or `lowest` and `highest` its neurons'
-    pre-activations."""
-    q = own.node[k]
-    for i in range(own.width[k]):
-        middle, spread = own.bias[k, i], 0.0
-        for e in range(own.first[k], own.first[k + 1]):
-            s = own.source[e]
-            if own.matrix[e] < 0:
-                w = own.diagonal[e, i]
-                middle += w * mid[s, i]
-                spread += abs(w) * radius[s, i]
-                continue
-            row = own.weight[own.matrix[e], i]
-            count = net.graph[0, WIDTH] if s == 0 else own.width[s - 1]
-            middle += _dot(row, mid[s], count)
-            spread += _reach(row, radius[s], count)
-        if q == 0:
-            mid[k + 1, i], radius[k + 1, i] = middle, spread
-        else:
-            lowest[i], highest[i] = middle - spread, middle + spread
-            cell.least[q, i] = max(cell.least[q, i], lowest[i])
-            cell.most[q, i] = min(cell.most[q, i], highest[i])
-
-
-@nb.njit(error_model="numpy")
-def _as_the_kernel_has_zero(net: Net, cell: Cell, q: int) -> None:
-    """A held neuron that is 0 all over the cell: the kernel reads its output as z, and cells as 0."""
-    n = net.graph[0, WIDTH]
-    for i in range(net.graph[q, WIDTH]):
-        if cell.held[q, i] == 0 or cell.phase[q, i] != OFF or not cell.least[q, i] >= -4.0 * cell.noise[q, i]:
-            continue
-        cell.phase[q, i] = ON
-        first, second = abs(cell.a[q, i]), abs(cell.b[q, i])
-        cell.p[q, i], cell.n[q, i] = cell.a[q, i], cell.b[q, i]
-        for d in range(n):
-            cell.P[q, i, d], cell.N[q, i, d] = cell.A[q, i, d], cell.B[q, i, d]
-            first += abs(cell.A[q, i, d]) * cell.size[0, d]
-            second += abs(cell.B[q, i, d]) * cell.size[0, d]
-        cell.mass[q, i] = max(first, second)
-
-
-@nb.njit(error_model="numpy")
-def _bound(
-    net: Net,
-    own: Own,
-    cell: Cell,
-    C: Array,
-    c: Array,
-    mid: Array,
-    radius: Array,
-    lowest: Array,
-    highest: Array,
-    some: bool,
-    g: float,
-) -> int:
-    """All neurons over the box of the cell, `least` and `most` being known already. The number of unstable ones, or
-    −1 where one has nowhere to be; `lowest` and `highest` are what intervals say of its layer. `some`: neurons are
-    held.
-
-    Intervals read what the kernel's read: of neurons that they leave open what back-substitution finds as well, of
-    those that are held the sign, and from above what a step of the leaf asks for; of the others nothing but intervals,
-    as little as that is. Where neurons are held, intervals say what nothing else does, and the forward pass is no
-    substitute for what they read."""
-    for d in range(net.graph[0, WIDTH]):
-        cell.size[0, d] = max(abs(cell.lo[d]), abs(cell.hi[d]))
-        mid[0, d], radius[0, d] = 0.5 * cell.lo[d] + 0.5 * cell.hi[d], 0.5 * cell.hi[d] - 0.5 * cell.lo[d]
-    unstable = 0
-    for k in range(own.width.shape[0]):
-        q = own.node[k]
-        _intervals(net, own, cell, k, mid, radius, lowest, highest)
-        if q == 0:
-            continue
-        _forwards(net, cell, q, False, g)
-        if some:
-            for i in range(own.width[k]):
-                if cell.held[q, i] == 0 and lowest[i] < 0.0 < highest[i]:
-                    cell.least[q, i], cell.most[q, i] = lowest[i], highest[i]
-        _backwards(net, cell, q, C, c, 0, g)
-        found = _activate(net, cell, q)
-        if found < 0:
-            return -1
-        unstable += found
-        _as_the_kernel_has_zero(net, cell, q)
-        for i in range(own.width[k]):
-            low, high = lowest[i], highest[i]
-            if cell.held[q, i] == 1:
-                high = min(high, cell.most[q, i])
-            if cell.held[q, i] == 0 and low < 0.0 < high:
-                low = cell.least[q, i]
-                high = cell.most[q, i] if low < 0.0 else high
-            low, high = max(low, 0.0), 0.0 if cell.held[q, i] == 2 else max(high, 0.0)
-            mid[k + 1, i], radius[k + 1, i] = 0.5 * low + 0.5 * high, 0.5 * high - 0.5 * low
-    return unstable
 
 
 @nb.njit(error_model="numpy")
@@ -297,11 +165,14 @@ def _summed(
 
 @nb.njit(error_model="numpy")
 def _linearised(net: Net, cell: Cell, slopes: Array, coefficient: Array, x: Array, z: Array, y: Array) -> None:
-    """Pre-activations and outputs at x of the lines that the coefficients choose."""
+    """Pre-activations and outputs at x of the lines that the coefficients choose (of neurons that are off, 0)."""
     for d in range(x.shape[0]):
         y[0, d] = x[d]
     for q in range(1, net.bias.shape[0]):
         for i in range(net.graph[q, WIDTH]):
+            if cell.phase[q, i] == OFF and cell.held[q, i] == 0:
+                y[q, i] = 0.0
+                continue
             total = net.bias[q, i]
             for e in range(net.graph[q, FIRST], net.graph[q + 1, FIRST]):
                 s = net.graph[e, SOURCE]
@@ -315,6 +186,26 @@ def _linearised(net: Net, cell: Cell, slopes: Array, coefficient: Array, x: Arra
                 y[q, i] = slopes[q, i] * total
             else:
                 y[q, i] = cell.lines[q, i, UPPER] * total + cell.lines[q, i, ABOVE]
+
+
+@nb.njit(error_model="numpy")
+def _values(net: Net, aim: Aim, cell: Cell, rows: int, names: Whole, x: Array, y: Array, f: Array) -> None:
+    """The rows themselves at a point of the cell."""
+    for d in range(x.shape[0]):
+        y[0, d] = x[d]
+    for q in range(1, net.bias.shape[0]):
+        for i in range(net.graph[q, WIDTH]):
+            total = 0.0
+            if cell.phase[q, i] != OFF or cell.held[q, i] != 0:
+                total = net.bias[q, i]
+                for e in range(net.graph[q, FIRST], net.graph[q + 1, FIRST]):
+                    s = net.graph[e, SOURCE]
+                    total += _dot(net.weight[e, i], y[s], net.graph[s, WIDTH])
+            y[q, i] = max(total, 0.0)
+    for r in range(rows):
+        f[r] = aim.bias[names[r]]
+        for q in range(net.bias.shape[0]):
+            f[r] += _dot(aim.weight[names[r], q], y[q], net.graph[q, WIDTH])
 
 
 @nb.njit(error_model="numpy")
@@ -350,6 +241,7 @@ def _attempt(
     own: Own,
     aim: Aim,
     cell: Cell,
+    at: Scratch,
     lows: Array,
     highs: Array,
     signs: NDArray[np.int8],
@@ -364,15 +256,12 @@ def _attempt(
     first[b] … first[b + 1] − 1; subject t has rows named[t, : counts[t]], which are at most 0 at its violations, and
     ascents[t] >= 1 steps of ascent."""
     n, last, wide = net.graph[0, WIDTH], net.bias.shape[0] - 1, net.bias.shape[1]
-    layers, most = own.width.shape[0], named.shape[1]
-    mid, radius = np.zeros((layers + 1, max(n, own.bias.shape[1]))), np.zeros((layers + 1, max(n, own.bias.shape[1])))
-    lowest, highest = np.zeros(own.bias.shape[1]), np.zeros(own.bias.shape[1])
-    none, nothing = np.zeros((1, n)), np.zeros(1)
+    most = named.shape[1]
     A, a, slack = np.zeros((most + last * wide, n)), np.zeros(most + last * wide), np.zeros(most + last * wide)
     coefficient, row, x = np.zeros(net.bias.shape), np.zeros(n), np.zeros(n)
     slopes, kept_slopes = np.zeros(net.bias.shape), np.zeros(net.bias.shape)
     multiples, kept_multiples = np.zeros(net.bias.shape), np.zeros(net.bias.shape)
-    z, y, f, values_of = np.zeros(net.bias.shape), np.zeros(net.bias.shape), np.zeros(most), np.zeros(aim.bias.shape[0])
+    z, y, f = np.zeros(net.bias.shape), np.zeros(net.bias.shape), np.zeros(most)
     shares, kept_shares, weights, scale = np.zeros(most), np.zeros(most), np.zeros(most), np.zeros(most)
     flipped = np.zeros(n, np.bool_)
     mean, square = np.zeros(most + 2 * last * wide), np.zeros(most + 2 * last * wide)
@@ -388,9 +277,9 @@ def _attempt(
                 if signs[b, q, i] != 0:
                     held_node[held], held_neuron[held] = q, i
                     held += 1
-        unstable = _bound(net, own, cell, none, nothing, mid, radius, lowest, highest, held > 0, g)
+        unstable = bound_branch(net, own, cell, at, held > 0, g)
         if unstable < 0:
-            q, i, how = _crossed(net, cell, lowest, highest)
+            q, i, how = _crossed(net, cell, at.lowest, at.highest)
             if how != 0.0:
                 for t in range(first[b], first[b + 1]):
                     found.status[t] = CROSSED
@@ -463,7 +352,7 @@ def _attempt(
                         sign = 1.0 if cell.held[q, i] == 1 else -1.0
                         multiples[q, i] = sign * suggested[rows + k] * slack[rows + k] / total
             mean[:], square[:] = 0.0, 0.0
-            best = -np.inf
+            best = before = -np.inf
             for step in range(ascents[t]):
                 total = 0.0
                 for r in range(rows):
@@ -479,10 +368,14 @@ def _attempt(
                     kept_shares[:], kept_slopes[:], kept_multiples[:] = shares, slopes, multiples
                 if best > 0.0 or step == ascents[t] - 1:
                     break
+                if step % LOOK == LOOK - 1:
+                    if best + HOPE * (best - before) < 0.0:
+                        break
+                    before = best
                 for d in range(n):
                     x[d] = cell.lo[d] if row[d] > 0.0 else cell.hi[d]
                 _linearised(net, cell, slopes, coefficient, x, z, y)
-                rate, at = RATE * DECAY**step, 0
+                rate = RATE * DECAY**step
                 mixed = 0.0
                 for r in range(rows):
                     f[r] = aim.bias[names[r]]
@@ -498,18 +391,19 @@ def _attempt(
                     everything += shares[r]
                 if not everything > 0.0:
                     shares[:] = 1.0
-                at = rows
+                number = rows
                 for q in range(1, last + 1):
                     for i in range(net.graph[q, WIDTH]):
                         if cell.phase[q, i] == UNSTABLE:
                             up = coefficient[q, i] * z[q, i] if coefficient[q, i] > 0.0 else 0.0
-                            slopes[q, i] = min(1.0, max(0.0, _adam(slopes[q, i], up, mean, square, at, step + 1, rate)))
+                            moved = _adam(slopes[q, i], up, mean, square, number, step + 1, rate)
+                            slopes[q, i] = min(1.0, max(0.0, moved))
                         if cell.held[q, i] != 0:
                             sign = 1.0 if cell.held[q, i] == 1 else -1.0
                             part = multiples[q, i] * sign / typical
-                            part = _adam(part, -sign * z[q, i] * typical, mean, square, at + 1, step + 1, rate)
+                            part = _adam(part, -sign * z[q, i] * typical, mean, square, number + 1, step + 1, rate)
                             multiples[q, i] = max(0.0, part) * typical * sign
-                        at += 2
+                        number += 2
             total = 0.0
             anchor = 0
             for r in range(rows):
@@ -565,10 +459,10 @@ def _attempt(
                             found.slope[t, d] += cost * (abs(cell.A[q, i, d]) + abs(cell.B[q, i, d]))
             for d in range(n):
                 x[d] = cell.lo[d] if row[d] > 0.0 else cell.hi[d]
-            values(net, aim, x, y, values_of)
+            _values(net, aim, cell, rows, names, x, y, f)
             found.flat[t] = True
             for r in range(rows):
-                if values_of[names[r]] > slack[r]:
+                if f[r] > slack[r]:
                     found.flat[t] = False
 
 
@@ -582,6 +476,7 @@ def _entry(sources: int) -> Callable[..., None]:
         own: Own,
         aim: Aim,
         cell: Cell,
+        at: Scratch,
         lows: Array,
         highs: Array,
         signs: NDArray[np.int8],
@@ -593,7 +488,7 @@ def _entry(sources: int) -> Callable[..., None]:
         found: Found,
     ) -> None:
         _attempt(
-            net, own, aim, cell, lows, highs, signs, first, named, counts, ascents,
+            net, own, aim, cell, at, lows, highs, signs, first, named, counts, ascents,
             g + 0.0 * sources, found,
         )  # fmt: skip
 
@@ -604,7 +499,7 @@ def _entry(sources: int) -> Callable[..., None]:
 def _sources() -> int:
     here = Path(__file__)
     digest = hashlib.sha256()
-    for file in (here, *sorted((here.parent.parent / "cells").glob("*.py"))):
+    for file in (here, here.parent / "branch_bounds.py", *sorted((here.parent.parent / "cells").glob("*.py"))):
         digest.update(file.read_bytes())
     return int.from_bytes(digest.digest()[:6], "big")
 

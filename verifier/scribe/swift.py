@@ -14,7 +14,8 @@ from rewarden.verifier.cells.network import WIDTH, Aim, Array, Layout, Whole, ai
 from rewarden.verifier.facts import FactId
 from rewarden.verifier.fusion import block_term, layer_bias
 from rewarden.verifier.program import INPUT, Program
-from rewarden.verifier.scribe.compiled import SUM, Found, Own, attempt, new_found
+from rewarden.verifier.scribe.branch_bounds import Own, Scratch, new_scratch
+from rewarden.verifier.scribe.compiled import SUM, Found, attempt, new_found
 from rewarden.verifier.scribe.leaves import MANY, STEPS, Answer, Leaf, dyadic, negative, single_facts
 
 ROWS = 2_048  # atoms of a claim, at most
@@ -31,6 +32,7 @@ class Swift:
     own: Own
     aim: Aim
     cell: Cell
+    scratch: Scratch
     error: float
     layers: tuple[int, ...]
     rows: Mapping[tuple[int, int, int], int]
@@ -57,8 +59,9 @@ class Swift:
         for layer, node in at.node.items():
             layers[node] = layer
         rows = {name: k for k, name in enumerate(every)}
+        own = _own(at)
         return Swift(
-            at, _own(at), aimed, new_cell(at.net), sum_error(at.net), tuple(layers), rows,
+            at, own, aimed, new_cell(at.net), new_scratch(at.net, own), sum_error(at.net), tuple(layers), rows,
             tuple(map(len, claim.goals)), single_facts(claim), {},
         )  # fmt: skip
 
@@ -86,8 +89,8 @@ class Swift:
         found = new_found(len(own), net, named.shape[1], inputs)
         steps = np.array(efforts if inputs < MANY else [STEPS] * len(own), np.int64)
         low, high = np.ascontiguousarray(ends[:, :, 0]), np.ascontiguousarray(ends[:, :, 1])
-        attempt(self.at.net, self.own, self.aim, self.cell, low, high, held, first, named, counts, steps, self.error,
-                found)  # fmt: skip
+        attempt(self.at.net, self.own, self.aim, self.cell, self.scratch, low, high, held, first, named, counts, steps,
+                self.error, found)  # fmt: skip
         above = [[[q, i, 1, []] for q, i, side in sorted(some) if not side] for some in signs]
         steps_of = [above[b] for b, some in enumerate(subjects) for _ in some]
         return self._answers([names for names, _ in own], steps_of, found)
@@ -165,7 +168,7 @@ class Swift:
 
 def _grouped(values: NDArray[Any], chosen: NDArray[np.bool_]) -> list[list[tuple[int, int, Any]]]:
     """Of each subject, node, neuron and value of those that are chosen."""
-    found: list[list[tuple[int, int, Any]]] = [[] for _ in values]
+    found: list[list[tuple[int, int, Any]]] = [[] for _ in range(len(values))]
     places = np.nonzero(chosen)
     for t, q, i, value in zip(*(p.tolist() for p in places), values[places].tolist(), strict=True):
         found[t].append((q, i, value))
@@ -188,7 +191,7 @@ def _own(at: Layout) -> Own:
             continue
         matrix.append(len(dense))
         padded = np.zeros((wide, wide))
-        padded[:size, : weight.shape[1]] = weight
+        padded[: weight.shape[1], :size] = weight.T
         dense.append(padded)
     bias = np.zeros((max(1, len(layers)), wide))
     for k, layer in enumerate(layers):

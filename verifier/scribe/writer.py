@@ -180,7 +180,8 @@ class Writer:
                     efforts.append(THOROUGH if advised is None and self.guides else FEW_STEPS)
                 number += 1
             if open_:
-                tried.append(replace(branch, subjects=tuple(open_)))
+                all_ = len(open_) == len(branch.subjects)
+                tried.append(branch if all_ else replace(branch, subjects=tuple(open_)))
         answers = self._answers(tried, efforts)
         self.left -= len(efforts)
         if self.program.curved and any(answer.flat for answer in answers):
@@ -364,9 +365,10 @@ class Writer:
                 exact = Fraction(at)
                 node = ["cut", k, _text(exact)]
                 parts = []
-                for lo, hi in halves(box[k], exact, self.discrete[k]):
-                    side = (float(lo), float(hi))
-                    parts.append(((*box[:k], (lo, hi), *box[k + 1 :]), (*ends[:k], side, *ends[k + 1 :]), signs, ()))
+                sides = ((ends[k][0], at), (at, ends[k][1]))
+                for (lo, hi), side in zip(halves(box[k], exact, self.discrete[k]), sides, strict=True):
+                    edge = (float(lo), float(hi)) if self.discrete[k] else side
+                    parts.append(((*box[:k], (lo, hi), *box[k + 1 :]), (*ends[:k], edge, *ends[k + 1 :]), signs, ()))
             case "sign", layer, neuron:
                 node = ["sign", layer, neuron]
                 parts = [(box, ends, (*signs, (layer, int(neuron), side)), ()) for side in (0, 1)]
