@@ -43,7 +43,8 @@ from rewarden.verifier.scribe.late import with_proof
 from rewarden.verifier.verdict import RuleResult
 
 BUDGET = 400_000
-MOST = {"float64": 2_048, "flint": 96, "exact": 96}  # leaves that a tier checks
+MOST = {"float64": 2_048, "flint": 48, "exact": 48}  # leaves that a tier checks
+FEW = 8  # leaves in a chunk of those that are checked one at a time: samples of many places
 NEAR_ROWS, HEAD_ROWS = 2_000, 500
 DEEP = """spec deep v1
 features S {{ x: real ^ 5 in -0.2 .. 0.2 }}
@@ -137,6 +138,7 @@ class _Sampled:
 
     def __init__(self, check_some: Check, every: int) -> None:
         self.check_some, self.every = check_some, every
+        self.chunk = getattr(check_some, "chunk", FEW)
         self.chunks, self.seen, self.checked, self.spent = 0, 0, 0, 0.0
 
     def __call__(self, claim: Claim, program: Program, found: Sequence[Leaf]) -> None:

@@ -11,7 +11,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from rewarden.certificate import kernel_bounds, kernel_lanes, tier_float64
+from rewarden.certificate import kernel_bounds, kernel_lanes, tier_float64_program
 from rewarden.certificate.check import check, main
 from rewarden.certificate.kernel_bounds import NONE, TOGETHER, Box
 from rewarden.certificate.kernel_claim import read_claim
@@ -20,7 +20,7 @@ from rewarden.certificate.kernel_program import INPUT
 from rewarden.certificate.kernel_proof import check_leaf, leaves
 from rewarden.certificate.kernel_twins import with_twins
 from rewarden.certificate.match import check_certificate
-from rewarden.certificate.tier_float64 import FloatBounds
+from rewarden.certificate.tier_float64_bounds import FloatBounds
 from rewarden.certificate.tiers import tiers
 from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.graph import AffineMap, Graph, Input, Relu
@@ -82,7 +82,8 @@ def test_what_binary64_says_holds_at_every_point(seed: int, tmp_path: Path) -> N
         layer, neuron = neurons[int(rng.integers(len(neurons)))]
         used = [(form, Fraction(sign)) for form, sign in known_at(read, program, known[0][1]) if rng.random() < 0.4]
         where = (INPUT, int(rng.integers(len(points[0])))) if rng.random() < 0.2 else (layer, neuron)
-        assert not alone.step(*where, int(rng.integers(2)), used), "bounds cross, and there is a point"
+        alone.steps([(0, *where, int(rng.integers(2)), used)])
+        assert not alone.empty[0], "bounds cross, and there is a point"
 
 
 def _slope(rng: np.random.Generator, program: Json, neuron: tuple[int, int]) -> int:
@@ -232,22 +233,22 @@ def test_proofs_of_chance_prove_nothing_false_in_lanes(
 def test_a_program_too_large_for_binary64_is_left_to_integers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory is bounded: sparse matrices that would be dense are not made."""
     assert hair(Fraction(1, 2**30), tmp_path / "a", "float64") == "proved"
-    monkeypatch.setattr(tier_float64, "MAX_DENSE", 2)
-    monkeypatch.setattr(tier_float64, "_known", {})
+    monkeypatch.setattr(tier_float64_program, "MAX_DENSE", 2)
+    monkeypatch.setattr(tier_float64_program, "_known", {})
     assert hair(Fraction(1, 2**30), tmp_path / "b", "float64") == "proved"
-    assert tier_float64._known == {}
+    assert tier_float64_program._known == {}
 
 
 def test_matrices_of_many_programs_are_not_all_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Programs that share no layers, as those of the boxes of a hostile claim: what is held stays bounded."""
-    monkeypatch.setattr(tier_float64, "_known", {})
-    monkeypatch.setattr(tier_float64, "_made", {})
-    monkeypatch.setattr(tier_float64, "_entries", [0])
-    monkeypatch.setattr(tier_float64, "MAX_DENSE", 200)
+    monkeypatch.setattr(tier_float64_program, "_known", {})
+    monkeypatch.setattr(tier_float64_program, "_made", {})
+    monkeypatch.setattr(tier_float64_program, "_entries", [0])
+    monkeypatch.setattr(tier_float64_program, "MAX_DENSE", 200)
     for seed in range(12):
         rng = np.random.default_rng(seed)
         rewards: dict[str, Artifact] = {"R": random_mlp(rng, TWO_REALS, (6, 5))}
         program = kernel_program(random_claim(rng, TWO_REALS, rewards), rewards, tmp_path)
-        tier_float64._layers(program)
-        held = sum(block.weights.size for _, layer in tier_float64._made.values() for block in layer.blocks)
-        assert held == tier_float64._entries[0] <= 2 * 200 + sum(map(program.width, range(len(program.layers))))
+        tier_float64_program.layers_of(program)
+        held = sum(block.weights.size for _, layer in tier_float64_program._made.values() for block in layer.blocks)
+        assert held == tier_float64_program._entries[0] <= 2 * 200 + sum(map(program.width, range(len(program.layers))))
