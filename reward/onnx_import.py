@@ -22,7 +22,6 @@ from rewarden.reward.artifact import Artifact, Identified, RewardRecord
 from rewarden.reward.assembly import Assembly
 from rewarden.reward.graph import Exp, Sigmoid, Silu, Softplus, Square, Tanh
 from rewarden.reward.onnx_file import NetworkInput, Run, load, network_inputs, reference, shapes
-from rewarden.reward.onnx_scan import operators
 from rewarden.reward.operators import (
     HEAD,
     NEAREST,
@@ -35,8 +34,8 @@ from rewarden.reward.operators import (
     as_float32,
     exactly,
 )
-from rewarden.reward.refusals import product_of_activations, refusal
-from rewarden.spec_lang.errors import ArtifactError, Unsupported
+from rewarden.reward.refusals import onnx_place, refusal, refuse_onnx, unsupported
+from rewarden.spec_lang.errors import ArtifactError
 from rewarden.spec_lang.features import RecordType
 
 EXPORTED = "rewarden.artifact"  # in the metadata of what `onnx_deployed` writes
@@ -98,7 +97,7 @@ def _columns(
     chosen: Sequence[int] | None,
 ) -> tuple[int, list[Artifact]]:
     """How many columns the output has, and an artifact for each that is chosen (all, unless said)."""
-    _refuse_early(Path(path))
+    refuse_onnx(Path(path))
     model = load(Path(path))
     inputs = network_inputs(model, records)
     build = Assembly(sum(record_type.width for _, record_type in records))
@@ -110,7 +109,7 @@ def _columns(
         except Refusal as refused:
             if any(note.key == EXPORTED for note in model.metadata_props):
                 refused = Refusal(refused.message, "this file was exported to be run: use the artifact it was made of")
-            raise _unsupported(node.name, node.op_type, number, refused) from None
+            raise unsupported(onnx_place(node.name, node.op_type, number), refused) from None
     output = values[model.graph.output[0].name]
     width = build.width(output.node) if isinstance(output, Row) else 0
     if not isinstance(output, Row) or not all(0 <= column < width for column in chosen or ()):
@@ -155,18 +154,6 @@ def _column(theirs: Run, column: int) -> Run:
         return found[:, column] if found.ndim == 2 and found.shape[1] > 1 else found
 
     return run
-
-
-def _refuse_early(path: Path) -> None:
-    """What operators alone rule out, before any weight is read."""
-    for found in operators(path):
-        why = refusal("onnx", found.kind)
-        if found.kind == "MatMul" and len(found.constant) == 2 and not any(found.constant):
-            why = product_of_activations()
-        if found.kind == "Gather" and found.constant[1:] == (True,):
-            why = None  # columns picked by number
-        if why is not None and not all(found.constant):
-            raise _unsupported(found.name, found.kind, found.number, why)
 
 
 def _only_for_erf(model: onnx.ModelProto) -> frozenset[str]:
@@ -437,8 +424,3 @@ def _finite_or_inf(value: Value) -> NDArray[np.generic]:
     if not isinstance(value, Constant):
         raise Refusal("its bounds are not constant", "export the network with fixed bounds")
     return value.array if np.isinf(value.array.astype(np.float64)).all() else as_float32(value.array)
-
-
-def _unsupported(name: str, kind: str, number: int, refused: Refusal) -> Unsupported:
-    shown = f"{name!r} " if name else ""
-    return Unsupported("X20", f"node {number} {shown}({kind}): {refused.message}", help=refused.help)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from rewarden.reward.artifact import Artifact, Identified
-from rewarden.reward.imports.exported import export_module, program_of, refuse_at_sight
+from rewarden.reward.imports.exported import export_module, program_of, refuse_at_sight, refuse_when_called
 from rewarden.reward.imports.from_program import from_program
 from rewarden.reward.operators import Constants
 from rewarden.spec_lang.errors import ArtifactError
@@ -41,9 +41,11 @@ def from_torch(
             f"{type(module).__name__} is not a torch module",
             help="pass the nn.Module itself, with its weights loaded",
         )
-    refuse_at_sight(module)
-    check_storage(module)
+    plain = refuse_at_sight(module)
     widths = _widths(module, [record_type.width for _, record_type in records])
+    if not plain:
+        refuse_when_called(module, [(width,) for width in widths])
+    check_storage(module)
     program = program_of(export_module(module, [(width,) for width in widths]))
     return from_program(
         program,

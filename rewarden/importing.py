@@ -37,9 +37,10 @@ def import_network(file: Path, spec_path: Path, options: ImportOptions) -> Artif
     from rewarden.reward.imports.safe_files import kind_of
 
     identified, constants = _choices(options)
-    records = _records(spec_path, options.reward)
     kind = kind_of(file)
     _check_options(kind, options)
+    _refuse_at_sight(kind, file)
+    records = _records(spec_path, options.reward)
     match kind:
         case "folder":
             from rewarden.reward.imports.classifier import from_classifier
@@ -82,6 +83,7 @@ def import_outputs(file: Path, spec_path: Path, options: ImportOptions, names: s
     from rewarden.reward.imports.safe_files import kind_of
 
     identified, constants = _choices(options)
+    _refuse_at_sight(kind_of(file), file)
     wanted = [name.strip() for name in names.split(",")]
     records = [_records(spec_path, name) for name in wanted]
     if any(one != records[0] for one in records):
@@ -109,6 +111,18 @@ def import_outputs(file: Path, spec_path: Path, options: ImportOptions, names: s
     from rewarden.reward.onnx_import import outputs_of_onnx
 
     return outputs_of_onnx(file, records[0], wanted, identified=identified, constants=constants)
+
+
+def _refuse_at_sight(kind: str, file: Path) -> None:
+    """A stranger's encoder, before the spec is read, which takes as long as all else that has to be done for this."""
+    if kind == "other":
+        from rewarden.reward.refusals import refuse_onnx
+
+        refuse_onnx(file)
+    if kind == "pt2":
+        from rewarden.reward.imports.pt2 import refuse_at_sight
+
+        refuse_at_sight(file)
 
 
 def _column(output: str | None) -> int | None:

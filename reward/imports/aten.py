@@ -21,15 +21,16 @@ from rewarden.reward.imports.aten_moves import MOVES, Moves
 from rewarden.reward.imports.layout import Block, broadcast, check_shape, check_size, common
 from rewarden.reward.imports.program import Argument, Call, Program, Ref, Symbol
 from rewarden.reward.operators import HEAD, Bell, Constant, Constants, Operators, Refusal, Row, Value, nearest
-from rewarden.reward.refusals import refusal
+from rewarden.reward.refusals import refusal, refuse_calls, unsupported
 from rewarden.reward.widths import MAX_ELEMENTS, MAX_NODES, MAX_WIDTH
-from rewarden.spec_lang.errors import ArtifactError, Unsupported
+from rewarden.spec_lang.errors import ArtifactError
 
 STEEP = 15.0  # torch's softplus is x beyond its threshold: that far out, this is within the rounding of binary32
 SAME = ("clone", "contiguous", "detach", "alias", "lift_fresh_copy", "identity")
 MOST_FOLDED = 1 << 24  # numbers of a constant that is made of others
 PAIRS = {"add": "add", "sub": "sub", "mul": "mul", "div": "div", "maximum": "larger", "minimum": "smaller"}
 LIKE = {"zeros_like": 0.0, "ones_like": 1.0, "full_like": None}
+MADE = ("zeros", "ones", "full", "empty", "arange", "eye", "linspace", "new_zeros", "new_ones", "new_full", "new_empty")
 RANDOM = ("dropout", "native_dropout", "alpha_dropout", "feature_dropout")
 BATCH_NORMS = ("batch_norm", "_native_batch_norm_legit_no_training", "cudnn_batch_norm", "native_batch_norm")
 
@@ -68,7 +69,7 @@ def assemble(
     needed = program.needed()
     if len(needed) > MAX_NODES:
         raise ArtifactError("A20", f"the network has {len(needed)} operations", help=f"at most {MAX_NODES} are read")
-    refuse_early(needed)
+    refuse_calls(needed)
     for call in needed:
         try:
             with np.errstate(all="ignore"):  # constants that overflow are told by their values
@@ -89,19 +90,6 @@ def assemble(
         width = result.width if isinstance(result, Block) else 0
         raise ArtifactError("A32", f"the network gives {width} columns", help="a reward is one number per row")
     return result.node
-
-
-def refuse_early(calls: Sequence[Call]) -> None:
-    """What the names of operators rule out, before any is read."""
-    for call in calls:
-        if call.name not in ("matmul", "bmm", "index_select"):
-            why = refusal("torch", call.name)
-            if why is not None:
-                raise unsupported(call.place, why)
-
-
-def unsupported(place: str, refused: Refusal) -> Unsupported:
-    return Unsupported("X20", f"{place}: {refused.message}", help=refused.help)
 
 
 @dataclass(slots=True)
@@ -188,6 +176,8 @@ class Walk:
             return (self._batch_norm(call),)
         if name in LIKE:
             return (self._alike(call),)
+        if name in MADE:
+            raise Refusal("it makes a tensor while the network runs", "make it beforehand, with register_buffer")
         if name in ("to", "_to_copy"):
             return (self._precision(call),)
         return (self._elementwise(call),)

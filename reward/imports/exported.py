@@ -7,11 +7,12 @@ their names.
 
 from __future__ import annotations
 
+import io
 import logging
 import operator
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 
 import numpy as np
 import torch
@@ -20,10 +21,11 @@ from torch import fx, nn
 from torch.export import Dim, ExportedProgram, export
 
 from rewarden.reward.imports.program import Argument, Call, Program, Ref, Shape, Symbol
-from rewarden.reward.refusals import refusal
+from rewarden.reward.refusals import BY_ITS_OPERANDS, refusal
 from rewarden.spec_lang.errors import ArtifactError, Unsupported
 
 BATCH = 5  # rows of the example: any number that is no width by chance would do, sizes are symbols
+TALKING = ("_subclasses.fake_tensor", "fx.experimental.symbolic_shapes")
 Sizes = tuple[int, ...]  # of one input, the rows aside
 
 
@@ -33,7 +35,7 @@ def export_module(module: nn.Module, inputs: Sequence[Sizes]) -> ExportedProgram
     rows = Dim("rows", min=2)
     shapes = tuple({0: rows} for _ in inputs)
     try:
-        with warnings.catch_warnings(), _no_traceback_in_the_log():
+        with warnings.catch_warnings(), _nothing_said():
             warnings.simplefilter("ignore")
             return export(module, example, dynamic_shapes=_as_given(module, shapes), strict=False)
     except Exception as error:  # whatever the module's own code raises, and torch's own checks, share no base
@@ -48,14 +50,19 @@ def export_module(module: nn.Module, inputs: Sequence[Sizes]) -> ExportedProgram
 
 
 @contextmanager
-def _no_traceback_in_the_log() -> Iterator[None]:
-    """torch logs where in its own code a shape did not fit; the error says that it did not."""
-    logger = logging.getLogger("torch._subclasses.fake_tensor")
-    before, logger.disabled = logger.disabled, True
+def _nothing_said() -> Iterator[None]:
+    """torch logs where in its own code a shape did not fit, and prints the graph so far where it meets a branch on the
+    input; the error says that it did not fit, or that there is a branch."""
+    loggers = [logging.getLogger(f"torch.{name}") for name in TALKING]
+    before = [logger.disabled for logger in loggers]
     try:
-        yield
+        for logger in loggers:
+            logger.disabled = True
+        with redirect_stderr(io.StringIO()):
+            yield
     finally:
-        logger.disabled = before
+        for logger, was in zip(loggers, before, strict=True):
+            logger.disabled = was
 
 
 def _of_other_width(module: nn.Module, inputs: Sequence[Sizes]) -> str | None:
@@ -90,24 +97,61 @@ def _reason(error: Exception) -> str:
 def refuse_inside(module: nn.Module) -> None:
     """For a module that cannot be exported: it may hold a layer that is why."""
     for name, layer in module.named_modules():
-        why = refusal("torch", type(layer).__name__)
-        if why is not None:
-            raise Unsupported("X20", f"layer {name} ({type(layer).__name__}): {why.message}", help=why.help) from None
+        _refuse_layer(name, layer)
 
 
-def refuse_at_sight(module: nn.Module) -> None:
-    """What the names of the layers that `forward` calls rule out, before any weight is read; silent where it is not
-    plain which these are."""
+def refuse_at_sight(module: nn.Module) -> bool:
+    """What the names of the layers and functions that `forward` calls rule out, before any weight is read; False where
+    it is not plain which these are."""
     try:
         traced = fx.symbolic_trace(module)
+        traced.graph.eliminate_dead_code()
     except Exception:  # the module's own code: exporting will say what is wrong
-        return
+        return False
     for node in traced.graph.nodes:
         if node.op == "call_module":
-            kind = type(traced.get_submodule(str(node.target))).__name__
-            why = refusal("torch", kind)
+            _refuse_layer(str(node.target), traced.get_submodule(str(node.target)))
+        if node.op in ("call_function", "call_method"):
+            name = str(getattr(node.target, "__name__", node.target))
+            why = None if name in BY_ITS_OPERANDS else refusal("torch", name)
             if why is not None:
-                raise Unsupported("X20", f"layer {node.target} ({kind}): {why.message}", help=why.help)
+                raise Unsupported("X20", f"{node.name} ({name}): {why.message}", help=why.help)
+    return True
+
+
+def refuse_when_called(module: nn.Module, inputs: Sequence[Sizes]) -> None:
+    """The same of a `forward` that cannot be traced: it is run on zeros, in eval mode, up to the first layer that is
+    never imported. Silent where there is none, or where it does not run.
+
+    Exporting takes seconds, and may fail, or stumble over what stands before that layer, without saying its name.
+    """
+    held = [(n, m) for n, m in module.named_modules() if refusal("torch", type(m).__name__) is not None]
+    if not held:
+        return
+    modes = [(layer, layer.training) for layer in module.modules()]
+    hooks = []
+    try:
+        for name, layer in held:
+            hooks.append(layer.register_forward_pre_hook(lambda met, _, name=name: _refuse_layer(name, met)))
+        module.eval()
+        with torch.no_grad():
+            module(*(torch.zeros((BATCH, *sizes)) for sizes in inputs))
+    except Unsupported:
+        raise
+    except Exception:  # the module's own code: exporting will say what is wrong
+        return
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for layer, mode in modes:
+            layer.training = mode
+
+
+def _refuse_layer(name: str, layer: nn.Module) -> None:
+    kind = type(layer).__name__
+    why = refusal("torch", kind)
+    if why is not None:
+        raise Unsupported("X20", f"layer {name} ({kind}): {why.message}", help=why.help)
 
 
 # ── an exported program as a value ─────────────────────────────────────────────────────────────
@@ -181,7 +225,7 @@ def _call(node: fx.Node, parts: Mapping[str, tuple[str, ...]]) -> Call:
     arguments.update({name: _argument(value) for name, value in node.kwargs.items()})
     text = str(target).removeprefix("aten.") if schema is not None else getattr(target, "__name__", str(target))
     outputs = parts.get(node.name, (node.name,))
-    return Call(text, arguments, outputs, _place(node, text))
+    return Call(text, arguments, outputs, *_place(node, text))
 
 
 def _argument(value: object) -> Argument:
@@ -205,12 +249,13 @@ def _shape(node: fx.Node) -> Shape | None:
     return tuple(int(size) if isinstance(size, int) else str(size) for size in value.shape)
 
 
-def _place(node: fx.Node, text: str) -> str:
-    """The layer that makes the call, or else the call itself."""
+def _place(node: fx.Node, text: str) -> tuple[str, str]:
+    """The layer that makes the call, or else the call itself; and the layer's class."""
     stack = node.meta.get("nn_module_stack")
     name = text.partition(".")[0]
     if isinstance(stack, Mapping) and len(stack) > 1:
         path, kind = list(stack.values())[-1]
         shown = kind if isinstance(kind, str) else getattr(kind, "__name__", str(kind))
-        return f"layer {path} ({shown.rpartition('.')[2]}), {name}"
-    return f"{node.name} ({name})"
+        layer = shown.rpartition(".")[2]
+        return f"layer {path} ({layer}), {name}", layer
+    return f"{node.name} ({name})", ""

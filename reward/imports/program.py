@@ -36,12 +36,14 @@ class Symbol:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One operator: `linear.default` and its arguments by the names of its schema; `outputs` may be several."""
+    """One operator: `linear.default` and its arguments by the names of its schema; `outputs` may be several. `layer`
+    is the class of the layer that makes the call, where one does."""
 
     operator: str
     arguments: Mapping[str, Argument]
     outputs: tuple[str, ...]
     place: str
+    layer: str = ""
 
     @property
     def name(self) -> str:

@@ -10,15 +10,17 @@ from __future__ import annotations
 import math
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewarden.reward.imports.program import Argument, Call, Program, Ref, Shape, Symbol
 from rewarden.reward.imports.safe_files import MOST_HEADER, entries, opened, parse_object, pickled
+from rewarden.reward.refusals import refuse_calls
 from rewarden.spec_lang.errors import ArtifactError
 
 MOST_MODEL = 1 << 26  # bytes of the network's JSON: stack traces of every call are part of it
@@ -26,14 +28,25 @@ MOST_WEIGHTS = 1 << 30
 MAJOR = 8  # of the archive's schema, in which every part below is named
 DTYPES = {4: "<i4", 5: "<i8", 6: "<f2", 7: "<f4", 8: "<f8", 12: "?"}
 NAMES = {4: "int32", 5: "int64", 6: "float16", 7: "float32", 8: "float64", 12: "bool", 13: "bfloat16"}
+T = TypeVar("T")
 _TRACE = re.compile(r",([^,;]*),([^,;]*)$")
 
 
 def read_pt2(path: Path) -> Program:
-    """The network of an archive. Raises ArtifactError (A30 unsound, A31 with pickled weights, A32 no single result)."""
+    """The network of an archive. Raises ArtifactError (A30 unsound, A31 with pickled weights, A32 no single result) and
+    Unsupported (X20: a layer that is never imported)."""
+    return _read(path, _program)
+
+
+def refuse_at_sight(path: Path) -> None:
+    """What the archive's operators rule out, however large its weights are. Raises as `read_pt2`, but for weights."""
+    _read(path, _unread)
+
+
+def _read(path: Path, reading: Callable[[Path, _Archive], T]) -> T:
     try:
         with opened(path) as file, zipfile.ZipFile(file) as archive:
-            return _program(path, _Archive(path, archive, _plain(path)))
+            return reading(path, _Archive(path, archive, _plain(path)))
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise ArtifactError("A30", f"{path} is not a sound archive: {error}", help=_AGAIN) from None
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
@@ -70,7 +83,17 @@ class _Archive:
         return parse_object(self.read(name, most), f"{name} in {self.path}")
 
 
-def _program(path: Path, archive: _Archive) -> Program:
+@dataclass(frozen=True, slots=True)
+class _Unread:
+    """What the network's JSON says: its calls, and what is to be read for them."""
+
+    calls: Program  # without inputs and constants
+    inputs: Sequence[Mapping[str, Any]]
+    stem: str
+
+
+def _unread(path: Path, archive: _Archive) -> _Unread:
+    """Refuses what is never imported: before a weight is read, since an encoder may have a gigabyte of them."""
     models = [name for name in archive.plain if name.startswith("models/") and name.endswith(".json")]
     if len(models) != 1:
         raise ArtifactError("A30", f"{path} holds {len(models)} networks", help="save one with torch.export.save")
@@ -83,12 +106,23 @@ def _program(path: Path, archive: _Archive) -> Program:
             help="export it again with the torch that Rewarden is tested with, or pass the module to"
             " rewarden.from_torch",
         )
-    stem = models[0].removeprefix("models/").removesuffix(".json")
     module = model["graph_module"]
     graph, signature = module["graph"], module["signature"]
-    weights = _weights(path, archive, stem)
+    results = [spec["user_output"]["arg"] for spec in signature["output_specs"] if "user_output" in spec]
+    if len(results) != 1 or len(signature["output_specs"]) != 1:
+        raise ArtifactError("A32", f"{path} gives {len(results)} results", help="a reward is one number per row")
+    shapes = {name: _shape(meta) for name, meta in graph["tensor_values"].items()}
+    calls = tuple(_call(node) for node in graph["nodes"])
+    found = Program((), {}, calls, _tensor_name(results[0]), shapes)
+    refuse_calls(found.needed())
+    return _Unread(found, signature["input_specs"], models[0].removeprefix("models/").removesuffix(".json"))
+
+
+def _program(path: Path, archive: _Archive) -> Program:
+    unread = _unread(path, archive)
+    weights = _weights(path, archive, unread.stem)
     inputs, constants = [], {}
-    for spec in signature["input_specs"]:
+    for spec in unread.inputs:
         ((kind, held),) = spec.items()
         if kind == "user_input":
             inputs.append(_tensor_name(held["arg"]))
@@ -98,12 +132,7 @@ def _program(path: Path, archive: _Archive) -> Program:
                 constants[held["arg"]["name"]] = weights[target]
         else:
             raise ArtifactError("A32", f"{path} takes an input of the kind {str(kind)[:40]}", help=_TENSORS)
-    results = [spec["user_output"]["arg"] for spec in signature["output_specs"] if "user_output" in spec]
-    if len(results) != 1 or len(signature["output_specs"]) != 1:
-        raise ArtifactError("A32", f"{path} gives {len(results)} results", help="a reward is one number per row")
-    shapes = {name: _shape(meta) for name, meta in graph["tensor_values"].items()}
-    calls = tuple(_call(node) for node in graph["nodes"])
-    return Program(tuple(inputs), constants, calls, _tensor_name(results[0]), shapes)
+    return replace(unread.calls, inputs=tuple(inputs), constants=constants)
 
 
 def _weights(path: Path, archive: _Archive, stem: str) -> Mapping[str, NDArray[np.generic]]:
@@ -158,7 +187,7 @@ def _call(node: Mapping[str, Any]) -> Call:
     operator = target.removeprefix("torch.ops.aten.")
     arguments = {str(given["name"]): _argument(given["arg"]) for given in node["inputs"]}
     outputs = tuple(name for result in node["outputs"] for name in _outputs(result))
-    return Call(operator, arguments, outputs, _place(node, operator))
+    return Call(operator, arguments, outputs, *_place(node, operator))
 
 
 def _outputs(result: Mapping[str, Any]) -> tuple[str, ...]:
@@ -196,14 +225,15 @@ def _argument(given: Mapping[str, Any]) -> Argument:
             return Symbol(kind)
 
 
-def _place(node: Mapping[str, Any], operator: str) -> str:
-    """The layer that makes the call, or else the call itself."""
+def _place(node: Mapping[str, Any], operator: str) -> tuple[str, str]:
+    """The layer that makes the call, or else the call itself; and the layer's class."""
     name = operator.partition(".")[0]
     stack = str(node.get("metadata", {}).get("nn_module_stack", "")).split(";")
     found = _TRACE.search(stack[-1]) if len(stack) > 1 else None
     if found is not None:
-        return f"layer {found[1]} ({found[2].rpartition('.')[2]}), {name}"
-    return f"{node.get('name') or name} ({name})"
+        layer = found[2].rpartition(".")[2]
+        return f"layer {found[1]} ({layer}), {name}", layer
+    return f"{node.get('name') or name} ({name})", ""
 
 
 _AGAIN = "write it again with torch.export.save, or pass the module to rewarden.from_torch"

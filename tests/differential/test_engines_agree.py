@@ -18,7 +18,7 @@ from hypothesis import Phase, given, settings
 from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.graph import AffineMap, Graph, Input, Tanh
 from rewarden.verifier import engines
-from rewarden.verifier.decision import verify_claim
+from rewarden.verifier.decision import _region, verify_claim
 from rewarden.verifier.engines.interface import Declined, Outcome, Task
 from rewarden.verifier.exact_program import ExactProgram
 from rewarden.verifier.inline import compile_program
@@ -26,7 +26,7 @@ from rewarden.verifier.options import Engine, VerifyOptions
 from rewarden.verifier.torch_settings import plain_torch
 from rewarden.verifier.verdict import Reason, Verdict
 from tests.reference.how_many import ALL
-from tests.reference.random_claims import atom, plain_claim, random_claim, random_point, truth
+from tests.reference.random_claims import atom, call_values, plain_claim, random_claim, random_point, truth
 from tests.reference.random_graphs import MIXED, TWO_REALS, random_artifact, random_mlp, random_record_type, seeds
 
 NAMES = get_args(Engine)
@@ -152,3 +152,54 @@ def test_curved_rewards_are_bounded_or_declined_in_words(name):
         assert len(run.reason) > 20
     else:
         assert run.go(50).status in ("proved", "open")
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_a_rule_that_nothing_can_violate(name):
+    """`expect R(s) >= min(R(s), c)` has no goals left: nobody finds a violation, and none stumbles."""
+    rng = np.random.default_rng(3)
+    rewards = {"R": random_mlp(rng, TWO_REALS)}
+    claim = plain_claim(TWO_REALS, rewards, clauses=[(atom(1, {}, {0: 1}),)], goals=[])
+    with plain_torch(1):
+        run = engines.start(name, task_of(claim, rewards, name))
+        assert isinstance(run, Declined) or run.go(50).status in ("proved", "open")
+    assert verify_claim(claim, rewards, ENGINES[name]).verdict in (Verdict.PROVED, Verdict.UNKNOWN)
+
+
+class Blind(Task):
+    """A task that sees no violation in any point, so that what violates a rule stays open."""
+
+    def replay(self, point):
+        return None
+
+
+@pytest.mark.parametrize("name", ["cells", "neurons"])
+def test_what_is_left_open_holds_every_violation(name):
+    """Of two boxes, after budgets that end in the middle of one: the region that is told is a part, and no violation
+    lies elsewhere."""
+    rng, told = np.random.default_rng(11), 0
+    half = tuple((c.lo, (c.lo + c.hi) / 2) for c in TWO_REALS.columns())
+    for _ in range(4):
+        rewards = {"R": random_mlp(rng, TWO_REALS, (8, 8))}
+        whole = tuple((c.lo, c.hi) for c in TWO_REALS.columns())
+        plain = plain_claim(TWO_REALS, rewards, boxes=[half, whole])
+        points = [random_point(rng, plain) for _ in range(200)]
+        values = [call_values(plain, rewards, point)[0] for point in points]
+        level = sorted(values)[10]
+        claim = plain_claim(TWO_REALS, rewards, goals=[(atom(-level, {}, {0: 1}),)], boxes=[half, whole])
+        wrong = [point for point, value in zip(points, values, strict=True) if value < level]
+        program = compile_program(claim, rewards)
+        task = Blind(claim, program, rewards, ENGINES[name], {}, lambda _: None, lambda: False, time.monotonic())
+        with plain_torch(1):
+            run = engines.start(name, task)
+            for _ in range(4):
+                outcome = run.go(20)
+                assert outcome.status == "open"
+                region = _region(task, outcome)
+                if region is None:
+                    continue
+                told += 1
+                for point in wrong:
+                    x = np.array([float(v) for v in point])
+                    assert ((region.lo <= x) & (x <= region.hi)).all(1).any()
+    assert told >= 4

@@ -7,6 +7,7 @@ import io
 import json
 import pickle  # noqa: TID251 (what a hostile archive holds is made here, and never loaded)
 import re
+import warnings
 import zipfile
 from fractions import Fraction
 from pathlib import Path
@@ -18,6 +19,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import rewarden as rw
+from rewarden.importing import ImportOptions, import_network
 from rewarden.reward.agreement import evaluate, random_rows
 from rewarden.reward.exact import evaluate as exactly
 from rewarden.reward.imports.pt2 import read_pt2
@@ -246,6 +248,46 @@ def test_the_command_line_reads_an_archive(archive, tmp_path, run_rewarden):
     done = run_rewarden("import", str(archive), "--features", str(tmp_path / "net.rwd"), "-o", str(tmp_path / "reward"))
     assert done == 0
     assert rw.load_reward(tmp_path / "reward").width == 4
+
+
+class Recurrent(nn.Module):
+    """Two columns at a time; exported, an LSTM begins with the zeros that it makes, and a cell is in a loop."""
+
+    def __init__(self, layer) -> None:
+        super().__init__()
+        self.layer, self.head = layer, nn.Linear(3, 1)
+
+    def forward(self, x):
+        parts = x.view(-1, 2, 2)
+        if isinstance(self.layer, nn.RNNBase):
+            return self.head(self.layer(parts)[0][:, -1])
+        h = torch.zeros(x.shape[0], 3)
+        return self.head(self.layer(parts[:, 1], self.layer(parts[:, 0], h)))
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRUCell])
+def test_recurrence_in_an_archive_is_named_before_weights_and_specs_are_read(kind, tmp_path, monkeypatch):
+    layer = kind(2, 3, batch_first=True) if kind is nn.LSTM else kind(2, 3)
+    rows = torch.export.Dim("rows", min=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, about its own LSTM
+        program = torch.export.export(Recurrent(layer), (torch.zeros(5, 4),), dynamic_shapes=({0: rows},), strict=False)
+    torch.export.save(program, tmp_path / "net.pt2")
+    monkeypatch.setattr("rewarden.reward.imports.pt2._weights", lambda *_: pytest.fail("weights were read"))
+    named = rf"layer layer \({kind.__name__}\).*recurrence is not supported"
+    for source in (program, tmp_path / "net.pt2"):
+        with pytest.raises(Unsupported, match=named) as caught:
+            rw.from_exported(source, WIDE)
+        assert "verify the head" in caught.value.help
+    with pytest.raises(Unsupported, match=named):
+        import_network(tmp_path / "net.pt2", tmp_path / "no spec is here.rwd", ImportOptions())
+
+
+def test_a_tensor_that_the_network_makes_is_said_to_be_one():
+    module = Plain(lambda m, x: m.second(m.first(x) + torch.ones(6)))
+    with pytest.raises(Unsupported, match="makes a tensor while the network runs") as caught:
+        rw.from_torch(module, WIDE)
+    assert "register_buffer" in caught.value.help
 
 
 def test_features_that_do_not_fit_an_archive(archive):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 import tracemalloc
 from fractions import Fraction
 from typing import get_args
@@ -16,6 +15,7 @@ import torch.nn.functional as F
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from rewarden.reward import onnx_scan
 from rewarden.reward.agreement import random_rows
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.deployed import forward
@@ -356,11 +356,9 @@ def refused_at_once(tmp_path, data: bytes | None) -> None:
     if data is not None:
         path.write_bytes(data)
     tracemalloc.start()
-    began = time.perf_counter()
     try:
         with pytest.raises(Unsupported, match=r"Conv_h' \(Conv\): convolutions"):
             from_onnx(path, (("s", WIDE),))
-        assert time.perf_counter() - began < 1.0
         assert tracemalloc.get_traced_memory()[1] < 1 << 25
     finally:
         tracemalloc.stop()
@@ -392,13 +390,16 @@ def test_damaged_files_are_left_to_the_parser(tmp_path, data):
     assert list(operators(tmp_path / "missing.onnx")) == []
 
 
-def test_a_file_of_a_million_fields_is_left_to_the_parser(tmp_path):
+def test_a_file_of_very_many_fields_is_left_to_the_parser(tmp_path, monkeypatch):
+    """So many are looked at as may be, and no more, whatever the file holds."""
+    whole, looked = onnx_scan._Data, []
+    monkeypatch.setattr(onnx_scan, "_Data", lambda raw: looked.append(whole(raw, left=5_000)) or looked[0])
     path = tmp_path / "net.onnx"
-    body = b"\x2a\x00" * 1_000_000  # initializers, all empty
+    body = b"\x2a\x00" * 10_000  # initializers, all empty
     path.write_bytes(b"\x3a" + varint(len(body)) + body)
-    began = time.perf_counter()
     assert list(operators(path)) == []
-    assert time.perf_counter() - began < 5.0
+    assert looked[0].left == -1
+    assert onnx_scan.MOST < 1_000_000
 
 
 def test_the_scan_sees_what_onnx_sees(tmp_path):
@@ -449,10 +450,8 @@ def test_modules_with_encoders_are_refused_by_layer(place):
 def test_a_large_module_is_refused_before_its_weights_are_looked_at():
     with torch.device("meta"):
         large = nn.Sequential(nn.Linear(4, 40_000), nn.Linear(40_000, 4_000), nn.LayerNorm(4_000), nn.Linear(4_000, 1))
-    began = time.perf_counter()
-    with pytest.raises(Unsupported, match=r"layer 2 \(LayerNorm\)"):
+    with pytest.raises(Unsupported, match=r"layer 2 \(LayerNorm\)"):  # what is on `meta` has no numbers to look at
         from_torch(large, WIDE)
-    assert time.perf_counter() - began < 1.0
 
 
 def test_a_softplus_with_an_early_threshold_is_another_function():

@@ -179,6 +179,62 @@ def test_what_cannot_be_imported_is_refused_by_name(name):
     assert caught.value.help
 
 
+class Cells(nn.Module):
+    """A recurrent cell in a loop of Python, over zeros that are made on the way: symbolic tracing gives up on it."""
+
+    def __init__(self, cell) -> None:
+        super().__init__()
+        self.norm, self.cell, self.head = nn.BatchNorm1d(4), cell, nn.Linear(3, 1)
+
+    def forward(self, x):
+        x, h = self.norm(x), torch.zeros(x.shape[0], 3)
+        for k in range(2):
+            h = self.cell(x[:, 2 * k : 2 * k + 2], h)
+        return self.head(h)
+
+
+class Choosing(nn.Module):
+    """It asks what its input is, and has attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.TransformerEncoderLayer(2, 1, 8, 0.0, batch_first=True)
+        self.head = nn.Linear(4, 1)
+
+    def forward(self, x):
+        y = x if x.sum() <= 0 else -x
+        return self.head(self.encoder(y.view(-1, 2, 2)).flatten(1))
+
+
+@pytest.mark.parametrize(
+    "module, place, why",
+    [
+        (Cells(nn.GRUCell(2, 3)), r"layer cell \(GRUCell\)", "recurrence"),
+        (Cells(nn.RNNCell(2, 3)), r"layer cell \(RNNCell\)", "recurrence"),
+        (Choosing(), r"layer encoder \(TransformerEncoderLayer\)", "attention"),
+        (Plain(lambda m, x: m.second(m.first(x).softmax(-1))), "softmax", "attention"),
+        (Plain(lambda m, x: m.second(nn.functional.layer_norm(m.first(x), (5,)))), "layer_norm", "normalises"),
+    ],
+)
+def test_layers_are_named_before_anything_is_exported(monkeypatch, module, place, why):
+    """What `forward` calls is seen without `torch.export`, which takes seconds, and the module is as it was."""
+    monkeypatch.setattr("rewarden.reward.torch_import.export_module", lambda *_: pytest.fail("exported"))
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    with pytest.raises(Unsupported, match=f"{place}.*{why}") as caught:
+        from_torch(module, STEP)
+    assert caught.value.code == "X20"
+    assert "verify the head" in caught.value.help
+    assert module.training
+    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    assert not any(layer._forward_pre_hooks for layer in module.modules())
+
+
+def test_a_layer_that_is_held_and_not_called_is_no_reason():
+    module = Plain(lambda m, x: m.second(m.first(x)) if x.shape[0] else x)
+    module.encoder = nn.LSTM(4, 4)
+    agrees(module)
+
+
 def test_an_inexact_constant_may_be_rounded_on_request():
     module = Plain(lambda m, x: m.second(m.first(x / 3.0)))
     rows = random_rows([STEP], 50, 0)
@@ -187,10 +243,11 @@ def test_an_inexact_constant_may_be_rounded_on_request():
     assert np.allclose(forward(from_torch(module, STEP, constants="nearest"), rows), theirs, atol=1e-5)
 
 
-def test_branches_on_the_input_cannot_be_traced():
+def test_branches_on_the_input_cannot_be_traced(capfd):
     with pytest.raises(Unsupported, match="cannot be traced") as caught:
         from_torch(Plain(lambda m, x: x[:, 0] if x.sum() > 0 else x[:, 1]), STEP)
     assert caught.value.code == "X21"
+    assert capfd.readouterr() == ("", "")  # torch would print the graph that it has
 
 
 def test_a_network_of_another_width_is_told_what_columns_there_are(caplog, capfd):

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rewarden.verifier.cells.engine import Cells
+from rewarden.verifier.cells.engine import WHOLE, Cells
 from rewarden.verifier.decided_gates import by_gates
 from rewarden.verifier.engines.interface import Declined, Outcome, Part, Run, Task
 from rewarden.verifier.exact_program import Point
+from rewarden.verifier.regions import OpenBoxes
 from rewarden.verifier.saved_search import Snapshot
 from rewarden.verifier.saved_walks import cells_in, cells_out
 from rewarden.verifier.trail import Trail, renumbered
 from rewarden.verifier.verdict import Reason, Work
+
+LISTED = 4096  # boxes of the region that is told, at most
 
 
 def start(task: Task, parts: Sequence[Part] | None = None) -> Run | Declined:
@@ -58,7 +62,27 @@ class _Cells:
                 status="proved", reason=Reason.CELLS, work=spent, settled=1.0, trail=self._trail(found.trail)
             )
         reason = Reason.STOPPED if task.stop() else Reason.BUDGET
-        return Outcome(status="open", reason=reason, work=spent, settled=found.settled)
+        return Outcome(status="open", reason=reason, work=spent, settled=found.settled, region=self._region())
+
+    def _region(self) -> OpenBoxes | None:
+        """The boxes of the cells that wait, which hold all violations of the box at work, and the boxes after it. Where
+        cells have been given up, or what waits is not all that is left of the box, that box as a whole."""
+        cells, walker, claim = self.cells, self.cells.walker, self.task.claim
+        if len(cells.left) > LISTED:
+            return None
+        next_box = cells.count - len(cells.left)
+        after = [(i, claim.boxes[i]) for i in range(next_box, len(claim.boxes))]
+        whole = OpenBoxes.of(after, len(claim.variables))
+        pile = int(walker.waiting.pile[0])
+        if cells.busy and not walker.stuck and abs(walker.settled + walker.waiting.share[:pile].sum() - 1.0) < WHOLE:
+            lo, hi = walker.waiting.lo[:pile].copy(), walker.waiting.hi[:pile].copy()
+            part = OpenBoxes(np.full(pile, next_box - 1, np.int64), lo, hi)
+        elif cells.busy or cells.open:
+            part = OpenBoxes.of([(next_box - 1, claim.boxes[next_box - 1])], len(claim.variables))
+        else:
+            return whole
+        joined = (np.concatenate(pair) for pair in zip(_arrays(part), _arrays(whole), strict=True))
+        return OpenBoxes(*joined)
 
     def _trail(self, trail: Trail | None) -> Trail | None:
         """As one of the task's program."""
@@ -71,3 +95,7 @@ class _Cells:
 
     def restore(self, saved: Snapshot) -> None:
         cells_in(self.cells, saved)
+
+
+def _arrays(boxes: OpenBoxes) -> tuple[NDArray[Any], ...]:
+    return boxes.instance, boxes.lo, boxes.hi

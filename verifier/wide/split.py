@@ -198,7 +198,9 @@ class Signs:
         return len(chosen)
 
     def _alive(self, bound: Tensor) -> Tensor:
-        """[box, alternative]: may it hold somewhere?"""
+        """[box, alternative]: may it hold somewhere? A rule that nothing can violate has no alternatives."""
+        if not self.ways:
+            return torch.zeros((bound.shape[0], 0), dtype=torch.bool)
         return torch.stack([(bound[:, way] <= 0).all(-1) for way in self.ways], -1)
 
     def _quick(self, chosen: Tensor) -> Tensor:
