@@ -8,9 +8,11 @@ Other edits have none: what was forgotten before, and how it was learned, is loo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
 
 from rewarden.nearby import did_you_mean
 from rewarden.progress import Progress, silent
@@ -20,8 +22,9 @@ from rewarden.spec_lang import Spec, load_spec
 from rewarden.spec_lang.errors import EditError, UsageError
 
 if TYPE_CHECKING:
+    from rewarden.editor.effect import Effect
     from rewarden.editor.unlearn.anchored import Anchored
-    from rewarden.editor.unlearn.audit import Audit
+    from rewarden.editor.unlearn.audit import Audit, Fit
     from rewarden.editor.unlearn.request import Ledger, Parted
     from rewarden.reward.learners.interface import Learner
     from rewarden.reward.learners.shards import Data, Plan
@@ -46,6 +49,9 @@ class Unlearned:
     anchored: tuple[Anchored, ...]
     patches_at: tuple[str, ...]  # rules of patches near data of which one box holds a forgotten record
     edits_gone: tuple[str, ...]  # rules whose patches and other edits went with the reward that they were made for
+    levels_of_other_data: tuple[str, ...]  # rules of edits that stay, made from data that are not at hand any more
+    twins: int  # rows that stay, and say the same as forgotten ones under other ids
+    effect: Effect
     audit: Audit | None
 
 
@@ -79,14 +85,15 @@ def unlearn(asked: Asked, progress: Progress = silent) -> Unlearned:
     """Forget, and write the child with its store and ledger. Raises EditError (E20 to E23), DataError, ArtifactError;
     UsageError G05 where the target is taken."""
     from rewarden.atomic import require_free, write_bytes
-    from rewarden.editor.unlearn.anchored import anchored, made_at
-    from rewarden.editor.unlearn.request import part
+    from rewarden.editor.effect import effect
+    from rewarden.editor.unlearn.anchored import anchored, levels_of_other_data, made_at
+    from rewarden.editor.unlearn.request import part, twins
     from rewarden.reward.learners.shards import keys, taken
     from rewarden.reward.store import load_artifact, save_artifact
 
     require_free(asked.out)
     artifact, config = load_artifact(asked.artifact), load_learn_config(asked.config)
-    line = _line(artifact, asked)
+    line = _line(artifact, asked.artifact, asked.near)
     ledger = _ledger_of(line, asked.artifact)
     spec = load_spec(config.spec)
     data = _read(config, spec, asked.config, config.data)
@@ -96,45 +103,73 @@ def unlearn(asked: Asked, progress: Progress = silent) -> Unlearned:
     wanted = _wanted(asked.forget, config, spec, asked.config, with_ids=data.ids is not None)
     parted = part(data, wanted if isinstance(wanted, list) else keys(wanted), ledger)
     stores = [training_of(place) for entry in line for place in entry.places]
-    child = _forget(road, asked, artifact, config, data, parted, stores, progress)
+    done = _forget(road, asked, artifact, config, data, parted, stores, progress)
+    child = done.child
     gone = taken(data, parted.gone)
     about = spec if asked.spec is None else load_spec(asked.spec)
-    found, there = anchored(about, artifact, gone), made_at(artifact, gone)
-    audit = _audit(asked, config, artifact, child, data, parted, strangers, progress) if asked.audit else None
+    edited, known = _edits_of(line), [entry.artifact for entry in line if entry.artifact is not None]
+    found, there = anchored(about, artifact, gone, edited), made_at(artifact, gone)
+    moved = effect(about, artifact, child, ())
+    audit = None
+    if asked.audit:
+        audit = _audit(asked, config, spec, artifact, done, data, parted, strangers, found, progress)
     write_bytes(ledger_of(asked.out), parted.ledger.bytes())
     save_artifact(child, asked.out)
-    lost = () if road == "approximate" else _edits_of(line)
-    said = {} if child.edit is None else child.edit.statement
+    lost = () if road == "approximate" else edited
+    other = levels_of_other_data(about, known) if road == "approximate" else ()
+    said = {**({} if child.edit is None else child.edit.statement), **done.said}
     counts = (parted.asked, parted.missing, len(parted.gone), len(parted.kept))
-    return Unlearned(child, road, *counts, said, found, there, lost, audit)
+    return Unlearned(child, road, *counts, said, found, there, lost, other, twins(data, parted), moved, audit)
+
+
+def require_forgotten_stay_out(config: LearnConfig, spec: Spec, place: Path) -> None:
+    """Of learning that changes an artifact: EditError E38 where the new data hold rows that it was made to forget, as
+    far as a ledger beside it or its ancestors tells; E21 where the ledger of such an artifact is not there."""
+    from rewarden.editor.unlearn.request import require_stays_out
+    from rewarden.reward.store import load_artifact
+
+    assert config.artifact is not None
+    line = _line(load_artifact(config.artifact), config.artifact, ())
+    ledger = _ledger_of(line, config.artifact, whole=False)
+    if not ledger.entries:
+        return
+    require_stays_out(ledger, _read(config, spec, place, config.data), str(config.artifact), str(config.data))
 
 
 # ── the line of edits ──────────────────────────────────────────────────────────────────────────
-def _line(artifact: Artifact, asked: Asked) -> tuple[Entry, ...]:
+def _line(artifact: Artifact, place: Path, near: Sequence[Path]) -> tuple[Entry, ...]:
     """The artifact and its ancestors, as far as they are at hand; the artifact lies where the command says."""
     from rewarden.reward.lineage import line_of
 
-    first, *rest = line_of(artifact, (asked.artifact.resolve().parent, *asked.near))
-    return (replace(first, places=(asked.artifact, *first.places)), *rest)
+    first, *rest = line_of(artifact, (place.resolve().parent, *near))
+    return (replace(first, places=(place, *first.places)), *rest)
 
 
-def _ledger_of(line: Sequence[Entry], place: Path) -> Ledger:
+def _ledger_of(line: Sequence[Entry], place: Path, *, whole: bool = True) -> Ledger:
     """That of the newest artifact that has one. EditError E21 where there is none, and rows may have been forgotten:
-    they would come back."""
-    from rewarden.editor.unlearn.request import Ledger, read_ledger
+    they would come back. `whole`: they may also where an ancestor is not at hand."""
+    from rewarden.editor.unlearn.request import KEPT_OUT, Ledger, read_ledger
 
     for entry in line:
+        edit = None if entry.artifact is None else entry.artifact.edit
         for path in map(ledger_of, entry.places):
             if path.exists():
-                return read_ledger(path)
-        edit = None if entry.artifact is None else entry.artifact.edit
+                found = read_ledger(path)
+                told = None if edit is None else edit.statement.get(KEPT_OUT)
+                if told not in (None, str(len(found.entries))):
+                    raise EditError(
+                        "E21",
+                        f"{path} names {len(found.entries)} ids or rows, and the reward was made to forget {told}",
+                        help="restore the one that was written with it: without it, rows may be learned again",
+                    )
+                return found
         if edit is not None and edit.kind == "unlearn":
             raise EditError(
                 "E21",
                 f"rows were forgotten, and the ledger that keeps them out is not beside {entry.places[0]}",
                 help="restore it: without it, rows that were forgotten would be learned again",
             )
-    if line[-1].artifact is None:
+    if whole and line[-1].artifact is None:
         raise EditError(
             "E21",
             f"{place} is an edit of {line[-1].digest}, which is not at hand: whether rows were forgotten before cannot "
@@ -257,6 +292,16 @@ def _carried(plan: Plan, target: Path, stores: Sequence[Path]) -> None:
 
 
 # ── forgetting ─────────────────────────────────────────────────────────────────────────────────
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """The child, by which road; `anew` where a head was learned anew. `said`: for whoever asked, and no manifest."""
+
+    road: Road
+    child: Artifact
+    anew: bool = False
+    said: Mapping[str, str] = field(default_factory=dict)
+
+
 def _forget(
     road: Road,
     asked: Asked,
@@ -266,7 +311,7 @@ def _forget(
     parted: Parted,
     stores: Sequence[Path],
     progress: Progress,
-) -> Artifact:
+) -> Forgotten:
     if road == "exact":
         from rewarden.editor.unlearn import exact
         from rewarden.reward.learners.checkpoints import Checkpoints
@@ -279,7 +324,7 @@ def _forget(
         run = Run(artifact.learner.seed, progress, checkpoints=Checkpoints(store))
         plan = learner.plan(taken(data, parted.kept), config.options, run)
         _carried(plan, store, stores)
-        return exact.forget(artifact, data, parted, learner, config.options, run, plan).artifact
+        return Forgotten(road, exact.forget(artifact, data, parted, learner, config.options, run, plan).artifact)
     if road == "certified":
         from rewarden.editor.unlearn import certified
         from rewarden.reward.learners.head import Head
@@ -288,40 +333,97 @@ def _forget(
 
         assert isinstance(data, Comparisons)
         assert isinstance(config.options, HeadOptions)
-        return certified.forget(artifact, data, parted, config.options, Head()).artifact
+        done = certified.forget(artifact, data, parted, config.options, Head())
+        return Forgotten(road, done.artifact, anew=bool(done.anew))
     from rewarden.editor.unlearn import approximate
 
-    return approximate.forget(artifact, data, parted).artifact
+    found = approximate.forget(artifact, data, parted)
+    was, now = found.forgotten
+    return Forgotten(
+        road, found.artifact, said={"mean loss of the forgotten rows": f"{was:.4f} before, {now:.4f} after"}
+    )
 
 
 def _audit(
     asked: Asked,
     config: LearnConfig,
+    spec: Spec,
     artifact: Artifact,
-    child: Artifact,
+    forgotten: Forgotten,
     data: Data,
     parted: Parted,
     strangers: Data | None,
+    found: Sequence[Anchored],
     progress: Progress,
 ) -> Audit:
     """An oracle is learned from the rest, and, with strangers, shadows for the attack."""
-    from rewarden.editor.unlearn.audit import Audit, attack, gap, retained, shadows
-    from rewarden.reward.learners.interface import Run
+    from rewarden.editor.unlearn import audit
     from rewarden.reward.learners.shards import taken
 
-    learner = _learner(config)
-    kept, gone = taken(data, parted.kept), taken(data, parted.gone)
+    fit = _fit(config, spec, asked.config)
+    child, kept, gone = forgotten.child, taken(data, parted.kept), taken(data, parted.gone)
     seed = 0 if artifact.learner is None else artifact.learner.seed
-    oracle = learner.fit(kept, config.options, Run(seed, progress))
+    oracle = fit(kept, seed)
     before = after = None
     if strangers is not None:
 
         def told(done: int) -> None:
             progress("shadows", done, asked.shadows, "")
 
-        def fit(part: Data, number: int) -> Artifact:
-            return learner.fit(part, config.options, Run(number))
+        scores = audit.shadows(fit, kept, gone, strangers, asked.shadows, told)
+        before, after = (audit.attack(a, gone, strangers, scores) for a in (artifact, child))
+    both = taken(data, np.concatenate([parted.kept, parted.gone]))
+    gaps = (audit.gap(artifact, oracle, both), audit.gap(child, oracle, both))
+    faults = audit.faults(forgotten.road, gaps, after, _residue(config, artifact, forgotten, kept, gone))
+    notes = audit.notes(before)
+    rules = _read_in_the_loss(config, spec, asked.config, found)
+    if rules:
+        notes.append(
+            f"the oracle has not seen the rows, but rules in its loss read data that hold them: {', '.join(rules)}"
+        )
+    right = audit.retained(artifact, child, kept)
+    return audit.Audit(gaps[1], gaps[0], before, after, right, tuple(faults), tuple(notes))
 
-        scores = shadows(fit, kept, gone, strangers, asked.shadows, told)
-        before, after = (attack(a, gone, strangers, scores) for a in (artifact, child))
-    return Audit(gap(child, oracle, kept), before, after, retained(artifact, child, kept))
+
+def _read_in_the_loss(config: LearnConfig, spec: Spec, place: Path, found: Sequence[Anchored]) -> list[str]:
+    """The rules of the config's constraints that read data with forgotten records."""
+    from rewarden.constraints import SpecRules
+    from rewarden.learning import record_type_of
+
+    if config.constraints is None:
+        return []
+    used = SpecRules(spec, record_type_of(spec, config.type_name, place), config.constraints, 0).rules
+    return [rule for rule in used if any(rule in item.rules for item in found)]
+
+
+def _fit(config: LearnConfig, spec: Spec, place: Path) -> Fit:
+    """As `rewarden learn` learns by the config, from other rows and another seed."""
+    from rewarden.constraints import SpecRules
+    from rewarden.learning import certified_range, record_type_of
+    from rewarden.reward.learners.interface import Comparisons, Revision, Run
+    from rewarden.reward.store import load_artifact
+
+    learner, kind = _learner(config), record_type_of(spec, config.type_name, place)
+    base = None if config.artifact is None else load_artifact(config.artifact)
+
+    def fit(part: Data, seed: int) -> Artifact:
+        rules = None if config.constraints is None else SpecRules(spec, kind, config.constraints, seed)
+        given = Revision(base, part) if base is not None and isinstance(part, Comparisons) else part
+        return learner.fit(given, config.options, Run(seed, penalty=rules, reach=certified_range))
+
+    return fit
+
+
+def _residue(
+    config: LearnConfig, artifact: Artifact, forgotten: Forgotten, kept: Data, gone: Data
+) -> tuple[float, float] | None:
+    from rewarden.reward.learners.head import residue
+    from rewarden.reward.learners.interface import Comparisons
+    from rewarden.reward.learners.options import HeadOptions
+
+    if forgotten.road != "certified" or forgotten.anew:
+        return None
+    assert isinstance(kept, Comparisons)
+    assert isinstance(gone, Comparisons)
+    assert isinstance(config.options, HeadOptions)
+    return residue(artifact, forgotten.child, kept, gone, config.options)

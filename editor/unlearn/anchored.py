@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +15,14 @@ from rewarden.reward.learners.shards import Data
 from rewarden.reward.tables import index_of, is_table
 from rewarden.spec_lang.spec import Spec
 
+DIGEST = re.compile("sha256:[0-9a-f]{64}")
 BLOCK = 4096  # records that are looked at together
 
 
 @dataclass(frozen=True, slots=True)
 class Anchored:
-    """A data set of the spec that holds forgotten records, the rules that read it, and the patches made for them."""
+    """A data set of the spec that holds forgotten records, the rules that read it, and those of them that the reward
+    was edited for: by patches, or by other edits."""
 
     data: str
     rows: int
@@ -26,9 +30,9 @@ class Anchored:
     patches: tuple[str, ...]
 
 
-def anchored(spec: Spec, artifact: Artifact, gone: Data) -> tuple[Anchored, ...]:
+def anchored(spec: Spec, artifact: Artifact, gone: Data, edited: Sequence[str] = ()) -> tuple[Anchored, ...]:
     """Rows are compared by value, in binary32, as rewards read them: a record of a forgotten row that stands in a
-    spec's data counts, whoever's it is.
+    spec's data counts, whoever's it is. `edited`: rules that edits of the artifact's line were made for.
 
     Raises DataError where the spec's data cannot be read.
     """
@@ -49,9 +53,23 @@ def anchored(spec: Spec, artifact: Artifact, gone: Data) -> tuple[Anchored, ...]
         rows = int(hit.sum())
         if rows:
             rules = tuple(rule.name for rule in spec.rules if name in rule.data)
-            patches = tuple(dict.fromkeys(p.rule for p in artifact.patches if p.rule in rules))
+            made_for = dict.fromkeys([*(p.rule for p in artifact.patches), *edited])
+            patches = tuple(rule for rule in made_for if rule in rules)
             found.append(Anchored(name, rows, rules, patches))
     return tuple(found)
+
+
+def levels_of_other_data(spec: Spec, line: Iterable[Artifact]) -> tuple[str, ...]:
+    """Rules whose edits took a level from data that are not the spec's any more: whether these held forgotten rows can
+    no longer be told. An edit's statement names its data by digest."""
+    there = {spec.rows(name).digest for name in spec.data}
+    found = []
+    for artifact in line:
+        for name, text in ({} if artifact.edit is None else artifact.edit.statement).items():
+            rule, _, what = name.rpartition(".")
+            if what == "anchor" and not there.issuperset(DIGEST.findall(text)):
+                found.append(rule or ("" if artifact.edit is None else artifact.edit.rule))
+    return tuple(dict.fromkeys(found))
 
 
 def made_at(artifact: Artifact, gone: Data) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rewarden.editor.unlearn.differentiable import evaluate, trainable
-from rewarden.editor.unlearn.request import Parted
+from rewarden.editor.unlearn.request import Parted, machine_said
 from rewarden.reward.artifact import Artifact, Edit
 from rewarden.reward.learners.answers import answers_of, each, noise_of
 from rewarden.reward.learners.interface import Comparisons, Judgements
@@ -73,11 +73,11 @@ def forget(artifact: Artifact, data: Data, parted: Parted) -> Approximate:
         told = (float(of_gone(start).mean()), float(of_gone(final).mean()))
         stays = (before, float(of_sample(final).mean()))
     said = {
+        **machine_said("approximate", parted),
         "rows": f"{len(parted.gone)} forgotten, {len(parted.kept)} left",
         "guarantee": "none: influence and fine-tuning only make the rows count for less; what they left may be found",
-        "mean loss of the forgotten rows": f"{told[0]:.4f} before, {told[1]:.4f} after",
         "mean loss of the rows that stay": f"{stays[0]:.4f} before, {stays[1]:.4f} after",
-    }
+    }  # nothing that is computed from the forgotten rows: the manifest goes wherever the reward goes
     return Approximate(artifact.child(Edit("unlearn", "", said), tensors=tensors), told, stays)
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from decimal import ROUND_CEILING, Context
+from fractions import Fraction
 
-from rewarden.editor.unlearn.request import Parted, left
+from rewarden.editor.unlearn.request import Parted, left, machine_said
 from rewarden.reward.artifact import Artifact, Edit
 from rewarden.reward.learners.head import Head
 from rewarden.reward.learners.interface import Comparisons
 from rewarden.reward.learners.options import HeadOptions
 from rewarden.reward.learners.shards import taken
+from rewarden.spec_lang.canonical import rational_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,9 @@ def forget(artifact: Artifact, data: Comparisons, parted: Parted, options: HeadO
             "of this and all earlier removals, if nobody knows the noise, and rows were not chosen by looking at it"
         )
     said = {
+        **machine_said("certified", parted),
+        "epsilon": rational_text(_above(done.epsilon)),
+        "delta": rational_text(Fraction(repr(options.delta))),
         "rows": f"{len(parted.gone)} forgotten, {len(parted.kept)} left",
         "guarantee": guarantee,
         "budget": f"epsilon {done.epsilon:.4g} of {options.epsilon:g}, delta {options.delta:g}",
@@ -40,3 +46,8 @@ def forget(artifact: Artifact, data: Comparisons, parted: Parted, options: HeadO
     }
     child = replace(done.artifact, parent=artifact.digest, edit=Edit("unlearn", "", said))
     return Certified(child, done.epsilon, done.anew)
+
+
+def _above(epsilon: float) -> Fraction:
+    """Six digits, rounded up: what is claimed is never less than what is bounded."""
+    return Fraction(Context(prec=6, rounding=ROUND_CEILING).create_decimal_from_float(epsilon))

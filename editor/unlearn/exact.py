@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from rewarden.editor.unlearn.request import Parted, left
+from rewarden.editor.unlearn.request import Parted, left, machine_said
 from rewarden.reward.artifact import Artifact, Edit
 from rewarden.reward.learners.interface import Run
 from rewarden.reward.learners.shards import Data, Plan, Shards
@@ -35,6 +35,7 @@ def forget(
     stages = learner.options.shards * learner.options.slices
     fresh = learner.follow(plan, rest, options, run)
     said = {
+        **machine_said("exact", parted),
         "rows": f"{len(parted.gone)} forgotten, {len(parted.kept)} left",
         "guarantee": "exact: this code, configuration and seed give these tensors, byte for byte, from data that never "
         "held the rows (on a machine of the same kind)",

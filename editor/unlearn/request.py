@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 
 from rewarden.reward.artifact import DataSource
 from rewarden.reward.learners.interface import Comparisons
-from rewarden.reward.learners.shards import Data, keys, length, taken
+from rewarden.reward.learners.shards import Data, contents, keys, length, taken
 from rewarden.spec_lang.canonical import canonical_json, parse_canonical
 from rewarden.spec_lang.errors import EditError
 from rewarden.spec_lang.tables import canonical_table_digest
 
 FORMAT = "rewarden-forgotten"
+KEPT_OUT = "ids or rows in the ledger"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,17 @@ def read_ledger(path: Path) -> Ledger:
         ) from None
 
 
+def require_stays_out(ledger: Ledger, data: Data, artifact: str, file: str) -> None:
+    """Raises EditError E38 where the data hold rows of the ledger, from which the artifact is about to be changed."""
+    known = sum(map(ledger.holds, keys(data)))
+    if known:
+        raise EditError(
+            "E38",
+            f"{artifact} was made to forget {known} of the rows of {file}: they would be learned again",
+            help="take them out of the file",
+        )
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Parted:
     """Rows by index: those that stay, those asked for now, and how many the ledger already keeps out. Of the ids or
@@ -120,6 +132,16 @@ def part(data: Data, wanted: Sequence[bytes], ledger: Ledger) -> Parted:
     return Parted(np.array(kept, np.int64), np.array(gone, np.int64), before, len(asked), missing, found)
 
 
+def machine_said(road: str, parted: Parted) -> dict[str, str]:
+    """What a manifest says of a request for programs to read: certificates claim the same, text for text."""
+    return {
+        "road": road,
+        "forgotten": str(len(parted.gone)),
+        "left": str(len(parted.kept)),
+        KEPT_OUT: str(len(parted.ledger.entries)),
+    }
+
+
 def left(data: Data, parted: Parted) -> Data:
     """The rows that stay, and sources that name them alone: against a digest of the whole, whoever has all other rows
     could test what he guesses of a forgotten one."""
@@ -130,6 +152,15 @@ def left(data: Data, parted: Parted) -> Data:
         digest = canonical_table_digest(kind, values.reshape(-1, kind.width))
         sources.append(DataSource(source.name, digest, digest, values.size // kind.width))
     return replace(rest, sources=tuple(sources))
+
+
+def twins(data: Data, parted: Parted) -> int:
+    """How many rows stay that say the same as a forgotten one, under another id."""
+    if data.ids is None:
+        return 0
+    said = contents(replace(data, ids=None))
+    gone = {said[row] for row in parted.gone.tolist()}
+    return sum(said[row] in gone for row in parted.kept.tolist())
 
 
 def _sided(data: Data) -> TypeGuard[Comparisons]:

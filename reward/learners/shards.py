@@ -44,6 +44,7 @@ Data = Comparisons | Judgements | Demonstrations
 D = TypeVar("D", bound=Data)
 SLICED = ("preferences", "labels", "energy")  # learners that can start where another run ended
 BLOCK = 4096  # rows whose bytes are held at once
+_sha256 = hashlib.sha256
 KEPT = 1.0  # seconds between two checkpoints within a stage
 
 
@@ -54,7 +55,8 @@ def contents(data: Data) -> list[bytes]:
     for start in range(0, length(data), BLOCK):
         rows = slice(start, start + BLOCK)
         pieces = [_pieces(data, name, array[rows], rows) for name, array in _rowwise(data) if name != "places"]
-        found += [hashlib.sha256(b"".join(row)).digest() for row in zip(*pieces, strict=True)]
+        whole = pieces[0] if len(pieces) == 1 else [b"".join(row) for row in zip(*pieces, strict=True)]
+        found += [_sha256(row).digest() for row in whole]
     return found
 
 
@@ -79,7 +81,7 @@ def keys(data: Data) -> list[bytes]:
     """What a row is placed by, and forgotten by: its id, or its content where it has none."""
     if data.ids is None:
         return contents(data)
-    return [hashlib.sha256(b"id\0" + str(name).encode()).digest() for name in data.ids]
+    return [_sha256(b"id\0" + name.encode()).digest() for name in data.ids.tolist()]
 
 
 def length(data: Data) -> int:
@@ -175,7 +177,7 @@ class Shards:
             run.progress(f"shard {shard + 1}", number + 1, slices, "")
             stage = plan.stage(found, name)
         assert found is not None
-        return _artifact_in(found, data)
+        return _artifact_in(found)
 
     def _stage(self, plan: Plan, data: Data, options: Any, run: Run, shard: int, number: int) -> Checkpoint:  # noqa: ANN401
         """Train one stage; what the store keeps of it."""
@@ -218,8 +220,9 @@ class Plan:
         named, content = _numbers(held if data.ids is None else keys(data)), _numbers(held)
         shard = (named[:, 0] % shards).astype(np.int64)
         piece = (named[:, 1] % slices).astype(np.int64)
-        order = np.lexsort((*reversed(content.T), piece, shard))
-        counts = np.bincount(shard * slices + piece, minlength=shards * slices)
+        place = shard * slices + piece
+        order = _ordered(place, content)
+        counts = np.bincount(place, minlength=shards * slices)
         ends = counts.cumsum().reshape(shards, slices)
         if not counts.all():
             raise DataError(
@@ -232,12 +235,12 @@ class Plan:
             "seed": run.seed, "record": digest_of(repr(data.record).encode()), "torch": torch.__version__,
         }  # fmt: skip
         identities: dict[str, str] = {}
+        rows = np.frombuffer(b"".join(held), np.uint8).reshape(len(held), -1)[order]
         for s in range(shards):
             before = digest_of(canonical_json({**common, "shard": s}))
             for t in range(slices):
                 start = 0 if s == t == 0 else ends.flat[s * slices + t - 1]
-                rows = b"".join(held[i] for i in order[start : ends[s, t]])
-                before = digest_of(before.encode() + rows)
+                before = digest_of(before.encode() + rows[start : ends[s, t]].tobytes())
                 identities[cls.place(s, t)] = before
         return cls(order, ends, identities)
 
@@ -271,6 +274,16 @@ class Plan:
         return Stage(normaliser, tuple(found.tensors[f"parameter.{k}"] for k in range(count)), identity)
 
 
+def _ordered(place: NDArray[np.int64], content: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """By place, and by content within it, row after row where these are equal."""
+    order = np.lexsort((content[:, 0], place))
+    sorted_ = content[order]
+    ties = (sorted_[1:, 0] == sorted_[:-1, 0]) & (sorted_[1:] != sorted_[:-1]).any(axis=1)
+    if ties.any():  # unequal rows whose digests begin alike
+        order = np.lexsort((*reversed(content.T), place))
+    return order.astype(np.int64)
+
+
 def _numbers(digests: Sequence[bytes]) -> NDArray[np.uint64]:
     """[row, 4] of SHA-256 digests, in whose order they are."""
     return np.frombuffer(b"".join(digests), ">u8").reshape(len(digests), 4).astype(np.uint64)
@@ -288,13 +301,12 @@ def _ended_with(within: Checkpoints) -> Sequence[Tensor]:
     return [last.tensors[f"best.{k}"] for k in range(count)]
 
 
-def _artifact_in(found: Checkpoint, data: Data) -> Artifact:
+def _artifact_in(found: Checkpoint) -> Artifact:
     from rewarden.reward.manifest import artifact_from_manifest, parse_manifest
 
     prefix = "artifact."
     tensors = {k.removeprefix(prefix): v.numpy() for k, v in found.tensors.items() if k.startswith(prefix)}
-    whole = artifact_from_manifest(parse_manifest(bytes(found.tensors["manifest"].numpy().tobytes())), tensors)
-    return replace(whole, data=data.sources)
+    return artifact_from_manifest(parse_manifest(bytes(found.tensors["manifest"].numpy().tobytes())), tensors)
 
 
 def _said(member: Artifact) -> dict[str, str]:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from rewarden.unlearning import Unlearned
 
 
+TOLD = ("rows", "road", "forgotten", "left", "epsilon", "delta")  # of a statement: in the first line, or in "budget"
+
+
 def unlearn(
     artifact: ArtifactPath,
     forget: Annotated[
@@ -51,6 +54,7 @@ def unlearn(
     """Make a reward forget rows that it was learned from, and say what that guarantees.
 
     Exact where it was learned in shards, certified for the learner head, else approximate, which guarantees nothing.
+    The exit status is 1 where an audit has failed; the reward is written all the same.
     """
     from rewarden.output import emit
     from rewarden.progress import progress
@@ -68,26 +72,35 @@ def unlearn(
         write_bytes(json, canonical_json(_as_json(found)))
     if not quiet:
         emit([*_told(found), "", f"wrote {out}, {found.artifact.digest}"])
-    return exits.PROVED
+    return exits.VIOLATED if found.audit is not None and found.audit.faults else exits.PROVED
 
 
 def _told(found: Unlearned) -> list[str]:
     missing = f", of which {found.missing} not among the data" if found.missing else ""
     asked = f"{found.asked} ids or rows asked for{missing}"
     lines = [f"{found.road}: {found.forgotten} rows forgotten ({asked}), {found.left} left"]
-    lines += [f"  {name}: {text}" for name, text in found.statement.items() if name != "rows"]
+    lines += [f"  {name}: {text}" for name, text in found.statement.items() if name not in TOLD]
+    if found.twins:
+        lines.append(f"{found.twins} rows that stay say the same as forgotten ones, under other ids")
     for item in found.anchored:
         rules = ", ".join(item.rules) or "no rule"
         lines.append(f"data {item.data} of the spec holds {item.rows} rows with forgotten records; read by {rules}")
         if item.patches:
-            lines.append(
-                f"  patches made from it: {', '.join(item.patches)}: revert them, and patch again without the rows"
+            what = (
+                ", gone with the old weights" if found.road != "approximate" else ": revert them, and make them again"
             )
+            lines.append(f"  edits made from it: {', '.join(item.patches)}{what}")
     if found.patches_at:
         gone = ", gone with the old weights" if found.road != "approximate" else ": revert them"
         lines.append(f"patches near data with a box around forgotten records: {', '.join(found.patches_at)}{gone}")
+    if found.levels_of_other_data:
+        rules = ", ".join(found.levels_of_other_data)
+        lines.append(
+            f"edits whose levels came of data that are not the spec's any more, of these rows perhaps: {rules}"
+        )
     if found.edits_gone:
         lines.append(f"edits are gone with the old weights: {', '.join(found.edits_gone)}; verify and patch again")
+    lines += found.effect.lines
     if found.audit is not None:
         lines += _audited(found)
     return lines
@@ -102,19 +115,29 @@ def _audited(found: Unlearned) -> list[str]:
     same = "the same tensors, byte for byte" if audit.gap.equal else "other tensors"
     lines.append(
         f"  against an oracle that never saw the rows: {same}; rewards differ by {number(audit.gap.largest)} at "
-        f"most, {number(audit.gap.mean)} in the mean (up to a shift)"
+        f"most, {number(audit.gap.mean)} in the mean ({number(audit.gap_before.mean)} before)"
     )
     if audit.retained is not None:
-        lines.append(f"  rows that stay, in order: {audit.retained[0]:.4f} before, {audit.retained[1]:.4f} after")
+        lines.append(f"  rows that stay, right: {audit.retained[0]:.4f} before, {audit.retained[1]:.4f} after")
     for name, attack in (("before", audit.before), ("after", audit.after)):
         if attack is not None:
             lines.append(
-                f"  membership attack {name}: AUC {attack.auc:.3f} (0.5 is a coin), {attack.found:.1%} of "
-                f"{attack.rows} found at 5 % false alarms, {attack.shadows} shadows"
+                f"  membership attack {name}: AUC {attack.auc:.3f} (0.5 is a coin; by chance {attack.chance:.2g}), "
+                f"{attack.found:.1%} of {attack.rows} found where at most 5 % of {attack.strangers} strangers are, "
+                f"{attack.shadows} shadows"
             )
-    if audit.before is None:
-        lines.append("  membership was not attacked: give rows that nobody learned from with --strangers")
+    lines += [f"  {note}" for note in audit.notes]
+    lines += [f"  FAILED: {fault}" for fault in audit.faults]
     return lines
+
+
+def _as_text(value: object) -> object:
+    """With all binary64 numbers as text."""
+    if isinstance(value, dict):
+        return {key: _as_text(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_as_text(item) for item in value]
+    return repr(value) if isinstance(value, float) else value
 
 
 def _as_json(found: Unlearned) -> dict[str, object]:
@@ -129,12 +152,15 @@ def _as_json(found: Unlearned) -> dict[str, object]:
         "left": found.left,
         "artifact": found.artifact.digest,
         "parent": found.artifact.parent,
+        "twins": found.twins,
+        "effect": _as_text(found.effect.to_json()),
         "statement": dict(found.statement),
         "anchored": [
             {"data": a.data, "rows": a.rows, "rules": list(a.rules), "patches": list(a.patches)} for a in found.anchored
         ],
         "patches_at": list(found.patches_at),
         "edits_gone": list(found.edits_gone),
+        "levels_of_other_data": list(found.levels_of_other_data),
         "audit": None
         if audit is None
         else {
@@ -142,12 +168,22 @@ def _as_json(found: Unlearned) -> dict[str, object]:
                 "equal": audit.gap.equal,
                 "largest": repr(audit.gap.largest),
                 "mean": repr(audit.gap.mean),
+                "mean_before": repr(audit.gap_before.mean),
             },
+            "faults": list(audit.faults),
+            "notes": list(audit.notes),
             "retained": None if audit.retained is None else [repr(share) for share in audit.retained],
             "membership": [
                 None
                 if a is None
-                else {"auc": repr(a.auc), "found": repr(a.found), "rows": a.rows, "shadows": a.shadows}
+                else {
+                    "auc": repr(a.auc),
+                    "chance": repr(a.chance),
+                    "found": repr(a.found),
+                    "rows": a.rows,
+                    "strangers": a.strangers,
+                    "shadows": a.shadows,
+                }
                 for a in (audit.before, audit.after)
             ],
         },
