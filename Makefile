@@ -6,6 +6,10 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 OUT    ?= out
 IMITATION := .venv-imitation
 
+# Python keeps what it has compiled, whatever the caller's environment says: the suite starts hundreds of interpreters,
+# and without it each reads all of Rewarden, and each of pytest's workers all tests, from their sources.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test test-slow test-imitation lint types unit bench wheel clean
 
 help:

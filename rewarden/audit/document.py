@@ -74,10 +74,11 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An SVG; `says` is what it shows, in words."""
+    """An SVG; `says` is its caption, and `alt` tells those who do not see it what it shows."""
 
     svg: str
     says: str
+    alt: str = ""
 
 
 Block = Heading | Paragraph | Bullets | Table | Lines | Picture

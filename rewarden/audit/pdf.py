@@ -69,7 +69,13 @@ def _block(block: Block) -> dict[str, Any]:
             cells = [[{"parts": _parts(cell)} for cell in row] for row in rows]
             widths = shares or (1,) * len(head)
             return {"kind": "table", "caption": caption, "head": list(head), "rows": cells, "shares": list(widths)}
-    return {"kind": "picture", "svg": block.svg, "says": block.says, "width": _width(block.svg)}
+    return {
+        "kind": "picture",
+        "svg": block.svg,
+        "says": block.says,
+        "alt": block.alt or block.says,
+        "width": _width(block.svg),
+    }
 
 
 def _width(svg: str) -> int:

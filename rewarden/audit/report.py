@@ -6,8 +6,7 @@ kernel has recomputed and what it has not are told apart throughout.
 
 from __future__ import annotations
 
-import gzip
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -21,29 +20,33 @@ from rewarden.audit.document import (
     Code,
     Document,
     Heading,
-    Lines,
+    Inline,
     Paragraph,
-    Picture,
     Table,
     Word,
 )
-from rewarden.audit.traceability import Traceability, as_csv
-from rewarden.certificate.check import ClaimReport, evidence_name
-from rewarden.certificate.kernel_files import read_regular
-from rewarden.certificate.kernel_json import Refused, parse
+from rewarden.audit.rules import section
+from rewarden.audit.traceability import Trace, Traceability, as_csv
 from rewarden.certificate.match import Checked
 from rewarden.output import number
-from rewarden.report.rulecards import excerpt
-from rewarden.report.slices import compares_records, line_of, plane_of
 from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang import Spec
-from rewarden.spec_lang.claim import Claim
-from rewarden.spec_lang.errors import RewardenError
 from rewarden.spec_lang.features import Feature
-from rewarden.spec_lang.spec import Rule
-from rewarden.verifier.bind import bind
 
-MOST_EVIDENCE = 1 << 28  # bytes read of one proof, to find the record that it exhibits
+# What a reader has to know who has never heard of Rewarden.
+GUIDE: tuple[Cell, ...] = (
+    "A reward is a function: it gives a number to each record of a situation, and something else is trained to make"
+    " that number large. A rule says what the number must never do, for every record of the domain.",
+    ("A ", Code("must"), " rule has to hold for the reward to be used; a ", Code("should"), " rule is wished for."),
+    (Word("proved"), ": it holds for every record that meets its premise (the part after ", Code("given"), ") and the"
+     " assumptions, not only for those that were tried. At least one such record is shown."),
+    (Word("violated"), ": there is a record for which it fails, and it is shown. ", Word("vacuous"), ": no record meets"
+     " the premise. ", Word("unknown"), ": neither was found out, and why is said."),
+    "Evidence is a file of the certificate: a counterexample, rows to count again, or a proof. A proof divides the"
+    " domain into parts, its leaves, and says for each how to bound the reward there.",
+    "Checking trusts none of it. A small program, the kernel, computes every bound, count and counterexample again, in"
+    " whole numbers unless other arithmetic is named; what it has not computed again is called not checked.",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +92,7 @@ def document(audited: Audited) -> Document:
         *_opening(audited),
         *_requirements(audited),
         *_domain(audited),
-        *(block for rule in audited.spec.rules for block in _rule(audited, rule)),
+        *(block for rule in audited.spec.rules for block in section(audited, rule)),
         *_edits(audited),
         *_lineage(audited),
         *_limits(audited),
@@ -103,15 +106,20 @@ def _opening(audited: Audited) -> Iterator[Block]:
     checked, said = audited.checked, audited.statement
     yield Heading(1, f"Audit report: {audited.spec.name}")
     word = "accepted" if checked.accepted else "rejected"
-    must = [rule.name for rule in audited.spec.rules if str(rule.severity) == "must"]
     proved = {claim.rule for claim in checked.kernel.claims if claim.verdict == "proved"}
+    counted = []
+    for severity in ("must", "should"):
+        rules = [rule.name for rule in audited.spec.rules if str(rule.severity) == severity]
+        if rules or severity == "must":
+            counted.append(f"{len(proved.intersection(rules))} of {len(rules)} {severity} rules")
     yield Paragraph(
         (
             "The certificate was checked for this report and is ",
             Word(word),
-            f". {len(proved & set(must))} of {len(must)} must rules are proved by evidence that was recomputed.",
+            f". {' and '.join(counted)} are proved by evidence that was recomputed.",
         )
     )
+    yield from _not_proved(audited, proved)
     if checked.problems:
         yield Paragraph(("Why it is rejected:",))
         yield Bullets(checked.problems)
@@ -130,6 +138,26 @@ def _opening(audited: Audited) -> Iterator[Block]:
     ]
     facts += [tuple(note.split(": ", 1)) for note in checked.notes]
     yield Table("How it was checked", ("what", "finding"), tuple(facts), (2, 9))
+    yield Heading(2, "How to read this report")
+    yield Bullets(GUIDE)
+
+
+def _not_proved(audited: Audited, proved: set[str]) -> Iterator[Block]:
+    """The rules that a reader should know of first: those that fail, and those that nobody has shown to hold."""
+    stated = {str(rule["name"]): rule for rule in audited.statement.get("rules", ())}
+    open_ = []
+    for rule in audited.spec.rules:
+        if rule.name in proved:
+            continue
+        said = str(stated.get(rule.name, {}).get("verdict", "not in the certificate"))
+        title = f" {rule.title.rstrip('.')}" if rule.title else ""
+        called: Inline = ", called proved, without evidence that was recomputed" if said == "proved" else ""
+        open_.append(
+            (Word("unknown" if called else said), f"{title} (", Code(rule.name), f", {rule.severity})", called)
+        )
+    if open_:
+        yield Paragraph(("What does not hold, or was not shown to hold:",))
+        yield Bullets(tuple(open_))
 
 
 def _origin(artifact: Artifact) -> str:
@@ -141,20 +169,26 @@ def _origin(artifact: Artifact) -> str:
 # ── requirements ───────────────────────────────────────────────────────────────────────────────
 def _requirements(audited: Audited) -> Iterator[Block]:
     yield Heading(2, "From requirement to evidence")
-    rows = []
+    rows: list[tuple[Cell, ...]] = []
     for one in audited.traceability.traces:
-        evidence: Cell = (Code(one.evidence), " ", Code(one.digest[:19] + "…")) if one.evidence else "none"
         why: Cell = (one.requirement or "–", f": {one.because}") if one.because else one.requirement or "–"
         rule: Cell = (Code(one.rule), f" ({one.severity})") if one.rule else "–"
-        rows.append((why, rule, Word(one.verdict), evidence, one.checked or "–"))
+        rows.append((why, rule, Word(one.verdict), _borne_out(one)))
     yield Table(
         "Each requirement, the rule that speaks for it, and what bears the verdict out",
-        ("requirement", "rule", "verdict", "evidence", "checked here"),
+        ("requirement", "rule", "verdict", "evidence, and what was checked of it here"),
         tuple(rows),
-        (8, 9, 5, 9, 8),
+        (9, 8, 5, 14),
     )
     yield Heading(3, "What is not covered")
     yield Bullets(audited.traceability.gaps or ("Nothing that this report knows of.",))
+
+
+def _borne_out(one: Trace) -> Cell:
+    if not one.rule:
+        return "–"
+    seen = one.checked.removeprefix(f"{one.verdict}: ")
+    return (Code(one.evidence), " ", Code(one.digest[:19] + "…"), f": {seen}") if one.evidence else f"none: {seen}"
 
 
 # ── domain ─────────────────────────────────────────────────────────────────────────────────────
@@ -208,105 +242,6 @@ def _rational(text: object) -> str:
         return str(text)
 
 
-# ── rules ──────────────────────────────────────────────────────────────────────────────────────
-def _rule(audited: Audited, rule: Rule) -> Iterator[Block]:
-    claim = next((c for c in audited.checked.kernel.claims if c.rule == rule.name), None)
-    stated: Mapping[str, Mapping[str, Any]] = {r["name"]: r for r in audited.statement.get("rules", ())}
-    said = stated.get(rule.name, {})
-    verdict = str(said.get("verdict", "not in the certificate"))
-    yield Heading(2, rule.title or rule.name.replace("_", " "), f"rule-{rule.name}")
-    known: tuple[str | Word | Code, ...] = (Code(rule.name), f", {rule.severity}: ", Word(verdict))
-    if rule.requirement:
-        known += (f". Requirement {rule.requirement}" + (f": {rule.because}" if rule.because else ""),)
-    yield Paragraph(known)
-    lines = excerpt(rule.span)
-    yield Lines(f"{rule.span.source.name}, line {lines[0][0]}", tuple(lines))
-    yield Paragraph(
-        ("Claimed: " + (claim.sentence if claim is not None else "nothing; the certificate has no claim of it."),)
-    )
-    yield Paragraph((_checked(claim, said),))
-    if claim is None:
-        return
-    yield from _shown(audited, rule, claim)
-
-
-def _checked(claim: ClaimReport | None, said: Mapping[str, Any]) -> str:
-    if claim is not None and claim.checked:
-        return f"Checked here: {claim.verdict}; {claim.reason}."
-    reason = claim.reason if claim is not None and claim.verdict == "refused" else str(said.get("reason", ""))
-    return (
-        f"Not checked here: {reason}" if claim is None or claim.verdict != "refused" else f"Evidence refused: {reason}"
-    )
-
-
-def _shown(audited: Audited, rule: Rule, report: ClaimReport) -> Iterator[Block]:
-    """The record that the evidence exhibits, and the reward around it. Drawn in binary64; no verdict rests on it."""
-    point = _exhibited(audited.folder, report)
-    if point is None:
-        return
-    try:
-        claim = bind(audited.spec, rule.name, audited.rewards)
-    except RewardenError:
-        return
-    if len(point) != len(claim.variables):
-        return
-    heading = "A record that breaks the rule" if report.verdict == "violated" else "A record that meets the premise"
-    rows = tuple((Code(v.name), number(float(x)), v.unit or "") for v, x in zip(claim.variables, point, strict=True))
-    if len(rows) <= 40:
-        yield Table(heading, ("feature", "value", "unit"), rows, (5, 3, 2))
-    picture = _picture(audited, rule, claim, [float(x) for x in point])
-    if picture is not None:
-        yield picture
-
-
-def _exhibited(folder: Path, report: ClaimReport) -> tuple[Fraction, ...] | None:
-    """The point in a claim's evidence; None where there is no evidence, or it is of another shape."""
-    name = evidence_name(report.rule, report.digest)
-    for path, read in (
-        (folder / "proofs" / f"{name}.json", bytes),
-        (folder / "proofs" / f"{name}.json.gz", gzip.decompress),
-    ):
-        try:
-            if not path.is_file() or path.stat().st_size > MOST_EVIDENCE:
-                continue
-            value = parse(read(read_regular(path, MOST_EVIDENCE)))
-            assert isinstance(value, dict)
-            return tuple(Fraction(x) for x in value["witness"]["point"])
-        except (Refused, OSError, EOFError, ValueError, KeyError, TypeError, AssertionError, ZeroDivisionError):
-            return None
-    return None
-
-
-def _picture(audited: Audited, rule: Rule, claim: Claim, point: Sequence[float]) -> Picture | None:
-    from rewarden.report.pictures import draw_line, draw_plane
-
-    if not claim.calls:
-        return None
-    name = claim.calls[0].reward
-    now = "after" if name in audited.before else "reward"
-    versions: dict[str, Mapping[str, Artifact]] = {now: audited.rewards}
-    if name in audited.before:
-        versions = {"before": {**audited.rewards, **audited.before}, **versions}
-    try:
-        if compares_records(claim):
-            line = line_of(claim, point, versions)
-            return (
-                None
-                if line is None
-                else Picture(
-                    draw_line(line, f"a-{rule.name}"),
-                    f"{name} along {line.x.label}, everything else as in the record above.",
-                )
-            )
-        plane = plane_of(audited.spec.obligation(rule.name), claim, point, versions)
-    except (RewardenError, ValueError, KeyError):
-        return None
-    if plane is None:
-        return None
-    says = f"{name} over {plane.x.label} and {plane.y.label}, every other feature as at the cross (the record above)."
-    return Picture(draw_plane(plane, f"a-{rule.name}"), says)
-
-
 # ── edits and lineage ──────────────────────────────────────────────────────────────────────────
 def _edits(audited: Audited) -> Iterator[Block]:
     edited = [reward for reward in audited.statement.get("rewards", ()) if reward["edit"] is not None]
@@ -347,6 +282,11 @@ def _lineage(audited: Audited) -> Iterator[Block]:
         tuple(rows),
         (2, 2, 2, 6),
     )
+    names = {one["name"] for one in audited.statement.get("lineages", ())}
+    forgot = [claim for claim in audited.checked.kernel.claims if claim.rule in names]
+    if forgot:
+        yield Paragraph(("Rows were forgotten, by the manifests; nobody did it again for this report:",))
+        yield Bullets(tuple(f"{claim.sentence} {claim.verdict}: {claim.reason}." for claim in forgot))
 
 
 # ── limits ─────────────────────────────────────────────────────────────────────────────────────
@@ -362,7 +302,13 @@ def _limits(audited: Audited) -> Iterator[Block]:
 def _by_oneself(audited: Audited) -> Iterator[Block]:
     names = " ".join(f"--reward {name}=ARTIFACT" for name in audited.rewards)
     yield Heading(2, "How to check it by oneself")
-    yield Paragraph(("With Python alone and the kernel's own files, the proofs against the rewards:",))
+    yield Paragraph(
+        (
+            "With Python alone and the kernel's own files (the folder ",
+            Code("rewarden/certificate"),
+            " of a Rewarden that you have from where you trust it), the proofs against the rewards:",
+        )
+    )
     yield Paragraph((Code(f"python -m rewarden.certificate.check {audited.folder.name} {names}"),))
     yield Paragraph(("With Rewarden, the text of the spec and the signatures as well:",))
     yield Paragraph(

@@ -12,7 +12,10 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from rewarden.spec_lang import load_spec
+from rewarden.spec_lang.compare.shares import _at_least_as_strict
 from rewarden.spec_lang.compare.specs import compare_specs
+from rewarden.spec_lang.obligation import Share
+from rewarden.spec_lang.share_counts import enough
 from tests.reference.how_many import part_of
 
 HEADER = """spec small v1
@@ -123,3 +126,22 @@ def test_what_is_said_of_other_counts_is_so(
         refusing, accepting = (old, new) if shown.refused_by == "old" else (new, old)
         assert accepts(accepting, r)
         assert not accepts(refusing, r)
+
+
+def test_a_stricter_share_is_one_that_fewer_counts_satisfy() -> None:
+    """What is said for any number of rows holds for each number of them. A confidence below 1/2 asks for less than the
+    share by itself: its bound is on the other side."""
+    levels, sure = (
+        (Fraction(1, 2), Fraction(3, 5)),
+        (None, Fraction(1, 10), Fraction(2, 5), Fraction(1, 2), Fraction(9, 10)),
+    )
+    shares = [Share(op, level, confidence) for op in ("<", "<=", ">", ">=") for level in levels for confidence in sure]
+    told, true = set(), set()
+    counts = [[set(enough(share, n)) for n in range(1, 21)] for share in shares]
+    for one, other in product(range(len(shares)), repeat=2):
+        if _at_least_as_strict(shares[one], shares[other]):
+            told.add((one, other))
+        if all(few <= many for few, many in zip(counts[one], counts[other], strict=True)):
+            true.add((one, other))
+    assert told <= true
+    assert len(told) > len(shares)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import permutations
 
 import numpy as np
 import torch
@@ -15,9 +16,9 @@ from rewarden.verifier.exact_bounds import ExactBounds, Leaf
 from rewarden.verifier.exact_program import ExactProgram
 from rewarden.verifier.facts import Facts, strengthen
 from rewarden.verifier.fusion import functional_rows
-from rewarden.verifier.program import Program
+from rewarden.verifier.program import INPUT, Block, Layer, Program
 from rewarden.verifier.rounding import outward
-from tests.reference.random_programs import form, points_of, random_program
+from tests.reference.random_programs import atom, claim_over, form, points_of, random_program
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -47,6 +48,25 @@ def test_float_bounds_are_below_exact_values(seed, harsh):
         evaluation = exact.evaluate(point)
         for functional, bound in zip(functionals, final.bound.tolist(), strict=True):
             assert bound == -float("inf") or Fraction(bound) <= evaluation.margin(functional)
+
+
+def test_coefficients_that_cancel_pay_for_what_was_rounded_away():
+    """Neurons that are never off, with weights 2^20, 2^-20, …: of Σ c·w = ±2^40 ± … ∓ 2^-20 binary64 keeps nothing of
+    the small ones, in whichever order it adds. What is left has no size to pay for that: the products have."""
+    for small in sorted(set(permutations((1, 1, -1, -1, 0)))):
+        inner = np.array([[2.0**20 if side else 2.0**-20] for side in small])
+        outer = np.array([[2.0**20 * side if side else -1.0 for side in small]])
+        layers = (
+            Layer("relu", (Block(INPUT, inner),), np.zeros(5)),
+            Layer("linear", (Block(0, outer),), np.zeros(1)),
+        )
+        for lo, hi in ((1, 2), (3, 5)):
+            box = ((Fraction(lo), Fraction(hi)),)
+            program = Program(claim_over((box,), ((atom(calls={0: 1}),),)), layers, (1,))
+            for functional in (form(calls={0: 1}), form(calls={0: -1})):
+                (bound,) = float_bounds(program, [functional]).bound.tolist()
+                for end in (lo, hi):
+                    assert Fraction(bound) <= ExactProgram(program).evaluate((Fraction(end),)).margin(functional)
 
 
 @settings(max_examples=60, deadline=None)

@@ -6,6 +6,10 @@ import csv
 import io
 import re
 import subprocess
+from collections.abc import Iterable
+from dataclasses import replace
+from fractions import Fraction
+from html import unescape
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,14 +17,18 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import rewarden as rw
-from rewarden.audit.document import Bullets, Code, Document, Heading, Lines, Paragraph, Picture, Table, Word
+from rewarden.audit.document import Block, Bullets, Code, Document, Heading, Lines, Paragraph, Picture, Table, Word
 from rewarden.audit.page import render
 from rewarden.audit.pdf import paper
 from rewarden.audit.report import Audited, document
+from rewarden.audit.rules import records, section
 from rewarden.audit.traceability import as_csv, load_requirements, trace
 from rewarden.cli import run
 from rewarden.spec_lang import load_spec
 from rewarden.spec_lang.errors import UsageError
+from rewarden.spec_lang.sentence import sentence
+from rewarden.verifier.bind import bind
+from rewarden.verifier.witness import CallValue, FeatureValue, RecordValue, Witness
 from tests.unit.test_certificate_match import World
 from tests.unit.test_certificate_match import world as world  # the fixture
 
@@ -77,6 +85,76 @@ def test_there_is_a_list_of_contents_that_leads_somewhere(audited: Audited) -> N
     links = re.findall(r'<a href="#([^"]+)"', page)
     assert len(links) == len(set(links)) == page.count("<h2")
     assert all(page.count(f'id="{link}"') == 1 for link in links)
+
+
+def test_what_does_not_hold_is_said_first(audited: Audited) -> None:
+    page = render(document(audited))
+    first = page[: page.index("<nav")]
+    told = {claim.rule: claim.verdict for claim in audited.checked.kernel.claims}
+    assert set(told.values()) >= {"proved", "violated"}
+    for rule in audited.spec.rules:
+        assert (rule.name in first) == (told.get(rule.name) != "proved")
+    assert "must rules and" in first
+    assert "should rules are proved" in first
+
+
+def test_words_are_of_the_claim_that_was_checked_and_of_no_other(audited: Audited) -> None:
+    capped = next(claim for claim in audited.checked.kernel.claims if claim.rule == "capped")
+    words = f"Claimed, in words: {sentence(bind(audited.spec, 'capped', {'R': audited.rewards['R']}))}"
+    assert words in _told(section(audited, audited.spec.rule("capped")))
+    kernel = replace(audited.checked.kernel, claims=(replace(capped, digest="sha256:" + "0" * 64),))
+    other = replace(audited, checked=replace(audited.checked, kernel=kernel))
+    told = _told(section(other, audited.spec.rule("capped")))
+    assert "in words" not in told
+    assert f"Claimed: {capped.sentence}" in told
+
+
+def test_a_sentence_about_hundreds_of_columns_is_cut(audited: Audited) -> None:
+    capped = next(claim for claim in audited.checked.kernel.claims if claim.rule == "capped")
+    kernel = replace(audited.checked.kernel, claims=(replace(capped, sentence="x" * 30_000, digest="sha256:0"),))
+    told = _told(
+        section(replace(audited, checked=replace(audited.checked, kernel=kernel)), audited.spec.rule("capped"))
+    )
+    assert "x" * 1500 + " … (the first 1500 letters of 30000: claims.json has all of it)" in told
+    assert "x" * 1501 not in told
+
+
+def test_records_are_in_the_words_of_the_domain() -> None:
+    def record(name: str, zone: str) -> RecordValue:
+        human, where = FeatureValue("human", None, True, "true"), FeatureValue("zone", None, zone, zone)
+        return RecordValue(name, "Step", (FeatureValue("speed", "m/s", 1.5, "3/2"), human, where))
+
+    calls = (CallValue("R(a)", Fraction(1, 4), 0.25, True), CallValue("R(b)", Fraction(1), 1.0, True))
+    pair = (record("a", "dock"), record("b", "aisle"))
+    found = Witness("r", 0, (), pair, calls, (), 0, (Fraction(-3, 4),), "violated")
+    table, rewards, fails = records(found, "r.json")
+    assert isinstance(table, Table)
+    assert (table.caption, table.head) == ("Records that break the rule", ("feature", "a", "b", "unit"))
+    assert [row[1:] for row in table.rows] == [("1.5", "1.5", "m/s"), ("true", "true", ""), ("dock", "aisle", "")]
+    assert isinstance(rewards, Table)
+    assert rewards.rows[1][1:] == ("1", "1")
+    assert fails == Paragraph(("The conclusion fails by 0.75, in exact arithmetic.",))
+    assert "by a tie" in _told(records(replace(found, goal_margins=(Fraction(0),)), "r.json"))
+    only = replace(found, records=pair[:1], goal=None, goal_margins=())
+    assert next(records(only, "r.json")).caption == "A record that meets the premise"  # type: ignore[union-attr]
+    many = RecordValue("a", "Step", tuple(FeatureValue(f"f{k}", None, 0.0, "0") for k in range(41)))
+    assert "41 features" in _told(records(replace(only, records=(many,)), "r.json"))
+
+
+def test_pictures_are_told_to_those_who_do_not_see_them(audited: Audited) -> None:
+    told = [b for b in document(audited).blocks if isinstance(b, Picture)]
+    assert told
+    for picture in told:
+        assert re.match(r"(Map|Curve) of R", picture.alt)
+        assert re.search(r"from -?[\d.e-]+ to -?[\d.e-]+", picture.alt)
+        assert f'aria-label="{picture.alt}"' in render(document(audited))
+    same = replace(audited, before={"R": audited.rewards["R"]})
+    assert "Change: none." in " ".join(b.alt for b in document(same).blocks if isinstance(b, Picture))
+
+
+def _told(blocks: Iterable[Block]) -> str:
+    page = render(Document("t", (Heading(1, "t"), Table("t", ("t",), ()), *blocks)))
+    return unescape(re.sub(r"<[^>]+>", "", page))
 
 
 def test_a_rejected_certificate_says_why(audited: Audited, world: World) -> None:

@@ -310,6 +310,27 @@ def test_comments_between_any_two_tokens_stay_there() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "place",
+    [
+        "{}spec a v1",
+        "spec a v1\n{}",
+        "spec a v1\nfeatures T {{\n{}  x : real in 0 .. 1\n}}",
+        "spec a v1\nfeatures T {{\n  x : real in 0 .. 1\n{}}}",
+        "spec a v1\nfeatures T {{ x : real in 0 .. 1 }}\nreward R(s: T)\nmust a:\n{}  forall s: T\n  expect R(s) <= 1",
+        "spec a v1\nfeatures T {{ x : real in 0 .. 1 }}\nmust a:\n  forall s: T\n  expect s.x <=\n{} 1",
+        "spec a v1\nparam a: real = 1  # behind\n{}param b: real = 2",
+    ],
+)
+def test_any_number_of_comments_in_a_row_stays(place: str) -> None:
+    for count in (4, 5, 12):
+        comments = [f"# {word}" for word in "abcdefghijkl"[:count]]
+        told = format_text(place.format("".join(f"{comment}\n" for comment in comments)))
+        assert [
+            line.strip() for line in told.split("\n") if line.strip().startswith("# ") and "behind" not in line
+        ] == comments
+
+
 def test_comments_around_a_comma_that_goes_stay() -> None:
     assert body("features T { e: enum {a # one\n, # two\n}, # three\n b: bool # four\n , }").split("\n") == [
         "features T {",

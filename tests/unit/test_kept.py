@@ -7,21 +7,28 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import rewarden as rw
 from rewarden import verdict_cache
 from rewarden.cli import run
+from rewarden.editor.mend import bounds_for
+from rewarden.editor.patch import apply_patch
 from rewarden.spec_lang.canonical import canonical_json, digest_of
 from rewarden.verdict_cache import VerdictCache, default_folder
+from rewarden.verifier.extremum import certified_extremum
+from rewarden.verifier.kept import KeptError, of_kept, to_kept
 from rewarden.verifier.options import VerifyOptions
-from rewarden.verifier.trail import trail_out
+from rewarden.verifier.trail import EVENT, SETTLED, Trail, trail_out
 from rewarden.verifier.unwritten import Unwritten
 from rewarden.verifier.verdict import VerificationResult
 from tests.reference.cart import PROVED, SHOULD, VACUOUS, VIOLATED, write_reward, write_spec
+from tests.unit.test_mend_near import HEAD, RING, data, reward, spec_of
 
 OPTIONS = VerifyOptions(budget=2000, falsify_budget=2000)
 
@@ -228,6 +235,50 @@ def test_a_proof_that_is_still_to_be_written_is_kept_as_its_trail(tmp_path: Path
     assert trail_out(before.trail) == trail_out(after.trail)
     rw.certify(second, out=tmp_path / "certificate")
     assert rw.check_certificate(tmp_path / "certificate", reward=case.reward, spec=case.spec).accepted
+
+
+AROUND = "must around:\n  forall s: S\n  given s.x <= 2 [m] or s.x >= 8 [m]\n  expect R(s) == Before(s)\n"
+
+
+def _patched(folder: Path) -> tuple[Path, dict[str, rw.Artifact]]:
+    """A rule about what lies around a patch, with the patched reward and what it was made of."""
+    parent = reward()
+    data(folder, 20)
+    spec = spec_of("must r:\n  forall s: S\n  given s.x >= 4 [m] and s.x <= 6 [m]\n  expect R(s) <= 0.9\n", folder)
+    child, _ = apply_patch(parent, bounds_for(spec, {"R": parent}, "r", RING)[0], certified_extremum)
+    (folder / "around.rwd").write_text(HEAD + "reward Before(s: S)\n" + AROUND, encoding="utf-8")
+    return folder / "around.rwd", {"R": child, "Before": parent}
+
+
+def test_a_proof_about_less_is_kept(tmp_path: Path) -> None:
+    spec, rewards = _patched(tmp_path)
+    read, cache = rw.load_spec(spec), VerdictCache(tmp_path / "kept")
+    first, second = (rw.verify(read, OPTIONS, cache=cache, rewards=rewards) for _ in range(2))
+    assert _cached(second) == [True]
+    before, after = first.rules[0].proof, second.rules[0].proof
+    assert isinstance(before, Unwritten)
+    assert isinstance(after, Unwritten)
+    assert before.beyond
+    assert after.beyond
+    rw.certify(second, out=tmp_path / "certificate")
+    assert rw.check_certificate(tmp_path / "certificate", rewards=rewards, spec=spec).accepted
+    # The same with the proof that was written, with a trail, and with another word in place of `beyond`.
+    written = json.loads((tmp_path / "certificate" / "proofs" / "around.json").read_text(encoding="utf-8"))
+    claim = first.rules[0].claim
+    assert claim is not None
+    walked = Trail((np.array([(SETTLED, 0, 0, 0.0, 0)], EVENT),))
+    owed = to_kept(replace(first.rules[0], proof=Unwritten(1, walked, beyond=True)), "key")
+    back = of_kept(owed, "key", claim, rewards, read.features).proof
+    assert isinstance(back, Unwritten)
+    assert back.beyond
+    assert back.trail is not None
+    assert trail_out(back.trail) == trail_out(walked)
+    kept = to_kept(replace(first.rules[0], proof=written), "key")
+    assert of_kept(kept, "key", claim, rewards, read.features).proof == written
+    kept["content"]["proof"]["beyond"] = 1
+    kept["digest"] = digest_of(canonical_json(kept["content"]))
+    with pytest.raises(KeptError, match="beyond"):
+        of_kept(kept, "key", claim, rewards, read.features)
 
 
 @pytest.mark.parametrize("change", [{"boxes": -1}, {"trail": {"boxes": [1], "events": "!"}}, {"trail": {"boxes": []}}])
