@@ -1,18 +1,20 @@
-"""An artifact's history: each edit's child names its parent by digest, so artifacts form chains as commits do."""
+"""An artifact's history: each edit's child names its parent by digest, so artifacts form chains as commits do.
+
+A line is told by manifests alone (`steps_of`): each of a thousand artifacts holds all patches below it, and to load
+them all would take the square of what one takes. What is needed whole is loaded by `at_hand`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rewarden.reward.artifact import Artifact, Edit, Learner
 from rewarden.reward.manifest import parse_manifest, said_in
-from rewarden.reward.store import MANIFEST, SUFFIX, load_artifact
+from rewarden.reward.store import MANIFEST, SUFFIX, load_artifact, read_manifest
 from rewarden.spec_lang.canonical import digest_of
 from rewarden.spec_lang.errors import ArtifactError
-
-MOST_BYTES = 1 << 28  # of a manifest that is looked at
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,17 +29,19 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a history as its manifest tells it; `known` unless the artifact is not at hand."""
+    """One step of a history as its manifest tells it; `known` unless no manifest of that digest is at hand. `places`:
+    where the artifact may lie."""
 
     digest: str
     learner: Learner | None = None
     edit: Edit | None = None
     parent: str | None = None
     known: bool = True
+    places: tuple[Path, ...] = field(default=(), compare=False)
 
     @classmethod
-    def of(cls, artifact: Artifact) -> Step:
-        return cls(artifact.digest, artifact.learner, artifact.edit, artifact.parent)
+    def of(cls, artifact: Artifact, places: tuple[Path, ...] = ()) -> Step:
+        return cls(artifact.digest, artifact.learner, artifact.edit, artifact.parent, places=places)
 
 
 def history(artifact: Artifact, ancestors: Iterable[Artifact] = ()) -> tuple[Entry, ...]:
@@ -51,51 +55,29 @@ def history(artifact: Artifact, ancestors: Iterable[Artifact] = ()) -> tuple[Ent
 
 
 def line_of(artifact: Artifact, folders: Iterable[Path], most: int | None = None) -> tuple[Entry, ...]:
-    """As `history`, of what lies in the folders, `most` entries of it. Only the line itself is loaded: a long line's
-    artifacts each hold all patches below them."""
+    """As `history`, of what lies in the folders, `most` entries of it, all loaded. Only the line itself is loaded."""
     places = _by_digest(folders)
     entries = [Entry(artifact.digest, artifact, tuple(places.get(artifact.digest, ())))]
     while (current := entries[-1].artifact) is not None and current.parent is not None:
         if most is not None and len(entries) >= most:
             break
         there = tuple(places.get(current.parent, ()))
-        entries.append(Entry(current.parent, _found(current.parent, there), there))
+        entries.append(Entry(current.parent, at_hand(current.parent, there), there))
     return tuple(entries)
 
 
 def steps_of(artifact: Artifact, folders: Iterable[Path]) -> Iterator[Step]:
-    """As `line_of`, read off manifests alone: a thousand edits' artifacts are large, and what they say is not."""
+    """As `line_of`, read off manifests alone: the last step may be one that is not `known`."""
     places = _by_digest(folders)
-    step = Step.of(artifact)
+    step = Step.of(artifact, tuple(places.get(artifact.digest, ())))
     yield step
     while step.known and step.parent is not None:
-        step = _told(step.parent, places.get(step.parent, ()))
+        step = _told(step.parent, tuple(places.get(step.parent, ())))
         yield step
 
 
-def _by_digest(folders: Iterable[Path]) -> dict[str, list[Path]]:
-    places: dict[str, list[Path]] = {}
-    for folder in folders:
-        for digest, path in _places_in(folder):
-            places.setdefault(digest, []).append(path)
-    return places
-
-
-def _told(digest: str, places: Iterable[Path]) -> Step:
-    for path in places:
-        try:
-            if path.suffix == SUFFIX:
-                return Step.of(load_artifact(path))
-            data = (path / MANIFEST).read_bytes()
-            if digest_of(data) == digest:
-                return Step(digest, *said_in(parse_manifest(data)))
-        except (ArtifactError, OSError):
-            continue
-    return Step(digest, known=False)
-
-
-def _found(digest: str, places: Iterable[Path]) -> Artifact | None:
-    """The first sound one of that digest."""
+def at_hand(digest: str, places: Iterable[Path]) -> Artifact | None:
+    """The first sound artifact of that digest."""
     for path in places:
         try:
             artifact = load_artifact(path)
@@ -106,18 +88,31 @@ def _found(digest: str, places: Iterable[Path]) -> Artifact | None:
     return None
 
 
-def _places_in(folder: Path) -> Iterable[tuple[str, Path]]:
+def _by_digest(folders: Iterable[Path]) -> dict[str, list[Path]]:
+    places: dict[str, list[Path]] = {}
+    for folder in folders:
+        for digest, path in _places_in(folder):
+            places.setdefault(digest, []).append(path)
+    return places
+
+
+def _told(digest: str, places: tuple[Path, ...]) -> Step:
+    for path in places:
+        try:
+            data = read_manifest(path)
+            if digest_of(data) == digest:
+                return Step(digest, *said_in(parse_manifest(data)), places=places)
+        except ArtifactError:
+            continue
+    return Step(digest, known=False)
+
+
+def _places_in(folder: Path) -> Iterator[tuple[str, Path]]:
     """Digests and places of what may be artifacts: a digest is that of the manifest."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.name.startswith("."):
+        if path.name.startswith(".") or not (path.suffix == SUFFIX or (path / MANIFEST).is_file()):
             continue
-        if path.suffix == SUFFIX:
-            try:
-                yield load_artifact(path).digest, path
-            except ArtifactError:
-                continue
-        elif (manifest := path / MANIFEST).is_file() and manifest.stat().st_size <= MOST_BYTES:
-            try:
-                yield digest_of(manifest.read_bytes()), path
-            except OSError:
-                continue
+        try:
+            yield digest_of(read_manifest(path)), path
+        except ArtifactError:
+            continue

@@ -23,7 +23,7 @@ import shutil
 import stat
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -64,19 +64,26 @@ def load_artifact(path: str | os.PathLike[str]) -> Artifact:
     return artifact
 
 
-def _read(path: Path) -> tuple[bytes, bytes]:
-    """The bytes of the manifest and of the tensors."""
+def read_manifest(path: str | os.PathLike[str]) -> bytes:
+    """The manifest's bytes in a folder or `.rwz`, as they are: what it is called by, without the tensors' cost.
+
+    Raises ArtifactError A01 to A07."""
+    return _read(Path(path), (MANIFEST,))[0]
+
+
+def _read(path: Path, wanted: Sequence[str] = (MANIFEST, TENSORS)) -> list[bytes]:
+    """The bytes of the manifest and of the tensors, or of the manifest alone."""
     try:
         if path.is_dir():
-            return _read_folder(path)
+            return _read_folder(path, wanted)
         if not path.exists():
             raise ArtifactError("A01", f"{path}: there is no such artifact", help="name a folder or a .rwz file")
-        return _read_file(path)
+        return _read_file(path, wanted)
     except OSError as error:
         raise ArtifactError("A01", f"{path}: cannot be read: {error.strerror or error}") from None
 
 
-def _read_folder(folder: Path) -> tuple[bytes, bytes]:
+def _read_folder(folder: Path, wanted: Sequence[str]) -> list[bytes]:
     if not (folder / MANIFEST).exists():
         for file in sorted(folder.iterdir()):
             if file.suffix in _PICKLED:
@@ -84,7 +91,7 @@ def _read_folder(folder: Path) -> tuple[bytes, bytes]:
         raise ArtifactError(
             "A02", f"{folder} holds no {MANIFEST}", help="name the folder that `rewarden learn` or `import` has written"
         )
-    return _read_plain(folder, MANIFEST), _read_plain(folder, TENSORS)
+    return [_read_plain(folder, name) for name in wanted]
 
 
 def _read_plain(folder: Path, name: str) -> bytes:
@@ -109,13 +116,13 @@ def _read_plain(folder: Path, name: str) -> bytes:
         return stream.read(LIMITS[name] + 1)
 
 
-def _read_file(path: Path) -> tuple[bytes, bytes]:
+def _read_file(path: Path, wanted: Sequence[str]) -> list[bytes]:
     with path.open("rb") as stream:
         start = stream.read(16)
     if start[:1] == b"\x80" and len(start) > 1 and start[1] in range(2, 6):
         raise _pickled(path)
     if start[:2] == b"PK":
-        return _read_zip(path)
+        return _read_zip(path, wanted)
     if path.suffix in _PICKLED:
         raise _pickled(path)
     if path.suffix in _NETWORKS:
@@ -129,7 +136,7 @@ def _read_file(path: Path) -> tuple[bytes, bytes]:
     raise ArtifactError("A02", f"{path} is not a reward artifact", help="name a folder or a .rwz file")
 
 
-def _read_zip(path: Path) -> tuple[bytes, bytes]:
+def _read_zip(path: Path, wanted: Sequence[str]) -> list[bytes]:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
@@ -142,7 +149,7 @@ def _read_zip(path: Path) -> tuple[bytes, bytes]:
                 )
             for entry in entries:
                 _check_entry(path, entry)
-            return archive.read(MANIFEST), archive.read(TENSORS)
+            return [archive.read(name) for name in wanted]
     except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise ArtifactError("A05", f"{path} is not a sound zip file: {error}", help=_TRUNCATED) from None
 

@@ -93,7 +93,8 @@ def check_tensors(graph: Graph, patches: tuple[Patch, ...], tensors: Tensors) ->
         raise ArtifactError(
             "A20",
             f"the graph has {len(graph.nodes)} nodes and {len(patches)} patches",
-            help=f"at most {MAX_NODES} nodes and {MAX_PATCHES} patches are accepted",
+            help=f"at most {MAX_NODES} nodes and {MAX_PATCHES} patches are accepted; of a long line of edits, "
+            "`rewarden squash` leaves out patches that do nothing any more, `rewarden bake` makes a plain network",
         )
     used = set(used_tensors(graph, patches))
     if missing := sorted(used - set(tensors)):

@@ -9,7 +9,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rewarden.inspection import history_of
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.store import load_artifact
 from rewarden.spec_lang.errors import EditError
@@ -26,13 +25,17 @@ STEPS = (1, 2, 4, 8)  # of the largest sampled difference, until one is proved t
 
 def chain_of(path: Path, near: Sequence[Path] = (), most: int | None = None) -> Chain:
     """The edits of an artifact as far as its ancestors lie beside it, or in the folders of `near`; `most` of them."""
-    from rewarden.editor.history.chain import Chain
+    from itertools import islice
 
-    return Chain.of(history_of(load_artifact(path), [path.resolve().parent, *near], most))
+    from rewarden.editor.history.chain import Chain
+    from rewarden.reward.lineage import steps_of
+
+    newest = load_artifact(path)
+    return Chain.told(newest, islice(steps_of(newest, [path.resolve().parent, *near]), most))
 
 
 def wanted(edit: str) -> int | None:
-    """How much of a line has to be at hand for an edit and its parent: all of it, unless the edit is a number."""
+    """How much of a line has to be told for an edit and its parent: all of it, unless the edit is a number."""
     return int(edit) + 2 if edit.isdecimal() and len(edit) < 6 else None
 
 

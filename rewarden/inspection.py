@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rewarden.output import number, paint
-from rewarden.reward.artifact import Artifact
+from rewarden.reward.artifact import Artifact, Edit
 from rewarden.reward.imports.provenance import source_of
-from rewarden.reward.lineage import Entry, Step, line_of
+from rewarden.reward.lineage import Step
 from rewarden.spec_lang.diagnostics import printable
 from rewarden.spec_lang.features import Feature
 
@@ -51,12 +50,6 @@ def describe(place: Path, artifact: Artifact) -> list[str]:
     return lines + _edit_lines(artifact)
 
 
-def history_of(artifact: Artifact, folders: Sequence[Path], most: int | None = None) -> tuple[Entry, ...]:
-    """The artifact, then its ancestors as far as they lie in `folders`; the last known digest may lack its artifact.
-    `most`: how many entries are wanted."""
-    return line_of(artifact, folders, most)
-
-
 def log_lines(step: Step) -> list[str]:
     """One step of the history."""
     if not step.known:
@@ -67,15 +60,19 @@ def log_lines(step: Step) -> list[str]:
         learned = f"learned by {step.learner.name}, seed {step.learner.seed}"
         made = learned if origin is None else f"imported from {origin}"
     if step.edit is not None:
-        made = f"{step.edit.kind} for {step.edit.rule}"
+        made = _named(step.edit)
     statement = {} if step.edit is None else step.edit.statement
     return [paint(step.digest, "strong"), f"  {made}", *(f"    {name}: {text}" for name, text in statement.items())]
+
+
+def _named(edit: Edit) -> str:
+    return f"{edit.kind} for {edit.rule}" if edit.rule else edit.kind
 
 
 def _edit_lines(artifact: Artifact) -> list[str]:
     lines = [f"  parent        {artifact.parent}"] if artifact.parent is not None else []
     if artifact.edit is not None:
-        lines.append(f"  edit          {artifact.edit.kind} for {artifact.edit.rule}")
+        lines.append(f"  edit          {_named(artifact.edit)}")
         lines += [f"    {name}: {text}" for name, text in artifact.edit.statement.items()]
     for patch in artifact.patches:
         level, slope = (float(artifact.tensors[name][0]) for name in (patch.level, patch.slope))

@@ -200,17 +200,19 @@ def promise(child: Artifact, parent: Artifact, rows: Path | None = None) -> str:
     return found.text
 
 
-def revert(artifact: Place, edit: str = "0", *, near: Iterable[Place] = ()) -> Reverted:
+def revert(artifact: Place, edit: str = "0", *, near: Iterable[Place] = (), rows_come_back: bool = False) -> Reverted:
     """Take an edit back, by its number in the log (0 is the newest), digest or rule; later ones are made again.
 
-    Ancestors are looked for beside the artifact and in the folders of `near`. The result is `.artifact`.
+    Ancestors are looked for beside the artifact and in the folders of `near`. The result is `.artifact`. Raises
+    EditError E38 where rows that were forgotten would come back, unless `rows_come_back` says that they shall.
     """
     from rewarden.editor.history.revert import revert as reverting
+    from rewarden.editor.reach import understood
     from rewarden.history import chain_of, wanted
     from rewarden.verifier.extremum import certified_extremum
 
     chain = chain_of(Path(artifact), [Path(folder) for folder in near], wanted(edit))
-    return reverting(chain, chain.number(edit), certified_extremum)
+    return reverting(chain, chain.number(edit), understood(certified_extremum), rows_come_back=rows_come_back)
 
 
 def squash(artifact: Place, count: int | None = None, *, near: Iterable[Place] = ()) -> Squashed:
@@ -218,18 +220,19 @@ def squash(artifact: Place, count: int | None = None, *, near: Iterable[Place] =
     from rewarden.editor.history.squash import squash as squashing
     from rewarden.history import chain_of
 
-    chain = chain_of(Path(artifact), [Path(folder) for folder in near])
-    return squashing(chain, count or max(1, sum(a.edit is not None for a in chain.artifacts)))
+    chain = chain_of(Path(artifact), [Path(folder) for folder in near], count + 1 if count else None)
+    return squashing(chain, count or max(1, sum(step.edit is not None for step in chain.steps)))
 
 
 def merge(one: Place, other: Place, *, near: Iterable[Place] = ()) -> Merged:
     """Two lines of edits of one ancestor as one: `.artifact`, or `.conflicts` where they cannot both hold."""
     from rewarden.editor.history.merge import merge as merging
+    from rewarden.editor.reach import understood
     from rewarden.history import chain_of
     from rewarden.verifier.extremum import certified_extremum
 
     folders = [Path(folder) for folder in near]
-    return merging(chain_of(Path(one), folders), chain_of(Path(other), folders), certified_extremum)
+    return merging(chain_of(Path(one), folders), chain_of(Path(other), folders), understood(certified_extremum))
 
 
 def bake(artifact: Artifact | Place, *, steps: int = 2000) -> Baked:

@@ -29,6 +29,10 @@ def learn_from(
         read = replace(read, cache=vectors_folder())
     spec = load_spec(read.spec)
     record_type = record_type_of(spec, read.type_name, config)
+    if read.artifact is not None:
+        from rewarden.unlearning import require_forgotten_stay_out
+
+        require_forgotten_stay_out(read, spec, config)
     chosen = read.seed if seed is None else checked_seed(seed)
     rules = None
     if read.constraints is not None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rewarden.editor.history.chain import Chain, added, described, rules_of, statements
+from rewarden.editor.history.chain import Chain, described, require_no_forgetting, rules_of, statements
 from rewarden.editor.history.overlap import Columns, Point, broken, clash, near_each_other
 from rewarden.editor.history.stored import Stored, pushed, with_patch
 from rewarden.editor.patch import ExtremumBound
@@ -42,54 +42,49 @@ class Merged:
 
 
 def merge(first: Chain, second: Chain, extremum: ExtremumBound) -> Merged:
-    """Raises EditError: E32 without a common ancestor at hand, E31 where an edit is more than patches."""
-    ancestor, depth, other_depth = _ancestor(first, second)
-    mine, theirs = _line(first, depth), _line(second, other_depth)
+    """Raises EditError: E32 without a common ancestor at hand, E31 where an edit is more than patches, E38 where a line
+    forgot rows that the other was made with."""
+    depth, other_depth = _ancestor(first, second)
+    require_no_forgetting(
+        (*first.steps[:depth], *second.steps[:other_depth]),
+        "the other line, and their common ancestor, know them",
+        "make the other line's edits again on the reward that has forgotten",
+    )
+    ancestor = first.load(depth)
+    ours, others = first.on_top(0, depth), second.on_top(0, other_depth)
     columns = Columns.of(ancestor.records)
-    ours, others = _patches(mine, ancestor), _patches(theirs, ancestor)
     forward = _undone(ours, others, columns)  # theirs on top of ours
     backward = _undone(others, ours, columns)
     if forward and backward:
         return Merged(None, ancestor, tuple(forward))
-    base, on_top, newest = (first.artifacts[0], others, second) if not forward else (second.artifacts[0], ours, first)
-    child, mine_below = base, ours if not forward else others
+    base, on_top, newest = (first, others, second) if not forward else (second, ours, first)
+    child, mine_below = base.load(0), ours if not forward else others
     met = {k for j, k in near_each_other(mine_below, on_top) if mine_below[j].kind != on_top[k].kind}
     for k, patch in enumerate(on_top):
         child = with_patch(child, patch, extremum) if k in met else pushed(child, patch)
-    edits = theirs if not forward else mine
-    rules = tuple(dict.fromkeys(rule for artifact in edits for rule in rules_of(artifact)))
-    said = {"merged": f"{described(newest.artifacts[0])} into {described(base)}", **statements(edits, rules)}
+    edits = tuple(reversed(newest.steps[: other_depth if not forward else depth]))
+    rules = tuple(dict.fromkeys(rule for step in edits for rule in rules_of(step)))
+    said = {"merged": f"{described(newest.steps[0])} into {described(base.steps[0])}", **statements(edits, on_top)}
     edit = Edit("merge", ", ".join(rules), said)
-    return Merged(replace(child, parent=base.digest, edit=edit), ancestor, ())
+    return Merged(replace(child, parent=base.steps[0].digest, edit=edit), ancestor, ())
 
 
-def _ancestor(first: Chain, second: Chain) -> tuple[Artifact, int, int]:
-    places = {artifact.digest: k for k, artifact in enumerate(second.artifacts)}
-    for depth, artifact in enumerate(first.artifacts):
-        if artifact.digest in places:
-            other = places[artifact.digest]
+def _ancestor(first: Chain, second: Chain) -> tuple[int, int]:
+    """Its number in each line."""
+    places = {step.digest: k for k, step in enumerate(second.steps)}
+    for depth, step in enumerate(first.steps):
+        if step.digest in places:
+            other = places[step.digest]
             if depth == 0 or other == 0:
                 newer = second if depth == 0 else first
                 raise EditError(
                     "E32",
-                    f"{described(newer.artifacts[0])} has all edits of the other already: there is nothing to merge",
+                    f"{described(newer.steps[0])} has all edits of the other already: there is nothing to merge",
                 )
-            return artifact, depth, other
+            return depth, other
     raise EditError(
         "E32", "the two have no common ancestor at hand", help="name the folders of older artifacts with --in"
     )
-
-
-def _line(chain: Chain, depth: int) -> tuple[Artifact, ...]:
-    """The edits since the ancestor, oldest first."""
-    return tuple(reversed(chain.artifacts[:depth]))
-
-
-def _patches(line: Sequence[Artifact], ancestor: Artifact) -> tuple[Stored, ...]:
-    found: list[Stored] = []
-    for artifact, parent in zip(line, (ancestor, *line), strict=False):
-        found += added(artifact, parent)
-    return tuple(found)
 
 
 def _undone(below: Sequence[Stored], on_top: Sequence[Stored], columns: Columns) -> list[Conflict]:

@@ -7,16 +7,20 @@ Where the edit was patches itself, these keep their slopes. A ceiling's slope wa
 reach without its ceilings (`extremum`): the network and floors. Taking an edit away takes floors away, if anything, and
 a reward without a floor is nowhere higher; so the same slope reaches, and the ceiling is as continuous as it was. For
 floors all of this is mirrored. Where another network comes to light, each slope is made anew for what it now meets.
+
+To take back an unlearning is to learn the forgotten rows again. Whoever keeps a ledger of requests must not do it by
+the way: it is done for those alone who say that they want it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from rewarden.editor.history.chain import Chain, added, described, rules_of, statements
+from rewarden.editor.history.chain import Chain, added, described, forgets, require_no_forgetting, rules_of, statements
 from rewarden.editor.history.stored import pushed, with_patch
 from rewarden.editor.patch import ExtremumBound
 from rewarden.reward.artifact import Artifact, Edit
+from rewarden.reward.lineage import Step
 from rewarden.spec_lang.errors import EditError
 
 
@@ -25,27 +29,38 @@ class Reverted:
     """`replayed`: the later edits that were made again, oldest first; none where the newest was taken back."""
 
     artifact: Artifact
-    undone: Artifact
-    replayed: tuple[Artifact, ...]
+    undone: Step
+    replayed: tuple[Step, ...]
 
 
-def revert(chain: Chain, number: int, extremum: ExtremumBound) -> Reverted:
-    """Raises EditError: E30 where a parent is not at hand, E31 where a later edit is more than patches."""
-    undone, base = chain.artifacts[number], chain.parent(number)
-    later = tuple(reversed(chain.artifacts[:number]))
+def revert(chain: Chain, number: int, extremum: ExtremumBound, *, rows_come_back: bool = False) -> Reverted:
+    """Raises EditError: E30 where a parent is not at hand, E31 where a later edit is more than patches, E38 where rows
+    that were forgotten would come back, unless they shall."""
+    undone = chain.steps[number]
+    if forgets(undone) and not rows_come_back:
+        require_no_forgetting(
+            (undone,),
+            "taken back, it knows them again",
+            "another edit is taken back by its own number; --rows-come-back takes this one back all the same",
+        )
+    require_no_forgetting(
+        chain.steps[:number],
+        "what is below was learned from them, and cannot come to light",
+        "take back a newer edit, or name the rows to `rewarden unlearn` again afterwards, from the artifact below",
+    )
+    base = chain.parent(number)
+    later = tuple(reversed(chain.steps[:number]))
     if not later:
         return Reverted(base, undone, ())
-    patches = [
-        patch for artifact, parent in zip(later, (undone, *later), strict=False) for patch in added(artifact, parent)
-    ]
-    if _only_patches(undone, base):
+    patches = chain.on_top(0, number)
+    if _only_patches(chain.load(number), base):
         child = pushed(base, *patches)
     else:
         child = base
         for patch in patches:
             child = with_patch(child, patch, extremum)
-    rules = tuple(dict.fromkeys(rule for artifact in later for rule in rules_of(artifact)))
-    said = {"reverted": described(undone), **statements(later, rules)}
+    rules = tuple(dict.fromkeys(rule for step in later for rule in rules_of(step)))
+    said = {"reverted": described(undone), **statements(later, patches)}
     edit = Edit("revert", ", ".join(rules), said)
     return Reverted(replace(child, parent=base.digest, edit=edit), undone, later)
 

@@ -13,7 +13,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from rewarden.editor.history.chain import Chain, added, rules_of, statements
+from rewarden.editor.history.chain import Chain, require_no_forgetting, rules_of, statements
 from rewarden.editor.history.stored import Stored, all_stored, rebuilt
 from rewarden.editor.patch import Box
 from rewarden.reward.artifact import Artifact, Edit
@@ -29,11 +29,14 @@ class Squashed:
 def squash(chain: Chain, count: int) -> Squashed:
     """The newest `count` edits as one child of the artifact before them: the same reward, bit for bit.
 
-    Raises EditError: E30 where that artifact is not at hand, E31 where an edit is more than patches.
+    Raises EditError: E30 where that artifact is not at hand, E31 where an edit is more than patches, E38 where one of
+    them made the reward forget rows: its ledger is looked for beside it.
     """
-    base, newest = chain.parent(count - 1), chain.artifacts[0]
-    for artifact, parent in zip(chain.artifacts[:count], (*chain.artifacts[1:count], base), strict=True):
-        added(artifact, parent)
+    require_no_forgetting(
+        chain.steps[:count], "that is no edit to be hidden in another", "squash the newer edits alone (--count)"
+    )
+    base, newest = chain.parent(count - 1), chain.load(0)
+    chain.on_top(0, count)
     box = tuple((column.lo, column.hi) for column in newest.columns)
     below, patches = len(base.patches), list(all_stored(newest))
     asked, dropped = patches[below:], list[Stored]()
@@ -41,10 +44,10 @@ def squash(chain: Chain, count: int) -> Squashed:
         rest = [p for p in patches if p is not patch]
         if any(q in rest and _covers(q, patch, box) and _neighbours(patches, patch, q) for q in others):
             patches, dropped = rest, [*dropped, patch]
-    edits = tuple(reversed(chain.artifacts[:count]))
-    rules = tuple(dict.fromkeys(rule for artifact in edits for rule in rules_of(artifact)))
+    edits = tuple(reversed(chain.steps[:count]))
+    rules = tuple(dict.fromkeys(rule for step in edits for rule in rules_of(step)))
     said = {"squashed": f"{count} edits into one, {len(dropped)} patches that did nothing left out"}
-    edit = Edit("squash", ", ".join(rules), {**said, **statements(edits, rules)})
+    edit = Edit("squash", ", ".join(rules), {**said, **statements(edits, patches[below:])})
     child = replace(rebuilt(newest, tuple(patches)), parent=base.digest, edit=edit)
     return Squashed(child, count, tuple(dropped))
 

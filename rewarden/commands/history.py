@@ -48,13 +48,12 @@ def show(
     from rewarden.history import chain_of, wanted
     from rewarden.inspection import log_lines, patch_lines
     from rewarden.output import emit
-    from rewarden.reward.lineage import Step
     from rewarden.spec_lang.errors import EditError
 
     chain = chain_of(artifact, near or (), wanted(edit))
     number = chain.number(edit)
-    child = chain.artifacts[number]
-    lines = log_lines(Step.of(child))
+    child = chain.load(number)
+    lines = log_lines(chain.steps[number])
     try:
         patches = added(child, chain.parent(number))
     except EditError as error:
@@ -119,20 +118,26 @@ def revert(
     spec: SpecToKeep = None,
     reward: RewardName = None,
     accept_broken: AcceptBroken = False,
+    rows_come_back: Annotated[
+        bool, typer.Option("--rows-come-back", help="Take back an unlearning: the reward knows its rows again.")
+    ] = False,
 ) -> int:
     """Take one edit back. The newest gives its parent, byte for byte; later edits are made again on top."""
-    from rewarden.editor.history.chain import described
+    from rewarden.editor.history.chain import described, forgets
     from rewarden.editor.history.revert import revert as reverting
+    from rewarden.editor.reach import understood
     from rewarden.history import chain_of, wanted
     from rewarden.output import emit
     from rewarden.verifier.extremum import certified_extremum
 
     chain = chain_of(artifact, near or (), wanted(edit))
-    done = reverting(chain, chain.number(edit), certified_extremum)
+    done = reverting(chain, chain.number(edit), understood(certified_extremum), rows_come_back=rows_come_back)
     lines = [f"reverted {described(done.undone)}"]
+    if forgets(done.undone):
+        lines.append("  what it had made the reward forget, the reward knows again")
     lines += [f"  made again: {described(later)}" for later in done.replayed]
     emit(lines)
-    return _written(chain.artifacts[0], done.artifact, out, spec, reward, accept_broken)
+    return _written(chain.load(0), done.artifact, out, spec, reward, accept_broken)
 
 
 def squash(
@@ -147,12 +152,12 @@ def squash(
     from rewarden.output import emit
 
     chain = chain_of(artifact, near or (), count + 1 if count else None)
-    edits = sum(a.edit is not None for a in chain.artifacts)
+    edits = sum(step.edit is not None for step in chain.steps)
     done = squashing(chain, count or max(edits, 1))
     lines = [f"{done.edits} edits as one"]
     lines += [f"  left out: the {patch.kind} for {patch.rule}, which another covers" for patch in done.dropped]
     emit(lines)
-    return _written(chain.artifacts[0], done.artifact, out, None, None, True)
+    return _written(chain.load(0), done.artifact, out, None, None, True)
 
 
 def merge(
@@ -166,12 +171,13 @@ def merge(
 ) -> int:
     """Two lines of edits as one, or a situation in which they cannot both hold."""
     from rewarden.editor.history.merge import merge as merging
+    from rewarden.editor.reach import understood
     from rewarden.history import chain_of
     from rewarden.output import emit
     from rewarden.verifier.extremum import certified_extremum
 
     first, second = chain_of(one, near or ()), chain_of(other, near or ())
-    done = merging(first, second, certified_extremum)
+    done = merging(first, second, understood(certified_extremum))
     if done.artifact is None:
         lines = [f"not merged: {len(done.conflicts)} pairs of edits cannot both hold"]
         for conflict in done.conflicts:
@@ -180,7 +186,7 @@ def merge(
         return exits.VIOLATED
     assert done.artifact.edit is not None
     emit([f"merged {done.artifact.edit.statement['merged']}"])
-    return _written(first.artifacts[0], done.artifact, out, spec, reward, accept_broken)
+    return _written(first.load(0), done.artifact, out, spec, reward, accept_broken)
 
 
 def bake(

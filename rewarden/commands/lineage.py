@@ -29,5 +29,7 @@ def log(
 
     folders = [artifact.resolve().parent, *(near or ())]
     for number, step in enumerate(steps_of(load_artifact(artifact), folders)):
-        emit(([""] if number else []) + log_lines(step))
+        first, *rest = log_lines(step)
+        named = f"{first}  edit {number}" if step.edit is not None else first  # by which others call it
+        emit([*([""] if number else []), named, *rest])
     return exits.PROVED

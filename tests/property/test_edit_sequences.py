@@ -93,7 +93,7 @@ class Line:
 
     @property
     def chain(self) -> Chain:
-        return Chain(tuple(reversed(self.artifacts)), True)
+        return Chain.of(tuple(reversed(self.artifacts)))
 
     def put(self, artifact: Artifact, promises: tuple[Promise, ...], keep: int | None = None) -> None:
         """On top of the oldest `keep` artifacts."""

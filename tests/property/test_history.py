@@ -21,7 +21,8 @@ from rewarden.editor.history.squash import squash
 from rewarden.editor.history.stored import all_stored, rebuilt
 from rewarden.editor.patch import apply_patch
 from rewarden.editor.region import Bound
-from rewarden.history import difference, situation
+from rewarden.history import chain_of, difference, situation
+from rewarden.reward import lineage
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.deployed import forward
 from rewarden.reward.exact import evaluate
@@ -61,7 +62,7 @@ def expected(refused: EditError, *codes: str) -> None:
 
 
 def chain(line: list[Artifact]) -> Chain:
-    return Chain(tuple(reversed(line)), True)
+    return Chain.of(tuple(reversed(line)))
 
 
 def bounds_of(base: Artifact, seed: int, kinds: list[bool]) -> list[Bound]:
@@ -260,6 +261,7 @@ def test_what_is_more_than_patches_cannot_be_moved() -> None:
     with pytest.raises(EditError) as caught:
         revert(chain([*line, changed, again]), 2, certified_extremum)
     assert caught.value.code == "E31"
+    assert changed.digest[:19] in caught.value.message
     with pytest.raises(EditError) as caught:
         merge(chain(line), chain(line[:2]), certified_extremum)
     assert caught.value.code == "E32"
@@ -269,6 +271,57 @@ def test_what_is_more_than_patches_cannot_be_moved() -> None:
     with pytest.raises(EditError) as caught:
         chain(line).number("nothing")
     assert caught.value.code == "E30"
+
+
+def test_a_long_line_is_told_by_manifests_and_few_of_it_are_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each artifact of a line holds all patches below it: to load them all takes the square of what one takes."""
+    base = network(1)
+    line = [base]
+    for k in range(12):
+        edit = replace(bound(f"{5 * k} [m] <= s.gap and s.gap <= {5 * k + 1} [m]", f"(-{k})"), rule=f"rule{k}")
+        line.append(apply_patch(line[-1], edit, certified_extremum)[0])
+    for k, artifact in enumerate(line):
+        save_artifact(artifact, tmp_path / f"a{k:02}")
+    loaded = list[str]()
+
+    def counted(path: Path) -> Artifact:
+        loaded.append(path.name)
+        return load_artifact(path)
+
+    monkeypatch.setattr(lineage, "load_artifact", counted)
+    told = chain_of(tmp_path / "a12")
+    assert [step.digest for step in told.steps] == [artifact.digest for artifact in reversed(line)]
+    assert loaded == []
+    done = revert(told, 11, certified_extremum)
+    assert loaded == ["a00", "a01"]
+    assert done.artifact.manifest_bytes == revert(chain(line), 11, certified_extremum).artifact.manifest_bytes
+    loaded.clear()
+    squashed = squash(chain_of(tmp_path / "a12"), 12)
+    assert loaded == ["a00"]
+    assert squashed.artifact.digest == squash(chain(line), 12).artifact.digest
+    (tmp_path / "a05" / "tensors.safetensors").write_bytes(b"")  # nobody needs it
+    assert revert(chain_of(tmp_path / "a12"), 11, certified_extremum).artifact.digest == done.artifact.digest
+    with pytest.raises(EditError) as caught:
+        revert(chain_of(tmp_path / "a12"), 6, certified_extremum)
+    assert caught.value.code == "E30"
+    assert "a05" in caught.value.message
+
+
+def test_what_several_edits_promise_together_names_every_rule_and_no_fix_that_is_undone() -> None:
+    base = network(3)
+    low = replace(bound("s.gap <= 10 [m]", "(-0.5)"), rule="low")
+    fast = replace(bound("s.speed >= 30 [m/s] and s.gap >= 40 [m]", "(-0.25)"), rule="fast")
+    said = squash(chain(edited(base, [low, fast])), 2).artifact.edit.statement
+    assert "at most -0.5 wherever the premise of low" in said["low.fix"]
+    assert "at most -0.25 wherever the premise of fast" in said["fast.fix"]
+    assert "low, fast" in said["locality"]
+    assert "continuity" in said
+    high = replace(bound("s.gap >= 12 [m]", "(9)", ">="), rule="high")  # its rim of 5 m reaches into that of low
+    said = squash(chain(edited(base, [low, high])), 2).artifact.edit.statement
+    assert "high.fix" in said
+    assert "low.fix" not in said
 
 
 def test_a_difference_is_proved_where_there_is_none_and_bounded_where_there_is() -> None:
