@@ -66,6 +66,7 @@ class Behaviour:
     example: Flip | None
     turned: Turned | None
     moved: int
+    rows: int
     alike: bool  # all rows moved by the same amount
     states: bool  # the rewards are of one record each
 
@@ -76,7 +77,7 @@ class Behaviour:
         ranks = _ranks_changed(old, new)
         turned = _turned(old, new) if states and example is None else None
         alike = bool((new - old == (new - old)[:1]).all())
-        return Behaviour(flips, pairs, ranks, example, turned, int((old != new).sum()), alike, states)
+        return Behaviour(flips, pairs, ranks, example, turned, int((old != new).sum()), len(old), alike, states)
 
     @property
     def named(self) -> tuple[int, ...]:
@@ -86,10 +87,10 @@ class Behaviour:
         found = () if self.turned is None else (row for side in self.turned.visits for row, times in side if times)
         return tuple(dict.fromkeys(found))
 
-    def sentence(self, epic: float | None = None) -> str:
-        """`epic`: EPIC's distance of the two rewards, for those of steps."""
+    def sentence(self, epic: float | None = None, over: str = "the records") -> str:
+        """`epic`: EPIC's distance of the two rewards, for those of steps. `over`: what the rows are."""
         if not self.moved:
-            return "no record that was looked at has moved: behaviour changes at most where others occur"
+            return f"none of the {self.rows} {over} has moved: behaviour changes at most where other records occur"
         if not self.states:
             return self._of_steps(epic)
         if self.example is not None:

@@ -1,20 +1,22 @@
 """A correction: an amount that a reward is moved by, in full on a region, fading to nothing across its ring.
 
-With the rows ĝ of each polytope of the region and their δ (`ring.py`), ĝ(x) the least over polytopes of the greatest of
-their rows, and an amount p(x) that is at most `cap` on the region,
+Of each polytope of the region, with its rows ĝᵢ and their δ (`ring.py`), let e(x) = Σᵢ max(0, ĝᵢ(x) − δ), and of
+several the least. On the region ĝᵢ <= δ, so that e is 0; where some exact g >= 1 in each of them, e >= 1 − 2δ. With an
+amount p(x) that is at most `cap` on the region
 
-    q(x) = max(0, min(p(x), cap) − slope·max(0, ĝ(x) − δ)),    slope >= cap / (1 − 2δ).
+    q(x) = max(0, min(p(x), cap) − slope·e(x)),    slope >= cap / (1 − 2δ).
 
-On the region ĝ <= δ, so q = max(0, p). Where exact g >= 1, ĝ >= 1 − δ, so that slope·(ĝ − δ) is at least cap and q is
-0: a maximum with 0 gives 0 itself, in binary32 too (the slope has room for the rounding of product and sum), and r ± 0
-has the bits of r. q is continuous, and needs no bound of p beyond the region, which is what `cap` is for.
+On the region q = max(0, p). Beyond the ring slope·e is at least cap, and q is 0: a maximum with 0 gives 0 itself, in
+binary32 too (the slope has room for the rounding of products and sums), and r ± 0 has the bits of r. q is continuous,
+and needs no bound of p beyond the region, which is what `cap` is for. A sum, not the greatest of the rows: that each of
+them is 0 is all that a proof has to see, neuron by neuron.
 
 The reward stays one graph of the known operators: the parent's nodes, and a few more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
@@ -32,14 +34,24 @@ from rewarden.spec_lang.errors import EditError
 Array32 = NDArray[np.float32]
 
 
-def distance(build: Assembly, polytopes: Sequence[Polytope]) -> tuple[int, Fraction]:
-    """The node of ĝ, the least over polytopes of the greatest of their rows, and the largest δ among them."""
-    outside, rings = -1, [ring_of(polytope) for polytope in polytopes]
+def room(build: Assembly, polytopes: Sequence[Polytope], rises: Mapping[Fraction, Fraction]) -> tuple[int, Fraction]:
+    """The node of min over polytopes of Σᵢ Σ rise·max(0, ĝᵢ − start), `rises` by start (δ for 0), and the largest δ."""
+    least, rings = -1, [ring_of(polytope) for polytope in polytopes]
+    delta = max(ring.delta for ring in rings)
     for ring in rings:
-        rows = build.affine(Assembly.INPUT, ring.rows, -ring.offsets)
-        worst = rows if len(ring.rows) == 1 else build.reduce_max(rows)
-        outside = worst if outside < 0 else build.minimum(outside, worst)
-    return outside, max(ring.delta for ring in rings)
+        parts = []
+        for row, offset in zip(ring.rows, ring.offsets, strict=True):
+            beyond = build.affine(Assembly.INPUT, row[None], -offset[None])
+            parts += [build.relu(build.scale(beyond, _number(Fraction(1)), _number(-(s or delta)))) for s in rises]
+        weights = np.array([[float(rise) for _ in ring.rows for rise in rises.values()]], np.float32)
+        own = build.affine(build.concat(parts), weights, np.zeros(1, np.float32))
+        least = own if least < 0 else build.minimum(least, own)
+    return least, delta
+
+
+def widest(polytopes: Sequence[Polytope]) -> Fraction:
+    """The largest δ."""
+    return max(ring_of(polytope).delta for polytope in polytopes)
 
 
 @dataclass(slots=True)
@@ -93,15 +105,13 @@ class Workshop:
     def faded(self, amount: int, cap: Fraction, polytopes: Sequence[Polytope]) -> tuple[int, Faded]:
         """The node of q for the node of p. Without polytopes the region is the domain, and q is max(0, p)."""
         build, top = self.build, binary32_above(cap)
-        if not polytopes:
-            return build.relu(amount), Faded(top, Fraction(0), Fraction(0))
         capped = build.minimum(amount, build.constant(_number(top)))
-        outside, delta = distance(build, polytopes)
-        slope = binary32_above(top * (1 + Fraction(1, 2**18)) / (1 - 3 * delta))
-        beyond = build.relu(build.scale(outside, _number(Fraction(1)), _number(-delta)))
-        weights = np.concatenate([_number(Fraction(1)), _number(-slope)])[None]
-        left = build.affine(build.concat([capped, beyond]), weights, np.zeros(1, np.float32))
-        return build.relu(left), Faded(top, slope, delta)
+        if not polytopes:
+            return build.relu(capped), Faded(top, Fraction(0), Fraction(0))
+        delta = widest(polytopes)
+        slope = binary32_above(top * (1 + Fraction(1, 2**16)) / (1 - 3 * delta))
+        beyond, _ = room(build, polytopes, {Fraction(0): slope})
+        return build.relu(build.sub(capped, beyond)), Faded(top, slope, delta)
 
     def moved(self, reward: int, amount: int, factor: Fraction) -> int:
         """reward + factor·amount."""

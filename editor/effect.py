@@ -4,7 +4,10 @@ Proved, of every record and as deployed: outside the share of the domain in whic
 the parent's bits (`ring.py`); inside, no record moves by more than `most`. Take a record that the edit has lowered,
 and the last ceiling that lowered it on the way. After it the reward was at least its level, and floors only raise;
 before all of it the reward was at most U, which bounds the reward without its ceilings (`patch.py`). So it moved by
-U − level at most; and so for records that were raised. `attained` is a change that was met with.
+U − level at most; and so for records that were raised. What is built into the network beneath patches says by how much
+it moves the reward, and where (`built_in.py`); patches on top move it no further apart. (The values that an envelope
+holds the reward in are certified when it is made. What a slope takes is bounded over the reals; as deployed the last
+subtraction is rounded once more.) `attained` is a change that was met with.
 
 Counted, on rows of the spec's data, or records drawn from the domain where there are none: how many moved, whose order
 turned, how many ranks changed, EPIC's distance, and DARD's where the data have recorded steps. `rims` says how steep
@@ -16,7 +19,7 @@ level of each patch, and whether that moves with the reward, comes from the edit
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +29,7 @@ from numpy.typing import NDArray
 
 from rewarden.editor.anchor import own_data
 from rewarden.editor.behaviour import Behaviour, Flip
+from rewarden.editor.built_in import moves, regions
 from rewarden.editor.drift import Drift, drift
 from rewarden.editor.mend import EditReport, PatchResult
 from rewarden.editor.steepness import Steepness, steepness
@@ -33,6 +37,8 @@ from rewarden.editor.volume import Share, where_patches_act
 from rewarden.reward.agreement import random_rows
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.deployed import forward
+from rewarden.reward.graph import Patch
+from rewarden.reward.widths import patch_tensors
 from rewarden.spec_lang.errors import RewardenError
 from rewarden.spec_lang.spec import Spec
 from rewarden.verifier.witness import decode
@@ -85,7 +91,11 @@ class Effect:
     def statement(self) -> Mapping[str, str]:
         """The theorem and what follows of it, in words."""
         found = {}
-        if self.acts is not None and self.most is not None:
+        if self.acts is not None and self.acts.most == 0 == self.most:
+            found["outside"] = (
+                "the reward is that of the parent everywhere, bit for bit, over the reals and as deployed"
+            )
+        elif self.acts is not None and self.most is not None:
             share = f"{float(self.acts.most):.4g}" + ("" if self.acts.exact else " at most")
             found["outside"] = (
                 f"outside of {share} of the domain the reward is that of the parent, bit for bit, over the reals and "
@@ -96,9 +106,9 @@ class Effect:
                 f"{self.attained:.6g} was met with"
             )
         else:
-            found["outside"] = self.said.get("locality", "nothing: weights moved, and with them the reward anywhere")
+            found["outside"] = self.said.get("locality", "weights moved, and with them the reward anywhere")
         shown = "".join(f"; row {row} is {text}" for row, text in self.shown.items())
-        found["behaviour"] = self.behaviour.sentence(self.epic) + shown
+        found["behaviour"] = self.behaviour.sentence(self.epic, self.over) + shown
         return found | {key: text for key, text in self.said.items() if key != "locality"}
 
     @property
@@ -160,8 +170,10 @@ def effects(spec: Spec, rewards: Mapping[str, Artifact], result: PatchResult) ->
 def effect(spec: Spec, before: Artifact, after: Artifact, edits: Sequence[EditReport]) -> Effect:
     """Of an edit of `before` that made `after`; rows are those of the spec's first data of the reward's own records."""
     kept = len(before.patches)
-    local = after.graph == before.graph and after.patches[:kept] == before.patches and all(
-        np.array_equal(after.tensors[name], value) for name, value in before.tensors.items()
+    corrected = moves(after, before)
+    local = corrected is not None and after.patches[:kept] == before.patches and all(
+        np.array_equal(after.tensors[name], before.tensors[name])
+        for patch in before.patches for name in patch_tensors(patch)
     )  # fmt: skip
     over, rows = _rows(spec, before)
     old, new = forward(before, rows).astype(np.float64), forward(after, rows).astype(np.float64)
@@ -173,8 +185,8 @@ def effect(spec: Spec, before: Artifact, after: Artifact, edits: Sequence[EditRe
     drawn_rows = own_data(spec, before) is None
     return Effect(
         over,
-        where_patches_act(after, range(kept, len(after.patches))) if local else None,
-        _most(edits) if local else None,
+        _acts(before, after) if local else None,
+        _most(edits) + corrected if local and corrected is not None else None,
         attained,
         found,
         behaviour,
@@ -217,6 +229,20 @@ def _rows(spec: Spec, artifact: Artifact) -> tuple[str, Rows]:
     if name is not None:
         return f"rows of {name}", spec.rows(name).values.astype(np.float32)
     return "records drawn from the domain", random_rows([record.type for record in artifact.records], DRAWN, 7)
+
+
+def _acts(before: Artifact, after: Artifact) -> Share:
+    """Where the new patches may act, and what is built into the network beneath them."""
+    bare = after.with_patches(after.patches[len(before.patches) :])
+    patches, tensors = list(bare.patches), dict(bare.tensors)
+    for number, (rows, offsets) in enumerate(regions(after, before) or ()):
+        if not len(rows):
+            return Share(Fraction(1), Fraction(1))
+        names = [f"region {number}.{part}" for part in ("rows", "offsets", "gate")]
+        tensors |= dict(zip(names, (rows, offsets, np.ones(1, np.float32)), strict=True))
+        where, edges, gate = names
+        patches.append(Patch("ceiling", where, edges, gate, gate, gate, gate, ""))  # of which only the region counts
+    return where_patches_act(replace(bare, patches=tuple(patches), tensors=tensors), range(len(patches)))
 
 
 def _most(edits: Sequence[EditReport]) -> Fraction:

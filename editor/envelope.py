@@ -15,16 +15,26 @@ is the falling sequence that is nearest to f in the largest difference (Robertso
 Statistical Inference, 1988), and where f falls, m = f. At a level h is m_k if D_k <= S·(g_k − g_(k−1)), and where the
 reward falls steadily at a rate of S or S/2 between two levels, h is the reward.
 
-The edited reward is h on a region, and the parent beyond a rim. With the distance ĝ of `editor/correction.py`,
+The edited reward is h on a region, and the parent beyond a rim. Let U bound the values that the reward has on the lines
+through the region and its rim from above and L from below, as deployed. h is never beyond these values, so that
 
-    R'(x) = min(max(R(x), h(x) − room(x)), h(x) + room(x)),
-    room = steep·max(0, ĝ − δ) + sheer·max(0, ĝ − 7/8).
+    c(x) = min(max(h(x), L), U)
 
-On the region ĝ <= δ, so that room is 0 and R' is h. h is never beyond the values that the reward has on the line. Let U
-bound these from above and L from below, as deployed, over the box where ĝ < 1: steep·(7/8 − δ) >= U − L, so R' = R from
-ĝ = 7/8 on in that box; sheer·(1/8 − δ) is at least their difference over all records, so R' = R wherever exact g >= 1.
-A minimum and a maximum return one of their arguments: these are the bits of R. R' is continuous, and no record moves by
-more than U − L.
+is h, and falls as h does; that it lies in L … U needs no look at the network. With the rows ĝᵢ of a
+polytope of the region (`editor/correction.py`; of several the least room),
+
+    R'(x) = min(max(R(x), c(x) − room(x)), c(x) + room(x)),
+    room = Σᵢ steep·max(0, ĝᵢ − δ) + sheer·max(0, ĝᵢ − 7/8).
+
+On the region all ĝᵢ <= δ, so that room is 0 and R' is c. steep·(7/8 − δ) >= U − L, so R' = R from some ĝᵢ = 7/8 on,
+where L … U holds the reward; sheer·(1/8 − δ) is at least the difference of R and c over all records, so R' = R wherever
+some exact g >= 1. A minimum and a maximum return one of their arguments: these are the bits of R. R' is continuous, and
+lies between R and c: everywhere
+
+    min(R, L) <= R' <= max(R, U),
+
+by the way it is built, and no record moves by more than U − L. sheer is generous, so that plain intervals see that R'
+is R beyond the rim.
 """
 
 from __future__ import annotations
@@ -36,7 +46,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from rewarden.editor.correction import distance
+from rewarden.editor.correction import room, widest
 from rewarden.editor.region import Polytope
 from rewarden.editor.ring import binary32_above
 from rewarden.reward.artifact import Artifact
@@ -74,6 +84,15 @@ class Rim:
 
     steep: Fraction
     delta: Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """L and U, binary32 numbers; `apart`: how far R and c are from each other at most, over all records."""
+
+    least: Fraction
+    most: Fraction
+    apart: Fraction
 
 
 def reward_at(build: Assembly, artifact: Artifact) -> RewardAt:
@@ -193,26 +212,22 @@ def _between(build: Assembly, ladder: Ladder, slope: Fraction, blended: int) -> 
     return build.affine(build.concat([first, risen]), weight, np.zeros(1, np.float32))
 
 
-def rimmed(
-    build: Assembly, reward: int, level: int, polytopes: Sequence[Polytope], spread: tuple[Fraction, Fraction]
-) -> tuple[int, Rim]:
-    """The node of R' for those of R and h. `spread`: U − L where the rim is, and over all records."""
+def rimmed(build: Assembly, reward: int, level: int, polytopes: Sequence[Polytope], limits: Limits) -> tuple[int, Rim]:
+    """The node of R' for those of R and h."""
+    held = build.clip(level, float(limits.least), float(limits.most))
     if not polytopes:
-        return level, Rim(Fraction(0), Fraction(0))
-    room, rim = _room(build, polytopes, spread)
-    return build.minimum(build.maximum(reward, build.sub(level, room)), build.add(level, room)), rim
+        return held, Rim(Fraction(0), Fraction(0))
+    around, rim = _room(build, polytopes, (limits.most - limits.least, limits.apart))
+    return build.minimum(build.maximum(build.sub(held, around), reward), build.add(held, around)), rim
 
 
 def _room(build: Assembly, polytopes: Sequence[Polytope], spread: tuple[Fraction, Fraction]) -> tuple[int, Rim]:
-    outside, delta = distance(build, polytopes)
+    delta = widest(polytopes)
     steep, sheer = (
         binary32_above((difference * (1 + Fraction(1, 2**16)) + Fraction(1, 2**16)) / width)
         for difference, width in zip(spread, (INNER - 2 * delta, 1 - 2 * delta - INNER), strict=True)
     )
-    one = np.ones(1, np.float32)
-    parts = [build.relu(build.scale(outside, one, one * _number(-start))) for start in (delta, INNER)]
-    weights = np.array([[_number(steep), _number(sheer)]], np.float32)
-    return build.affine(build.concat(parts), weights, np.zeros(1, np.float32)), Rim(steep, delta)
+    return room(build, polytopes, {Fraction(0): steep, INNER: sheer})[0], Rim(steep, delta)
 
 
 def _number(value: Fraction) -> np.float32:

@@ -23,11 +23,36 @@ from fractions import Fraction
 
 import numpy as np
 
+from rewarden.editor.built_in import Between, Less, beneath, corrections
 from rewarden.editor.history.stored import all_stored
 from rewarden.editor.patch import Box, ExtremumBound
 from rewarden.reward.artifact import Artifact
 
 TINY = Fraction(1, 2**100)  # an underflow
+
+
+def understood(known: ExtremumBound) -> ExtremumBound:
+    """The same bound, but of what is built into a network (`built_in.py`) by what is beneath it: of an artifact that
+    was edited at some other time, which nothing but its nodes tells."""
+
+    def bound(artifact: Artifact, box: Box, sign: int) -> Fraction:
+        found = list(corrections(artifact))
+        if not any(isinstance(part, Between) for part, _ in found):
+            return known(artifact, box, sign)  # slopes cost a few nodes, and are known best with the network
+        node = found[-1][1]
+        most = known(beneath(artifact, node), box, sign) if node >= 0 else None
+        for part, _ in reversed(found):
+            if isinstance(part, Less):
+                assert most is not None, "an amount is taken off something"
+                most += (part.cap if sign < 0 else 0) + (abs(most) + part.cap) / 2**20 + TINY
+            else:
+                end = part.most if sign > 0 else -part.least
+                most = end if most is None or part.alone else max(most, end)
+        assert most is not None, "something has been found"
+        raising = [p for p in all_stored(artifact) if p.sign != sign and p.reach(box) is not None]
+        return max([most, *(sign * patch.level for patch in raising)])
+
+    return bound
 
 
 @dataclass(frozen=True, slots=True, eq=False)

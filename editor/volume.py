@@ -172,7 +172,7 @@ def _ends(boxes: Sequence[Sides], features: Sequence[_Feature]) -> tuple[NDArray
     numbers = [k for k, f in enumerate(features) if not isinstance(f.whole, int)]
     lo = np.array([[float(box[k][0]) for k in numbers] for box in boxes])  # type: ignore[index]
     hi = np.array([[float(box[k][1]) for k in numbers] for box in boxes])  # type: ignore[index]
-    return lo.reshape(len(boxes), -1), hi.reshape(len(boxes), -1)
+    return lo.reshape(len(boxes), len(numbers)), hi.reshape(len(boxes), len(numbers))
 
 
 def _meeting(ends: tuple[NDArray[np.float64], NDArray[np.float64]], k: int, done: Sequence[int]) -> list[int]:

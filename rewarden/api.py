@@ -308,13 +308,32 @@ def patch(
     `method`: one of `rewarden.editor.methods.choose.METHODS`, or `auto`, which takes the best for each rule. `before`
     saves the first verification where it is at hand. `.broken` names rules that were proved and are not any more: look
     at it before the patched reward replaces its parent. EditError (E codes) for an edit that cannot be made.
+
+    A time limit of `verify_options` is that of all of it together: the first verification has a third of it at most,
+    each later one 7 tenths of what is left, and E39 says that it was up.
     """
+    from rewarden.comparing import FIRST, OF_SHARE, Clock
     from rewarden.editor.methods import choose
+    from rewarden.interrupt import TimeIsUp, limited
+    from rewarden.spec_lang.errors import EditError
 
     given = _given(rewards, bound)
     chosen = verify_options or VerifyOptions()
-    mender = _mender(spec, options, lambda: chosen, progress, before)
-    return choose.patch(spec, given, mender, method, None if rules is None else list(rules), before)
+    clock, parts = Clock(chosen.time_limit), iter((FIRST,) if before is None else ())
+
+    def timed() -> VerifyOptions:
+        return replace(chosen, time_limit=clock.part(next(parts, OF_SHARE)))
+
+    mender = _mender(spec, options, timed, progress, before)
+    try:
+        with limited(chosen.time_limit):
+            return choose.patch(spec, given, mender, method, None if rules is None else list(rules), before)
+    except TimeIsUp:
+        raise EditError(
+            "E39",
+            f"the time, {chosen.time_limit:.6g} s, was up before an edit was made",
+            help="give it more, fewer rules, or a method that takes less, such as region",
+        ) from None
 
 
 def compare_patches(
@@ -368,6 +387,7 @@ def _mender(
 ) -> Mender:
     from rewarden.editor.mend import Mender
     from rewarden.editor.patch import PatchOptions
+    from rewarden.editor.reach import understood
     from rewarden.verifier.extremum import certified_extremum
 
     def verifying(now: Mapping[str, Artifact], names: Sequence[str] | None) -> VerificationResult:
@@ -381,16 +401,20 @@ def _mender(
         found = {**known, **{r.rule: r for r in result.rules}}
         return replace(result, rules=tuple(found[name] for name in wanted))
 
-    return Mender(verify=verifying, extremum=certified_extremum, options=options or PatchOptions())
+    return Mender(verify=verifying, extremum=understood(certified_extremum), options=options or PatchOptions())
 
 
 # ── certificates ───────────────────────────────────────────────────────────────────────────────
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A certificate that was written, and the fingerprint of the key that signed it."""
+    """A certificate that was written, and the fingerprint of the key that signed it. `refused`: rules of which the
+    kernel did not accept the evidence, each with why: they are in it as unknown, and without evidence. `status`: the
+    exit status of what it says."""
 
     path: Path
     fingerprint: str
+    refused: Mapping[str, str]
+    status: int
 
 
 def with_proofs(result: Verification) -> Verification:
@@ -408,19 +432,27 @@ def with_proofs(result: Verification) -> Verification:
     return replace(result, rules=rules)
 
 
-def certify(result: Verification, out: str | os.PathLike[str], *, key: str | os.PathLike[str] | None = None) -> Issued:
+def certify(
+    result: Verification,
+    out: str | os.PathLike[str],
+    *,
+    key: str | os.PathLike[str] | None = None,
+    near: Sequence[str | os.PathLike[str]] = (),
+) -> Issued:
     """Write a signed certificate of a verification to the folder `out`, checked by the kernel before anyone sees it.
 
     Proofs that engines have left to be written are written first.
 
     `key`: a private key (PEM). Without one a one-time key signs, which is not kept: it shows later damage, not who
-    signed. CertificateError C40 to C42 where there is nothing to certify, UsageError G05 where `out` exists, G56 where
-    the verdicts are about executed networks.
+    signed. `near`: folders in which ancestors of the rewards may lie; of one that forgot rows, the certificate says so.
+    CertificateError C40 to C42 where there is nothing to certify, UsageError G05 where `out` exists, G56 where the
+    verdicts are about executed networks.
     """
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from rewarden.certificate.issue import issue, require_real
     from rewarden.certificate.keys import fingerprint, load_private_key
+    from rewarden.certificate.lineage import lineage_of
     from rewarden.certificate.statement import facts_of
     from rewarden.verifier.scribe.rows import tables_of
 
@@ -429,8 +461,16 @@ def certify(result: Verification, out: str | os.PathLike[str], *, key: str | os.
     spec = result.of
     found = with_proofs(result).rules
     tables = tables_of(spec, [rule.claim for rule in found if rule.claim is not None])
-    path = issue(found, facts_of(spec), result.bound, Path(out), signer, tables=tables)
-    return Issued(path, fingerprint(signer.public_key()))
+    about = sorted({name for rule in found if rule.claim is not None for name, _ in rule.claim.rewards})
+    folders = [Path(folder) for folder in near]
+    told = [lineage_of(name, result.bound[name], folders) for name in about]
+    lineages = [one for one in told if one is not None]
+    written = issue(found, facts_of(spec), result.bound, Path(out), signer, tables=tables, lineages=lineages)
+    as_written = replace(
+        result,
+        rules=tuple(replace(r, verdict=Verdict.UNKNOWN) if r.rule in written.refused else r for r in result.rules),
+    )
+    return Issued(written.path, fingerprint(signer.public_key()), written.refused, as_written.exit_status)
 
 
 def check_certificate(

@@ -53,6 +53,12 @@ class Clock:
         self.until = now + own
         return own
 
+    def part(self, of_it: float) -> float | None:
+        """Of what is left of all, so much, in seconds: without a share of its own."""
+        if self.seconds is None:
+            return None
+        return max(1e-3, (self.start + self.seconds - time.monotonic()) * of_it)
+
     def verifying(self) -> float | None:
         """How long a verification within the share may take."""
         return None if self.until is None else max(1e-3, OF_SHARE * (self.until - time.monotonic()))

@@ -50,24 +50,34 @@ class TimeIsUp(BaseException):
     its own failures."""
 
 
+AGAIN = 0.5  # seconds
+
+
 @contextmanager
 def limited(seconds: float | None) -> Iterator[None]:
     """TimeIsUp in the block once so much time has passed; None is as long as it takes.
 
     For work that asks no clock itself. Only the main thread hears signals, and not every system has this one: elsewhere
-    the block takes as long as it takes.
+    the block takes as long as it takes. What is raised within a callback of the garbage collector goes no further, so
+    it is raised again some time later, and at the end.
     """
     if seconds is None or not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
         return
 
+    up = False
+
     def heard(_signal: int, _frame: object) -> None:
+        nonlocal up
+        up = True
         raise TimeIsUp
 
     before = signal.signal(signal.SIGALRM, heard)
-    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3))
+    signal.setitimer(signal.ITIMER_REAL, max(seconds, 1e-3), AGAIN)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
+    if up:
+        raise TimeIsUp

@@ -9,6 +9,14 @@ it is the proof that makes it true. The amount follows from what the reward reac
 (`editor/effect.py`); where weights were edited there is no `outside`, and the amount is the least of a few that
 verification proves.
 
+An edit that is built into the network by minima and maxima (`editor/built_in.py`), with patches on top or without, is
+said in two parts. That the reward lies between values holds by the way it is built, whatever the network is, so that
+the proof has no part for all the copies of the network that an envelope holds; how far that is from what the reward was
+is a range of the reward before, which is one network.
+
+    inside    everywhere the reward lies between what it was, less what a slope takes, and two values
+    most      where the edit acts, the reward was between these two: so far at most anything moves
+
 Of patches near data there may be thousands of boxes, too many to write out. They are the rows of a file that comes with
 the promise (`editor/away.py`), which is then said in parts that are each decided row by row:
 
@@ -29,6 +37,7 @@ from rewarden.draft.field import record_lines
 from rewarden.draft.networks import declared_records
 from rewarden.editor.away import Away, away_from, rest_of
 from rewarden.editor.beyond import BEYOND, NOWHERE, Row, beyond_text, shortest
+from rewarden.editor.built_in import Between, Less, on_top
 from rewarden.editor.history.chain import added, rules_of
 from rewarden.editor.history.stored import Stored, all_stored
 from rewarden.reward.artifact import Artifact
@@ -69,7 +78,7 @@ def promise(child: Artifact, parent: Artifact, rows: str = "changed.jsonl") -> P
     local = patches is not None or bool(built_in and NOWHERE not in built_in)
     where = _Where(child, _unlike(child, parent) if patches is None else patches, built_in) if local else None
     away = None if where is None else where.away()
-    amount = _proved(child, parent) if patches is None else _moved(parent, patches)
+    corrected = _Corrected.of(child, parent) if patches is None and away is None else None
     about = printable(", ".join(rules_of(child))) or "weights"
     lines = [
         f"# What the edit for {about} promises.",
@@ -82,6 +91,10 @@ def promise(child: Artifact, parent: Artifact, rows: str = "changed.jsonl") -> P
     ]
     if where is not None:
         lines += where.lines(away, params, f"{one} == {other}", rows)
+    if corrected is not None:
+        lines += corrected.lines(params, one, other, [] if where is None else where.beyond())
+        return Promise(format_text("\n".join(lines) + "\n"))
+    amount = _proved(child, parent) if patches is None else _moved(parent, patches)
     whole = f"|{one} - {other}| <= {decimal(amount)}"
     if where is None or away is None:
         lines += _rule("inside", params, [], whole, "Nothing moves by more than this.")
@@ -121,12 +134,16 @@ class _Where:
         """The rows and radii of these patches."""
         return away_from(self.child.records[0], self.bulk) if self.bulk else None
 
+    def beyond(self) -> list[str]:
+        """Beyond each part of the edit that is written out."""
+        written = [patch for patch in self.patches if all(patch is not other for other in self.bulk)]
+        parts = [patch.part(k) if patch.offsets.ndim > 1 else patch for patch in written for k in range(patch.boxes)]
+        return [*self.built_in, *(self._beyond(p, p.exact_rows()) for p in parts)]
+
     def lines(self, away: Away | None, params: str, same: str, rows: str) -> list[str]:
         if self.bulk and away is None:
             return ["# The edit acts near all records: there is no outside."]
-        written = [patch for patch in self.patches if all(patch is not other for other in self.bulk)]
-        parts = [patch.part(k) if patch.offsets.ndim > 1 else patch for patch in written for k in range(patch.boxes)]
-        beyond = [*self.built_in, *(self._beyond(p, p.exact_rows()) for p in parts)]
+        beyond = self.beyond()
         if away is None:
             return _rule("outside", params, beyond, same, OUTSIDE)
         _, _, kind = params.partition(": ")
@@ -175,7 +192,77 @@ class _Where:
         return f"({beyond_text(self.child.records, rows, patch.gate, 2 * patch.delta)})"
 
 
+@dataclass(frozen=True, slots=True)
+class _Corrected:
+    """An edit by corrections of the network, and patches on top. `less`: what slopes take at most. `levels`: the least
+    and the greatest value that anything else moves the reward to; none where there is nothing else. `was`: where the
+    reward was between where that acts, and `wholly`: everywhere."""
+
+    less: Fraction
+    levels: tuple[Fraction, Fraction] | None
+    was: tuple[Fraction, Fraction]
+    wholly: bool
+
+    @classmethod
+    def of(cls, child: Artifact, parent: Artifact) -> _Corrected | None:
+        """None where the edit is made otherwise, and where patches were there before."""
+        made = on_top(child, parent)
+        if made is None or parent.patches:
+            return None
+        patches = all_stored(child)
+        less = sum((part.cap for part in made if isinstance(part, Less)), Fraction(0))
+        held = [part for part in made if isinstance(part, Between)]
+        levels = [p.level for p in patches] + [end for part in held for end in (part.least, part.most)]
+        if not levels:
+            return cls(less, None, (Fraction(0), Fraction(0)), wholly=False)
+        wholly = bool(less)
+        return cls(less, (min(levels), max(levels)), _was(parent, patches, held, wholly=wholly), wholly)
+
+    def lines(self, params: str, one: str, other: str, beyond: Sequence[str]) -> list[str]:
+        less = _rounded_up(self.less * (1 + LOWER))
+        if self.levels is None:
+            whole = f"|{one} - {other}| <= {decimal(less)}"
+            return _rule("inside", params, [], whole, "Nothing moves by more than this.")
+        room = LOWER * max(self.levels[1] - self.levels[0], self.was[1] - self.was[0])
+        low, high = _wider(self.levels, room)
+        least, most = _wider(self.was, room)
+        below = f"{other} - {decimal(less)}" if less else other
+        between = f"min({below}, {_number(low)}) <= {one} <= max({other}, {_number(high)})"
+        given = [] if self.wholly or NOWHERE in beyond or not beyond else [f"not ({' and '.join(beyond)})"]
+        amount = _rounded_up(max(less, most - low, high - least))
+        return [
+            *_rule("inside", params, [], between, BUILT_IN),
+            *_rule(
+                "most", params, given, f"{_number(least)} <= {other} <= {_number(most)}",
+                f"So nothing moves by more than {decimal(amount)}.",
+            ),
+        ]  # fmt: skip
+
+
+def _was(
+    parent: Artifact, patches: Sequence[Stored], held: Sequence[Between], *, wholly: bool
+) -> tuple[Fraction, Fraction]:
+    """Where the reward before was between, where the parts of an edit act, or everywhere."""
+    from rewarden.editor.reach import understood
+    from rewarden.verifier.extremum import certified_extremum
+
+    extremum = understood(certified_extremum)
+    box = tuple((column.lo, column.hi) for column in parent.columns)
+    reached = [box] if wholly else [reach for patch in patches if (reach := patch.reach(box)) is not None]
+    least = [-extremum(parent, reach, -1) for reach in reached]
+    most = [extremum(parent, reach, 1) for reach in reached]
+    if not wholly:  # an envelope knows where the reward is, where it acts
+        least, most = least + [part.least for part in held], most + [part.most for part in held]
+    return min(least), max(most)
+
+
+def _wider(ends: tuple[Fraction, Fraction], room: Fraction) -> tuple[Fraction, Fraction]:
+    """Short numbers beyond both ends, by no more than `room`."""
+    return shortest(ends[0] - room, ends[0] - room / 16), shortest(ends[1] + room / 16, ends[1] + room)
+
+
 OUTSIDE = "Beyond the regions and their rims nothing has changed."
+BUILT_IN = "Everywhere the reward lies between what it was, less what a slope takes, and these values."
 BETWEEN = "Near the rows the reward lies between what it was and the level."
 APART = "Nor has anything where the premise of the rules near data fails by the rim."
 
@@ -191,6 +278,7 @@ def _number(value: Fraction) -> str:
 
 def _moved(parent: Artifact, patches: Sequence[Stored]) -> Fraction:
     """The most by which patches move a record: how far the reward is beyond their levels where they may act."""
+    from rewarden.editor.reach import understood
     from rewarden.verifier.extremum import certified_extremum
 
     box = tuple((column.lo, column.hi) for column in parent.columns)
@@ -198,7 +286,7 @@ def _moved(parent: Artifact, patches: Sequence[Stored]) -> Fraction:
     for patch in patches:
         reach = patch.reach(box)
         if reach is not None:
-            found.append(certified_extremum(parent, reach, patch.sign) - patch.sign * patch.level)
+            found.append(understood(certified_extremum)(parent, reach, patch.sign) - patch.sign * patch.level)
     return _rounded_up(max(found))
 
 

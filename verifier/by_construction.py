@@ -89,7 +89,7 @@ def flat_leaf(program: Program, goal: int) -> list[object] | None:
         return None
     for number, atom in enumerate(claim.goals[goal]):
         if _holds(program, None, atom):
-            near = ExactBounds(program, None).relus_near(_form(program, atom))
+            near = ExactBounds(program, None).relus_near(form_of(program, atom))
             return ["leaf", number, [], [[k, j, 0] for k, j in near], []]
     return None
 
@@ -104,7 +104,7 @@ def twin_leaf(program: Program, goal: int) -> list[object] | None:
     for number, atom in enumerate(claim.goals[goal] if twins is not None else ()):
         assert twins is not None
         bounds = ExactBounds(twins, None, 0)
-        if bounds.reaches(_form(twins, atom), atom.affine.constant, atom.strict, 0):
+        if bounds.reaches(form_of(twins, atom), atom.affine.constant, atom.strict, 0):
             layers = [k for k, layer in enumerate(twins.layers) if layer.pair is not None]
             slopes = [[k, j, 0] for k in layers for j in range(twins.layers[k].width)]
             return ["leaf", number, [], slopes, [step for k in layers for step in bounds.steps(k)], 1]
@@ -114,10 +114,11 @@ def twin_leaf(program: Program, goal: int) -> list[object] | None:
 def _holds(program: Program, box: Box | None, atom: AffineAtom, work: int | None = None) -> bool:
     bounds = ExactBounds(program, box)
     bounds.left = work or bounds.left
-    return bounds.reaches(_form(program, atom), atom.affine.constant, atom.strict, CASES)
+    return bounds.reaches(form_of(program, atom), atom.affine.constant, atom.strict, CASES)
 
 
-def _form(program: Program, atom: AffineAtom) -> SparseRow:
+def form_of(program: Program, atom: AffineAtom) -> SparseRow:
+    """The atom over variables and the layers of its calls, without its constant."""
     row: SparseRow = {INPUT: dict(atom.affine.variables)}
     for call, coefficient in atom.affine.calls:
         target = row.setdefault(program.outputs[call], {})
@@ -154,8 +155,11 @@ class ExactBounds:
         weight = row[relu][neuron]
         rest = {k: {j: a for j, a in terms.items() if (k, j) != (relu, neuron)} for k, terms in row.items()}
         on, shift = self.with_inner(relu, neuron, weight, rest, constant)
+        either = weight > 0 and self.layers[relu].kind == "relu"
+        if either and self.sum_of(*self.written_out(on, shift)) >= (Fraction(0), strict):
+            return True  # where what is on cancels, cases of what is left need not be gone through
         first = self.reaches(rest, constant, strict, cases - 1)
-        if first == (weight > 0 and self.layers[relu].kind == "relu"):
+        if first == either:
             return first
         return self.reaches(on, shift, strict, cases - 1)
 

@@ -27,7 +27,7 @@ from rewarden.verifier.decided_gates import ends_of
 from rewarden.verifier.exact_program import Point
 from rewarden.verifier.inline import arguments_over
 from rewarden.verifier.options import VerifyOptions
-from rewarden.verifier.pieces import FEW, Piece, pieces, stacked, there
+from rewarden.verifier.pieces import FEW, Piece, piece_at, pieces, stacked, there
 from rewarden.verifier.premise import Premise
 from rewarden.verifier.progress import Progress, Report, Stop
 from rewarden.verifier.regions import OpenBoxes
@@ -39,6 +39,7 @@ Decide = Callable[[Claim, VerifyOptions, Mapping[str, Artifact] | None], RuleRes
 Look = Callable[[Claim, VerifyOptions, Mapping[str, Artifact] | None], Premise]
 TOGETHER = 12  # boxes of tables in one program
 LOOKED = 64  # settled boxes in which a record of the premise is looked for, one after the other
+WHOLLY = 512  # boxes of branch and bound for all of a claim, before it is cut up
 EASY = 32  # boxes of branch and bound for a piece, however many there are
 BOXES = 64  # of a claim about stacked patches: more are near data, and small as they are
 LEAST = 500  # boxes of branch and bound for a part, however many parts there are
@@ -111,23 +112,26 @@ def decided_in_pieces(
         return None
     if options.engine == "falsify" or len(claim.boxes) > BOXES or not stacked(claim, artifacts):
         return None
-    cut = pieces(claim, artifacts)
-    if len(cut) <= 1 and all(piece.count > FEW for piece in cut):
-        return None
     bounded = options.engine in ("auto", "bounds") and options.semantics == "real"
     easy = _unhelped(claim, artifacts, lambda patch, tensors: True) if bounded else None
+    left, looked = (None, Work()) if easy is None else _left_of(claim, easy, asked, options)
+    cut = pieces(claim, artifacts, left)
+    if left is None and len(cut) <= 1 and all(piece.count > FEW for piece in cut):
+        return None
     hard, work = (cut, Work()) if easy is None else _unsettled(claim, cut, easy, asked, options)
+    work = work + looked
     kinds: dict[tuple[tuple[int, ...], ...], list[Piece]] = {}
     for piece in hard:
         kinds.setdefault(piece.acting, []).append(piece)
     parts = [_part(alike, cut, there(alike[0], claim, artifacts)) for alike in kinds.values()]
     base = RuleResult(
         rule=claim.rule, severity=claim.severity, verdict=Verdict.UNKNOWN, reason=STACKED, claim=claim, engine="parts",
-        work=work, coverage=1.0 - sum(part.share for part in parts),
+        work=work, coverage=max(0.0, 1.0 - sum(part.share for part in parts)),
     )  # fmt: skip
     found = _together(base, parts, asked, _shared(options, len(parts), EASY))
-    parts = [_part([piece], cut, there(piece, claim, artifacts)) for piece in sorted(cut, key=_smaller)[:LOOKED]]
     if found.verdict is Verdict.PROVED and found.premise_witness is None:
+        some = sorted(cut, key=_smaller)[:LOOKED] or _around_a_record(claim, artifacts, easy, asked, options)
+        parts = [_part([piece], some, there(piece, claim, artifacts)) for piece in some]
         found = _with_record(claim, found, parts, asked, options)
     if found.verdict is not Verdict.PROVED or found.claim is None:
         return found
@@ -139,15 +143,44 @@ def _part(alike: Sequence[Piece], cut: Sequence[Piece], about: Mapping[str, Arti
     return _Part(tuple(piece.box for piece in alike), tuple(piece.origin for piece in alike), share, about)
 
 
+def _around_a_record(
+    claim: Claim, artifacts: Mapping[str, Artifact], easy: Mapping[str, Artifact] | None, asked: Asked,
+    options: VerifyOptions,
+) -> list[Piece]:  # fmt: skip
+    """Nothing was cut up: a record of the premise, which does not depend on the patches that were left out, by itself,
+    where few of these act."""
+    if easy is None:
+        return []
+    wholly = _Part(tuple(claim.boxes), tuple(range(len(claim.boxes))), 1.0, easy)
+    seen = asked.look(_of(claim, wholly), options, easy).witness
+    return [] if seen is None else [piece_at(claim, artifacts, seen.box, seen.point)]
+
+
 def _smaller(piece: Piece) -> float:
     return -piece.share
+
+
+def _left_of(
+    claim: Claim, easy: Mapping[str, Artifact], asked: Asked, options: VerifyOptions
+) -> tuple[OpenBoxes | None, Work]:
+    """What a first look at the whole leaves open without the patches that help: the rest need not be cut up. None where
+    it ends at a record that needs them, where what is open may be told more than once, or where too many do not help to
+    be bounded together."""
+    wholly = _Part(tuple(claim.boxes), tuple(range(len(claim.boxes))), 1.0, easy)
+    many = sum(len(easy[name].patches) for name, _ in claim.rewards) > TOGETHER
+    if many or len(claim.goals) > 1 or any(len(clause) > 1 for clause in claim.clauses):
+        return None, Work()
+    found = asked.quick(_of(claim, wholly), replace(options, budget=min(WHOLLY, options.budget)), easy)
+    if _settles(found, True):
+        return OpenBoxes.of([], len(claim.variables)), found.work
+    return found.left, found.work
 
 
 def _unsettled(
     claim: Claim, cut: Sequence[Piece], easy: Mapping[str, Artifact], asked: Asked, options: VerifyOptions
 ) -> tuple[list[Piece], Work]:
     """The pieces that need the patches which help: all together are tried without these, then halves, and so on."""
-    agenda, hard, work = [tuple(cut)], list[Piece](), Work()
+    agenda, hard, work = [tuple(cut)] if cut else [], list[Piece](), Work()
     while agenda:
         some = agenda.pop()
         if asked.stop():

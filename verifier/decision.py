@@ -4,7 +4,8 @@
 2. `falsify` looks for a violation.
    A linear reward is settled by `bounds` before that, in closed form; so are goals that hold by construction.
 3. The engine that was asked for, alone; or in `auto` several, in two rounds, a short one and a long one: `bounds`;
-   `differences`, where two calls are subtracted from each other; `cells`, which settle what is close. Then `lp` and
+   `differences`, where two calls are subtracted from each other; `cells`, which settle what is close; between the
+   rounds certified slopes, for rules of records that move together (`falling`). Then `lp` and
    `z3` on what is small, and `bounds` with the rest of the budget. Rules of many variables: `bounds` once for each box;
    `neurons` with half of the budget; `cells` with a quarter; `lp` and `z3`.
 
@@ -20,15 +21,18 @@ from fractions import Fraction
 from typing import Any
 
 from rewarden.reward.artifact import Artifact
+from rewarden.reward.tables import has_tables
 from rewarden.spec_lang.claim import Claim
 from rewarden.spec_lang.claim_json import claim_digest
 from rewarden.spec_lang.errors import BindingError
 from rewarden.verifier import by_parts, engines
 from rewarden.verifier.between import lies_between
 from rewarden.verifier.by_construction import goals_hold, monotone_goals_hold
+from rewarden.verifier.either import either_proof
 from rewarden.verifier.engines.interface import Declined, Outcome, Part, Rows, Run, Task
 from rewarden.verifier.exact_program import ExactProgram, Point
 from rewarden.verifier.executed import compile_executed
+from rewarden.verifier.falling import falls
 from rewarden.verifier.linear import program_of
 from rewarden.verifier.opened import opened
 from rewarden.verifier.options import VerifyOptions
@@ -173,7 +177,9 @@ def _bounded(task: Task) -> RuleResult:
     run = engines.start("bounds", task)
     outcome = None if isinstance(run, Declined) else run.go(task.options.budget)
     if outcome is None or outcome.status == "open":
-        return _result(task, Verdict.UNKNOWN, Reason.BUDGET, work=Work() if outcome is None else outcome.work)
+        if outcome is None:
+            return _result(task, Verdict.UNKNOWN, Reason.BUDGET)
+        return _result(task, Verdict.UNKNOWN, Reason.BUDGET, work=outcome.work, left=outcome.region)
     if outcome.witness is not None:
         return _violated(task, outcome.witness, "bounds", outcome.work)
     return _result(task, Verdict.UNKNOWN, Reason.NO_POINT, coverage=1.0, engine="bounds", work=outcome.work)
@@ -221,7 +227,12 @@ class _Decision:
 
     def _constructed(self, engine: str) -> RuleResult | None:
         """What holds by the way the reward is built: bounds in floats miss such ends by their own rounding."""
-        program = self.task.slim.program
+        program, whole = self.task.slim.program, self.task.program
+        plain = not any(has_tables(self.task.artifacts[call.reward]) for call in self.task.claim.calls)
+        tree = either_proof(whole) if plain and no_proof(whole) is None else None
+        if tree is not None:
+            found = Outcome(status="proved", reason=Reason.BOUNDS, work=Work(), settled=1.0, proof=tree)
+            return _proved(self.task, self.premise, found, "bounds", self.work)
         if goals_hold(program):
             name, reason = "bounds", Reason.SMOOTH_BOUNDS if program.curved else Reason.BOUNDS
         elif engine == "auto" and (monotone_goals_hold(program) or goals_hold_by_cases(program)):
@@ -230,6 +241,14 @@ class _Decision:
             return None
         found = Outcome(status="proved", reason=reason, work=Work(), settled=1.0)
         return _proved(self.task, self.premise, found, name, self.work)
+
+    def _falling(self) -> RuleResult | None:
+        """What certified slopes of one reward say, where no violation was found."""
+        task = self.task
+        if task.program.executed is not None or task.program.uncertain or not falls(task.claim, task.artifacts):
+            return None
+        found = Outcome(status="proved", reason=Reason.DIFFERENCES, work=Work(), settled=1.0)
+        return _proved(task, self.premise, found, "differences", self.work)
 
     def _auto(self, budget: int) -> RuleResult | None:
         claim = self.task.claim
@@ -245,6 +264,9 @@ class _Decision:
                 if found is not None:
                     return found
                 left = self.left if engine == "bounds" else left
+            found = self._falling() if share == ROUNDS[0] else None
+            if found is not None:
+                return found
         spent = self.work.boxes - spent
         return self._small(left, budget) or self._asked("bounds", runs["bounds"], budget - spent)
 
@@ -256,7 +278,7 @@ class _Decision:
         if looks * len(claim.variables) <= CERTIFIED:
             found = self._asked("bounds", self._begun("bounds"), min(looks, int(FIRST * budget)))
         close = int(CLOSE * budget)
-        found = found or self._asked("neurons", self._begun("neurons"), close)
+        found = found or self._falling() or self._asked("neurons", self._begun("neurons"), close)
         left = self.left
         found = found or self._asked("cells", self._begun("cells"), int(FIRST * budget))
         return found or self._small(left, budget)

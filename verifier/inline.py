@@ -22,7 +22,7 @@ from rewarden.reward.tables import has_tables, restricted
 from rewarden.reward.widen import widened
 from rewarden.reward.widths import patch_tensors
 from rewarden.spec_lang.boxes import hull
-from rewarden.spec_lang.claim import Affine, Claim, ClaimCall
+from rewarden.spec_lang.claim import Affine, Box, Claim, ClaimCall
 from rewarden.spec_lang.errors import BindingError, Unsupported
 from rewarden.verifier.program import INPUT, Block, Layer, Program
 
@@ -73,10 +73,15 @@ def arguments_over(claim: Claim, call: ClaimCall) -> tuple[Matrix, Matrix]:
     around = hull(claim.boxes)
     lo, hi = np.empty(len(call.arguments)), np.empty(len(call.arguments))
     for k, argument in enumerate(call.arguments):
-        least = argument.constant + sum((c * around[j][0 if c > 0 else 1] for j, c in argument.variables), Fraction(0))
-        most = argument.constant + sum((c * around[j][1 if c > 0 else 0] for j, c in argument.variables), Fraction(0))
-        lo[k], hi[k] = np.nextafter(nearest(least), -np.inf), np.nextafter(nearest(most), np.inf)
+        lo[k], hi[k] = argument_over(argument, around)
     return lo, hi
+
+
+def argument_over(argument: Affine, box: Box) -> tuple[float, float]:
+    """Where one argument may lie over a box, rounded outwards."""
+    least = argument.constant + sum((c * box[j][0 if c > 0 else 1] for j, c in argument.variables), Fraction(0))
+    most = argument.constant + sum((c * box[j][1 if c > 0 else 0] for j, c in argument.variables), Fraction(0))
+    return float(np.nextafter(nearest(least), -np.inf)), float(np.nextafter(nearest(most), np.inf))
 
 
 def _inline_call(emitter: Emitter, artifact: Artifact, arguments: int) -> int:

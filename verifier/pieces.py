@@ -13,7 +13,7 @@ have the cut itself; by lo .. n and n + 1 .. hi for a variable of whole numbers.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -24,9 +24,10 @@ from rewarden.reward.artifact import Artifact
 from rewarden.reward.stacks import reach
 from rewarden.reward.tables import has_tables
 from rewarden.spec_lang.claim import Box, Claim
-from rewarden.verifier.inline import arguments_over
+from rewarden.verifier.inline import argument_over, arguments_over
 from rewarden.verifier.narrowing import root_cell
 from rewarden.verifier.proof_tree import halves
+from rewarden.verifier.regions import OpenBoxes
 
 Array = NDArray[np.float64]
 Acting = tuple[tuple[int, ...], ...]  # for each call of the claim, the numbers of the patches that may act
@@ -57,14 +58,18 @@ def stacked(claim: Claim, artifacts: Mapping[str, Artifact]) -> bool:
     return sum(map(len, _acting(claim, artifacts))) > FEW
 
 
-def pieces(claim: Claim, artifacts: Mapping[str, Artifact]) -> tuple[Piece, ...]:
-    """All of the boxes in which the premise can hold, in the order of the boxes."""
+def roots(claim: Claim) -> tuple[tuple[int, Box], ...]:
+    """What the premise's facts about single variables leave of the claim's boxes, with their numbers."""
+    cells = ((number, root_cell(claim, box)) for number, box in enumerate(claim.boxes))
+    return tuple((number, cell) for number, cell in cells if cell is not None)
+
+
+def pieces(claim: Claim, artifacts: Mapping[str, Artifact], left: OpenBoxes | None = None) -> tuple[Piece, ...]:
+    """All of the boxes in which the premise can hold, in the order of the boxes; or all that is `left` of them."""
     agenda: list[tuple[int, int, Piece]] = []
-    for number, box in enumerate(claim.boxes):
-        cell = root_cell(claim, box)
-        if cell is not None:
-            first = Piece(number, cell, _acting(_over(claim, cell), artifacts), 1.0)
-            agenda.append((-first.count, len(agenda), first))
+    for number, cell, share in _whole(claim) if left is None else _rest(claim, left):
+        first = Piece(number, cell, _acting(_over(claim, cell), artifacts), share)
+        agenda.append((-first.count, len(agenda), first))
     heapq.heapify(agenda)
     total = sum(len(artifacts[call.reward].patches) for call in claim.calls)
     most, made, done = len(agenda) + LEAST + SHARE * total, len(agenda), list[tuple[int, Piece]]()
@@ -80,6 +85,12 @@ def pieces(claim: Claim, artifacts: Mapping[str, Artifact]) -> tuple[Piece, ...]
     return tuple(piece for _, piece in sorted(done, key=lambda pair: (pair[1].origin, pair[1].box)))
 
 
+def piece_at(claim: Claim, artifacts: Mapping[str, Artifact], number: int, point: Sequence[Fraction]) -> Piece:
+    """One point of the claim's box `number`."""
+    box = tuple((value, value) for value in point)
+    return Piece(number, box, _acting(_over(claim, box), artifacts), 0.0)
+
+
 def there(piece: Piece, claim: Claim, artifacts: Mapping[str, Artifact]) -> dict[str, Artifact]:
     """The rewards as they are in the piece, with the patches that some call meets there."""
     found = dict(artifacts)
@@ -88,6 +99,33 @@ def there(piece: Piece, claim: Claim, artifacts: Mapping[str, Artifact]) -> dict
         patches = artifacts[name].patches
         if len(kept) < len(patches):
             found[name] = artifacts[name].with_patches(tuple(patches[k] for k in sorted(kept)))
+    return found
+
+
+def _whole(claim: Claim) -> Iterator[tuple[int, Box, float]]:
+    return ((number, cell, 1.0) for number, cell in roots(claim))
+
+
+def _rest(claim: Claim, left: OpenBoxes) -> Iterator[tuple[int, Box, float]]:
+    """What is open of each box, once; it is told in binary64, rounded outwards, and cut back to the box."""
+    around, seen = dict(roots(claim)), set[tuple[int, Box]]()
+    for number, low, high in zip(left.instance.tolist(), left.lo.tolist(), left.hi.tolist(), strict=True):
+        if number not in around:
+            continue
+        sides = tuple(
+            (max(Fraction(lo), least), min(Fraction(hi), most))
+            for lo, hi, (least, most) in zip(low, high, around[number], strict=True)
+        )
+        if all(lo <= hi for lo, hi in sides) and (number, sides) not in seen:
+            seen.add((number, sides))
+            yield number, sides, _volume(claim, sides) / _volume(claim, around[number])
+
+
+def _volume(claim: Claim, box: Box) -> float:
+    """Of what has a width; more than nothing."""
+    found = 1.0
+    for (lo, hi), variable in zip(box, claim.variables, strict=True):
+        found *= max(float(hi - lo + int(variable.discrete)), 1e-30) if hi > lo else 1.0
     return found
 
 
@@ -101,6 +139,21 @@ def _acting(claim: Claim, artifacts: Mapping[str, Artifact]) -> Acting:
         low, high = reach(artifacts[call.reward])
         lo, hi = arguments_over(claim, call)
         found.append(tuple(np.flatnonzero(((low <= hi) & (high >= lo)).all(axis=1)).tolist()))
+    return tuple(found)
+
+
+def _acting_in(claim: Claim, artifacts: Mapping[str, Artifact], piece: Piece, variable: int, box: Box) -> Acting:
+    """As `_acting`, of a part of the piece that is narrower in one variable: whatever may not act in all of it does not
+    in the part, and other arguments lie where they lay."""
+    found = []
+    for call, acting in zip(claim.calls, piece.acting, strict=True):
+        low, high = reach(artifacts[call.reward])
+        kept = np.array(acting, np.intp)
+        for column, argument in enumerate(call.arguments):
+            if any(j == variable for j, _ in argument.variables):
+                lo, hi = argument_over(argument, box)
+                kept = kept[(low[kept, column] <= hi) & (high[kept, column] >= lo)]
+        found.append(tuple(kept.tolist()))
     return tuple(found)
 
 
@@ -119,7 +172,7 @@ def _cut(claim: Claim, artifacts: Mapping[str, Artifact], piece: Piece) -> tuple
         for side in sides:
             box = (*piece.box[:variable], side, *piece.box[variable + 1 :])
             share = piece.share * float((side[1] - side[0] + int(discrete)) / width)
-            two.append(Piece(piece.origin, box, _acting(_over(claim, box), artifacts), share))
+            two.append(Piece(piece.origin, box, _acting_in(claim, artifacts, piece, variable, box), share))
         if max(half.count for half in two) < piece.count:
             return two[0], two[1]
     return None

@@ -39,7 +39,6 @@ from rewarden.verifier.search import search
 from rewarden.verifier.shortfall import measured
 from rewarden.verifier.starts import Array
 from rewarden.verifier.steps import verify_lengths
-from rewarden.verifier.unwritten import about_less
 from rewarden.verifier.verdict import Reason, RuleResult, Verdict, VerificationResult, Work
 from rewarden.verifier.witness import Witness, with_types
 
@@ -200,7 +199,7 @@ class _Run:
                 return replace(found, cached=keeper.earlier)
         found = self._decided(claim, {})
         for keeper in self.keepers:
-            if keeper.wants(found, self.options) and not found.non_finite and not about_less(found.proof):
+            if keeper.wants(found, self.options) and not found.non_finite:
                 key = key_of(claim, self.options, self.rows, keeper.code)
                 keeper.put(key, to_kept(found, key))
         return found

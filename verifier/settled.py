@@ -26,7 +26,7 @@ import numpy as np
 
 from rewarden.spec_lang.boxes import hull
 from rewarden.spec_lang.claim import Affine, AffineAtom
-from rewarden.verifier.by_construction import ExactBounds, goals_hold, monotone_goals_hold
+from rewarden.verifier.by_construction import DEEP, ExactBounds, goals_hold, monotone_goals_hold
 from rewarden.verifier.narrowing import narrowed, single_atoms
 from rewarden.verifier.program import INPUT, Block, Layer, Program
 
@@ -94,11 +94,15 @@ def _with_sums(facts: list[AffineAtom]) -> list[AffineAtom]:
 
 
 def _decided(bounds: ExactBounds, k: int) -> int:
-    """1 where the pre-activation of layer k is at least 0, −1 where it is at most 0, 0 where that is not known."""
-    for sign in (1, -1):
-        form, constant = bounds.with_inner(k, 0, Fraction(sign), {}, Fraction(0))
-        if bounds.reaches(form, constant, False, CASES):
-            return sign
+    """1 where the pre-activation of layer k is at least 0, −1 where it is at most 0, 0 where that is not known. What
+    cancels is looked at first, without any bounds of the neurons below."""
+    for depth in (DEEP, 0):
+        for sign in (1, -1):
+            form, constant = bounds.with_inner(k, 0, Fraction(sign), {}, Fraction(0))
+            bounds.depth = depth
+            if bounds.reaches(form, constant, False, CASES):
+                return sign
+            bounds.known.clear()
     return 0
 
 

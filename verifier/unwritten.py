@@ -42,11 +42,6 @@ class CaseProof:
     witness: Witness | None
 
 
-def about_less(proof: Mapping[str, Any] | Unwritten | None) -> bool:
-    """Whether a proof, written or owed, is about rewards without the patches that the premise opens."""
-    return proof.beyond if isinstance(proof, Unwritten) else proof is not None and "beyond" in proof
-
-
 def no_proof(program: Program) -> str | None:
     """Why a proof cannot be written, where that is known without trying."""
     claim = program.claim

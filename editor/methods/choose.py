@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from rewarden.editor.mend import Mender, PatchResult
 from rewarden.editor.methods.clashing import Clash, clashes
@@ -107,7 +108,9 @@ def _mended(task: Task, method: str, found: Sequence[Clash], apart: bool) -> tup
         except EditError as error:
             if not apart:
                 raise
-            if len(rules) == 1:
+            if (method, name) == ("auto", "slope") and len(rules) == 1 and _fits(partial(_separated, task, rules[0])):
+                waiting.append(("threshold", rules))  # it moves more than a correction would, if one could be made
+            elif len(rules) == 1:
                 unmended[rules[0]] = error.message
             waiting = [*((name, (rule,)) for rule in rules if len(rules) > 1), *waiting]  # the others can be mended
             continue
@@ -145,16 +148,20 @@ def _fitting(task: Task, rule: str) -> str:
     try:
         task.bounds(rule)
     except RewardenError as error:
-        if _fits(lambda: separated(task.claim(rule, whole=True), rule, task.target, task.ring, sharing=False)):
+        if _fits(lambda: _separated(task, rule, sharing=False)):
             return "threshold"
         if _fits(lambda: compared(task.claim(rule, whole=True), rule, task.ring)):
             return "levels"
         if _fits(lambda: _local(coupled(task.claim(rule, whole=True), rule, task.target, task.ring))):
             return "slope"
-        if _fits(lambda: separated(task.claim(rule, whole=True), rule, task.target, task.ring)):
+        if _fits(lambda: _separated(task, rule)):
             return "threshold"  # one for all that the records share: it moves more than what moves with them
         raise error from None
     return "region"
+
+
+def _separated(task: Task, rule: str, *, sharing: bool = True) -> None:
+    separated(task.claim(rule, whole=True), rule, task.target, task.ring, sharing=sharing)
 
 
 def _local(found: Coupled) -> None:

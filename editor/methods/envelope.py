@@ -12,7 +12,7 @@ levels, the one is taken that moves the reward least, summed over records sample
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -20,23 +20,28 @@ import numpy as np
 
 from rewarden.editor.beyond import BEYOND, beyond_all
 from rewarden.editor.correction import Workshop
-from rewarden.editor.envelope import Ladder, Rim, Shape, enveloped, reward_at, rimmed
+from rewarden.editor.envelope import Ladder, Limits, Rim, Shape, enveloped, reward_at, rimmed
 from rewarden.editor.history.stored import all_stored, with_patch
 from rewarden.editor.mend import EditReport
 from rewarden.editor.methods.pairs import Coupled, coupled
 from rewarden.editor.methods.task import Edited, Task
 from rewarden.editor.patch import Box, ExtremumBound, closed_box
 from rewarden.editor.reach import Reach
+from rewarden.editor.ring import binary32_above, binary32_below
 from rewarden.editor.sampling import rows_within
 from rewarden.reward.agreement import random_rows
 from rewarden.reward.artifact import Artifact, Edit
 from rewarden.reward.deployed import forward
+from rewarden.spec_lang.claim import Affine, Claim, ClaimCall, ClaimVariable
 from rewarden.spec_lang.errors import EditError
+from rewarden.verifier.inline import compile_program
+from rewarden.verifier.scribe.patched import intervals
 
 COUNTS = (17, 9, 5)  # of levels of a direction, the most that leave the network small enough
 MOST_WEIGHTS = 2**18  # of all copies together
 MOST_NODES = 512  # of all copies together: no envelope of an envelope, which takes minutes to bound
 SAMPLED = 4_000
+FAR = 2.0**40  # a value that no rim has room for
 LOWS = (Fraction(1, 2), Fraction(1), Fraction(0))
 STEEPNESS = ((0.5, 2.0), (0.9, 1.0), (1.0, 1.0), (1.0, 2.0))  # S: a quantile of the slopes met with, times a factor
 
@@ -65,14 +70,14 @@ def _mended(
         raise EditError("E13", f"rule {rule} asks for more than the same: an envelope is flat where it has to be")
     bare = artifact.with_patches(())
     ladder = _ladder(bare, ratios_of(found, artifact, rule), found, rule)
-    spread = _spreads(bare, found, extremum)
-    shape = _least_moving(bare, ladder, found, spread)
-    child, rim = _built(bare, ladder, shape, found, spread)
+    limits = _limits(bare, found, extremum)
+    shape = _least_moving(bare, ladder, found, limits)
+    child, rim = _built(bare, ladder, shape, found, limits)
     around = _around(found, whole_box(bare))
     reach = Reach(extremum, child, bare, around, {j: found.box[j] for j in ladder.ratios})
     for patch in all_stored(artifact):
         child = with_patch(child, patch, reach)
-    return child, _statement(artifact, rule, ladder, shape, found, rim, spread[0]), reach
+    return child, _statement(artifact, rule, ladder, shape, found, rim, limits.most - limits.least), reach
 
 
 # ── directions and levels ──────────────────────────────────────────────────────────────────────
@@ -123,13 +128,13 @@ def _ladder(artifact: Artifact, ratios: Mapping[int, Fraction], found: Coupled, 
 
 
 # ── which envelope ─────────────────────────────────────────────────────────────────────────────
-def _least_moving(artifact: Artifact, ladder: Ladder, found: Coupled, spread: tuple[Fraction, Fraction]) -> Shape:
+def _least_moving(artifact: Artifact, ladder: Ladder, found: Coupled, limits: Limits) -> Shape:
     rows = region_rows(artifact, found)
     old = forward(artifact, rows).astype(np.float64)
     met = _slopes_met(artifact, ladder, rows)
     shapes = [Shape(low, _rounded(factor * np.quantile(met, share))) for low in LOWS for share, factor in STEEPNESS]
     moved = [
-        np.abs(forward(_built(artifact, ladder, shape, found, spread)[0], rows).astype(np.float64) - old).sum()
+        np.abs(forward(_built(artifact, ladder, shape, found, limits)[0], rows).astype(np.float64) - old).sum()
         for shape in shapes
     ]
     return shapes[int(np.argmin(moved))]
@@ -163,10 +168,14 @@ def _rounded(value: float) -> Fraction:
 
 
 # ── building it ────────────────────────────────────────────────────────────────────────────────
-def _spreads(artifact: Artifact, found: Coupled, extremum: ExtremumBound) -> tuple[Fraction, Fraction]:
-    """U − L where the rim is, and over all records; with room for rounding."""
+def _limits(artifact: Artifact, found: Coupled, extremum: ExtremumBound) -> Limits:
+    """L and U where the rim is, and how far the reward may be from these over all records, with room for rounding."""
     whole = whole_box(artifact)
-    return _spread(artifact, _around(found, whole), extremum), _spread(artifact, whole, extremum)
+    least, most = _ends(artifact, _around(found, whole), extremum)
+    lowest, highest = _ends(artifact, whole, extremum)
+    for low, high in _plain_ends(artifact, whole):
+        lowest, highest = min(lowest, low), max(highest, high)
+    return Limits(least, most, max(highest - least, most - lowest))
 
 
 def whole_box(artifact: Artifact) -> Box:
@@ -184,10 +193,24 @@ def _around(found: Coupled, whole: Box) -> Box:
     return tuple(box)
 
 
-def _spread(artifact: Artifact, box: Box, extremum: ExtremumBound) -> Fraction:
+def _ends(artifact: Artifact, box: Box, extremum: ExtremumBound) -> tuple[Fraction, Fraction]:
+    """The least and the greatest value, as deployed, also where moving a record to a level is rounded; binary32."""
     wider = tuple((lo - _ulps(lo, hi), hi + _ulps(lo, hi)) for lo, hi in box)
     most, least = extremum(artifact, wider, 1), -extremum(artifact, wider, -1)
-    return most - least + (abs(most) + abs(least)) / 2**16
+    return binary32_below(least - abs(least) / 2**16), binary32_above(most + abs(most) / 2**16)
+
+
+def _plain_ends(artifact: Artifact, box: Box) -> Iterator[tuple[Fraction, Fraction]]:
+    """What intervals say, neuron by neuron, which is all that a proof beyond the rim has to look at; nothing where
+    that is far too much to be of use."""
+    columns = tuple(ClaimVariable(column.name, None, False) for column in artifact.columns)
+    own = tuple(Affine(Fraction(0), ((j, Fraction(1)),)) for j in range(len(columns)))
+    claim = Claim("", "must", columns, (), (("r", ""),), (ClaimCall("r", own),), (), (), (box,))
+    program = compile_program(claim, {"r": artifact})
+    low, high = (float(end[0]) for end in intervals(program, box)[program.outputs[0]])
+    if max(abs(low), abs(high)) < FAR:
+        room = Fraction(max(abs(low), abs(high))) / 2**16
+        yield Fraction(low) - room, Fraction(high) + room
 
 
 def _ulps(lo: Fraction, hi: Fraction) -> Fraction:
@@ -195,13 +218,11 @@ def _ulps(lo: Fraction, hi: Fraction) -> Fraction:
     return max(abs(lo), abs(hi)) / 2**20
 
 
-def _built(
-    artifact: Artifact, ladder: Ladder, shape: Shape, found: Coupled, spread: tuple[Fraction, Fraction]
-) -> tuple[Artifact, Rim]:
+def _built(artifact: Artifact, ladder: Ladder, shape: Shape, found: Coupled, limits: Limits) -> tuple[Artifact, Rim]:
     shop = Workshop(artifact.width)
     reward = shop.reward(artifact)
     level = enveloped(shop.build, reward_at(shop.build, artifact), ladder, shape)
-    node, rim = rimmed(shop.build, reward, level, found.both, spread)
+    node, rim = rimmed(shop.build, reward, level, found.both, limits)
     return shop.finish(node, artifact), rim
 
 

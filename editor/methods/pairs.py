@@ -16,6 +16,7 @@ from rewarden.editor.region import Polytope, Row, polytopes_of
 from rewarden.spec_lang.claim import Affine, AffineAtom, Claim
 from rewarden.spec_lang.errors import EditError
 from rewarden.verifier.narrowing import narrowed, single_atoms
+from rewarden.verifier.snap import one_hot_groups
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,15 @@ def coupled(claim: Claim, rule: str, target: str, ring: Fraction) -> Coupled:
     here, there = claim.calls[worse].arguments, claim.calls[better].arguments
     box = claim.boxes[0]
     cell = narrowed(box, single_atoms(claim.clauses), [v.discrete for v in claim.variables]) or box
+    cell = _one_each(claim, cell)
     signs = dict(_signs(here, there, claim, cell, rule))
     if not signs:
         raise other_form(rule)
     shifts = {j: here[j].constant - there[j].constant for j in signs if here[j].variables == there[j].variables}
+    for j in signs.keys() - shifts.keys():
+        (b_lo, b_hi), (a_lo, a_hi) = (cell[side[j].variables[0][0]] for side in (here, there))
+        if b_lo == b_hi and a_lo == a_hi:
+            shifts[j] = b_lo - a_lo
     places = {a.variables[0][0]: (column, a.constant) for column, a in enumerate(here)}
     own = tuple(box[a.variables[0][0]] for a in here)
     discrete = [claim.variables[a.variables[0][0]].discrete for a in here]
@@ -69,6 +75,20 @@ def coupled(claim: Claim, rule: str, target: str, ring: Fraction) -> Coupled:
         both = ()
     holding = _holding(own, polytopes, here, there, claim, signs)
     return Coupled(signs, shifts, polytopes, both, holding, goal.affine.constant / abs(x), goal.strict)
+
+
+def _one_each(claim: Claim, cell: Box) -> Box:
+    """The cell, where of an enum's columns just one is 1."""
+    found = list(cell)
+    for group in one_hot_groups(claim):
+        certain = [k for k in group if found[k][0] >= 1]
+        able = [k for k in group if found[k][1] >= 1]
+        for k in group:
+            if certain and k not in certain:
+                found[k] = (Fraction(0), Fraction(0))
+            elif len(able) == 1 and k in able:
+                found[k] = (Fraction(1), Fraction(1))
+    return tuple(found)
 
 
 def _moved(side: tuple[Fraction, Fraction], by: Fraction) -> tuple[Fraction, Fraction]:
@@ -94,6 +114,8 @@ def _signs(
             continue
         if a.constant != b.constant:
             raise other_form(rule)
+        if cell[u] == cell[v] and cell[u][0] == cell[u][1]:
+            continue  # the premise says what it is, of both
         ways = [s for s in (1, -1) if tuple(sorted(((u, Fraction(s)), (v, Fraction(-s))))) in known]
         ways += [s for s, low, high in ((1, u, v), (-1, v, u)) if cell[low][0] >= cell[high][1]]
         if not ways:

@@ -4,7 +4,8 @@
 
 holds iff there is a τ with R >= τ + m on X and R <= τ on Y (take τ = sup of R over Y). So a floor on X and a ceiling on
 Y mend it, by construction. Where X and Y meet, R would have to be both: impossible for m > 0. τ is the one that moves
-the reward least, summed over records sampled from X and Y.
+the reward least, summed over records sampled from X and Y; where an earlier patch holds X below it, or Y above, the
+nearest that leaves room for both.
 
 The records may share features, as those of `a, b varying mode` do, if others keep X and Y apart: `a.mode == eco and
 b.mode == boost`. One τ for all that they share is more than such a rule asks for, but it is what patches can hold.
@@ -22,9 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewarden.editor.anchor import placed
+from rewarden.editor.history.stored import all_stored
 from rewarden.editor.mend import EditReport
 from rewarden.editor.methods.task import Edited, Task
-from rewarden.editor.patch import PatchFacts, apply_patch
+from rewarden.editor.patch import ExtremumBound, PatchFacts, apply_patch
 from rewarden.editor.preconditions import possible
 from rewarden.editor.region import Bound, polytopes_of
 from rewarden.editor.sampling import rows_within
@@ -36,6 +38,7 @@ from rewarden.spec_lang.errors import EditError
 from rewarden.verifier.snap import one_hot_groups
 
 SAMPLED = 20_000
+MOST_TRIED = 32  # levels of earlier patches
 MOST_CASES = 64  # of the premise of records that share features
 
 
@@ -49,11 +52,7 @@ class Threshold:
         for rule in task.rules:
             upper, lower = separated(task.claim(rule, whole=True), rule, task.target, task.ring)
             margin = upper.level
-            tau = _best(child, upper, lower, margin)
-            facts: tuple[PatchFacts, ...] = ()
-            for bound in (replace(upper, level=tau + margin), replace(lower, level=tau)):
-                child, made = apply_patch(child, bound, task.mender.extremum)
-                facts = (*facts, *made)
+            child, tau, facts = _patched(child, upper, lower, task.mender.extremum)
             said[f"{rule}.fix"] = (
                 f"{task.target} is at least {float(tau + margin)!r} where the better record may be, and at "
             )
@@ -66,6 +65,32 @@ class Threshold:
         said["locality"] = "beyond the rims of these regions the reward is that of the parent, bit for bit"
         edit = Edit("patch", ", ".join(task.rules), said)
         return Edited(replace(child, parent=task.artifact.digest, edit=edit), tuple(reports))
+
+
+def _patched(
+    artifact: Artifact, upper: Bound, lower: Bound, extremum: ExtremumBound
+) -> tuple[Artifact, Fraction, tuple[PatchFacts, ...]]:
+    """The artifact with a floor and a ceiling at a threshold: at the best one or, where earlier patches leave it no
+    room, at the nearest of their levels that has some. Raises EditError (E34, E35) of the best where none has."""
+    margin = upper.level
+    best = _best(artifact, upper, lower, margin)
+    earlier = all_stored(artifact)
+    levels = [p.level if p.kind == "floor" else p.level - margin for p in earlier]
+    refused: EditError | None = None
+    for tau in [best, *sorted(set(levels), key=lambda level: abs(level - best))[:MOST_TRIED]]:
+        child, facts = artifact, tuple[PatchFacts, ...]()
+        try:
+            for bound in (replace(upper, level=tau + margin), replace(lower, level=tau)):
+                child, made = apply_patch(child, bound, extremum)
+                facts = (*facts, *made)
+        except EditError as error:
+            if error.code not in ("E34", "E35"):
+                raise
+            refused = refused or error
+            continue
+        return child, tau, facts
+    assert refused is not None, "one threshold at least has been tried"
+    raise refused
 
 
 def separated(claim: Claim, rule: str, target: str, ring: Fraction, *, sharing: bool = True) -> tuple[Bound, Bound]:

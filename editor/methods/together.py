@@ -30,13 +30,15 @@ def least_moving(task: Task) -> Edited:
     if len(task.rules) == 1:
         return _least(task, task.rules[0])
     now, edits = task, list[Edited]()
-    *before, last = sorted(task.rules, key=lambda rule: _saved(task, rule))
+    alone = {rule: _tried(task, rule) for rule in task.rules}
+    *before, last = sorted(task.rules, key=lambda rule: _saved(*alone[rule]))
     for rule in (*before, last):
         own = replace(now, rules=(rule,))
+        tries = alone[rule] if now is task else None  # what is made of the reward as it is need not be made twice
         try:
-            done = _least(own, rule) if rule == last else Slope().edit(own)
+            done = _least(own, rule, tries) if rule == last else _slope(own, tries)
         except EditError:
-            done = _least(own, rule)
+            done = _least(own, rule, tries)
         edits.append(done)
         now = now.after(done)
     made = [edit for done in edits if (edit := done.artifact.edit) is not None]
@@ -57,21 +59,31 @@ class _Try:
     moved: float
 
 
-def _least(task: Task, rule: str) -> Edited:
-    envelope, slope = _tried(task, rule)
+_Tries = tuple[_Try | EditError | None, _Try | EditError]
+
+
+def _least(task: Task, rule: str, tries: _Tries | None = None) -> Edited:
+    envelope, slope = _tried(task, rule) if tries is None else tries
     found = [one for one in (envelope, slope) if isinstance(one, _Try)]
     if not found:
         raise next(one for one in (envelope, slope) if isinstance(one, EditError))
     return min(found, key=lambda one: (not one.proved, one.moved)).done
 
 
-def _saved(task: Task, rule: str) -> float:
-    """By how much less an envelope for this rule alone moves the reward than a slope."""
-    envelope, slope = (one.moved if isinstance(one, _Try) and one.proved else inf for one in _tried(task, rule))
-    return slope - envelope if envelope < inf else -inf
+def _slope(task: Task, tries: _Tries | None) -> Edited:
+    slope = None if tries is None else tries[1]
+    if isinstance(slope, EditError):
+        raise slope
+    return Slope().edit(task) if slope is None else slope.done
 
 
-def _tried(task: Task, rule: str) -> tuple[_Try | EditError | None, _Try | EditError]:
+def _saved(envelope: _Try | EditError | None, slope: _Try | EditError) -> float:
+    """By how much less an envelope for one rule alone moves the reward than a slope."""
+    less, more = (one.moved if isinstance(one, _Try) and one.proved else inf for one in (envelope, slope))
+    return more - less if less < inf else -inf
+
+
+def _tried(task: Task, rule: str) -> _Tries:
     """An envelope, where the rule has an outside, and a slope; or why there is none."""
     own = replace(task, rules=(rule,))
     found = coupled(task.claim(rule, whole=True), rule, task.target, task.ring)

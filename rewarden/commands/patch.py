@@ -65,7 +65,7 @@ def patch(
     from rewarden.output import emit, note, result_lines
     from rewarden.progress import per_rule, progress
     from rewarden.results import result_text
-    from rewarden.spec_lang.errors import UsageError
+    from rewarden.spec_lang.errors import EditError, UsageError
 
     bound = bind(Asked(spec, reward or (), param or (), rule or (), allow or ()))
     chosen = verify_options(bound.config, {"budget": budget, "timeout": timeout})
@@ -74,16 +74,22 @@ def patch(
     if out is None:
         raise UsageError("G24", "no folder is named to write to", help="add -o DIR, or --compare to write nothing")
     require_free(out)
-    with progress(quiet) as report:
-        result = api.patch(
-            bound.spec,
-            patch_options(bound.config, ring),
-            verify_options=chosen,
-            rules=bound.rules,
-            method=method,
-            progress=per_rule(report),
-            rewards=bound.rewards,
-        )
+    try:
+        with progress(quiet) as report:
+            result = api.patch(
+                bound.spec,
+                patch_options(bound.config, ring),
+                verify_options=chosen,
+                rules=bound.rules,
+                method=method,
+                progress=per_rule(report),
+                rewards=bound.rewards,
+            )
+    except EditError as error:
+        if error.code != "E39":
+            raise
+        emit(["nothing is written: " + error.message, f"  {error.help}"])
+        return exits.INCONCLUSIVE
     if not quiet:
         emit(_told(result))
     for name, reason in result.unmended.items():

@@ -14,11 +14,15 @@ from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang.claim import Claim
 from rewarden.verifier import by_parts
 from rewarden.verifier.decision import verify_claim
+from rewarden.verifier.engines import start
+from rewarden.verifier.engines.interface import Task
 from rewarden.verifier.exact_program import ExactProgram, inside
 from rewarden.verifier.inline import compile_program
+from rewarden.verifier.linear import program_of
 from rewarden.verifier.narrowing import root_cell
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.pieces import pieces, there
+from rewarden.verifier.regions import OpenBoxes
 from rewarden.verifier.scribe.late import with_proof
 from rewarden.verifier.verdict import RuleResult, Verdict
 from tests.differential.test_kernel_accepts_proofs import judged
@@ -134,11 +138,58 @@ def test_what_is_open_is_told_and_numbers_boxes_of_the_claim():
     low, high = claim.boxes[0][0]
     halves = tuple(((*ends,), *claim.boxes[0][1:]) for ends in ((low, (low + high) / 2), ((low + high) / 2, high)))
     claim = replace(claim, boxes=halves)
-    found = verify_claim(claim, rewards, replace(OPTIONS, budget=2, falsify_budget=0))
+    found = verify_claim(claim, rewards, replace(OPTIONS, engine="bounds", budget=1, falsify_budget=0))
     assert found.verdict is Verdict.UNKNOWN
     assert 0 <= found.coverage < 1
     assert set(found.left.instance.tolist()) <= {0, 1}
     assert len(found.left.lo)
+
+
+@settings(max_examples=5, deadline=None)
+@given(seed=seeds)
+def test_what_a_first_look_leaves_open_is_cut_up_and_all_of_it(seed):
+    rng = np.random.default_rng(seed)
+    claim, rewards = stacked_claim(rng)
+    low, high = claim.boxes[0][0]
+    halves = tuple(((*ends,), *claim.boxes[0][1:]) for ends in ((low, (low + high) / 2), ((low + high) / 2, high)))
+    claim = replace(claim, boxes=halves)
+    ends = np.array([[float(end) for end in side] for side in halves[1]])
+    corner = np.sort(rng.uniform(ends[:, 0], ends[:, 1], (2, len(ends))), axis=0)
+    beyond = OpenBoxes(np.array([1, 1]), np.stack([corner[0], ends[:, 0] - 1]), np.stack([corner[1], corner[0]]))
+    cut = pieces(claim, rewards, beyond)
+    assert {piece.origin for piece in cut} == {1}
+    for point in (random_point(rng, claim) for _ in range(60)):
+        row = np.array([float(value) for value in point])
+        left = inside(halves[1], point) and ((beyond.lo <= row) & (row <= beyond.hi)).all(axis=1).any()
+        assert any(inside(piece.box, point) for piece in cut) == left
+    assert pieces(claim, rewards, OpenBoxes.of([], len(claim.variables))) == ()
+
+
+def test_what_bounds_settle_without_the_patches_is_not_cut_up(monkeypatch):
+    """The tree of pieces takes longer than all the rest where a stack is high."""
+    claim, rewards = stacked_claim(np.random.default_rng(2), patches=20, slack=50.0)
+    assert {patch.kind for patch in rewards["R"].patches} == {"ceiling"}
+    calls = list[int]()
+
+    def counted(*args):
+        found = pieces(*args)
+        calls.append(len(found))
+        return found
+
+    monkeypatch.setattr(by_parts, "pieces", counted)
+    found = verify_claim(claim, rewards, OPTIONS)
+    assert (found.verdict, calls) == (Verdict.PROVED, [0])
+    assert truth(claim, rewards, found.premise_witness.point) == (True, True)
+
+
+def test_where_a_search_has_ended_at_a_point_nothing_is_said_of_what_is_open(monkeypatch):
+    """What the point lay in is not put back: what is left is not all."""
+    claim, rewards = stacked_claim(np.random.default_rng(3), slack=-0.3)
+    task = Task(claim, program_of(claim, rewards), rewards, OPTIONS, {}, lambda told: None, lambda: False, 0.0)
+    monkeypatch.setattr(Task, "replay", lambda self, point: None)
+    outcome = start("bounds", task).go(500)
+    assert outcome.status == "open"
+    assert (outcome.left, outcome.region) == (None, None)
 
 
 def test_stopped_at_once_nothing_is_settled():

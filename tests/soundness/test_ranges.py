@@ -16,8 +16,11 @@ from rewarden.reward.agreement import random_rows
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.enclosure import enclose
 from rewarden.reward.exact import evaluate_row
+from rewarden.spec_lang import parse_spec
 from rewarden.spec_lang.errors import UsageError
 from rewarden.spec_lang.features import Feature, RecordType
+from rewarden.verifier.bind import bind_obligation
+from rewarden.verifier.falling import falls
 from rewarden.verifier.ranges.domain import Region, domain_of, region_of
 from rewarden.verifier.ranges.ends import Functional, ranges
 from rewarden.verifier.ranges.plain import plain
@@ -150,6 +153,30 @@ def test_no_two_records_differ_by_more_than_the_certified_sensitivity(seed: int)
     one = named["site", "north − west"]
     assert one.range.least - 1e-9 <= change.min()
     assert change.max() <= one.range.most + 1e-9
+
+
+def test_what_rises_between_two_whole_numbers_is_seen() -> None:
+    counted = RecordType("Counted", (Feature("n", "int", Fraction(0), Fraction(4)),))
+    hidden, out = torch.nn.Linear(1, 2), torch.nn.Linear(2, 1)
+    with torch.no_grad():  # flat at every whole number: 0 at 0 and 1, 1 from 2 on
+        hidden.weight.fill_(4.0)
+        hidden.bias[:] = torch.tensor([-5.1, -6.1])
+        out.weight[:] = torch.tensor([[1.0, -1.0]])
+        out.bias.zero_()
+    artifact = rw.from_torch(torch.nn.Sequential(hidden, torch.nn.ReLU(), out), counted)
+    assert [float(evaluate_row(artifact, np.array([float(n)]))) for n in range(5)] == pytest.approx([0, 0, 1, 1, 1])
+    ((found,), _) = sensitivities(artifact, region_of(artifact), budget=200)
+    assert found.range.most >= 0.999
+    never = parse_spec("""spec s v1
+features Counted { n: int in 0 .. 4 }
+reward R(s: Counted)
+must falls:
+  forall a, b: Counted varying n
+  given a.n <= b.n
+  expect R(a) >= R(b)
+""")
+    assert rw.verify(never, R=artifact)["falls"].verdict == "violated"
+    assert not falls(bind_obligation(never, never.obligation("falls"), {"R": artifact}), {"R": artifact})
 
 
 @pytest.mark.parametrize("normalised", [False, True])

@@ -89,6 +89,19 @@ def test_an_exact_union(tmp_path: Path) -> None:
     assert abs(share.most - Fraction(4 + 4 - Fraction(9, 4)) / 200) < Fraction(1, 10**4)
 
 
+def test_of_an_edit_on_top_of_another_it_is_told_where_the_newer_acts(tmp_path: Path) -> None:
+    rules = rule("low", "s.x >= 9 [m] and s.on", "R(s) <= 1") + rule("other", "s.x <= 1 [m] and s.on", "R(s) <= 2")
+    spec, base = spec_of(rules, tmp_path), reward()
+    line = [base]
+    for name in ("low", "other"):
+        bound = bounds_for(spec, {"R": line[-1]}, name, PatchOptions())[0]
+        child, facts = apply_patch(line[-1], bound, certified_extremum)
+        line.append(child)
+    found = effect(spec, line[1], line[2], [EditReport("other", "R", facts)])
+    assert found.acts == where_patches_act(line[2], [1])
+    assert found.acts != where_patches_act(line[2], [0, 1])
+
+
 @pytest.mark.parametrize("order", [["low", "high", "deep"], ["high", "deep", "low"]])
 def test_no_record_moves_by_more_than_is_stated(order: list[str], tmp_path: Path) -> None:
     rules = (
@@ -194,7 +207,8 @@ def test_a_rank_has_changed_where_no_order_of_equals_keeps_it(seed: int) -> None
 def test_what_no_behaviour_shows_is_not_claimed() -> None:
     old = np.array([0.0, 1.0, 2.0, 3.0])
     assert "same amount" in Behaviour.of(old, old + 0.5, states=True).sentence()
-    assert "no record that was looked at has moved" in Behaviour.of(old, old.copy(), states=True).sentence()
+    still = Behaviour.of(old, old.copy(), states=True)
+    assert f"none of the {len(old)} rows of d has moved" in still.sentence(over="rows of d")
     steps = Behaviour.of(old, np.array([0.0, 1.0, 2.0, 0.5]), states=False)
     assert steps.flips
     assert "EPIC's distance is 0, as of potential shaping" in steps.sentence(0.0)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import rewarden as rw
-from rewarden import comparing
+from rewarden import api, comparing
 from rewarden.cli import run as cli
 from rewarden.comparing import Clock, Kept
 from rewarden.editor.compare import Compared
@@ -18,8 +20,9 @@ from rewarden.interrupt import TimeIsUp, limited
 from rewarden.reward.store import load_artifact, save_artifact
 from rewarden.side_by_side import HEAD, rows_of, table_lines
 from rewarden.spec_lang.errors import EditError
-from rewarden.spec_lang.spec import parse_spec
+from rewarden.spec_lang.spec import Spec, parse_spec
 from rewarden.verifier.options import VerifyOptions
+from rewarden.verifier.verdict import VerificationResult
 from tests.unit.test_methods import APART, CAPPED, QUICK, network
 
 LIMITED = VerifyOptions(budget=20_000, falsify_budget=4_000, time_limit=600.0)
@@ -187,3 +190,45 @@ def test_what_is_kept_is_what_was_told(tmp_path: Path, monkeypatch: pytest.Monke
     lines = table_lines([back], 200)
     assert max(map(len, lines)) <= 200
     assert any("20000 records drawn" in line for line in table_lines([back], 20))
+
+
+# ── one edit ───────────────────────────────────────────────────────────────────────────────────
+def test_the_time_of_an_edit_is_that_of_all_its_verifications(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was each verification's own: --timeout 60 could take minutes."""
+    asked, verify = list[float](), api.verify
+
+    def watched(spec: Spec, options: VerifyOptions, **rest: Any) -> VerificationResult:
+        assert options.time_limit is not None
+        asked.append(options.time_limit)
+        return verify(spec, options, **rest)
+
+    monkeypatch.setattr(api, "verify", watched)
+    found = rw.patch(parse_spec(CAPPED), verify_options=LIMITED, R=network())
+    assert found.artifact is not None
+    assert len(asked) > 1
+    assert all(limit <= 420.0 for limit in asked)  # 7 tenths of what is left
+    assert asked[0] <= 200.0  # a third of all
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it may be up within a gc callback
+def test_an_edit_for_which_the_time_is_up_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(EditError) as caught:
+        rw.patch(parse_spec(CAPPED), verify_options=replace(LIMITED, time_limit=1e-3), R=network())
+    assert caught.value.code == "E39"
+    save_artifact(network(), tmp_path / "r")
+    (tmp_path / "s.rwd").write_text(CAPPED)
+    arguments = ["patch", str(tmp_path / "s.rwd"), "--reward", str(tmp_path / "r"), "-q", "--timeout", "0.001"]
+    assert cli([*arguments, "-o", str(tmp_path / "out")]) == 3
+    assert "nothing is written" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r", "s.rwd"]
+
+
+def test_time_that_is_up_within_a_callback_is_up_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.unraisablehook", lambda _: None)
+
+    class Slow:
+        def __del__(self) -> None:
+            time.sleep(0.3)
+
+    with pytest.raises(TimeIsUp), limited(0.05):
+        Slow()  # what is raised in there goes no further

@@ -45,8 +45,10 @@ class Bounds:
             assert found.proof is not None
             proof = found.proof if self.layers is None else renumbered(found.proof, self.layers)
             return Outcome(status="proved", reason=self.reason, work=spent, settled=1.0, proof=proof)
-        # A frontier as long as the search reports may have been cut: then it is not all that is open.
-        left = found.frontier if 0 < len(found.frontier) < REPORTED else None
+        # A frontier as long as the search reports may have been cut: then it is not all that is open. Nor is it where
+        # the search has ended at a point: what that point lay in is not put back.
+        ended = bool(found.points)
+        left = found.frontier if 0 < len(found.frontier) < REPORTED and not ended else None
         reason = Reason.STOPPED if task.stop() else Reason.BUDGET
-        region = self.search.open_region()
+        region = None if ended else self.search.open_region()
         return Outcome(status="open", reason=reason, work=spent, settled=found.settled, left=left, region=region)

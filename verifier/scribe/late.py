@@ -14,6 +14,7 @@ from rewarden.verifier.inline import compile_program
 from rewarden.verifier.opened import opened
 from rewarden.verifier.scribe.loops import written_loops
 from rewarden.verifier.scribe.near import written_near, written_patched
+from rewarden.verifier.scribe.settled import settled_proof
 from rewarden.verifier.scribe.writer import written
 from rewarden.verifier.torch_settings import plain_torch
 from rewarden.verifier.unwritten import Unwritten
@@ -65,7 +66,10 @@ def _written(
     if any(has_tables(rewards[call.reward]) for call in claim.calls):
         return written_near(claim, rewards, owed, stop)
     short = written_patched(claim, rewards)
-    return short if short is not None else written(compile_program(claim, rewards), owed, stop)
+    if short is not None:
+        return short
+    program = compile_program(claim, rewards)
+    return settled_proof(program) or written(program, owed, stop)
 
 
 def _with_cases(
