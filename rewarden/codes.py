@@ -8,6 +8,7 @@ from __future__ import annotations
 EXPLANATIONS: dict[str, str] = {
     "E20": "The reward was not learned as the config says, so that it cannot be learned again without some rows.",
     "E36": "No bound was proved on how far an edit of weights moves the reward, so that it promises nothing.",
+    "E39": "The time was up before an edit was made. Give it more, or name fewer rules; nothing is written.",
     "C30": "A key cannot be written there. Keys are never overwritten.",
     "C31": "The file holds no Ed25519 key in PEM form that can be used.",
     "C32": "A private key that others than its owner can read. Take their permission away.",
@@ -16,7 +17,8 @@ EXPLANATIONS: dict[str, str] = {
     "C35": "This key has signed the certificate or the sign-off already.",
     "C36": "The file is no signature of a model as the OpenSSF's model-signing writes them.",
     "C37": "The file is no sign-off of a spec, or is one of another spec or of an earlier text of it.",
-    "C40": "The kernel refused what was about to be certified, so nothing was written. This is a bug in Rewarden.",
+    "C40": "The kernel refused all evidence of what was about to be certified, or found another value at a point than "
+    "the verifier did, so nothing was written. This is a bug in Rewarden.",
     "C41": "There is nothing to certify: no rule has a claim.",
     "C42": "The certificate's claims cannot be read.",
     "C45": "A checker that was asked to be light found torch or z3 in its process.",

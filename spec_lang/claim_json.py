@@ -7,7 +7,7 @@ and indices out of range are CertificateError C20.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -39,12 +39,12 @@ def claim_digest(claim: Claim) -> str:
     return digest_of(dump_claim(claim))
 
 
-def claims_document(claims: Iterable[Claim]) -> bytes:
-    """`claims.json`: the claims sorted by rule name. ValueError if two have the same rule."""
-    ordered = sorted(claims, key=lambda claim: claim.rule)
-    if len({claim.rule for claim in ordered}) < len(ordered):
+def claims_document(claims: Iterable[Claim], more: Iterable[Mapping[str, object]] = ()) -> bytes:
+    """`claims.json`: the claims sorted by rule name, with those that are no claims of rules (`more`, as objects).
+    ValueError if two have the same name."""
+    objects = sorted([*map(claim_object, claims), *map(dict, more)], key=lambda claim: str(claim["rule"]))
+    if len({claim["rule"] for claim in objects}) < len(objects):
         raise ValueError("two claims of the same rule")
-    objects = [claim_object(claim) for claim in ordered]
     return canonical_json({"format": FORMAT, "format_version": VERSION, "claims": objects})
 
 

@@ -74,8 +74,14 @@ def away_from(obligation: Obligation, around: Radii, rows: NDArray[np.float64], 
     view = obligation.records[0]
     several = np.unique(rows, axis=0) if len(rows) else rows
     if 2 * several.size > limits.AWAY:
-        told = f"{obligation.rule.name}: {len(several)} rows of {several.shape[1]} columns"
-        raise Unsupported("X03", f"{told} need more than {limits.AWAY} comparisons to be away from all of them")
+        text, most = " ".join(origin.text.split()), limits.AWAY // (2 * several.shape[1])
+        raise Unsupported(
+            "X03",
+            f"{obligation.rule.name}: `{text}` at {origin} needs more than {limits.AWAY} comparisons, to be away from "
+            f"{len(several)} rows of {several.shape[1]} columns each",
+            help=f"name a table of at most {most} rows, and write a rule for each such table; a rule `near` the rows "
+            "has no such limit",
+        )
     clauses = []
     for row in several.tolist():
         apart = []

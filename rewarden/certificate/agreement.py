@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rewarden.certificate.check import TIER, ClaimReport, Report, evidence_name
+from rewarden.certificate.check import ClaimReport, Report, evidence_name
 from rewarden.certificate.kernel_files import read_regular
 from rewarden.certificate.kernel_json import Refused, canonical, digest
+from rewarden.certificate.kernel_report import RECIPE
 from rewarden.certificate.statement import (
+    ARITHMETIC,
     CONCERNS,
     DEPLOYED,
     TRUSTED_BASE,
@@ -44,7 +46,8 @@ FIXED: Mapping[str, Any] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Known:
-    """What a statement is held against. `claims`: rule → claim, as the folder has them; `artifacts`: those given.
+    """What a statement is held against. `claims`: rule → claim, as the folder has them, and `lineages` likewise;
+    `artifacts`: those given.
 
     `spec`: where the claims were compiled again.
     """
@@ -52,6 +55,7 @@ class Known:
     folder: Path
     report: Report
     claims: Mapping[str, Mapping[str, Any]]
+    lineages: Mapping[str, Mapping[str, Any]]
     artifacts: Mapping[str, Artifact]
     spec: Spec | None
 
@@ -65,6 +69,7 @@ def disagreements(statement: Mapping[str, Any], known: Known) -> Iterator[str]:
     for entry in said["rules"]:
         yield from _rule(entry, known)
     yield from _verdicts(said, known)
+    yield from _lineages(said, known)
     yield from _words(said, known)
     if known.spec is not None:
         yield from _of_the_spec(statement, known.spec)
@@ -75,12 +80,13 @@ def _subjects(statement: Mapping[str, Any], known: Known) -> Iterator[str]:
     listed = [(reward["name"], reward["digest"]) for reward in statement["predicate"]["rewards"]]
     about = statement["subject"]
     digests = {s["name"]: "sha256:" + s["digest"]["sha256"] for s in about}
+    parents = {f"{name}.parent" for one in known.lineages.values() for name in one["rewards"]}
     for name, value in known.report.rewards.items():
-        if digests.get(name) != value:
+        if name not in parents and digests.get(name) != value:
             yield f"statement: {name} is {digests.get(name, 'not a subject')}, the artifact given is {value}"
     if about[:-1] != [subject(*one) for one in listed] or not about or not about[-1]["name"].endswith(".rwd"):
         yield "statement: its subjects are not the rewards that it lists, and one spec"
-    if [name for name, _ in listed] != rewards_in(known.claims.values()):
+    if [name for name, _ in listed] != rewards_in([*known.claims.values(), *known.lineages.values()]):
         yield "statement: the rewards that it lists are not those that its claims are about"
 
 
@@ -99,8 +105,25 @@ def _lineage(said: Mapping[str, Any], known: Known) -> Iterator[str]:
             yield f"statement: of {name} it says another {' and '.join(wrong)} than the artifact does"
 
 
+def _lineages(said: Mapping[str, Any], known: Known) -> Iterator[str]:
+    """Claims about lineage, each with the file that belongs to it. What they say the kernel has held against the
+    artifacts."""
+    listed = {one["name"]: one for one in said["lineages"]}
+    if [one["name"] for one in said["lineages"]] != sorted(known.lineages):
+        yield "statement: the lineages that it lists are not those of its claims"
+        return
+    for name, claim in known.lineages.items():
+        own = digest(canonical(claim))
+        files = [f"proofs/{evidence_name(name, own)}.{end}" for end in ("json", "json.gz")]
+        if listed[name]["claim"] != own or listed[name]["evidence"]["file"] not in files:
+            yield f"statement: what it says of the {name} is not of this claim"
+        if all(found.verdict != RECIPE for found in known.report.claims if found.rule == name):
+            yield f"statement: it speaks of the {name}, and nothing here bears that out"
+
+
 def _files(said: Mapping[str, Any], known: Known) -> Iterator[str]:
-    named = [said["claims"]] + [rule["evidence"] for rule in said["rules"] if rule["evidence"] is not None]
+    named = [said["claims"], *(one["evidence"] for one in said["lineages"])]
+    named += [rule["evidence"] for rule in said["rules"] if rule["evidence"] is not None]
     for file in named:
         if _digest(known.folder, str(file["file"])) != file["digest"]:
             yield f"statement: {file['file']} is not the file it names"
@@ -132,11 +155,16 @@ def _evidence(entry: Mapping[str, Any], found: ClaimReport) -> Iterator[str]:
         yield f"statement: it does not speak of the evidence that there is for {name}"
     elif found.checked and entry["verdict"] != found.verdict:
         yield f"statement: it says {entry['verdict']} of {name}, its evidence says {found.verdict}"
-    if (evidence is None) != (checker is None) or checker not in (None, {"tier": TIER, "verdict": entry["verdict"]}):
+    if (evidence is None) != (checker is None) or not _may_be(checker, entry["verdict"]):
         yield f"statement: what it says of the check of {name} cannot be"
     own = evidence_name(name, found.digest)
     if evidence is not None and evidence["file"] not in (f"proofs/{own}.json", f"proofs/{own}.json.gz"):
         yield f"statement: the evidence of {name} is not the file that belongs to it"
+
+
+def _may_be(checker: Mapping[str, Any] | None, verdict: str) -> bool:
+    """In which arithmetic the issuer had it checked is the issuer's word; it is one that there is."""
+    return checker is None or (checker["tier"] in ARITHMETIC and checker["verdict"] == verdict)
 
 
 def _verdicts(said: Mapping[str, Any], known: Known) -> Iterator[str]:
@@ -146,7 +174,7 @@ def _verdicts(said: Mapping[str, Any], known: Known) -> Iterator[str]:
         yield f"statement: it speaks of {name} more than once"
     for name in sorted(set(known.claims) - set(counts)):
         yield f"statement: it does not speak of this claim of {name}"
-    if said["not_checked"] != not_checked(said["rules"]):
+    if said["not_checked"] != not_checked(said["rules"], said["lineages"]):
         yield "statement: what it calls not checked is not what it, or any certificate, leaves unchecked"
     checked = {claim.rule for claim in known.report.claims if claim.checked}
     for entry in said["rules"]:

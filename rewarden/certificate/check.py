@@ -3,12 +3,11 @@
     python -m rewarden.certificate.check CERTIFICATE --reward [NAME=]ARTIFACT … [--jobs N] [--allow-unchecked]
 
 The core is, in this order: `kernel_json` and `kernel_shapes` (untrusted bytes), `kernel_artifact` (the reward),
-`kernel_program` (calls of it become layers), `kernel_claim` (claims, and points at which they are judged),
-`kernel_bounds` (what can be said of layers over a box), `kernel_proof` (trees, leaves), and this file. Its neighbours
-are loaded where a claim needs them, and the report names for each claim the files that its verdict rests on: see
-docs/decisions/0020. docs/formats.md is the specification, docs/certificate.md the argument that no false claim is
-accepted. Nothing is used but Python's standard library. What a claim means to the author of a spec, who issued it and
-how a reward was learned are not checked here. Exit status: 0 accepted, 4 rejected, 2 usage.
+`kernel_program` (calls as layers), `kernel_claim` (claims, points), `kernel_bounds` (what holds of layers over a box),
+`kernel_proof` (trees, leaves), and this file. Neighbours are loaded where a claim needs them; the report names the
+files that a verdict rests on (docs/decisions/0020). docs/formats.md is the specification, docs/certificate.md the
+argument that no false claim is accepted. Only Python's standard library is used. What a claim means to the author of a
+spec, who issued it and how a reward was learned are not checked here. Exit status: 0 accepted, 4 rejected, 2 usage.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from rewarden.certificate.kernel_shapes import anything, array, read
 __all__ = ["CORE", "POINT", "TIER", "Check", "ClaimReport", "Report", "check", "evidence_name", "main", "render"]
 Run = tuple[int, Check]  # in how many processes leaves are checked, and how
 MAX_CLAIMS = 10_000
-CHUNK = 32  # leaves checked at a time
+CHUNK = 32  # leaves checked at a time, where a tier does not ask for more
 
 
 def check(
@@ -64,7 +63,7 @@ def _report(claim: Claim, rewards: Mapping[str, Reward], file: Path | None, run:
         verdict, reason, count = _judged(claim, rewards, file, run)
     except Refused as error:
         verdict, reason, count = "refused", str(error), 0
-    files = tuple(sorted({*POINT, *used})) if verdict in ("proved", "violated") else ()
+    files = tuple(sorted({*POINT, *used})) if verdict not in ("refused", "not checked") else ()
     return ClaimReport(claim.rule, claim.severity, sentence(claim), verdict, reason, claim.digest, count, files)
 
 
@@ -72,18 +71,21 @@ def _judged(claim: Claim, rewards: Mapping[str, Reward], file: Path | None, run:
     """Verdict, reason, and number of leaves."""
     if file is None:
         return "not checked", "the certificate holds no proof of it", 0
-    missing = sorted(set(claim.rewards) - set(rewards))
-    if missing:
+    if missing := sorted(set(claim.rewards) - set(rewards)):
         return "not checked", f"no artifact was given for {', '.join(missing)}", 0
     for name, wanted in claim.rewards.items():
         if rewards[name].digest != wanted:
             refuse(f"{name} is {rewards[name].digest}, the claim is about {wanted}")
     evidence = parse(read_file(file))
+    if claim.lineage is not None:
+        from rewarden.certificate.kernel_lineage import traced
+
+        return traced(claim, rewards, evidence, _head(claim, "rewarden-lineage"))
     if claim.rows is not None:
         from rewarden.certificate.kernel_rows import recounted
 
-        tables = file.parent.parent / "tables"
-        return recounted(claim, _program(claim, rewards), tables, evidence, _head(claim, "rewarden-recount"))
+        head = _head(claim, "rewarden-recount")
+        return recounted(claim, _program(claim, rewards), file.parent.parent / "tables", evidence, head)
     if isinstance(evidence, dict) and evidence.get("format") == "rewarden-counterexample":
         point, _, judge, _ = _kind(claim)
         shown = read(evidence, {**_head(claim, evidence["format"]), point: anything}, "a counterexample")[point]
@@ -91,8 +93,7 @@ def _judged(claim: Claim, rewards: Mapping[str, Reward], file: Path | None, run:
             refuse(f"the {point} is no counterexample")
         return "violated", f"a {point} was replayed that satisfies the premise and not the conclusion", 0
     count = _proved(claim, rewards, evidence, run)
-    recomputed = "1 leaf" if count == 1 else f"{count} leaves"
-    return "proved", f"{recomputed} and a point that satisfies the premise were recomputed", count
+    return "proved", f"{count} lea{'f' if count == 1 else 'ves'} and a witness of the premise were recomputed", count
 
 
 def _head(claim: Claim, form: str) -> dict[str, object]:
@@ -137,13 +138,12 @@ def _proved(claim: Claim, rewards: Mapping[str, Reward], evidence: object, run: 
 
 def _checked(claim: Claim, program: Program, found: Iterator[Leaf], run: Run) -> int:
     """How many leaves there are; refused unless each of them holds."""
-    chunks = iter(lambda: list(islice(found, CHUNK)), [])
-    workers, how = run
-    if workers > 1:
+    chunks = iter(lambda: list(islice(found, getattr(run[1], "chunk", CHUNK))), [])
+    if run[0] > 1:
         from rewarden.certificate.kernel_jobs import in_processes
 
-        return in_processes(workers, how, claim, program, chunks)
-    return sum(check_some(how, claim, program, chunk) for chunk in chunks)
+        return in_processes(*run, claim, program, chunks)
+    return sum(check_some(run[1], claim, program, chunk) for chunk in chunks)
 
 
 def main(arguments: Sequence[str], tiers: Mapping[str, tuple[str, Check]] | None = None) -> int:

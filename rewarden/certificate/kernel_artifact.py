@@ -22,7 +22,7 @@ _FEATURE = {
     "name": anything, "kind": one_of("real", "int", "bool", "enum"), "lo": anything, "hi": anything, "unit": anything,
     "cases": array, "size": anything,
 }  # fmt: skip
-_MANIFEST = {
+MANIFEST = {
     "format": "rewarden-artifact", "format_version": 1, "tensors": digest_text,
     "records": [{"param": anything, "type": anything, "features": [_FEATURE]}],
     "graph": {"nodes": array, "output": _count}, "patches": array,
@@ -67,7 +67,7 @@ def load_reward(path: Path) -> Reward:
     """The reward at `path`. Refused if any byte is not what its digests, or docs/formats.md, say."""
     try:
         manifest, tensor_bytes = two_files(path)
-        found = read(parse(manifest), _MANIFEST, "the manifest")
+        found = read(parse(manifest), MANIFEST, "the manifest")
         if digest(tensor_bytes) != found["tensors"]:
             refuse("the tensors are not the ones that the manifest names")
         tensors = _tensors(tensor_bytes)

@@ -16,6 +16,15 @@ from rewarden.certificate.kernel_program import Calls, Program, inline
 from rewarden.certificate.kernel_shapes import array, read, text
 
 
+def read_other(value: object) -> Claim:
+    """A claim with cases, or about a lineage."""
+    if not isinstance(value, dict) or "lineage" not in value:
+        return read_cases(value)
+    from rewarden.certificate.kernel_lineage import read_lineage
+
+    return read_lineage(value)
+
+
 def read_cases(value: object) -> Claim:
     stated = read(value, {"rule": text, "severity": text, "cases": array}, "a claim")
     cases = tuple(read_plain(case) for case in stated["cases"]) or refuse("a claim has no cases")

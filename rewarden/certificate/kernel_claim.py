@@ -47,6 +47,7 @@ class Claim:
     loops: tuple[int, ...] | None = None  # of a claim about loops (`kernel_loops`): goals to each of its sums
     rows: Mapping[str, Any] | None = None  # of a claim about rows of data (`kernel_rows`): which, and the share
     cases: tuple[Claim, ...] = ()  # of a claim that says several: about traces of each length
+    lineage: Mapping[str, Any] | None = None  # of a claim that a reward forgot rows (`kernel_lineage`)
 
 
 def _affine(variables: int, calls: int) -> Callable[[object, str], Affine]:
@@ -70,18 +71,18 @@ def _atom(variables: int, calls: int) -> Callable[[object, str], Atom]:
 
 
 def read_claim(value: object) -> Claim:
-    if not isinstance(value, dict) or "cases" not in value:
+    if not isinstance(value, dict) or value.keys().isdisjoint(("cases", "lineage")):
         return read_plain(value)
-    from rewarden.certificate.kernel_cases import read_cases
+    from rewarden.certificate.kernel_cases import read_other
 
-    return read_cases(value)
+    return read_other(value)
 
 
 def read_plain(value: object) -> Claim:
     shape = {
         "rule": text, "severity": one_of("must", "should"), "instances": maybe(text), "calls": array,
         "variables": [{"name": text, "unit": maybe(text), "discrete": boolean}], "records": array,
-        "rewards": _rewards, "clauses": array, "goals": array, "boxes": array,
+        "rewards": rewards_of, "clauses": array, "goals": array, "boxes": array,
         "constants": [{"text": text, "data": digest_text, "value": rational}],
     }  # fmt: skip
     if isinstance(value, dict) and "loops" in value:
@@ -109,7 +110,7 @@ def read_plain(value: object) -> Claim:
     )  # fmt: skip
 
 
-def _rewards(value: object, what: str) -> dict[str, str]:
+def rewards_of(value: object, what: str) -> dict[str, str]:
     if not isinstance(value, dict):
         refuse(f"{what} must be an object")
     return {text(name, "a reward's name"): digest_text(found, "a reward's digest") for name, found in value.items()}

@@ -127,5 +127,6 @@ def named(claims: Sequence[Claim], rewards: Mapping[str, Path]) -> dict[str, Pat
     told = ", ".join(wanted) or "no reward"
     if set(rewards) == {""}:
         return {wanted[0]: rewards[""]} if len(wanted) == 1 else refuse(f"the claims are about {told}: name each")
-    unknown = sorted(set(rewards) - set(wanted))
+    parents = {f"{name}.parent" for claim in claims if claim.lineage is not None for name in claim.rewards}
+    unknown = sorted(set(rewards) - set(wanted) - parents)
     return refuse(f"no claim is about {', '.join(unknown)}: they are about {told}") if unknown else dict(rewards)

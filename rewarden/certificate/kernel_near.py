@@ -34,7 +34,8 @@ from rewarden.certificate.kernel_program import Affine, Calls, Program, matrix_o
 from rewarden.certificate.kernel_proof import narrowed
 from rewarden.certificate.kernel_shapes import read
 
-MAX_WORK = 1 << 32  # entries of tables of patches, each time that a program is made
+MAX_WORK = 1 << 32  # entries of tables of patches, each time that a program is made; and what premises are held against
+ENTRY, OFFSET = 128, 8  # what a product of fractions, and a comparison of an offset, count for
 Box = Sequence[tuple[Fraction, Fraction]]  # the ends of each variable
 Edges = list[tuple[int, int]]  # of rows: offsets, over their bottom, up to which an atom opens them
 
@@ -69,14 +70,17 @@ class Near(Program):
         used.add("kernel_near")
         if self.last is None or self.last[0] != box:
             tables = [patch for reward, _ in self.calls for patch in reward.patches if is_table(patch)]
-            self.work += sum(len(table.tensors[1].values) for table in tables)
-            if self.work > MAX_WORK:
-                refuse("there are too many boxes for so large a table of patches")
+            self.spend(sum(len(table.tensors[1].values) for table in tables))
             program = Program(self.variables, [*self.layers], [], {**self.pieces}, self.weights)
             for reward, arguments in self.calls:
                 program.call(reward._replace(patches=tuple(self.patches(reward, arguments, box))), arguments)
             self.last = box, program
         return self.last[1]
+
+    def spend(self, work: int) -> None:
+        self.work += work
+        if self.work > MAX_WORK:
+            refuse("there are too many boxes, or too long a premise, for so large a table of patches")
 
     def patches(self, reward: Reward, arguments: tuple[Affine, ...], box: Box) -> Iterator[Node]:
         """Those of a reward that may act in a box, as ordinary ones."""
@@ -87,7 +91,7 @@ class Near(Program):
             key = arguments, patch.tensors[0], patch.tensors[1].shape[-1]
             if key not in self.rows:
                 self.rows[key] = _composed(patch, arguments)
-            yield from _acting(patch, self.rows[key], box, self.premise)
+            yield from _acting(patch, self.rows[key], box, self.spend, self.premise)
 
 
 def beyond(
@@ -134,7 +138,9 @@ def _composed(table: Node, arguments: Sequence[Affine]) -> list[Row]:
     return found
 
 
-def _acting(table: Node, forms: Sequence[Row], box: Box, premise: Premise | None = None) -> Iterator[Node]:
+def _acting(
+    table: Node, forms: Sequence[Row], box: Box, spend: Callable[[int], None], premise: Premise | None = None
+) -> Iterator[Node]:
     """The patches of a table that may act in a box, from its rows over the variables; or a patch, if it may."""
     rows, offsets, level, slope, *scalars = table.tensors
     delta, gate = (Fraction(*scalar_of(tensor)) for tensor in scalars)
@@ -143,8 +149,10 @@ def _acting(table: Node, forms: Sequence[Row], box: Box, premise: Premise | None
     left: Iterable[int] = range(len(offsets.values) // k)
     if premise is not None and premise.clauses:
         whole = [(i, math.floor((least - gate) * offsets.bottom)) for i, (least, _) in enumerate(ends)]
-        told = [_edges(forms, clause, gate, offsets.bottom, box, premise) for clause in premise.clauses]
-        left = _unopened(list(left), offsets, [[whole], *told])
+        left = _unopened(list(left), offsets, [whole], spend)
+        for clause in premise.clauses if left else ():
+            edges = _edges(forms, clause, (gate, offsets.bottom), box, premise.discrete, spend)
+            left = _unopened(left, offsets, edges, spend)
     if not is_table(table):
         yield from [table] * len(list(left))
         return
@@ -158,37 +166,42 @@ def _acting(table: Node, forms: Sequence[Row], box: Box, premise: Premise | None
         yield Node(table.op, (), (some, _part(offsets, [j * k + i for i in kept], len(kept)), level, slope, *scalars))
 
 
-def _unopened(left: list[int], offsets: Tensor, clauses: Sequence[Sequence[Edges]]) -> list[int]:
-    """The patches that no clause opens."""
-    values, k = offsets.values, offsets.shape[-1]
-    for atoms in clauses:
-        some = left
-        for edges in atoms:
-            some = [j for j in some if any(values[j * k + i] <= edge for i, edge in edges)]
-        if some:
-            gone = set(some)
-            left = [j for j in left if j not in gone]
-    return left
+def _unopened(left: list[int], offsets: Tensor, atoms: Sequence[Edges], spend: Callable[[int], None]) -> list[int]:
+    """The patches that a clause does not open."""
+    values, k, some = offsets.values, offsets.shape[-1], left
+    for edges in atoms:
+        spend(OFFSET * len(some) * (1 + len(edges)))
+        some = [j for j in some if any(values[j * k + i] <= edge for i, edge in edges)]
+    gone = set(some)
+    return [j for j in left if j not in gone]
 
 
 def _edges(
-    forms: Sequence[Row], clause: Clause, gate: Fraction, bottom: int, box: Box, premise: Premise
+    forms: Sequence[Row],
+    clause: Clause,
+    gate: tuple[Fraction, int],
+    box: Box,
+    discrete: Sequence[bool],
+    spend: Callable[[int], None],
 ) -> list[Edges]:
-    """For each atom of a clause that holds somewhere in the box the rows that it raises, with an edge each."""
+    """For each atom of a clause that holds somewhere in the box the rows that it raises, with an edge each, as offsets
+    are written."""
     found = []
     for atom in clause:
-        cell = narrowed(tuple(lo for lo, _ in box), tuple(hi for _, hi in box), atom, premise.discrete)
+        cell = narrowed(tuple(lo for lo, _ in box), tuple(hi for _, hi in box), atom, discrete)
         if any(low > high for low, high in zip(*cell, strict=True)):
             continue
         ends = list(zip(*cell, strict=True))
         read = {k for k, _ in atom.form.variables}
+        spend(len(box) + len(forms))
         edges = []
         for i, form in enumerate(forms):
             if read.isdisjoint(form.entries):
                 continue
+            spend(ENTRY * len(read) * (len(form.entries) + len(read)))
             least = _where(form, atom, ends)
             if least > _extent(form, box)[0]:
-                edges.append((i, math.floor((least - gate) * bottom)))
+                edges.append((i, math.floor((least - gate[0]) * gate[1])))
         found.append(edges)
     return found
 

@@ -14,12 +14,14 @@ from typing import NamedTuple
 POINT = ("check", "kernel_json", "kernel_shapes", "kernel_artifact", "kernel_program", "kernel_claim")  # for a point
 CORE = (*POINT, "kernel_bounds", "kernel_proof")  # and a proof, of the plain kind
 TIER = "exact integer arithmetic"
+RECIPE = "recipe not re-run"  # of claims about lineage: what is said is bound by digests, and nobody did it again
 MARKS = {"not checked": "NOT CHECKED", "refused": "REFUSED"}
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimReport:
-    """`verdict`: `proved` and `violated` were checked here, `not checked` has no evidence, `refused` false evidence."""
+    """`verdict`: `proved` and `violated` were checked here, `not checked` has no evidence, `refused` false evidence;
+    of lineage `RECIPE`."""
 
     rule: str
     severity: str
@@ -81,7 +83,8 @@ def render(report: Report) -> str:
 def _lines(report: Report) -> list[str]:
     lines = []
     for claim in report.claims:
-        mark = MARKS.get(claim.verdict, f"checked by {claim.by}")
+        digests = "digests " * (claim.verdict == RECIPE)
+        mark = MARKS.get(claim.verdict, f"{digests}checked by {claim.by}")
         lines += [claim.sentence, f"  {claim.verdict}: {claim.reason} [{mark}]", f"  claim {claim.digest}", ""]
     lines += [f"reward {name}: {value}" for name, value in sorted(report.rewards.items())]
     told = sorted(report.accounts.items())
@@ -89,7 +92,8 @@ def _lines(report: Report) -> list[str]:
     lines += ["text: not checked", "signature: not checked"]
     lines += [f"arithmetic: {report.tier}, of the reward as a function of real numbers"]
     lines += [f"trusted: {report.trusted_base}"]
-    proved = f"{sum(c.verdict == 'proved' for c in report.claims)} of {len(report.claims)} claims proved"
+    verdicts = [c.verdict for c in report.claims if c.verdict != RECIPE]
+    proved = f"{verdicts.count('proved')} of {len(verdicts)} claims proved"
     if report.problem is not None:
         return [*lines, f"rejected: {report.problem}"]
     if report.accepted:

@@ -13,6 +13,8 @@ from rewarden.certificate.kernel_artifact import Reward
 from rewarden.certificate.kernel_claim import Atom, Claim
 from rewarden.certificate.kernel_program import Affine
 
+SHOWN = 3  # clauses of the kind that `not near` has: a claim about data has thousands
+
 
 def accounts(rewards: Mapping[str, Reward]) -> dict[str, str]:
     """What each reward comes from by its manifest, as far as that is what it should be: edit, parent and tables. A
@@ -38,6 +40,10 @@ def _is_digest(value: object) -> bool:
 
 def sentence(claim: Claim) -> str:
     """E.g. `must slow: for all s.speed in [0, 5/2] m/s: if s.speed > 1/2, then 3/10 - R(s) >= 0.`"""
+    if claim.lineage is not None:
+        from rewarden.certificate.kernel_lineage import told
+
+        return told(claim)
     if claim.cases:
         return " ".join(map(sentence, claim.cases))
     calls = [_call(claim, name, arguments) for name, arguments in claim.calls]
@@ -99,9 +105,30 @@ def _domain(claim: Claim, count: int | None = None) -> str:
 
 
 def _all(claim: Claim, calls: Sequence[str], clauses: Sequence[Sequence[Atom]]) -> str:
+    away = [c for c in clauses if len(c) > 1 and all(len(a.form.variables) == 1 and not a.form.calls for a in c)]
+    if len(away) > SHOWN:
+        rest = [clause for clause in clauses if not any(clause is one for one in away)]
+        return " and ".join(([_all(claim, calls, rest)] if rest else []) + [_outside(claim, away)])
     each = [[f"{_form(claim, calls, a.form)} {'>' if a.strict else '>='} 0" for a in clause] for clause in clauses]
     texts = [" or ".join(atoms) or "false" for atoms in each]
     return " and ".join(f"({t})" if " or " in t and len(texts) > 1 else t for t in texts)
+
+
+def _outside(claim: Claim, clauses: Sequence[Sequence[Atom]]) -> str:
+    """Clauses that each say that a point is outside of a box, together, and how far the boxes reach from their middles,
+    where they all reach as far."""
+    sides: dict[int, set[Fraction]] = {}
+    for clause in clauses:
+        ends: dict[int, dict[bool, Fraction]] = {}
+        for atom in clause:
+            ((k, slope),) = atom.form.variables
+            ends.setdefault(k, {})[slope > 0] = Fraction(atom.form.constant, abs(slope))
+        for k, found in ends.items():
+            sides.setdefault(k, set()).update([-sum(found.values(), Fraction(0)) / 2] if len(found) == 2 else [])
+    names = [claim.names[k] for k in sorted(sides)]
+    alike = [f"{number(*found)} in {claim.names[k]}" for k, found in sorted(sides.items()) if len(found) == 1]
+    told = f", each with the radius {', '.join(alike)}" * bool(alike)
+    return f"({', '.join(names)}) is in none of the {len(clauses)} boxes that claims.json lists{told}"
 
 
 def _call(claim: Claim, reward: str, arguments: tuple[Affine, ...]) -> str:

@@ -102,7 +102,8 @@ def check_certificate(
         artifacts: dict[str, Artifact] = {}
         if report.problem is None:
             named = {next(iter(report.rewards)): paths[""]} if "" in paths else paths
-            artifacts = _artifacts(named, problems)
+            parents = {name: path for name, path in named.items() if name.endswith(".parent")}
+            artifacts = _artifacts({name: path for name, path in named.items() if name not in parents}, problems)
         if spec is not None and report.problem is None:
             text = _text(folder, artifacts, spec, params or {}, allow)
             problems += [] if text.matched else [text.sentence]
@@ -117,7 +118,8 @@ def check_certificate(
     if statement is not None:
         problems += [] if policy is None else _against(policy, statement, signature, report, text)
         if report.problem is None:
-            problems += disagreements(statement, Known(folder, report, _claims_in(folder), artifacts, text.spec))
+            claims, lineages = _claims_in(folder), _claims_in(folder, lineages=True)
+            problems += disagreements(statement, Known(folder, report, claims, lineages, artifacts, text.spec))
     if require_light and (found := [name for name in HEAVY if name in sys.modules]):
         raise CertificateError("C45", f"{' and '.join(found)} was imported into the process that checks a certificate")
     notes = _notes(policy, model_signature, problems)
@@ -222,12 +224,13 @@ def _match_text(folder: Path, artifacts: Mapping[str, Artifact], spec: Spec) -> 
     return TextMatch(True, f"text: the claims are those of {spec.name}, byte for byte{but}", tuple(missing), spec)
 
 
-def _claims_in(folder: Path) -> dict[str, Mapping[str, Any]]:
-    """Rule → claim; the kernel has read the file already, so what is wrong with it has been said."""
+def _claims_in(folder: Path, *, lineages: bool = False) -> dict[str, Mapping[str, Any]]:
+    """Rule → claim, or lineage → claim; the kernel has read the file already, so what is wrong with it has been said.
+    A lineage is not what a spec says: the kernel holds it against the artifact's own manifest."""
     try:
         value = parse(read_regular(Path(folder) / "claims.json"))
         claims = value["claims"] if isinstance(value, dict) else []
-        return {str(claim["rule"]): claim for claim in claims}
+        return {str(claim["rule"]): claim for claim in claims if ("lineage" in claim) == lineages}
     except (Refused, OSError, KeyError, TypeError) as error:
         raise CertificateError("C42", f"claims.json cannot be read: {error}") from None
 
@@ -235,7 +238,7 @@ def _claims_in(folder: Path) -> dict[str, Mapping[str, Any]]:
 def rewards_of(folder: Path) -> set[str]:
     """The names of the rewards that a certificate's claims are about. CertificateError C42 if they cannot be read."""
     try:
-        return set(rewards_in(_claims_in(folder).values()))
+        return set(rewards_in([*_claims_in(folder).values(), *_claims_in(folder, lineages=True).values()]))
     except (KeyError, TypeError, AttributeError) as error:
         raise CertificateError("C42", f"claims.json cannot be read: {error}") from None
 

@@ -45,6 +45,12 @@ NOT_CHECKED = (
     "How the reward was learned: the artifact's record of it is the learner's own account.",
     "Rewards at records outside the declared ranges.",
 )
+ARITHMETIC = (  # what the tiers call themselves, installed or not
+    TIER,
+    "flint exact integer arithmetic (python-flint)",
+    "float64 with rigorous error terms (numpy), and exact integers where those leave a leaf open",
+)
+NOT_RE_RUN = "Whether rows were forgotten as the manifests say they were; the recipe was not re-run"
 
 
 # ── the shape of a statement, for its readers (docs/schemas/statement.schema.json) ─────────────
@@ -89,6 +95,7 @@ _RULE = {
     "checker": _or_null({"tier": _string, "verdict": one_of("proved", "violated")}),
     "constants": [_CONSTANT],
 }
+_LINEAGE = {"name": _string, "claim": digest_text, "evidence": _FILE}
 _REWARD = {
     "name": _string,
     "digest": digest_text,
@@ -112,6 +119,7 @@ SHAPE = {
         "params": _strings,
         "claims": _FILE,
         "rules": [_RULE],
+        "lineages": [_LINEAGE],
         "data": [{"used_in": _string, "table": digest_text}],
         "rewards": [_REWARD],
         "tools": _strings,
@@ -176,24 +184,39 @@ class EvidenceFile:
     digest: str
 
 
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What is in a certificate beside its statement. `evidence`: rule or lineage → its file; `lineages`: name → claim;
+    `report`: what the kernel says of all that was written, also of evidence that it refused and that is not there."""
+
+    claims: EvidenceFile
+    evidence: Mapping[str, EvidenceFile]
+    lineages: Mapping[str, str]
+    report: Report
+
+
 def build_statement(
     results: Iterable[ResultLike],
     spec: SpecFacts,
     rewards: Mapping[str, Artifact],
-    claims_file: EvidenceFile,
-    evidence: Mapping[str, EvidenceFile],
-    report: Report,
+    contents: Contents,
     issued: datetime,
 ) -> dict[str, Any]:
-    """The whole statement. `evidence`: rule → its file; `report`: what the kernel says of those files.
+    """The whole statement.
 
     It is about those rewards that some claim is about, and no others: who asks it about an artifact gets an answer.
     """
     found = list(results)
+    report, evidence = contents.report, contents.evidence
     checked = {claim.rule: claim for claim in report.claims}
     claims = {r.rule: claim_object(r.claim) for r in found if r.claim is not None}
     about = {name: rewards[name] for name in rewards_in(claims.values()) if name in rewards}
-    rules = [_rule(r, evidence.get(r.rule), checked.get(r.rule), claims.get(r.rule)) for r in found]
+    rules = [_rule(r, evidence.get(r.rule), checked.get(r.rule), claims.get(r.rule), report.tier) for r in found]
+    files = {name: evidence[name] for name in sorted(contents.lineages)}
+    lineages = [
+        {"name": name, "claim": contents.lineages[name], "evidence": {"file": file.path, "digest": file.digest}}
+        for name, file in files.items()
+    ]
     return {
         "_type": STATEMENT_TYPE,
         "subject": [
@@ -208,11 +231,12 @@ def build_statement(
             "semantics": "real",
             "deployed_arithmetic": DEPLOYED,
             "trusted_base": list(TRUSTED_BASE),
-            "not_checked": not_checked(rules),
+            "not_checked": not_checked(rules, lineages),
             "assumptions": list(spec.assumptions),
             "params": dict(sorted(spec.params.items())),
-            "claims": {"file": claims_file.path, "digest": claims_file.digest},
+            "claims": {"file": contents.claims.path, "digest": contents.claims.digest},
             "rules": rules,
+            "lineages": lineages,
             "data": data_said(claims.values()),
             "rewards": [
                 reward_said(name, artifact, parent_among({n: a.digest for n, a in about.items()}, artifact.parent))
@@ -230,29 +254,41 @@ def subject(name: str, digest: str) -> dict[str, Any]:
 
 
 def _rule(
-    result: ResultLike, file: EvidenceFile | None, checked: ClaimReport | None, claim: Mapping[str, Any] | None
+    result: ResultLike,
+    file: EvidenceFile | None,
+    checked: ClaimReport | None,
+    claim: Mapping[str, Any] | None,
+    tier: str,
 ) -> dict[str, Any]:
     seen = checked is not None and checked.checked
+    refused = checked is not None and checked.verdict == "refused"
     return {
         "name": result.rule,
         "title": result.title,
         "severity": str(result.severity),
-        "verdict": str(result.verdict),
-        "reason": result.reason,
+        "verdict": "unknown" if refused else str(result.verdict),
+        "reason": not_accepted(result, checked.reason) if checked is not None and refused else result.reason,
         "semantics": "real",
         "claim": None if claim is None else digest_of(canonical_json(claim)),
         "evidence": None if file is None else {"file": file.path, "digest": file.digest},
-        "checker": {"tier": TIER, "verdict": checked.verdict} if checked is not None and seen else None,
+        "checker": {"tier": tier, "verdict": checked.verdict} if checked is not None and seen else None,
         "constants": [] if claim is None else constants_said(claim),
     }
 
 
+def not_accepted(result: ResultLike, why: str) -> str:
+    """Of a rule whose evidence the kernel has refused: it is left out, and the rule is called unknown."""
+    return f"{result.verdict} by the verifier; the kernel did not accept its evidence: {why}; please report this"
+
+
 # ── what a statement says of claims and artifacts: written here, and compared by `agreement` ───
-def not_checked(rules: Iterable[Mapping[str, Any]]) -> list[str]:
-    """What no certificate checks, and a sentence for each rule whose verdict the kernel has not recomputed."""
+def not_checked(rules: Iterable[Mapping[str, Any]], lineages: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What no certificate checks, and a sentence for each rule whose verdict the kernel has not recomputed, and for
+    each lineage."""
     lacks = "without evidence that the kernel can check"
     rest = [rule for rule in rules if rule["evidence"] is None]
-    return [*NOT_CHECKED, *(f"Rule {r['name']}, found {r['verdict']}, {lacks}: {r['reason']}" for r in rest)]
+    open_rules = [f"Rule {r['name']}, found {r['verdict']}, {lacks}: {r['reason']}" for r in rest]
+    return [*NOT_CHECKED, *open_rules, *(f"{NOT_RE_RUN}: {one['name']}." for one in lineages)]
 
 
 def rewards_in(claims: Iterable[Mapping[str, Any]]) -> list[str]:
@@ -264,7 +300,7 @@ def constants_said(claim: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The data constants of a claim, each once."""
     found: list[dict[str, Any]] = []
     for part in _parts(claim):
-        found += [constant for constant in part["constants"] if constant not in found]
+        found += [constant for constant in part.get("constants", ()) if constant not in found]
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,6 +12,7 @@ from rewarden import exits
 from rewarden.commands import options
 
 if TYPE_CHECKING:
+    from rewarden.api import Issued
     from rewarden.certificate.match import Checked
 
 
@@ -47,12 +49,26 @@ def certify(
             api.verify(bound.spec, chosen, rules=bound.rules, progress=told, rewards=bound.rewards)
         )
     emit(result_lines(result, quiet=quiet))
-    issued = api.certify(result, out=out, key=signer)
+    issued = api.certify(result, out=out, key=signer, near=ancestors_in(bound.places))
+    note_refused(issued)
     if not quiet:
         emit(["", f"wrote {out}", f"signed by {issued.fingerprint}"])
         if signer is None:
             emit(["  a one-time key that was not kept: it shows later damage, not who signed; --key signs as you"])
-    return result.exit_status
+    return issued.status
+
+
+def ancestors_in(places: Mapping[str, Path]) -> list[Path]:
+    """Where the ancestors of artifacts are looked for: beside them."""
+    return sorted({place.resolve().parent for place in places.values()})
+
+
+def note_refused(issued: Issued) -> None:
+    """Loudly: it is a bug in Rewarden."""
+    from rewarden.output import note
+
+    for rule, why in issued.refused.items():
+        note(f"warning: {rule} is in the certificate as unknown, without evidence: {why}")
 
 
 def check_certificate(
@@ -149,6 +165,7 @@ def _require_key(path: Path) -> None:
 
 def _lines(checked: Checked, quiet: bool) -> list[str]:
     """What came of it. Files and statements are a stranger's: none of their characters steers the terminal."""
+    from rewarden.certificate.kernel_report import RECIPE
     from rewarden.output import paint
     from rewarden.spec_lang.diagnostics import printable
 
@@ -156,7 +173,8 @@ def _lines(checked: Checked, quiet: bool) -> list[str]:
     lines = []
     if not quiet:
         for claim in checked.kernel.claims:
-            by = f" [checked by {claim.by}]" if claim.checked else ""
+            digests = "digests " * (claim.verdict == RECIPE)
+            by = f" [{digests}checked by {claim.by}]" if claim.files else ""
             lines += [claim.sentence, f"  {claim.verdict}: {claim.reason}{by}"]
         lines += [f"reward {name}: {digest}" for name, digest in sorted(checked.kernel.rewards.items())]
         told = sorted(checked.kernel.accounts.items())
@@ -166,7 +184,7 @@ def _lines(checked: Checked, quiet: bool) -> list[str]:
         lines += [f"trusted: {checked.kernel.trusted_base}"]
         lines += ["it concerns the reward, not any policy or machine that optimises it", ""]
     lines = [printable(line) for line in lines] + [f"  {printable(problem)}" for problem in checked.problems]
-    proved = sum(claim.verdict == "proved" for claim in checked.kernel.claims)
+    verdicts = [claim.verdict for claim in checked.kernel.claims if claim.verdict != RECIPE]
     many = "s" if len(checked.problems) > 1 else ""
     but = "" if checked.accepted else f"{len(checked.problems)} problem{many}; "
-    return [*lines, f"{paint(word, word)}: {but}{proved} of {len(checked.kernel.claims)} claims proved"]
+    return [*lines, f"{paint(word, word)}: {but}{verdicts.count('proved')} of {len(verdicts)} claims proved"]

@@ -101,7 +101,11 @@ def verify(
 
         write_text(html, render(Story(f"Verification of {bound.spec_path.name}", bound.spec, result, bound.rewards)))
     if certificate is not None and not interrupt.asked:
-        api.certify(result, out=certificate)
+        from rewarden.commands.certificate import ancestors_in, note_refused
+
+        issued = api.certify(result, out=certificate, near=ancestors_in(bound.places))
+        note_refused(issued)
+        return issued.status
     return exits.INTERRUPTED if interrupt.asked else result.exit_status
 
 

@@ -23,6 +23,7 @@ KERNEL = (
     "kernel_jobs",
     "kernel_json",
     "kernel_lanes",
+    "kernel_lineage",
     "kernel_loops",
     "kernel_near",
     "kernel_ops",

@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from tests.reference.second_program import VARIABLES, ZERO, Layer, Program
 from tests.reference.second_reading import Atom, Atoms, Claim, Form, Json, integer, items, need
+from tests.reference.second_smooth import lines, planes, times
 
 Place = tuple[int, int]  # layer, neuron; or VARIABLES, variable
 Signs = frozenset[tuple[int, int, int]]  # layer, neuron, 0 for z >= 0 or 1 for z <= 0
@@ -100,7 +101,7 @@ class Known:
 
     def _bound(self, index: int) -> None:
         layer = self.program.layers[index]
-        n = layer.width
+        n = len(layer.bias)
         old = list(zip(self.l[index], self.u[index], strict=True)) if index in self.l else [None] * n
         found = []
         for neuron in range(n):
@@ -136,7 +137,7 @@ class Known:
             return not (min(la, lb) >= 0 or max(ua, ub) <= 0)
         if layer.kind == "linear":
             return any(other.gate_layer == index for other in self.program.layers)
-        return l < 0 < u
+        return l < u if layer.kind in ("smooth", "product") else l < 0 < u
 
     def _of(self, index: int, neuron: int) -> tuple[Fraction, Fraction]:
         return self.l[index][neuron], self.u[index][neuron]
@@ -159,6 +160,12 @@ class Known:
         l, u = self._of(source, k)  # noqa: E741
         if layer.kind == "linear":
             return l, u
+        if layer.kind == "product":
+            other = self._of(source, k + layer.width)
+            return times((min(l, u), max(l, u)), (min(other), max(other)))
+        if layer.kind == "smooth":
+            found = lines(layer.function, l, u)
+            return found.least, found.most
         if layer.kind == "twin":
             (la, ua), (lb, ub) = (self._of(copy, k) for copy in layer.copies)
             least = max(min(ZERO, l), l - max(-lb, ZERO), max(la, ZERO) - max(ub, ZERO))
@@ -185,6 +192,12 @@ class Known:
             layer = self.program.layers[index]
             row = {k: c for k, c in g.weights.pop(index).items() if c}
             for k, c in row.items():
+                if layer.kind == "product":
+                    slopes, lower, upper = planes(self._of(index, k), self._of(index, k + layer.width))
+                    g.constant += c * (lower if c > 0 else upper)
+                    for factor, slope in zip((k, k + layer.width), slopes, strict=True):
+                        g.put_neuron(layer, factor, c * slope) if slope else None
+                    continue
                 slope, intercept = (Fraction(1), ZERO) if layer.kind == "linear" else self.line(index, k, c > 0)
                 g.constant += c * intercept
                 g.put_neuron(layer, k, c * slope) if slope else None
@@ -197,6 +210,9 @@ class Known:
         if layer.kind == "twin":
             return self._twin_line(layer, index, k, below)
         l, u = self._of(index, k)  # noqa: E741
+        if layer.kind == "smooth":
+            found = lines(layer.function, l, u)
+            return found.lower if below else found.upper
         gate = self.gate(layer) if layer.kind == "gated" else None
         if gate == "open" or (gate == "undecided" and (below or u <= 0 > l)):
             return ZERO, ZERO

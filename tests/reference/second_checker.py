@@ -3,13 +3,15 @@
 It shares no code with the kernel and was written without reading it, in plain Python with `Fraction` for every number:
 no common denominators, no sharing of work, nothing that is quick. The tests hold the two against each other
 (`tests/differential/test_second_checker.py`): what one accepts, the other accepts too. It reads, in this order,
-claims and artifacts (`second_reading`), the program (`second_program`), leaves (`second_bounds`) and trees (here).
+claims and artifacts (`second_reading`), the program (`second_program`), smooth functions (`second_smooth`), leaves
+(`second_bounds`) and trees (here).
 """
 
 from __future__ import annotations
 
 import gzip
 import re
+import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -19,6 +21,7 @@ from typing import Literal
 from tests.reference.second_bounds import Cell, Subject, read_leaf
 from tests.reference.second_program import Program, program_of, with_twins
 from tests.reference.second_reading import (
+    MANIFEST,
     Atom,
     Atoms,
     Box,
@@ -27,21 +30,25 @@ from tests.reference.second_reading import (
     Json,
     Refused,
     Reward,
+    canonical,
     digest,
     fields,
     goals_of_sums,
     integer,
     items,
+    manifest_of,
     need,
     parsed,
     rational,
     read_claims,
     read_reward,
     rise_of,
+    text,
     value_of,
 )
+from tests.reference.second_smooth import meet
 
-Verdict = Literal["proved", "violated", "not checked", "refused"]
+Verdict = Literal["proved", "violated", "not checked", "refused", "recipe not re-run"]
 Row = tuple[Fraction, ...]
 
 
@@ -60,7 +67,11 @@ def check(folder: Path, rewards: Mapping[str, Path]) -> dict[str, Answer]:
 def _answer(claim: Claim, proofs: Path, rewards: Mapping[str, Path]) -> Answer:
     try:
         evidence = _evidence(claim, proofs)
-        return Answer("not checked", "no evidence") if evidence is None else _judged(claim, evidence, rewards)
+        return (
+            Answer("not checked", "no evidence")
+            if evidence is None
+            else _judged(claim, evidence, rewards, proofs.parent / "tables")
+        )
     except Refused as e:
         return Answer("refused", str(e))
 
@@ -75,17 +86,25 @@ def _evidence(claim: Claim, proofs: Path) -> Json:
     return parsed(gzip.decompress(packed.read_bytes())) if packed.is_file() else None
 
 
-def _judged(claim: Claim, evidence: Json, rewards: Mapping[str, Path]) -> Answer:
+def _judged(claim: Claim, evidence: Json, rewards: Mapping[str, Path], tables: Path) -> Answer:
     need(isinstance(evidence, dict), "evidence is no object")
     need(evidence.get("claim") == claim.digest, "evidence for another claim")
     need(integer(evidence.get("format_version"), 0) == 1, "another version of evidence")
     head = ("format", "format_version", "claim")
-    if evidence.get("format") == "rewarden-counterexample":
+    if evidence.get("format") == "rewarden-counterexample" and claim.rows is None and claim.lineage is None:
         need(not claim.cases, "no counterexample is defined for a claim with cases")
         (shown,) = fields(evidence, *head, "witness" if claim.loops is None else "loop")[3:]
         subject = Replay.of(claim, rewards)
         subject.violated_at(shown) if claim.loops is None else subject.violated_round(shown)
         return Answer("violated")
+    if claim.lineage is not None:
+        need(evidence.get("format") == "rewarden-lineage", "no line of edits")
+        _traced(claim, items(fields(evidence, *head, "line")[3]), rewards)
+        return Answer("recipe not re-run")
+    if claim.rows is not None:
+        need(evidence.get("format") == "rewarden-recount", "no recount")
+        (stated,) = fields(evidence, *head, "count")[3:]
+        return Answer(_recounted(Replay.of(claim, rewards), stated, tables))
     need(evidence.get("format") == "rewarden-proof", "evidence of an unknown format")
     if claim.cases:
         (shown,) = fields(evidence, *head, "cases")[3:]
@@ -102,6 +121,71 @@ def _judged(claim: Claim, evidence: Json, rewards: Mapping[str, Path]) -> Answer
         loop, sums = fields(evidence, *head, "loop", "sums")[3:]
         _proved_round(claim, loop, sums, rewards)
     return Answer("proved")
+
+
+# ── rows and lineage ───────────────────────────────────────────────────────────────────────────
+def _recounted(replay: Replay, stated: Json, folder: Path) -> Verdict:
+    claim, rows = replay.claim, replay.claim.rows
+    assert rows is not None
+    need(len(rows.columns) == len(claim.discrete) and 1 <= len(rows.tables) <= 16, "no column for a variable")
+    parts = [_table(folder / f"{name.removeprefix('sha256:')}.bin", name, rows.count) for name in rows.tables]
+    holding, kept, first = 0, 0, None
+    for number, row in enumerate([v for part in side for v in part] for side in zip(*parts, strict=True)):
+        need(all(0 <= c < len(row) for c in rows.columns), "a column that is not there")
+        x = tuple(Fraction(row[c]) for c in rows.columns)
+        outputs = replay.outputs(x, replay.program(tuple((v, v) for v in x)))
+        if all(any(a.true(x, outputs) for a in clause) for clause in claim.clauses):
+            holding += 1
+            good = all(any(a.true(x, outputs) for a in goal) for goal in claim.goals)
+            kept += good
+            first = number if not good and first is None else first
+    said, of, at = fields(stated, "holding", "kept", "first")
+    need((integer(said, 0), integer(of, 0)) == (holding, kept), "another count")
+    need((at if at is None else integer(at, 0)) == first and holding > 0, "another first row, or a vacuous claim")
+    if rows.share is None:
+        return "proved" if kept == holding else "violated"
+    op, level = rows.share
+    part = Fraction(kept, holding)
+    return (
+        "proved" if {"<": part < level, "<=": part <= level, ">": part > level, ">=": part >= level}[op] else "violated"
+    )
+
+
+def _table(path: Path, name: str, count: int) -> list[tuple[float, ...]]:
+    need(path.is_file(), "a table that is not there")
+    data = path.read_bytes()
+    need(digest(data) == name, "another table")
+    head, _, body = data.partition(b"\n")
+    columns, stated = fields(parsed(head), "columns", "rows")
+    width = len([text(column) for column in items(columns)])
+    need(width > 0 and integer(stated, count, count) == count and len(body) == 8 * width * count, "not so many numbers")
+    found = list(struct.iter_unpack(f"<{width}d", body))
+    need(all(abs(v) < float("inf") for row in found for v in row), "a number that is not finite")
+    return found
+
+
+def _traced(claim: Claim, line: list[Json], paths: Mapping[str, Path]) -> None:
+    """The line of edits, from the artifact's own manifest to the one that came of the request."""
+    said, ((name, expected),) = claim.lineage, claim.rewards
+    assert said is not None
+    need(name in paths and len(line) <= 1000, "a reward is missing, or a line too long")
+    read_reward(paths[name], expected)
+    manifest, at, since = manifest_of(paths[name]), expected, []
+    for parent in line:
+        need(isinstance(manifest["edit"], dict), "no edit")
+        since.append(fields(manifest["edit"], "kind", "rule", "statement")[0])
+        at = digest(canonical(parent))
+        need(manifest["parent"] == at, "a line that is broken")
+        fields(parent, *MANIFEST)
+        manifest = parent
+    need([at, since[::-1], manifest["parent"]] == [said["artifact"], said["since"], said["parent"]], "another line")
+    need(isinstance(manifest["edit"], dict), "no edit")
+    kind, _, statement = fields(manifest["edit"], "kind", "rule", "statement")
+    need(kind == "unlearn" and isinstance(statement, dict), "no request to forget")
+    for key in ("road", "forgotten", "left", "epsilon", "delta"):
+        need(said[key] is None or statement.get(key) == str(said[key]), f"another {key}")
+    tables = [fields(one, "name", "bytes", "table", "rows")[2:] for one in items(manifest["data"])]
+    need(tables == [fields(one, "table", "rows") for one in said["data"]], "other tables")
 
 
 # ── points ─────────────────────────────────────────────────────────────────────────────────────
@@ -130,7 +214,8 @@ class Replay:
         layers = program.values(x)
         plain = (clause for clause in self.claim.clauses if self.beyond and not any(a.form.calls for a in clause))
         if all(any(atom.true(x, ()) for atom in clause) for clause in plain):
-            assert found == tuple(layers[k][0] for k in program.outputs), "the layers are not the graph"
+            same = zip(found, (layers[k][0] for k in program.outputs), strict=True)
+            assert all(meet(one, other) for one, other in same), "the layers are not the graph"
         return found
 
     def premise(self, x: Row, program: Program) -> Row:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import copy
 import json
 import random
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -29,20 +30,26 @@ class Certificate:
     claims: Json
     evidence: dict[str, Json]
     rewards: Mapping[str, Path]
+    tables: Mapping[str, bytes] = field(default_factory=dict)
 
     @classmethod
     def of(cls, folder: Path, rewards: Mapping[str, Path]) -> Certificate:
-        proofs = {p.stem: json.loads(p.read_bytes()) for p in sorted((folder / "proofs").glob("*.json"))}
-        return cls(json.loads((folder / "claims.json").read_bytes()), proofs, rewards)
+        claims = json.loads((folder / "claims.json").read_bytes())
+        places = {c["rule"]: folder / "proofs" / _named(c) for c in claims["claims"]}
+        proofs = {rule: json.loads(path.read_bytes()) for rule, path in sorted(places.items()) if path.is_file()}
+        tables = {path.name: path.read_bytes() for path in (folder / "tables").glob("*.bin")}
+        return cls(claims, proofs, rewards, tables)
 
     def only(self, rule: str) -> Certificate:
         claims = [c for c in self.claims["claims"] if c["rule"] == rule]
         used = {name for c in claims for case in c.get("cases", [c]) for name in case["rewards"]}
         rewards = {name: path for name, path in self.rewards.items() if name in used}
-        return Certificate({**self.claims, "claims": claims}, {rule: self.evidence[rule]}, rewards)
+        named = {f"{name[7:]}.bin" for c in claims for name in c.get("rows", {}).get("tables", ())}
+        tables = {name: data for name, data in self.tables.items() if name in named}
+        return Certificate({**self.claims, "claims": claims}, {rule: self.evidence[rule]}, rewards, tables)
 
     def copy(self) -> Certificate:
-        return Certificate(copy.deepcopy(self.claims), copy.deepcopy(self.evidence), self.rewards)
+        return Certificate(copy.deepcopy(self.claims), copy.deepcopy(self.evidence), self.rewards, self.tables)
 
     def write(self, folder: Path) -> None:
         (folder / "proofs").mkdir(parents=True)
@@ -51,7 +58,15 @@ class Certificate:
             proof = self.evidence.get(claim["rule"]) if isinstance(claim.get("rule"), str) else None
             if isinstance(proof, dict):
                 proof = {**proof, "claim": digest(canonical(claim))} if "claim" in proof else proof
-                (folder / "proofs" / f"{claim['rule']}.json").write_bytes(canonical(proof))
+                (folder / "proofs" / _named(claim)).write_bytes(canonical(proof))
+        for name, data in self.tables.items():
+            (folder / "tables").mkdir(exist_ok=True)
+            (folder / "tables" / name).write_bytes(data)
+
+
+def _named(claim: Json) -> str:
+    plain = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", claim["rule"], re.ASCII)
+    return f"{claim['rule'] if plain else 'claim-' + digest(canonical(claim))[7:]}.json"
 
 
 def said_by_both(certificate: Certificate, folder: Path) -> tuple[dict[str, str] | str, dict[str, str] | str]:
@@ -147,7 +162,8 @@ class Forger:
         (read,) = read_claims(canonical(certificate.claims))
         read = read.cases[0] if read.cases else read
         rewards = {name: read_reward(certificate.rewards[name], expected) for name, expected in read.rewards}
-        program = program_of(read, rewards, read.boxes[0])
+        somewhere = ((Fraction(0), Fraction(0)),) * len(read.discrete)
+        program = program_of(read, rewards, read.boxes[0] if read.boxes else somewhere)
         return cls(claim.get("cases", [claim])[0], program, with_twins(read, program))
 
     def trees(self, certificate: Certificate) -> list[list[Json]]:
@@ -256,7 +272,7 @@ def shifted(certificate: Certificate, by: Fraction) -> Certificate:
     other = certificate.copy()
     for claim in other.claims["claims"]:
         for case in claim.get("cases", [claim]):
-            for goal in case["goals"]:
+            for goal in case.get("goals", ()):
                 for atom in goal:
                     atom["affine"]["constant"] = str(Fraction(atom["affine"]["constant"]) - by)
     return other

@@ -12,6 +12,7 @@ from fractions import Fraction
 from math import ceil, floor
 
 from tests.reference.second_reading import Atom, Box, Claim, Form, Node, Patch, Point, Refused, Reward, Tensor
+from tests.reference.second_smooth import SMOOTH, applied
 
 VARIABLES = -1
 Matrix = list[list[Fraction]]
@@ -22,16 +23,18 @@ ZERO, ONE = Fraction(0), Fraction(1)
 class Layer:
     """z = Σ blocks[s] · v_s + bias; the output is z, max(z, 0), a gated one, or a twin's difference of two relus."""
 
-    kind: str  # linear, relu, gated or twin
+    kind: str  # linear, relu, gated, twin, smooth or product
     blocks: dict[int, Matrix]  # by source, in the order of first appearance
     bias: list[Fraction]
     gate_layer: int = -1
     gate: Fraction = ZERO
     copies: tuple[int, int] = (-1, -1)  # of a twin
+    function: str = ""  # of a smooth one
 
     @property
     def width(self) -> int:
-        return len(self.bias)
+        """Of the output, and of what a proof names."""
+        return len(self.bias) // (2 if self.kind == "product" else 1)
 
 
 @dataclass
@@ -58,6 +61,10 @@ class Program:
             elif layer.kind == "twin":
                 a, b = (inner[k] for k in layer.copies)
                 out.append([max(p, ZERO) - max(q, ZERO) for p, q in zip(a, b, strict=True)])
+            elif layer.kind == "smooth":
+                out.append([applied(layer.function, v) for v in z])  # type: ignore[misc]
+            elif layer.kind == "product":
+                out.append([v * w for v, w in zip(z[: layer.width], z[layer.width :], strict=True)])
             elif layer.kind == "gated" and any(v >= layer.gate for v in inner[layer.gate_layer]):
                 out.append([ZERO] * layer.width)
             else:
@@ -148,6 +155,11 @@ class _Building:
             case "minimum":
                 h = self.emit("relu", [(a, one), (b, minus)], zeros)
                 return self.emit("linear", [(a, one), (h, minus)], zeros)
+            case "product":
+                none = _times(one, ZERO)
+                return self.emit("product", [(a, one + none), (b, none + one)], zeros + zeros)
+            case op if op in SMOOTH:
+                return self.emit("smooth", [(a, one)], zeros, function=op)
             case "max" | "min":
                 return self.extreme(a, node.op == "max")
             case "clip":

@@ -13,7 +13,7 @@ import re
 import struct
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -136,6 +136,18 @@ class Claim:
     boxes: tuple[Box, ...] = ()
     loops: tuple[int, ...] | None = None
     cases: tuple[Claim, ...] = ()
+    rows: Rows | None = None
+    lineage: Mapping[str, Json] | None = None
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which rows a claim is about, and the share of them, if it is about a share."""
+
+    count: int
+    tables: tuple[str, ...]
+    columns: tuple[int, ...]
+    share: tuple[str, Fraction] | None
 
 
 CLAIM = (
@@ -157,10 +169,46 @@ def read_claims(data: bytes) -> list[Claim]:
     form, version, claims = fields(parsed(data), "format", "format_version", "claims")
     need(form == "rewarden-claims", "not claims")
     need(integer(version, 0) == 1, "another version of claims")
-    read = [_cases(c) if isinstance(c, dict) and "cases" in c else _claim(c) for c in items(claims)]
+    read = [_any(c) for c in items(claims)]
     rules = [c.rule for c in read]
     need(rules == sorted(set(rules)), "claims are not sorted by rule, one each")
     return read
+
+
+def _any(value: Json) -> Claim:
+    if isinstance(value, dict) and "lineage" in value:
+        return _of_lineage(value)
+    return _cases(value) if isinstance(value, dict) and "cases" in value else _claim(value)
+
+
+def _of_lineage(value: Json) -> Claim:
+    rule, severity, rewards, said = fields(value, "rule", "severity", "rewards", "lineage")
+    need(severity == "should", "a lineage that must be")
+    need(
+        isinstance(rewards, dict) and [f"lineage of {name}" for name in rewards] == [rule], "a lineage of another name"
+    )
+    lineage = dict(zip(LINEAGE, fields(said, *LINEAGE), strict=True))
+    hashes = [
+        *rewards.values(),
+        lineage["artifact"],
+        lineage["parent"],
+        *([lineage["ledger"]] if lineage["ledger"] is not None else []),
+    ]
+    for table, rows in (fields(one, "table", "rows") for one in items(lineage["data"])):
+        hashes.append(table)
+        integer(rows, 0)
+    for found in hashes:
+        need(re.fullmatch(r"sha256:[0-9a-f]{64}", text(found), re.ASCII) is not None, "not a digest")
+    [text(kind) for kind in items(lineage["since"])]
+    integer(lineage["forgotten"], 0), integer(lineage["left"], 0)
+    need(lineage["road"] in ("exact", "certified", "approximate"), "an unknown road")
+    for number in (lineage["epsilon"], lineage["delta"]):
+        need((number is not None) == (lineage["road"] == "certified"), "epsilon or delta, or none")
+        number is None or rational(number)
+    return Claim(rule, severity, digest(canonical(value)), rewards=tuple(rewards.items()), lineage=lineage)
+
+
+LINEAGE = ("artifact", "parent", "since", "road", "forgotten", "left", "epsilon", "delta", "data", "ledger")
 
 
 def _cases(value: Json) -> Claim:
@@ -170,16 +218,18 @@ def _cases(value: Json) -> Claim:
     need(len(read) > 0, "no cases")
     digests: dict[str, str] = {}
     for case in read:
-        need((case.rule, case.severity, case.loops) == (rule, severity, None), "a case of another rule, or about loops")
+        plain = (case.rule, case.severity, case.loops, case.rows) == (rule, severity, None, None)
+        need(plain, "a case of another rule, or about loops or rows")
         need(all(digests.setdefault(name, d) == d for name, d in case.rewards), "a reward with two digests")
     return Claim(text(rule), severity, digest(canonical(value)), cases=read)
 
 
 def _claim(value: Json) -> Claim:
-    keys = (*CLAIM, "loops") if isinstance(value, dict) and "loops" in value else CLAIM
-    rule, severity, variables, records, rewards, calls, clauses, goals, boxes, instances, constants, *loops = fields(
-        value, *keys
+    more = [key for key in ("loops", "rows") if isinstance(value, dict) and key in value][:1]
+    rule, severity, variables, records, rewards, calls, clauses, goals, boxes, instances, constants, *other = fields(
+        value, *CLAIM, *more
     )
+    loops, rows = (other if more == [key] else [] for key in ("loops", "rows"))
     need(severity in ("must", "should"), "no severity")
     discrete = []
     for variable in items(variables):
@@ -222,7 +272,21 @@ def _claim(value: Json) -> Claim:
     )  # fmt: skip
     if claim.loops is not None:
         _require_loops(claim)
-    return claim
+    return replace(claim, rows=_rows(rows[0], boxes, n)) if rows else claim
+
+
+def _rows(value: Json, boxes: Json, variables: int) -> Rows:
+    count, tables, columns, share = fields(value, "count", "tables", "columns", "share")
+    items(boxes, 0)
+    level = None
+    if share is not None:
+        op, number = fields(share, "op", "level")
+        need(op in ("<", "<=", ">", ">="), "a share that is compared with nothing")
+        level = (op, rational(number))
+    for table in items(tables):
+        need(re.fullmatch(r"sha256:[0-9a-f]{64}", text(table), re.ASCII) is not None, "not a digest")
+    read = tuple(integer(column, 0) for column in items(columns))
+    return Rows(integer(count, 1, 1 << 24), tuple(tables), read, level)
 
 
 def _atoms(value: Json, variables: int, calls: int) -> Atoms:
@@ -341,12 +405,14 @@ OPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # op: (inputs, tens
     "min": (("in",), ()),
     "max": (("in",), ()),
     "clip": (("in",), ("lo", "hi")),
+    **dict.fromkeys(("tanh", "sigmoid", "exp", "softplus", "silu", "gelu", "square"), (("in",), ())),
+    "product": (("in", "with"), ()),
 }
 PATCH = ("kind", "rows", "offsets", "level", "slope", "delta", "gate", "rule")
 
 
 def read_reward(path: Path, expected: str) -> Reward:
-    """The artifact of this digest, a folder or a `.rwz`. Smooth ops and products are refused: nothing proves them."""
+    """The artifact of this digest, a folder or a `.rwz`."""
     manifest, tensors_file = _files(path)
     need(digest(manifest) == expected, "another artifact")
     form, version, records, graph, patches, identified, learner, data, parent, edit, tensors_digest = fields(
@@ -369,6 +435,11 @@ def read_reward(path: Path, expected: str) -> Reward:
     return Reward(
         columns, tuple(nodes), tuple(widths), output, tuple(_patch(p, tensors, columns) for p in items(patches))
     )
+
+
+def manifest_of(path: Path) -> dict[str, Json]:
+    found = parsed(_files(path)[0])
+    return dict(zip(MANIFEST, fields(found, *MANIFEST), strict=True))
 
 
 def _files(path: Path) -> tuple[bytes, bytes]:
@@ -536,6 +607,10 @@ def _applied(node: Node, given: list[list[Fraction]], x: list[Fraction]) -> list
             return [min(max(v, t[0].values[0]), t[1].values[0]) for v in a]
         case "concat":
             return [v for part in given for v in part]
+        case "tanh" | "sigmoid" | "exp" | "softplus" | "silu" | "gelu" | "square":
+            from tests.reference.second_smooth import applied
+
+            return [applied(node.op, v) for v in a]  # type: ignore[misc]
     two = list(zip(a, given[1], strict=True))
     match node.op:
         case "add":
@@ -544,5 +619,7 @@ def _applied(node: Node, given: list[list[Fraction]], x: list[Fraction]) -> list
             return [v - w for v, w in two]
         case "minimum":
             return [min(v, w) for v, w in two]
+        case "product":
+            return [v * w for v, w in two]
         case _:
             return [max(v, w) for v, w in two]

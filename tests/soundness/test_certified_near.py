@@ -109,11 +109,14 @@ def test_a_patch_whose_gate_a_box_just_touches_is_left_out_and_one_eighth_nearer
     assert patches(Fraction(7, 8), Fraction(1)) == 2
 
 
+TOO_MUCH = "there are too many boxes, or too long a premise, for so large a table of patches"
+
+
 def test_the_work_of_choosing_patches_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     case = proved(3)
     monkeypatch.setattr(kernel_near, "MAX_WORK", 50)
     (report,) = check(tmp_path / "c", case.write(tmp_path / "c")).claims
-    assert (report.verdict, report.reason) == ("refused", "there are too many boxes for so large a table of patches")
+    assert (report.verdict, report.reason) == ("refused", TOO_MUCH)
 
 
 def test_rules_near_data_that_are_mended_are_certified_at_a_few_bytes_a_row(tmp_path: Path) -> None:
@@ -265,3 +268,44 @@ def test_a_table_that_is_no_table_is_refused(case: Case, tmp_path: Path) -> None
             assert [c.verdict for c in report.claims] == ["refused"]
     with pytest.raises(Refused):
         inline(1, [(loaded(artifact, tmp_path), ())]).over(((Fraction(0), Fraction(1)),))
+
+
+def beyond_with(clauses: int, boxes: int, dense: bool = True) -> Case:
+    """A proof that says `beyond` of a claim with so many clauses, about a reward patched on so many boxes. It shows
+    nothing, and what it costs to find that out is decided by whoever writes it."""
+    rng = np.random.default_rng(5)
+    artifact = near(network(3), np.round(rng.uniform(-1, 1, (boxes, 2)) * 64) / 64)
+    terms = {0: 1, 1: 2} if dense else {0: 1}
+    premise = [[atom(affine(Fraction(k, 1 << 20), terms)) for _ in range(2)] for k in range(clauses)]
+    ((goal,),) = ([[atom(affine(10))]],)
+    said = claim({"R": ""}, [("R", [0, 1])], [[goal[0]]], [[(-8, 8), (-8, 8)]], clauses=premise)
+    witness = {"box": 0, "point": ["1", "1"]}
+    proof = {
+        "format": "rewarden-proof",
+        "format_version": 1,
+        "claim": "",
+        "witness": witness,
+        "goals": [[[]]],
+        "beyond": True,
+    }
+    return Case(said, proof, {"R": artifact}).rebind()
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_the_work_of_premises_that_open_patches_is_bounded(
+    dense: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Patches times atoms: a premise that nobody would write, against a table, is refused before it is gone through."""
+    case = beyond_with(200, 40, dense)
+    counted: list[int] = []
+    spend = kernel_near.Near.spend
+    monkeypatch.setattr(kernel_near.Near, "spend", lambda near, work: (counted.append(work), spend(near, work))[1])
+    (report,) = check(tmp_path / "whole", case.write(tmp_path / "whole")).claims
+    assert report.reason != TOO_MUCH
+    assert sum(counted) > 200 * 2 * 40, "each atom is held against each patch"
+    limit, largest = sum(counted) // 2, max(counted)
+    counted.clear()
+    monkeypatch.setattr(kernel_near, "MAX_WORK", limit)
+    (report,) = check(tmp_path / "c", case.write(tmp_path / "c")).claims
+    assert (report.verdict, report.reason) == ("refused", TOO_MUCH)
+    assert sum(counted) <= limit + largest

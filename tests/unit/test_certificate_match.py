@@ -15,17 +15,20 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from rewarden.certificate.check import check
 from rewarden.certificate.envelope import sign
 from rewarden.certificate.issue import issue
 from rewarden.certificate.keys import fingerprint, generate_key, load_private_key, load_public_key
 from rewarden.certificate.match import Checked, check_certificate
-from rewarden.certificate.statement import SpecFacts
+from rewarden.certificate.statement import ARITHMETIC, SpecFacts
+from rewarden.certificate.tiers import tiers
+from rewarden.cli import run as cli
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.store import save_artifact
 from rewarden.spec_lang import load_spec
 from rewarden.spec_lang.canonical import canonical_json
 from rewarden.spec_lang.claim import Claim
-from rewarden.spec_lang.claim_json import claim_object
+from rewarden.spec_lang.claim_json import claim_digest, claim_object
 from rewarden.spec_lang.errors import CertificateError
 from rewarden.verifier.bind import bind
 from tests.reference.certificates import network, prove, shortfall
@@ -81,7 +84,7 @@ class World:
     facts: SpecFacts
 
     def issue(self, name: str, key: Ed25519PrivateKey | None, results: tuple[Result, ...] | None = None) -> Path:
-        return issue(results or self.results, self.facts, {"R": self.artifact}, self.folder / name, key)
+        return issue(results or self.results, self.facts, {"R": self.artifact}, self.folder / name, key).path
 
     def check(self, certificate: Path, **more: Any) -> Checked:
         return check_certificate(certificate, {"R": self.folder / "reward.rwz"}, self.spec, **more)
@@ -152,6 +155,22 @@ def test_a_certificate_is_accepted_in_all_its_parts(world: World, key: Ed25519Pr
     assert any("open" in s and "budget" in s for s in predicate["not_checked"])
 
 
+def test_it_says_in_which_arithmetic_it_was_checked_and_how_to_check_it(world: World, key: Ed25519PrivateKey) -> None:
+    certificate = world.issue("c", key)
+    statement = world.check(certificate).statement
+    assert statement is not None
+    said = [rule["checker"] for rule in statement["predicate"]["rules"] if rule["checker"] is not None]
+    assert {one["tier"] for one in said} == {tiers()["flint"][0]}
+    assert {name for name, _ in tiers().values()} <= set(ARITHMETIC)
+    assert "CERTIFICATE --reward R=ARTIFACT\n" in (certificate / "README.txt").read_text()
+
+    def slide_rule(statement: Any) -> None:
+        statement["predicate"]["rules"][0]["checker"]["tier"] = "slide rule"
+
+    rewrite(certificate, key, slide_rule)
+    assert world.check(certificate).problems == ("statement: what it says of the check of capped cannot be",)
+
+
 def test_artifacts_and_specs_may_be_in_memory(world: World, key: Ed25519PrivateKey) -> None:
     certificate = world.issue("c", key)
     assert check_certificate(certificate, {"": world.artifact}, load_spec(world.spec)).accepted
@@ -183,13 +202,72 @@ def test_a_large_proof_is_compressed(world: World, key: Ed25519PrivateKey, monke
 
 
 # ── refusals ───────────────────────────────────────────────────────────────────────────────────
-def test_nothing_is_written_for_a_proof_that_the_kernel_refuses(world: World, key: Ed25519PrivateKey) -> None:
-    broken = dict(world.results[0].proof or {}, goals=[[[["leaf", -1, [], [], []]]]])
+BROKEN = [[[["leaf", -1, [], [], []]]]]  # whole, and shows nothing
+
+
+def test_a_proof_that_the_kernel_refuses_is_left_out_and_said(world: World, key: Ed25519PrivateKey) -> None:
+    """The rule is called unknown, all else is certified, and whoever checks it is told."""
+    broken = replace(world.results[0], proof=dict(world.results[0].proof or {}, goals=BROKEN))
+    written = issue((broken, *world.results[1:]), world.facts, {"R": world.artifact}, world.folder / "c", key)
+    why = written.refused["capped"]
+    assert list(written.refused) == ["capped"]
+    assert why.startswith("proved by the verifier; the kernel did not accept its evidence: goal 0: a leaf's bound")
+    assert why.endswith("please report this")
+    assert [path.name for path in (written.path / "proofs").iterdir()] == ["low.json"]
+    checked = world.check(written.path)
+    assert checked.statement is not None
+    said = {rule["name"]: rule for rule in checked.statement["predicate"]["rules"]}
+    entry = said["capped"]
+    assert (entry["verdict"], entry["evidence"], entry["checker"], entry["reason"]) == ("unknown", None, None, why)
+    assert said["low"]["checker"]["verdict"] == "violated"
+    assert any("capped, found unknown" in one for one in checked.statement["predicate"]["not_checked"])
+    assert checked.problems == ("kernel: the must claim capped is not proved: the certificate holds no proof of it",)
+
+
+def test_the_command_tells_of_it_and_its_status_is_that_of_an_unknown_rule(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refusing(*given: Any) -> Any:
+        report = check(*given)
+        refused = (replace(c, verdict="refused", reason="goal 0") if c.rule == "capped" else c for c in report.claims)
+        return replace(report, claims=tuple(refused))
+
+    asked = ["certify", str(world.spec), "--reward", str(world.folder / "reward.rwz"), "-o"]
+    assert cli([*asked, str(world.folder / "whole")]) == 0
+    assert "warning" not in capsys.readouterr().err
+    monkeypatch.setattr("rewarden.certificate.issue.check", refusing)
+    assert cli([*asked, str(world.folder / "part")]) == 3
+    said = capsys.readouterr().err
+    assert (
+        "warning: capped is in the certificate as unknown, without evidence: proved by the verifier; the kernel" in said
+    )
+    assert not (world.folder / "part" / "proofs" / "capped.json").exists()
+    assert (world.folder / "whole" / "proofs" / "capped.json").exists()
+
+
+def test_nothing_is_written_where_nothing_is_left(world: World, key: Ed25519PrivateKey) -> None:
+    broken = replace(world.results[0], proof=dict(world.results[0].proof or {}, goals=BROKEN))
     with pytest.raises(CertificateError) as raised:
-        world.issue("c", key, (replace(world.results[0], proof=broken), *world.results[1:]))
+        world.issue("c", key, (broken, world.results[2]))
     assert raised.value.code == "C40"
     assert not (world.folder / "c").exists()
     assert not list(world.folder.glob(".c*"))
+
+
+def test_nothing_is_written_where_verifier_and_kernel_differ_about_a_point(
+    world: World, key: Ed25519PrivateKey
+) -> None:
+    """Both are exact: one of them does not know what the reward is, and every proof rests on that."""
+    capped, low, _ = world.results
+    broken = replace(capped, verdict="violated", proof=None, witness=low.witness)  # it is not broken there
+    assert low.claim is not None
+    proof = {**(capped.proof or {}), "claim": claim_digest(low.claim), "witness": {"box": 0, "point": ["1/2", "0"]}}
+    kept = replace(low, verdict="proved", proof=proof)  # it is false there
+    for results in ((broken, low), (capped, kept)):
+        with pytest.raises(CertificateError) as raised:
+            world.issue("c", key, results)
+        assert raised.value.code == "C40"
+        assert not (world.folder / "c").exists()
 
 
 def test_nothing_to_certify(world: World, key: Ed25519PrivateKey) -> None:

@@ -170,6 +170,7 @@ def test_inspect_and_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     told = capsys.readouterr().out
     assert "patch for slow" in told
     assert "imported" in told
+    assert [line.partition("  ")[2] for line in told.splitlines() if line.startswith("sha256:")] == ["edit 0", ""]
 
 
 def test_a_patch_that_breaks_a_proved_rule_is_announced_and_not_written(

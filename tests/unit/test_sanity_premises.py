@@ -112,9 +112,13 @@ def test_more_rows_to_be_away_from_than_can_be_said_are_refused(
     monkeypatch.setattr(limits, "AWAY", 8)  # two rows, two columns, two sides
     assert spec.obligation("r").premise
     monkeypatch.setattr(limits, "AWAY", 7)
-    with pytest.raises(Unsupported, match=r"2 rows of 2 columns need more than 7 comparisons") as refused:
+    with pytest.raises(Unsupported, match=r"more than 7 comparisons, to be away from 2 rows of 2 columns") as refused:
         spec.obligation("r")
     assert refused.value.code == "X03"
+    assert "at <spec>:1:" in refused.value.message
+    assert "not near d" in refused.value.message
+    assert refused.value.help is not None
+    assert "at most 1 rows" in refused.value.help
 
 
 def test_a_rule_over_rows_is_about_them(tmp_path: Path) -> None:

@@ -49,7 +49,9 @@ class Office:
         for name in ("verifier", "ada", "grace", "kay"):
             generate_key(self.folder / f"{name}.pem")
         rewards = {"R": world.artifact}
-        self.certificate = issue(world.results, world.facts, rewards, self.folder / "c", self.key("verifier"), issued)
+        self.certificate = issue(
+            world.results, world.facts, rewards, self.folder / "c", self.key("verifier"), issued
+        ).path
 
     def key(self, name: str) -> Ed25519PrivateKey:
         return load_private_key(self.folder / f"{name}.pem")
