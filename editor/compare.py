@@ -86,7 +86,7 @@ class Compared:
                 "mean": repr(max(one.domain.mean for one in self.moved)),
             },
             "rewards": [_texts(asdict(one)) for one in self.moved],
-            "seconds": repr(round(self.seconds, 3)),
+            "seconds": repr(self.seconds),
         }
 
     @staticmethod
@@ -145,8 +145,8 @@ def compared(
     try:
         result = patch(spec, rewards, mender, name, rules, before, apart=True)
     except RewardenError as error:
-        return Compared(name, guarantee, declined=error.message, seconds=time.monotonic() - start)
-    seconds = time.monotonic() - start
+        return Compared(name, guarantee, declined=error.message, seconds=round(time.monotonic() - start, 3))
+    seconds = round(time.monotonic() - start, 3)  # as it is kept: what is told again is what was told
     if result.artifact is None and not result.unmended:
         raise EditError("E06", "no rule that was asked for fails: there is nothing to compare")
     if result.artifact is None:

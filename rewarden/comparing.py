@@ -167,7 +167,9 @@ def _one(asked: Asked, name: str, before: VerificationResult, clock: Clock, shar
         with limited(share):
             found = compared(asked.spec, asked.rewards, replace(mender, verify=watched), name, asked.rules, before)
     except TimeIsUp:
-        return replace(open_method(name, f"stopped after its {share:.3g} s"), seconds=time.monotonic() - start)
+        return replace(
+            open_method(name, f"stopped after its {share:.3g} s"), seconds=round(time.monotonic() - start, 3)
+        )
     if stopped and (found.declined or found.unmended or found.broken):
         told = ", ".join(dict.fromkeys(stopped))
         return replace(found, declined="", open=f"no verdict on {told} in the time it had")
