@@ -15,6 +15,7 @@ from rewarden.editor.methods.choose import METHODS, patch
 from rewarden.editor.steepness import Steepness
 from rewarden.reward.agreement import random_rows
 from rewarden.reward.artifact import Artifact
+from rewarden.spec_lang.canonical import floats_as_text
 from rewarden.spec_lang.errors import EditError, RewardenError
 from rewarden.spec_lang.spec import Spec
 from rewarden.verifier.verdict import VerificationResult
@@ -85,7 +86,7 @@ class Compared:
                 "largest": repr(max(one.domain.largest for one in self.moved)),
                 "mean": repr(max(one.domain.mean for one in self.moved)),
             },
-            "rewards": [_texts(asdict(one)) for one in self.moved],
+            "rewards": [floats_as_text(asdict(one)) for one in self.moved],
             "seconds": repr(self.seconds),
         }
 
@@ -108,14 +109,6 @@ class Compared:
 
 def _names(told: Sequence[object]) -> tuple[str, ...]:
     return tuple(map(str, told))
-
-
-def _texts(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Floats as text: canonical JSON has none."""
-    return {
-        key: _texts(value) if isinstance(value, dict) else repr(value) if isinstance(value, float) else value
-        for key, value in told.items()
-    }
 
 
 def _moved_from(told: Mapping[str, Any]) -> Moved:

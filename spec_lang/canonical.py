@@ -42,6 +42,16 @@ def parse_canonical(data: bytes) -> object:
     return value
 
 
+def floats_as_text(value: object) -> object:
+    """The value (dicts, lists, tuples and what is in them) with each float as its shortest text: canonical JSON has
+    none, and no reader rounds a text in passing."""
+    if isinstance(value, Mapping):
+        return {key: floats_as_text(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [floats_as_text(item) for item in value]
+    return repr(value) if isinstance(value, float) else value
+
+
 def digest_of(data: bytes) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 

@@ -2,13 +2,15 @@
 
 What is read, walked and replayed stays the kernel's, in exact arithmetic; only `Bounds` and `Stepping` are done again,
 for many leaves at once: `tier_float64_bounds` says what is true of the numbers, `tier_float64_program` what they are
-read from. Here leaves of one program are put together, and their steps are taken in turn. A leaf that is not settled
-here is checked by the kernel in exact integers.
+read from. Here leaves of one program are put together, and their steps are taken in turn. Goals of one claim often end
+in the same cell: what holds there of the layers is then found once (bounds depend on the box, the signs and the slopes
+of a leaf; on its goal only by its steps). A leaf that is not settled here is checked by the kernel in exact integers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +23,8 @@ from rewarden.certificate.kernel_proof import WAYS, Leaf, Plan, check_leaf, chec
 from rewarden.certificate.tier_float64_bounds import FloatBounds
 
 NAME = "float64 with rigorous error terms (numpy), and exact integers where those leave a leaf open"
-TOGETHER = 256  # leaves that are bounded at once
+TOGETHER = 256  # cells that are bounded at once
+AHEAD = 1 << 13  # leaves among which those over one cell are looked for
 TRIED = 8  # of which half must be settled by bounds of no effort, before these are tried on the others
 MAX_NUMBERS = 1 << 20  # of one kind, over all leaves and neurons
 
@@ -55,6 +58,7 @@ class _Taken:
 
 
 Planned = tuple[Leaf, Plan, list[Move]]
+Cell = tuple[object, ...]
 
 
 def check_leaves_float64(claim: Claim, program: Program, found: Sequence[Leaf]) -> None:
@@ -62,6 +66,28 @@ def check_leaves_float64(claim: Claim, program: Program, found: Sequence[Leaf]) 
     if any(layer.kind in ("smooth", "product") for layer in program.layers):  # their lines are in integers alone
         check_leaves(claim, program, found)
         return
+    for some in _by_cells(claim, found):
+        _check(claim, program, some)
+
+
+check_leaves_float64.chunk = AHEAD  # type: ignore[attr-defined]  # leaves that `check` hands over at a time
+
+
+def _by_cells(claim: Claim, found: Sequence[Leaf]) -> Iterator[list[Leaf]]:
+    """All of them once, over some cells at a time; those of one cell one after the other, where goals may share it."""
+    if len(claim.goals) == 1:
+        yield from (list(found[k : k + TOGETHER]) for k in range(0, len(found), TOGETHER))
+        return
+    cells: dict[Cell, list[Leaf]] = {}
+    for leaf in found:
+        ends = tuple(x.numerator for x in (*leaf.low, *leaf.high))  # quick to hash, and nearly always enough
+        cells.setdefault((ends, leaf.signs), []).append(leaf)
+    each = iter(cells.values())
+    while some := list(islice(each, TOGETHER)):
+        yield [leaf for leaves in some for leaf in leaves]
+
+
+def _check(claim: Claim, program: Program, found: Sequence[Leaf]) -> None:
     together: dict[int, list[Planned]] = {}
     for leaf in found:
         todo = plan(claim, program, leaf)
@@ -79,12 +105,9 @@ def check_leaves_float64(claim: Claim, program: Program, found: Sequence[Leaf]) 
                     check_leaf(claim, program, leaf)
 
 
-check_leaves_float64.chunk = TOGETHER  # type: ignore[attr-defined]  # leaves that `check` hands over at a time
-
-
 def _parts(leaves: list[Planned]) -> Iterator[list[Planned]]:
     layers = leaves[0][1].program.layers
-    size = max(1, min(TOGETHER, MAX_NUMBERS // sum(len(layer.bias) for layer in layers)))
+    size = max(1, min(4 * TOGETHER, MAX_NUMBERS // sum(len(layer.bias) for layer in layers)))
     return (leaves[k : k + size] for k in range(0, len(leaves), size))
 
 
@@ -115,17 +138,26 @@ def _unsettled(leaves: list[Planned], effort: int) -> list[Planned]:
     """Those that bounds of this effort leave open."""
     if not leaves:
         return []
-    todo = [each for _, each, _ in leaves]
-    boxes, slopes, signs = ([each.box for each in todo], [each.slopes for each in todo], [each.signs for each in todo])
-    named = {move.step[0] for _, _, moves in leaves for move in moves if move.step}
+    cells: dict[Cell, int] = {}
+    at = np.array([cells.setdefault(_cell(k, todo), len(cells)) for k, (_, todo, _) in enumerate(leaves)])
+    some = [leaves[k] for k in np.unique(at, return_index=True)[1]]
+    facts, strict = ([each.facts for _, each, _ in leaves], [each.strict for _, each, _ in leaves])
+    boxes, slopes, signs = zip(*((each.box, each.slopes, each.signs) for _, each, _ in some), strict=True)
+    named = {move.step[0] for _, _, moves in some for move in moves if move.step}
     try:
-        bounds = FloatBounds(todo[0].program, boxes, slopes, signs, effort, named)
-        take(bounds, [moves for _, _, moves in leaves])
-        values = bounds.least_of([each.facts for each in todo])
+        bounds = FloatBounds(some[0][1].program, boxes, slopes, signs, effort, named)
+        take(bounds, [moves for _, _, moves in some])
+        values = bounds.least_of(facts, at)
     except (Refused, OverflowError):
         return leaves
-    settled = bounds.empty | (values > 0) | ((values == 0) & [each.strict for each in todo])
+    settled = bounds.empty[at] | (values > 0) | ((values == 0) & strict)
     return [each for each, done in zip(leaves, settled.tolist(), strict=True) if not done]
+
+
+def _cell(number: int, todo: Plan) -> Cell:
+    """What bounds depend on; a leaf with steps is by itself."""
+    box = todo.box
+    return (number,) if todo.moves else (box.bottom, *box.low, *box.high, todo.signs, *sorted(todo.slopes.items()))
 
 
 def take(bounds: FloatBounds, moves: Sequence[Sequence[Move]]) -> None:

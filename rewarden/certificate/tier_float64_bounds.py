@@ -41,6 +41,7 @@ from rewarden.certificate.kernel_bounds import Box, Facts, Side
 from rewarden.certificate.kernel_json import refuse
 from rewarden.certificate.kernel_program import INPUT, SLOPES, Affine, Program
 from rewarden.certificate.kernel_twins import OFF, ON
+from rewarden.certificate.tier_float64_matrices import apply, columns_of, product, pull, rows_of, stacked, sum_of
 from rewarden.certificate.tier_float64_program import (
     MAX_DENSE,
     TINY,
@@ -60,7 +61,6 @@ from rewarden.certificate.tier_float64_program import (
 
 QUICK, LIKE_THE_KERNEL, ALL = 1, 2, 3
 FEW = 16  # variables for which planes are worth their while
-ALONE = 1 << 18  # products of numbers in a product of matrices: fewer than OpenBLAS has threads for
 MAX_MIXED = 1 << 11  # neurons of a layer of which some are kept: a diagonal is then a matrix
 CACHED = 1 << 17  # numbers in the rows of functionals that are replaced together
 LEAST = -float(np.finfo(np.float64).max)
@@ -85,7 +85,7 @@ class Read(NamedTuple):
 
     def of(self, places: Places) -> Read:
         """Of some neurons, any number of times each."""
-        parts = {source: _rows(part, places) for source, part in self.parts.items()}
+        parts = {source: rows_of(part, places) for source, part in self.parts.items()}
         return Read(parts, self.constant[places], self.error[places], self.size[places])
 
     def less(self, places: Places) -> Read:
@@ -230,19 +230,19 @@ class FloatBounds:
             on, kept, z, most = self.outputs[source]
             count += len(on) + len(kept)
             if len(kept):
-                own = _columns(weights, kept)
+                own = columns_of(weights, kept)
                 parts[source] = parts[source] + own if source in parts else own
-                size = size + _apply(np.abs(own), most)
+                size = size + apply(np.abs(own), most)
             if len(on):
-                through = _columns(weights, on)
+                through = columns_of(weights, on)
                 for below, part in z.parts.items():
                     if through.ndim + part.ndim > 2 and self.entries + len(constant) * part.shape[-1] > 2 * MAX_DENSE:
                         refuse("the program is too large for the float64 tier")
-                    more = _product(through, part)
-                    parts[below] = _sum(parts[below], more) if below in parts else more
-                constant = constant + _apply(through, z.constant)
-                error = error + _apply(np.abs(through), z.error)
-                size = size + _apply(np.abs(through), z.size)
+                    more = product(through, part)
+                    parts[below] = sum_of(parts[below], more) if below in parts else more
+                constant = constant + apply(through, z.constant)
+                error = error + apply(np.abs(through), z.error)
+                size = size + apply(np.abs(through), z.size)
         self.entries += sum(part.size for part in parts.values())
         if self.entries > 2 * MAX_DENSE:
             refuse("the program is too large for the float64 tier")
@@ -250,7 +250,7 @@ class FloatBounds:
         error = (error + eps(count) * size) * (1 + eps(count)) + tiny
         size = np.abs(constant)
         for source, part in parts.items():
-            size = size + _apply(np.abs(part), self.outputs[source].most)
+            size = size + apply(np.abs(part), self.outputs[source].most)
         found = Read(parts, constant, error, size * (1 + eps(self.terms)))
         if not all(np.isfinite(x).all() for x in (constant, error, found.size, *parts.values())):
             refuse("a bound is beyond binary64")
@@ -264,8 +264,8 @@ class FloatBounds:
         at, spread = z.constant, np.zeros((self.leaves, len(z.constant)))
         for source, part in z.parts.items():
             kept = self.outputs[source].kept
-            low, high = (_columns(x, kept) for x in self.ranges[source])
-            at, spread = at + _pull((low + high) / 2, part.T), spread + _pull((high - low) / 2, np.abs(part.T))
+            low, high = (columns_of(x, kept) for x in self.ranges[source])
+            at, spread = at + pull((low + high) / 2, part.T), spread + pull((high - low) / 2, np.abs(part.T))
         slack = z.error + 4 * eps(self.terms) * z.size + TINY * (1 + z.size.sum())
         return at - spread - slack, at + spread + slack
 
@@ -276,8 +276,8 @@ class FloatBounds:
         for source, weights in layer.blocks:
             low, high = self.ranges[source]
             size = np.maximum(np.abs(low), np.abs(high))
-            at, spread = at + _pull((low + high) / 2, weights.T), spread + _pull((high - low) / 2, np.abs(weights.T))
-            reach = reach + _pull(size, np.abs(weights.T)) + TINY * size.sum(1, keepdims=True)
+            at, spread = at + pull((low + high) / 2, weights.T), spread + pull((high - low) / 2, np.abs(weights.T))
+            reach = reach + pull(size, np.abs(weights.T)) + TINY * size.sum(1, keepdims=True)
             count += size.shape[1]
         slack = 4 * eps(count) * (reach * UP + TINY) + TINY
         return at - spread - slack, at + spread + slack
@@ -289,8 +289,8 @@ class FloatBounds:
         size = np.abs(z.constant)
         for source, part in z.parts.items():
             below = self.planes[source]
-            middle, half = middle + _stacked(part, below.middle), half + _stacked(np.abs(part), below.half)
-            size = size + _apply(np.abs(part), below.size)
+            middle, half = middle + stacked(part, below.middle), half + stacked(np.abs(part), below.half)
+            size = size + apply(np.abs(part), below.size)
         slack = z.error + 4 * eps(self.terms) * size + TINY * (1 + size.sum())
         lower, upper = middle - half, middle + half
         lower[:, :, n] += (z.constant - slack)[:, None]
@@ -325,7 +325,8 @@ class FloatBounds:
         if self.effort == ALL:
             loose = np.ones_like(loose)
         loose &= taking[:, None]
-        if self.effort and loose.any() and not self.reads[index].parts.keys() <= {INPUT}:  # there intervals do as well
+        done = self.effort < LIKE_THE_KERNEL and self.reads[index].parts.keys() <= {INPUT}  # there intervals do as well
+        if self.effort and loose.any() and not done:
             either = self.effort < LIKE_THE_KERNEL and layer.kind == "relu" and index not in self.paired
             near = np.asarray(high < -low) if either else np.zeros_like(loose)  # the upper end is the one nearer to 0
             for upper in (True, False):  # which often settles the neuron
@@ -399,8 +400,8 @@ class FloatBounds:
         """Lines of what is kept."""
         kept = self.outputs[index].kept
         lower, drop, upper, shift = lines
-        drop = drop if drop is None else _columns(drop, kept)
-        self.lines[index] = Lines(_columns(lower, kept), drop, _columns(upper, kept), _columns(shift, kept))
+        drop = drop if drop is None else columns_of(drop, kept)
+        self.lines[index] = Lines(columns_of(lower, kept), drop, columns_of(upper, kept), columns_of(shift, kept))
 
     def settled_again(self, index: int) -> None:
         """The same with better bounds, where nothing else is kept than before; and so of layers that ask for them."""
@@ -507,17 +508,18 @@ class FloatBounds:
         for layer in sorted({layer for _, layer, _, _ in asked if layer < self.known}):
             self.settled_again(layer)
 
-    def least_of(self, facts: Sequence[Facts]) -> Vector:
-        """Per leaf, a lower bound of −Σ λ·fact; nothing of those that are lost."""
-        terms, live = Terms(), self.live
-        for leaf, some in enumerate(facts):
+    def least_of(self, facts: Sequence[Facts], leaf: Places | None = None) -> Vector:
+        """A lower bound of each −Σ λ·fact in its leaf (the k-th in the k-th); nothing of those that are lost."""
+        leaf = np.arange(self.leaves) if leaf is None else leaf
+        terms, live = Terms(), self.live[leaf].tolist()
+        for k, (at, some) in enumerate(zip(leaf.tolist(), facts, strict=True)):
             try:
-                if live[leaf]:
-                    self.subtract(terms, leaf, leaf, some)
+                if live[k]:
+                    self.subtract(terms, k, at, some)
             except OverflowError:
-                self.lost[leaf] = True
-        found = self.lower_bounds(self.functionals(terms, np.arange(self.leaves)))
-        return np.where(self.lost, LEAST, found)
+                self.lost[at] = True
+        found = self.lower_bounds(self.functionals(terms, leaf))
+        return np.where(self.lost[leaf], LEAST, found)
 
     def subtract(self, terms: Terms, k: int, leaf: int, facts: Facts) -> None:
         """Take Σ λ·fact off functional k, of a leaf."""
@@ -555,15 +557,15 @@ class FloatBounds:
             if output:
                 on, kept, z, most = self.outputs[source]
                 if len(kept):
-                    rows[source] = rows[source] + _columns(row, kept) if source in rows else _columns(row, kept)
-                    error = error + (_columns(charge, kept) + eps(self.terms) * np.abs(_columns(row, kept))) @ most
-                row, charge = _columns(row, on), _columns(charge, on)
+                    rows[source] = rows[source] + columns_of(row, kept) if source in rows else columns_of(row, kept)
+                    error = error + (columns_of(charge, kept) + eps(self.terms) * np.abs(columns_of(row, kept))) @ most
+                row, charge = columns_of(row, on), columns_of(charge, on)
             else:
                 z = self.reads[source]
             constant = constant + row @ z.constant
             error = error + np.abs(row) @ self.slack(z) + charge @ (z.size + z.error) + self.tiny(z)
             for below, part in z.parts.items():
-                rows[below] = _pull(row, part) + rows[below] if below in rows else _pull(row, part)
+                rows[below] = pull(row, part) + rows[below] if below in rows else pull(row, part)
         return Functionals(rows, leaf, constant, error)
 
     def sharpen(self, index: int, low: Vector, high: Vector, where: Flags, upper: bool) -> None:
@@ -605,7 +607,7 @@ class FloatBounds:
             constant = constant + row @ z.constant
             error = error + np.abs(row) @ self.slack(z) + self.tiny(self.reads[index])
             for source, part in z.parts.items():
-                rows[source] = rows[source] + _pull(row, part) if source in rows else _pull(row, part)
+                rows[source] = rows[source] + pull(row, part) if source in rows else pull(row, part)
         if INPUT in rows:
             (low, high), row = self.ranges[INPUT], rows[INPUT]
             least = row * np.where(row > 0, low[leaf], high[leaf])
@@ -616,68 +618,9 @@ class FloatBounds:
         return np.where(np.isfinite(sure), sure, LEAST)
 
 
-# ── matrices, some of which are given by their diagonal ─────────────────────────────────────────
 def _finite(arrays: Iterable[Vector]) -> Flags:
     """Leaves in which all numbers are."""
     return np.asarray(np.logical_and.reduce([np.isfinite(x).all(1) for x in arrays]))
-
-
-def _rows(part: Vector, places: Places) -> Vector:
-    if part.ndim == 2:
-        return part[places]
-    found = np.zeros((len(places), len(part)))
-    found[np.arange(len(places)), places] = part[places]
-    return found
-
-
-def _columns(weights: Vector, places: Places) -> Vector:
-    """Those columns of a matrix, all of them as they are."""
-    n = weights.shape[-1]
-    if len(places) == n:
-        return weights
-    if weights.ndim == 2:
-        return weights[:, places]
-    found = np.zeros((n, len(places)))
-    found[places, np.arange(len(places))] = weights[places]
-    return found
-
-
-def _matmul(one: Vector, other: Vector) -> Vector:
-    """A product in parts so small that no BLAS shares one between threads, which would wait for each other."""
-    (n, k), m = one.shape, other.shape[1]
-    most = max(64, ALONE // max(1, k * m))
-    if n <= most:
-        return one @ other
-    found = np.empty((n, m))
-    for at in range(0, n, most):
-        np.matmul(one[at : at + most], other, out=found[at : at + most])
-    return found
-
-
-def _apply(weights: Vector, x: Vector) -> Vector:
-    return weights * x if weights.ndim == 1 else weights @ x
-
-
-def _pull(rows: Vector, part: Vector) -> Vector:
-    return rows * part if part.ndim == 1 else _matmul(rows, part)
-
-
-def _stacked(part: Vector, planes: Vector) -> Vector:
-    if part.ndim == 1:
-        return part[:, None, None] * planes
-    return _matmul(planes.reshape(len(planes), -1).T, part.T).T.reshape(len(part), *planes.shape[1:])
-
-
-def _product(weights: Vector, part: Vector) -> Vector:
-    if weights.ndim == 1:
-        return weights * part if part.ndim == 1 else weights[:, None] * part
-    return _pull(weights, part)
-
-
-def _sum(one: Vector, other: Vector) -> Vector:
-    if one.ndim == other.ndim:
-        return one + other
-    return (np.diag(one) if one.ndim == 1 else one) + (np.diag(other) if other.ndim == 1 else other)
 
 
 def _number(weight: Fraction) -> float:

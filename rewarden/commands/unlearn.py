@@ -131,17 +131,10 @@ def _audited(found: Unlearned) -> list[str]:
     return lines
 
 
-def _as_text(value: object) -> object:
-    """With all binary64 numbers as text."""
-    if isinstance(value, dict):
-        return {key: _as_text(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_as_text(item) for item in value]
-    return repr(value) if isinstance(value, float) else value
-
-
 def _as_json(found: Unlearned) -> dict[str, object]:
     """Reward figures as text, so that no number is rounded in passing."""
+    from rewarden.spec_lang.canonical import floats_as_text
+
     audit = found.audit
     return {
         "schema_version": 1,
@@ -153,7 +146,7 @@ def _as_json(found: Unlearned) -> dict[str, object]:
         "artifact": found.artifact.digest,
         "parent": found.artifact.parent,
         "twins": found.twins,
-        "effect": _as_text(found.effect.to_json()),
+        "effect": floats_as_text(found.effect.to_json()),
         "statement": dict(found.statement),
         "anchored": [
             {"data": a.data, "rows": a.rows, "rules": list(a.rules), "patches": list(a.patches)} for a in found.anchored

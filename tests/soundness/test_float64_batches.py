@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rewarden.certificate import tier_float64, tier_float64_bounds
+from rewarden.certificate import tier_float64, tier_float64_bounds, tier_float64_matrices
 from rewarden.certificate.check import check
 from rewarden.certificate.kernel_bounds import Box, Facts
 from rewarden.certificate.kernel_claim import Claim, read_claim
@@ -145,7 +145,8 @@ def test_limits_change_how_bounds_are_computed_and_not_what_is_true(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without planes, without layers that are read through, with a functional at a time."""
-    monkeypatch.setattr(tier_float64_bounds, name, 200 if name == "MAX_DENSE" else 0)
+    room = tier_float64_matrices if name == "ALONE" else tier_float64_bounds
+    monkeypatch.setattr(room, name, 200 if name == "MAX_DENSE" else 0)
     for seed in (0, 1, 3):
         subject = Subject(seed, tmp_path, 2)
         try:

@@ -157,7 +157,7 @@ class _Now:
                 # Lower bounds of ±x_k are those of ±x_k + μ·row.
                 sign = -1.0 if side else 1.0
                 coefficient = slope[:, :, k] * sign
-                scale = _short(torch.where(coefficient < 0, -1.0 / coefficient, 0.0).nan_to_num(0.0, 0.0, 0.0))
+                scale = short(torch.where(coefficient < 0, -1.0 / coefficient, 0.0).nan_to_num(0.0, 0.0, 0.0))
                 row = slope * scale[:, :, None]
                 row[:, :, k] += sign
                 positive = row.clamp(min=0.0)
@@ -324,12 +324,12 @@ class _Sum:
         known, weights = now.known, ascent.weights()
         anchor = (weights / ascent.scale).argmax(-1)
         norm = 1.0 / weights.gather(1, anchor[:, None])
-        weights = _short(weights * norm, bits)
+        weights = short(weights * norm, bits)
         slopes = {
             k: torch.where(known.unstable(k) & known.surely(k), (s * grid).round() / grid, known.lower[k])
             for k, s in ascent.lines().items()
         }
-        taken = {k: _short((m * norm).abs(), bits) * m.sign() for k, m in ascent.multiples().items()}
+        taken = {k: short((m * norm).abs(), bits) * m.sign() for k, m in ascent.multiples().items()}
         return _Sum(anchor, weights, slopes, taken, now.mirror.lower(known, now.subject.rows, slopes, taken, weights))
 
 
@@ -403,7 +403,7 @@ def _leaf(now: _Now, at: int, sums: _Sum) -> Leaf:
     return ["leaf", goal_atom, used, now.tied(at), [*steps, *lines]]
 
 
-def _short(values: Tensor, bits: int = BITS) -> Tensor:
+def short(values: Tensor, bits: int = BITS) -> Tensor:
     """Rounded to so many significant bits; what is next to nothing becomes 0."""
     mantissa, exponent = torch.frexp(values)
     rounded = torch.ldexp((mantissa * 2**bits).round(), exponent - bits)

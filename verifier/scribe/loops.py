@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from rewarden.reward.artifact import Artifact
+from rewarden.spec_lang.canonical import rational_text
 from rewarden.spec_lang.claim import Affine, AffineAtom, Box, Claim
 from rewarden.spec_lang.claim_json import claim_digest
 from rewarden.verifier.box_minimum import Boxes
@@ -30,6 +31,7 @@ from rewarden.verifier.loops.abstraction import Dropped, LoopOutcome, Settled
 from rewarden.verifier.loops.potentials import LIMIT, Graph, gridded, relax, settles
 from rewarden.verifier.program import INPUT, Program
 from rewarden.verifier.proof_tree import dyadic
+from rewarden.verifier.scribe.leaves import negative, short
 from rewarden.verifier.scribe.mirror import Bounded, Known, Mirror, Rows
 from rewarden.verifier.scribe.writer import Writer
 
@@ -320,7 +322,7 @@ class _SumProof:
     def _rows(self, atoms: Sequence[AffineAtom], u: Index, v: Index) -> tuple[Rows, list[tuple[int, int]]]:
         """Atoms of the goal with the potentials of each pair, and minus the facts: [pair, row, …]; and their names."""
         facts = [(c, 0) for c, clause in enumerate(self.claim.clauses) if len(clause) == 1]
-        affines = [atom.affine for atom in atoms] + [_negative(self.claim.clauses[c][a].affine) for c, a in facts]
+        affines = [atom.affine for atom in atoms] + [negative(self.claim.clauses[c][a].affine) for c, a in facts]
         plain = self.mirror.rows(affines)
         terms = dict(plain.terms)
         wide = torch.zeros(1, len(affines), 2 * self.width + 1, dtype=torch.float64)
@@ -364,7 +366,7 @@ class _SumProof:
         for _ in range(2):
             for j in plain:
                 base = summed - weights[:, j : j + 1] * parts.slope[:, j]
-                best = _short(best_multiplier(base, -parts.slope[:, j], -parts.constant[:, j], boxes))
+                best = short(best_multiplier(base, -parts.slope[:, j], -parts.constant[:, j], boxes))
                 weights[:, j] = best
                 summed = base + best[:, None] * parts.slope[:, j]
         bias = (weights * rows.bias).sum(-1, keepdim=True)
@@ -429,12 +431,12 @@ class _SumProof:
                 column, at = self.tree.cut[node]
                 first = self.tree.parts[node]
                 stack += [first + 1, first]
-                yield ["cut", column, _text(Fraction(at))]
+                yield ["cut", column, rational_text(Fraction(at))]
             elif self.tree.cell[node] < 0:
                 yield ["none"]
             else:
                 level, slopes = self._potential(self.tree.cell[node])
-                yield ["cell", _text(level), [_text(x) for x in slopes]]
+                yield ["cell", rational_text(level), [rational_text(x) for x in slopes]]
 
 
 def _taken(rows: Rows, keep: Tensor) -> Rows:
@@ -543,18 +545,3 @@ def _risen(
         slopes[width + k] = slopes.get(width + k, Fraction(0)) + there[1][k]
     variables = tuple((k, slopes[k]) for k in sorted(slopes) if slopes[k])
     return AffineAtom(Affine(atom.affine.constant + there[0] - here[0], variables, atom.affine.calls), atom.strict)
-
-
-def _negative(affine: Affine) -> Affine:
-    variables, calls = (tuple((k, -x) for k, x in some) for some in (affine.variables, affine.calls))
-    return Affine(-affine.constant, variables, calls)
-
-
-def _short(values: Tensor) -> Tensor:
-    """Of nine significant bits; what is next to nothing becomes 0."""
-    mantissa, exponent = torch.frexp(values)
-    return torch.where(values > 1e-9, torch.ldexp((mantissa * 2**9).round(), exponent - 9), 0.0)
-
-
-def _text(value: Fraction) -> str:
-    return str(value.numerator) if value.denominator == 1 else f"{value.numerator}/{value.denominator}"

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rewarden.spec_lang.canonical import rational_text
 from rewarden.spec_lang.claim import Box, Claim
 from rewarden.spec_lang.claim_json import claim_digest
 from rewarden.verifier.by_construction import flat_leaf, twin_leaf
@@ -363,7 +364,7 @@ class Writer:
         match split:
             case "cut", k, at:
                 exact = Fraction(at)
-                node = ["cut", k, _text(exact)]
+                node = ["cut", k, rational_text(exact)]
                 parts = []
                 sides = ((ends[k][0], at), (at, ends[k][1]))
                 for (lo, hi), side in zip(halves(box[k], exact, self.discrete[k]), sides, strict=True):
@@ -414,10 +415,6 @@ def _widths(claim: Claim) -> np.ndarray:
     for box in claim.boxes[:1000]:
         width = np.maximum(width, [float(hi - lo) for lo, hi in box])
     return np.where(width > 0, width, 1.0)
-
-
-def _text(value: Fraction) -> str:
-    return str(value.numerator) if value.denominator == 1 else f"{value.numerator}/{value.denominator}"
 
 
 def _preorder(root: _Node) -> Iterator[list[object]]:
