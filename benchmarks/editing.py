@@ -32,6 +32,7 @@ from rewarden.verifier.verdict import Verdict
 WIDTH, HIDDEN = 4, 32
 FAULTY, RADII = 50, (("points", "0.01 %"), ("regions", "2 %"))
 STACKS = (1, 10, 100, 1000)
+TILES = (1, 2, 5, 10, 17, 31)  # of a side: ceilings that are all needed, up to as many as an artifact may have
 STATES = 20_000
 TYPE = RecordType("State", tuple(Feature(f"x{k}", "real", Fraction(-1), Fraction(1)) for k in range(WIDTH)))
 HEAD = (
@@ -49,6 +50,7 @@ def editing(_: Scene) -> Iterator[Row]:
         for what, radius in RADII:
             yield _mended(base, what, _near(Path(folder), radius), states)
         yield from _stacked(base, Path(folder), states)
+        yield from _tiled(base, Path(folder), states)
 
 
 def _controller() -> Artifact:
@@ -132,4 +134,34 @@ def _stacked(base: Artifact, folder: Path, states: NDArray[np.float32]) -> Itera
             f"{each * 1e6:.2f} µs a state (none: {before * 1e6:.2f})",
             f"{checked:.2f} s to verify a rule: {found}; {whole_checked:.2f} s one about all the domain: "
             f"{everywhere}; {built:.2f} s to build them all, one ceiling U for all",
+        )
+
+
+def _tiled(base: Artifact, folder: Path, states: NDArray[np.float32]) -> Iterator[Row]:
+    """Ceilings whose regions overlap and together are the domain, and the rule that needs every one of them."""
+    level = float(np.quantile(forward(base, states), 0.9))
+    whole = certified_extremum(base, tuple((column.lo, column.hi) for column in base.columns), 1)
+    for side in TILES:
+        ends, child, built = np.linspace(-1, 1, side + 1), base, 0.0
+        for number in range(side * side):
+            given = " and ".join(
+                f"({max(ends[k] - 0.02, -1):.4f}) <= s.x{j} and s.x{j} <= {min(ends[k + 1] + 0.02, 1):.4f}"
+                for j, k in enumerate(divmod(number, side))
+            )
+            given = given if side > 1 else "s.x0 <= 0.9"  # a patch on the whole domain is refused
+            rule = f"must tile:\n  forall s: State\n  given {given}\n  expect R(s) <= ({level:.4f})\n"
+            bound = bounds_for(parse_spec(HEAD + rule, "tile.rwd", base=folder), {"R": child}, "tile", OPTIONS)[0]
+            then = time.process_time()
+            made, _ = apply_patch(child, bound, lambda artifact, box, sign: whole)
+            built += time.process_time() - then
+            child = replace(made, parent=None)
+        given = "" if side > 1 else "  given s.x0 <= 0.9\n"
+        text = f"{HEAD}must all:\n  forall s: State\n{given}  expect R(s) <= ({level:.4f})\n"
+        spec, then = parse_spec(text, "all.rwd", base=folder), time.process_time()
+        verdict = verify(spec, {"R": child}, VerifyOptions())["all"].verdict
+        checked = time.process_time() - then
+        yield Row(
+            f"{side * side} patches, all of them needed",
+            f"{checked:.2f} s to verify the rule: {verdict}",
+            f"{_each(child, states) * 1e6:.2f} µs a state; {built:.2f} s to build them all",
         )

@@ -465,7 +465,15 @@ def certify(
     folders = [Path(folder) for folder in near]
     told = [lineage_of(name, result.bound[name], folders) for name in about]
     lineages = [one for one in told if one is not None]
-    written = issue(found, facts_of(spec), result.bound, Path(out), signer, tables=tables, lineages=lineages)
+    by_rule = {rule.rule: rule for rule in found}
+
+    def again(rule: str) -> RuleResult | None:
+        from rewarden.verifier.scribe.late import with_careful_proof
+
+        return with_careful_proof(by_rule[rule], result.bound) if rule in by_rule else None
+
+    facts = facts_of(spec)
+    written = issue(found, facts, result.bound, Path(out), signer, tables=tables, lineages=lineages, again=again)
     as_written = replace(
         result,
         rules=tuple(replace(r, verdict=Verdict.UNKNOWN) if r.rule in written.refused else r for r in result.rules),

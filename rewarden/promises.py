@@ -7,7 +7,7 @@ Both are rules like any others, in the features' own words: nothing has to be be
 disjunction a patch (`editor/beyond.py`); edits that are made of other nodes say in their statement where they end, and
 it is the proof that makes it true. The amount follows from what the reward reaches where a patch may act
 (`editor/effect.py`); where weights were edited there is no `outside`, and the amount is the least of a few that
-verification proves.
+verification proves. Where patches were taken away, `outside` is beyond these, and the amount is found likewise.
 
 An edit that is built into the network by minima and maxima (`editor/built_in.py`), with patches on top or without, is
 said in two parts. That the reward lies between values holds by the way it is built, whatever the network is, so that
@@ -79,6 +79,8 @@ def promise(child: Artifact, parent: Artifact, rows: str = "changed.jsonl") -> P
     where = _Where(child, _unlike(child, parent) if patches is None else patches, built_in) if local else None
     away = None if where is None else where.away()
     corrected = _Corrected.of(child, parent) if patches is None and away is None else None
+    if where is None and corrected is None:
+        where = _without_patches(child, parent)
     about = printable(", ".join(rules_of(child))) or "weights"
     lines = [
         f"# What the edit for {about} promises.",
@@ -114,6 +116,24 @@ def _unlike(child: Artifact, parent: Artifact) -> list[Stored]:
     """The child's patches that the parent has not, or not like this: on another reward a rim may have to be steeper."""
     below = all_stored(parent)
     return [patch for k, patch in enumerate(all_stored(child)) if k >= len(below) or not patch.same(below[k])]
+
+
+def _without_patches(child: Artifact, parent: Artifact) -> _Where | None:
+    """Where an edit ends that took patches away, and may have put others there: beyond all of these the two rewards are
+    made of the same network and the same other patches, in the same order. None where the network is another one, or
+    a patch is near so many rows that these would be told in a file."""
+    networks = [artifact.with_patches(()) for artifact in (child, parent)]
+    values = [{name: (value.shape, value.tobytes()) for name, value in one.tensors.items()} for one in networks]
+    if child.graph != parent.graph or values[0] != values[1]:
+        return None
+    new, unlike = list(all_stored(child))[::-1], list[Stored]()
+    for patch in all_stored(parent):
+        if new and new[-1].same(patch):
+            new.pop()
+        else:
+            unlike.append(patch)
+    found = _Where(child, [*unlike, *new], [])
+    return None if not found.patches or found.bulk else found
 
 
 @dataclass(frozen=True, slots=True)

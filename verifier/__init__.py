@@ -18,7 +18,7 @@ Read in this order.
 `engines`         every way to settle a claim behind one interface, each of them alone or in `decision`'s order
 `z3_engine`       the complete engine for small rewards and leaves
 `identified`      does a rule survive what its reward is free to do (shift, scale)?
-`options`, `progress`, `verdict`  what goes in and what comes out
+`options`, `progress`, `answer`, `verdict`  what goes in and what comes out
 `regions`, `region_words`, `coverage`   parts of a region: exact shares, boxes joined, in words; `nearest` data rows
 `kept`, `saved`, `saved_search` and the others of that name   verdicts from earlier runs; what a killed run goes on from
 `decision`        which engine when: `verify_claim`; `portfolio`: `verify`, all rules of a spec

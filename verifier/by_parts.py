@@ -11,23 +11,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewarden.reward.artifact import Artifact
-from rewarden.reward.graph import Patch
 from rewarden.reward.tables import active, has_tables, is_table
-from rewarden.reward.widths import Tensors
-from rewarden.spec_lang.claim import AffineAtom, Box, Claim
+from rewarden.spec_lang.claim import Box, Claim
 from rewarden.verifier.between import lies_between
-from rewarden.verifier.caps import NORMAL, settled
+from rewarden.verifier.caps import settled
+from rewarden.verifier.covered import Cover, cover
 from rewarden.verifier.decided_gates import ends_of
 from rewarden.verifier.exact_program import Point
+from rewarden.verifier.harmless import unhelped
 from rewarden.verifier.inline import arguments_over
 from rewarden.verifier.options import VerifyOptions
-from rewarden.verifier.pieces import FEW, Piece, piece_at, pieces, stacked, there
+from rewarden.verifier.pieces import FEW, Piece, piece_at, piece_over, pieces, rest, roots, stacked, there
 from rewarden.verifier.premise import Premise
 from rewarden.verifier.progress import Progress, Report, Stop
 from rewarden.verifier.regions import OpenBoxes
@@ -100,7 +99,7 @@ def decided(claim: Claim, artifacts: Mapping[str, Artifact], asked: Asked, optio
         found = _with_premise(
             claim, np.flatnonzero(done), replace(base, coverage=1.0, work=found.work), asked.look, own
         )
-    return _owed(found, claim, artifacts, options) if found.verdict is Verdict.PROVED else found
+    return _owed(found, claim, options) if found.verdict is Verdict.PROVED else found
 
 
 def decided_in_pieces(
@@ -108,13 +107,21 @@ def decided_in_pieces(
 ) -> RuleResult | None:
     """The verdict on a claim about stacked patches; None where it is not for cutting up. Pieces in which the same
     patches act are one part."""
-    if sum(len(artifacts[name].patches) for name, _ in claim.rewards) <= WHOLE:
-        return None
     if options.engine == "falsify" or len(claim.boxes) > BOXES or not stacked(claim, artifacts):
         return None
-    bounded = options.engine in ("auto", "bounds") and options.semantics == "real"
-    easy = _unhelped(claim, artifacts, lambda patch, tensors: True) if bounded else None
+    few = sum(len(artifacts[name].patches) for name, _ in claim.rewards) <= WHOLE
+    flat = cover(claim, artifacts, roots(claim), wholly=True)
+    bounded = options.engine in ("auto", "bounds") and options.semantics == "real" and bool(flat.left)
+    easy = unhelped(claim, artifacts, lambda patch, tensors: True) if bounded else None
     left, looked = (None, Work()) if easy is None else _left_of(claim, easy, asked, options)
+    if flat.left and (left is None or len(left.lo)):
+        flat = cover(claim, artifacts, roots(claim) if left is None else rest(claim, left))
+        if flat.settled:
+            left = OpenBoxes.of([(number, box) for number, box, _ in flat.left], len(claim.variables))
+    elif not flat.left:
+        left = OpenBoxes.of([], len(claim.variables))
+    if few and not (flat.settled and not flat.left):
+        return None  # as a whole: that proof is shorter
     cut = pieces(claim, artifacts, left)
     if left is None and len(cut) <= 1 and all(piece.count > FEW for piece in cut):
         return None
@@ -130,17 +137,24 @@ def decided_in_pieces(
     )  # fmt: skip
     found = _together(base, parts, asked, _shared(options, len(parts), EASY))
     if found.verdict is Verdict.PROVED and found.premise_witness is None:
-        some = sorted(cut, key=_smaller)[:LOOKED] or _around_a_record(claim, artifacts, easy, asked, options)
+        some = sorted((*cut, *_of_cover(claim, artifacts, flat)), key=_smaller)[:LOOKED]
+        some = some or _around_a_record(claim, artifacts, easy, asked, options)
         parts = [_part([piece], some, there(piece, claim, artifacts)) for piece in some]
         found = _with_record(claim, found, parts, asked, options)
     if found.verdict is not Verdict.PROVED or found.claim is None:
         return found
-    return replace(found, reason=without_proof(found.reason, UNWRITTEN))
+    return _owed(found, claim, options, pieces=True)
 
 
 def _part(alike: Sequence[Piece], cut: Sequence[Piece], about: Mapping[str, Artifact]) -> _Part:
     share = sum(piece.share for piece in alike) / len({piece.origin for piece in cut})
     return _Part(tuple(piece.box for piece in alike), tuple(piece.origin for piece in alike), share, about)
+
+
+def _of_cover(claim: Claim, artifacts: Mapping[str, Artifact], flat: Cover) -> list[Piece]:
+    """The largest cells that flat patches settle, for a record of the premise."""
+    largest = sorted(flat.settled, key=lambda cell: -cell[2])[:LOOKED]
+    return [piece_over(claim, artifacts, *cell) for cell in largest]
 
 
 def _around_a_record(
@@ -285,8 +299,9 @@ def _left(claim: Claim, open_: Sequence[tuple[_Part, RuleResult]], untried: Sequ
     return OpenBoxes(*(np.concatenate([getattr(own, name) for own in found]) for name in ("instance", "lo", "hi")))
 
 
-STACKED = f"Every part was settled by sound bounds, with the patches that act in it{CERTIFIABLE}"
-UNWRITTEN = "a rule about so many stacked patches was decided in parts, and proofs of parts are not put together yet"
+STACKED = (
+    f"Every part was settled by the level of a patch or by sound bounds, with the patches that act in it{CERTIFIABLE}"
+)
 WHOLE = 16  # patches of rewards whose rules are decided as a whole, with a proof
 BELOW = 1.0 - 2.0**-30  # what is open is not nothing
 
@@ -303,13 +318,13 @@ def proof_by_box(result: RuleResult, artifacts: Mapping[str, Artifact]) -> RuleR
     return replace(result, proof=Unwritten(result.work.boxes))
 
 
-def _owed(result: RuleResult, claim: Claim, artifacts: Mapping[str, Artifact], options: VerifyOptions) -> RuleResult:
+def _owed(result: RuleResult, claim: Claim, options: VerifyOptions, *, pieces: bool = False) -> RuleResult:
     """What is proved, with its proof owed, or with the reason why there will be none."""
     executed = options.semantics != "real"
     if executed or len(claim.boxes) * len(claim.goals) * len(claim.variables) > CERTIFIED:
         why = "float32 semantics have none" if executed else "it would be too large to be of use"
         return replace(result, reason=without_proof(result.reason, why))
-    return replace(result, proof=Unwritten(result.work.boxes))
+    return replace(result, proof=Unwritten(result.work.boxes, pieces=pieces))
 
 
 # ── patches that cannot harm ───────────────────────────────────────────────────────────────────
@@ -318,52 +333,7 @@ def easier(claim: Claim, artifacts: Mapping[str, Artifact]) -> dict[str, Artifac
     about these is one about the others. None where nothing can be left out."""
     if len(claim.boxes) != 1 or _active(claim, artifacts) <= TOGETHER:
         return None
-    return _unhelped(claim, artifacts, is_table)
-
-
-def _unhelped(
-    claim: Claim, artifacts: Mapping[str, Artifact], asked_of: Callable[[Patch, Tensors], bool]
-) -> dict[str, Artifact] | None:
-    """Without the patches, of those asked of, that can harm no atom of the claim's goals, which are then as hard to
-    meet or harder. Premises do not call these rewards."""
-    found = dict(artifacts)
-    asked = {claim.calls[c].reward for clause in claim.clauses for atom in clause for c, _ in atom.affine.calls}
-    for name in {call.reward for call in claim.calls} - asked:
-        atoms = [
-            atom
-            for goal in claim.goals
-            for atom in goal
-            if name in {claim.calls[c].reward for c, _ in atom.affine.calls}
-        ]
-        artifact = artifacts[name]
-        kept = [
-            patch
-            for patch in artifact.patches
-            if not asked_of(patch, artifact.tensors)
-            or not all(_harmless(patch, artifact.tensors, claim, atom, name) for atom in atoms)
-        ]
-        if len(kept) < len(artifact.patches):
-            found[name] = artifact.with_patches(tuple(kept))
-    return found if any(found[name] is not artifacts[name] for name in found) else None
-
-
-def _harmless(patch: Patch, tensors: Tensors, claim: Claim, atom: AffineAtom, name: str) -> bool:
-    """Whether an atom that is true of the reward `name` without the patch is true of it with the patch, whatever lies
-    beneath and above. Of an atom that only bounds the reward from above, a ceiling is: it lowers the reward, and what
-    lies above it as well, since patches are monotone in what they wrap. Of R >= b, a ceiling is whose level is b or
-    more: its cap is at least its level, so that of min(R, cap), too, the part below b is that of R."""
-    weights = [weight for call, weight in atom.affine.calls if claim.calls[call].reward == name]
-    sign = -1 if patch.kind == "ceiling" else 1  # the way in which the patch may move the reward
-    if all(weight * sign > 0 for weight in weights):
-        return True
-    if len(atom.affine.calls) > 1 or atom.affine.variables:
-        return False
-    (weight,) = weights
-    level = float(tensors[patch.level][0])
-    if 0 < abs(level) < NORMAL:  # it may be flushed
-        return False
-    room = weight * Fraction(level) + atom.affine.constant
-    return room > 0 or (room == 0 and not atom.strict)
+    return unhelped(claim, artifacts, is_table)
 
 
 def by_easier(claim: Claim, easy: Mapping[str, Artifact], asked: Asked, options: VerifyOptions) -> RuleResult | None:
@@ -376,9 +346,11 @@ def by_easier(claim: Claim, easy: Mapping[str, Artifact], asked: Asked, options:
     premise = asked.look(replace(claim, boxes=(point,)), options, None).witness  # with the values of the reward itself
     if premise is None or premise.deployed == "non-finite":
         return None
-    reason = without_proof(found.reason, "patches near data that cannot break it were left out")
     told = replace(premise, box=found.premise_witness.box)
-    return replace(found, claim=_told(claim, found), premise_witness=told, proof=None, reason=reason)
+    if found.claim is None:
+        return replace(found, premise_witness=told)
+    reason = found.reason if found.reason.endswith(CERTIFIABLE) else REASON
+    return _owed(replace(found, claim=claim, premise_witness=told, reason=reason), claim, options, pieces=True)
 
 
 def _told(claim: Claim, found: RuleResult) -> Claim | None:

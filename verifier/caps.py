@@ -13,20 +13,50 @@ data has mended are proved of thousands of rows at once, without bounding the ne
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rewarden.reward.artifact import Artifact
-from rewarden.reward.tables import flat_rows, index_of, is_table
+from rewarden.reward.stacks import reach
+from rewarden.reward.tables import flat_rows, has_tables, index_of, is_table
 from rewarden.spec_lang.claim import Affine, Claim, Clause
 from rewarden.verifier.decided_gates import ends_of
 
 Array = NDArray[np.float64]
 CELLS = 1 << 21  # of rows and boxes, looked at together
 NORMAL = 2.0**-126
+
+
+@dataclass(frozen=True, slots=True)
+class Capped:
+    """An atom that bounds one call of variables alone: sign·R is to be at most (less than, if strict) `bound`.
+    `columns`: the variables that the call reads."""
+
+    call: int
+    columns: tuple[int, ...]
+    sign: int
+    bound: Fraction
+    strict: bool
+
+    def holds(self, value: Fraction) -> bool:
+        """Where sign·R is at most this."""
+        return value < self.bound or (value == self.bound and not self.strict)
+
+
+def capped(claim: Claim, goal: Clause) -> Iterator[Capped]:
+    """The atoms of a goal that a cap alone may prove."""
+    for atom in goal:
+        if atom.affine.variables or len(atom.affine.calls) != 1:
+            continue
+        (number, weight) = atom.affine.calls[0]
+        columns = _identity(claim.calls[number].arguments)
+        if columns is not None:
+            sign = 1 if weight < 0 else -1
+            yield Capped(number, tuple(columns), sign, sign * (atom.affine.constant / -weight), atom.strict)
 
 
 def settled(claim: Claim, artifacts: Mapping[str, Artifact]) -> NDArray[np.bool_]:
@@ -40,18 +70,11 @@ def settled(claim: Claim, artifacts: Mapping[str, Artifact]) -> NDArray[np.bool_
 
 def _goal(claim: Claim, goal: Clause, artifacts: Mapping[str, Artifact], lo: Array, hi: Array) -> NDArray[np.bool_]:
     found = np.zeros(len(lo), np.bool_)
-    for atom in goal:
-        if atom.affine.variables or len(atom.affine.calls) != 1:
-            continue
-        (number, weight) = atom.affine.calls[0]
-        columns = _identity(claim.calls[number].arguments)
-        if columns is None:
-            continue
-        sign = 1 if weight < 0 else -1
-        bound = sign * (atom.affine.constant / -weight)  # sign·R must be at most (less than, if strict) this
-        caps = sups(artifacts[claim.calls[number].reward], lo[:, columns], hi[:, columns], sign)
+    for said in capped(claim, goal):
+        columns = list(said.columns)
+        caps = sups(artifacts[claim.calls[said.call].reward], lo[:, columns], hi[:, columns], said.sign)
         for value in np.unique(caps[np.isfinite(caps)]).tolist():
-            if Fraction(value) < bound or (Fraction(value) == bound and not atom.strict):
+            if said.holds(Fraction(value)):
                 found |= caps == value
     return found
 
@@ -67,7 +90,8 @@ def sups(artifact: Artifact, lo: Array, hi: Array, sign: int) -> Array:
     """What sign·r is at most over each box lo[k], hi[k] (rows [box, width], encoded columns), inf where patches do not
     say. Finite values are binary32 numbers."""
     found = np.full(len(lo), np.inf)
-    for number, patch in enumerate(artifact.patches):
+    for number in _met(artifact, lo, hi):
+        patch = artifact.patches[number]
         lowers = (patch.kind == "ceiling") == (sign > 0)
         level = sign * float(artifact.tensors[patch.level][0])
         if 0 < abs(level) < NORMAL:  # it may be flushed
@@ -78,6 +102,15 @@ def sups(artifact: Artifact, lo: Array, hi: Array, sign: int) -> Array:
             may = ~_open(artifact, number, lo, hi)
             found[may] = np.maximum(found[may], level)
     return found
+
+
+def _met(artifact: Artifact, lo: Array, hi: Array) -> Sequence[int]:
+    """The patches that may act in some of the boxes: all others are no part of the reward there."""
+    if has_tables(artifact) or not len(lo):
+        return range(len(artifact.patches))
+    low, high = reach(artifact)
+    met: list[int] = np.flatnonzero(((low <= hi.max(axis=0)) & (high >= lo.min(axis=0))).all(axis=1)).tolist()
+    return met
 
 
 def _flat(artifact: Artifact, number: int, lo: Array, hi: Array) -> NDArray[np.bool_]:
@@ -99,4 +132,7 @@ def _flat(artifact: Artifact, number: int, lo: Array, hi: Array) -> NDArray[np.b
 def _open(artifact: Artifact, number: int, lo: Array, hi: Array) -> NDArray[np.bool_]:
     """[box]: whether the patch is surely open all over it."""
     index = index_of(artifact, number)
+    if index.boxes == 1:
+        here = (index.low[0] <= hi[:, index.columns]) & (index.high[0] >= lo[:, index.columns])
+        return np.asarray(~here.all(axis=1))
     return np.array([not len(index.meeting(a, b)) for a, b in zip(lo, hi, strict=True)], dtype=np.bool_)

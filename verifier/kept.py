@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 FORMAT, VERSION = "rewarden-verdict", 1
 IRRELEVANT = ("time_limit", "coverage_budget")  # options that change no verdict that is kept
+WORDS = ("beyond", "pieces")  # of a proof that is owed: about what it is to be, and how
 
 
 class Keeper(Protocol):
@@ -40,8 +41,9 @@ class Keeper(Protocol):
     used; `earlier`: what is kept is of other verifications."""
 
     earlier: bool
-    code: str
 
+    @property
+    def code(self) -> str: ...
     def wants(self, result: RuleResult, options: VerifyOptions) -> bool: ...
     def get(self, key: str) -> object | None: ...
     def put(self, key: str, kept: dict[str, Any]) -> None: ...
@@ -103,7 +105,8 @@ def _proof(proof: Mapping[str, Any] | Unwritten | None) -> dict[str, Any] | None
     if not isinstance(proof, Unwritten):
         return None if proof is None else dict(proof)
     owed = {"boxes": proof.boxes, "trail": None if proof.trail is None else trail_out(proof.trail)}
-    return {**owed, "beyond": True} if proof.beyond else owed
+    said = {name: True for name in WORDS if getattr(proof, name)}
+    return {**owed, **said}
 
 
 def _described(region: Described) -> dict[str, Any]:
@@ -212,23 +215,24 @@ def _unhex(sides: Mapping[str, Any]) -> dict[str, Any]:
 def _proof_in(
     proof: Mapping[str, Any], claim: Claim, rewards: Mapping[str, Artifact], program: Program
 ) -> Mapping[str, Any] | Unwritten:
-    beyond = "beyond" in proof
-    if beyond and proof["beyond"] is not True:
-        raise KeptError("`beyond` is true, or is not there")
-    said = {name: part for name, part in proof.items() if name != "beyond"}
+    words = {name: name in proof for name in WORDS}
+    if any(proof[name] is not True for name in WORDS if words[name]):
+        raise KeptError("`beyond` and `pieces` are true, or are not there")
+    said = {name: part for name, part in proof.items() if name not in WORDS}
     if set(said) != {"boxes", "trail"}:
-        require_whole(said, claim)  # the kernel refuses a word `beyond` that is wrong
+        require_whole(said, claim)  # the kernel refuses words that are wrong
         return proof
     if said["trail"] is None:
-        return Unwritten(_count(said["boxes"]), None, beyond=beyond)
-    if beyond:  # a trail through the program without the patches that the premise opens
+        return Unwritten(_count(said["boxes"]), None, beyond=words["beyond"], pieces=words["pieces"])
+    if words["beyond"]:  # a trail through the program without the patches that the premise opens
         from rewarden.verifier.opened import opened  # brings torch along, which the others come back without
 
         less = opened(claim, rewards)
         if less is None:
             raise KeptError("the premise opens no patch")
         program = program_of(*less)
-    return Unwritten(_count(said["boxes"]), trail_in(said["trail"], program), beyond=beyond)
+    trail = trail_in(said["trail"], program)
+    return Unwritten(_count(said["boxes"]), trail, beyond=words["beyond"], pieces=words["pieces"])
 
 
 def require_whole(proof: Mapping[str, Any], claim: Claim) -> None:

@@ -55,27 +55,30 @@ def stacked(claim: Claim, artifacts: Mapping[str, Artifact]) -> bool:
     called = [artifacts.get(call.reward) for call in claim.calls]
     if any(artifact is None or has_tables(artifact) for artifact in called):
         return False
+    if sum(len(artifact.patches) for artifact in called if artifact is not None) <= FEW:
+        return False  # without a look at where they act, which takes long where there are many columns
     return sum(map(len, _acting(claim, artifacts))) > FEW
 
 
-def roots(claim: Claim) -> tuple[tuple[int, Box], ...]:
-    """What the premise's facts about single variables leave of the claim's boxes, with their numbers."""
+def roots(claim: Claim) -> tuple[tuple[int, Box, float], ...]:
+    """What the premise's facts about single variables leave of the claim's boxes: the number of each, what is left of
+    it, and that this is all of it."""
     cells = ((number, root_cell(claim, box)) for number, box in enumerate(claim.boxes))
-    return tuple((number, cell) for number, cell in cells if cell is not None)
+    return tuple((number, cell, 1.0) for number, cell in cells if cell is not None)
 
 
 def pieces(claim: Claim, artifacts: Mapping[str, Artifact], left: OpenBoxes | None = None) -> tuple[Piece, ...]:
     """All of the boxes in which the premise can hold, in the order of the boxes; or all that is `left` of them."""
     agenda: list[tuple[int, int, Piece]] = []
-    for number, cell, share in _whole(claim) if left is None else _rest(claim, left):
-        first = Piece(number, cell, _acting(_over(claim, cell), artifacts), share)
+    for number, cell, share in roots(claim) if left is None else rest(claim, left):
+        first = piece_over(claim, artifacts, number, cell, share)
         agenda.append((-first.count, len(agenda), first))
     heapq.heapify(agenda)
     total = sum(len(artifacts[call.reward].patches) for call in claim.calls)
     most, made, done = len(agenda) + LEAST + SHARE * total, len(agenda), list[tuple[int, Piece]]()
     while agenda:  # those that meet most first, for what is left over at the end
         count, place, piece = heapq.heappop(agenda)
-        two = _cut(claim, artifacts, piece) if -count > FEW and made < most else None
+        two = cut_in_two(claim, artifacts, piece) if -count > FEW and made < most else None
         if two is None:
             done.append((place, piece))
             continue
@@ -87,8 +90,12 @@ def pieces(claim: Claim, artifacts: Mapping[str, Artifact], left: OpenBoxes | No
 
 def piece_at(claim: Claim, artifacts: Mapping[str, Artifact], number: int, point: Sequence[Fraction]) -> Piece:
     """One point of the claim's box `number`."""
-    box = tuple((value, value) for value in point)
-    return Piece(number, box, _acting(_over(claim, box), artifacts), 0.0)
+    return piece_over(claim, artifacts, number, tuple((value, value) for value in point), 0.0)
+
+
+def piece_over(claim: Claim, artifacts: Mapping[str, Artifact], number: int, box: Box, share: float) -> Piece:
+    """Part of the claim's box `number`, which is so much of it."""
+    return Piece(number, box, _acting(_over(claim, box), artifacts), share)
 
 
 def there(piece: Piece, claim: Claim, artifacts: Mapping[str, Artifact]) -> dict[str, Artifact]:
@@ -102,13 +109,9 @@ def there(piece: Piece, claim: Claim, artifacts: Mapping[str, Artifact]) -> dict
     return found
 
 
-def _whole(claim: Claim) -> Iterator[tuple[int, Box, float]]:
-    return ((number, cell, 1.0) for number, cell in roots(claim))
-
-
-def _rest(claim: Claim, left: OpenBoxes) -> Iterator[tuple[int, Box, float]]:
+def rest(claim: Claim, left: OpenBoxes) -> tuple[tuple[int, Box, float], ...]:
     """What is open of each box, once; it is told in binary64, rounded outwards, and cut back to the box."""
-    around, seen = dict(roots(claim)), set[tuple[int, Box]]()
+    around, seen = {number: box for number, box, _ in roots(claim)}, dict[tuple[int, Box], float]()
     for number, low, high in zip(left.instance.tolist(), left.lo.tolist(), left.hi.tolist(), strict=True):
         if number not in around:
             continue
@@ -116,9 +119,9 @@ def _rest(claim: Claim, left: OpenBoxes) -> Iterator[tuple[int, Box, float]]:
             (max(Fraction(lo), least), min(Fraction(hi), most))
             for lo, hi, (least, most) in zip(low, high, around[number], strict=True)
         )
-        if all(lo <= hi for lo, hi in sides) and (number, sides) not in seen:
-            seen.add((number, sides))
-            yield number, sides, _volume(claim, sides) / _volume(claim, around[number])
+        if all(lo <= hi for lo, hi in sides):
+            seen[number, sides] = _volume(claim, sides) / _volume(claim, around[number])
+    return tuple((number, sides, share) for (number, sides), share in seen.items())
 
 
 def _volume(claim: Claim, box: Box) -> float:
@@ -158,7 +161,7 @@ def _acting_in(claim: Claim, artifacts: Mapping[str, Artifact], piece: Piece, va
 
 
 # ── cuts ───────────────────────────────────────────────────────────────────────────────────────
-def _cut(claim: Claim, artifacts: Mapping[str, Artifact], piece: Piece) -> tuple[Piece, Piece] | None:
+def cut_in_two(claim: Claim, artifacts: Mapping[str, Artifact], piece: Piece) -> tuple[Piece, Piece] | None:
     """The best cut that leaves out some patch on either side; None where there is none."""
     options = sorted(_candidates(claim, artifacts, piece))
     for _, _, variable, at in options[:4]:

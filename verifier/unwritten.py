@@ -31,6 +31,8 @@ class Unwritten:
     loops: tuple[LoopOutcome, ...] | None = None  # of a claim about loops: cells and potentials of each of its sums
     cases: tuple[CaseProof, ...] = ()  # of a claim of several: what each of them has or is owed
     beyond: bool = False  # it is to be about rewards without the patches that the premise opens (`opened`)
+    pieces: bool = False  # it was decided in parts, or without patches that cannot harm: it is written in pieces
+    careful: bool = False  # what was written from this was refused: bounds are to be made as the kernel makes them
 
 
 @dataclass(frozen=True, slots=True, eq=False)

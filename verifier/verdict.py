@@ -8,21 +8,13 @@ from enum import StrEnum
 from typing import Any
 
 from rewarden.spec_lang.claim import Claim
+from rewarden.verifier.answer import Verdict as Verdict
 from rewarden.verifier.coverage.parts import Coverage
 from rewarden.verifier.nearest import NearestRow
 from rewarden.verifier.region_words import Described
 from rewarden.verifier.regions import OpenBoxes
 from rewarden.verifier.unwritten import Unwritten
 from rewarden.verifier.witness import Witness
-
-
-class Verdict(StrEnum):
-    """What is known about a rule (language.md, "What a rule means")."""
-
-    PROVED = "proved"
-    VIOLATED = "violated"
-    VACUOUS = "vacuous"
-    UNKNOWN = "unknown"
 
 
 class Reason(StrEnum):
@@ -105,6 +97,7 @@ class RuleResult:
     premise_witness: Witness | None = None
     coverage: float = 0.0
     proof: Mapping[str, Any] | Unwritten | None = field(default=None, repr=False)
+    owed: Unwritten | None = field(default=None, repr=False)  # what `proof` was written from, where it was owed
     claim: Claim | None = field(default=None, repr=False)
     engine: str | None = None
     work: Work = Work()

@@ -2,12 +2,11 @@
 
     python -m rewarden.certificate.check CERTIFICATE --reward [NAME=]ARTIFACT … [--jobs N] [--allow-unchecked]
 
-The core is, in this order: `kernel_json` and `kernel_shapes` (untrusted bytes), `kernel_artifact` (the reward),
-`kernel_program` (calls as layers), `kernel_claim` (claims, points), `kernel_bounds` (what holds of layers over a box),
-`kernel_proof` (trees, leaves), and this file. Neighbours are loaded where a claim needs them; the report names the
-files that a verdict rests on (docs/decisions/0020). docs/formats.md is the specification, docs/certificate.md the
-argument that no false claim is accepted. Only Python's standard library is used. What a claim means to the author of a
-spec, who issued it and how a reward was learned are not checked here. Exit status: 0 accepted, 4 rejected, 2 usage.
+The core is, in this order: `kernel_json`, `kernel_shapes` (untrusted bytes), `kernel_artifact`, `kernel_program` (calls
+as layers), `kernel_claim` (claims, points), `kernel_bounds` (what holds of layers over a box), `kernel_proof` (leaves),
+and this file. Neighbours are loaded where a claim needs them, and named with its verdict (docs/decisions/0020).
+docs/formats.md specifies, docs/certificate.md argues that no false claim is accepted. What a claim means to its author,
+who issued it and how a reward was learned are not checked here. Exit status: 0 accepted, 4 rejected, 2 usage.
 """
 
 from __future__ import annotations
@@ -32,8 +31,7 @@ from rewarden.certificate.kernel_shapes import anything, array, read
 
 __all__ = ["CORE", "POINT", "TIER", "Check", "ClaimReport", "Report", "check", "evidence_name", "main", "render"]
 Run = tuple[int, Check]  # in how many processes leaves are checked, and how
-MAX_CLAIMS = 10_000
-CHUNK = 32  # leaves checked at a time, where a tier does not ask for more
+MAX_CLAIMS, CHUNK = 10_000, 32  # leaves checked at a time, where a tier does not ask for more
 
 
 def check(
@@ -119,7 +117,7 @@ def _proved(claim: Claim, rewards: Mapping[str, Reward], evidence: object, run: 
     used.update(CORE)
     point, trees, judge, walked = _kind(claim)
     head, part = _head(claim, "rewarden-proof"), {point: anything, trees: anything}
-    if claim.cases or (isinstance(evidence, dict) and "beyond" in evidence):
+    if claim.cases or (isinstance(evidence, dict) and not evidence.keys().isdisjoint(("beyond", "pieces"))):
         from rewarden.certificate.kernel_cases import proofs
 
         each = proofs(claim, evidence, head, part)
@@ -138,6 +136,10 @@ def _proved(claim: Claim, rewards: Mapping[str, Reward], evidence: object, run: 
 
 def _checked(claim: Claim, program: Program, found: Iterator[Leaf], run: Run) -> int:
     """How many leaves there are; refused unless each of them holds."""
+    if len(claim.goals) > 1:
+        from rewarden.certificate.kernel_alike import alike
+
+        found, run = alike(found, run)
     chunks = iter(lambda: list(islice(found, getattr(run[1], "chunk", CHUNK))), [])
     if run[0] > 1:
         from rewarden.certificate.kernel_jobs import in_processes

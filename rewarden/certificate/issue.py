@@ -14,7 +14,7 @@ from __future__ import annotations
 import gzip
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -95,6 +95,7 @@ def issue(
     issued: datetime | None = None,
     tables: Mapping[str, bytes] | None = None,
     lineages: Sequence[Lineage] = (),
+    again: Callable[[str], ResultLike | None] = lambda rule: None,
 ) -> Written:
     """Write a certificate to `out` (missing or empty), whole or not at all.
 
@@ -103,7 +104,8 @@ def issue(
     name, by digest; `lineages` are about rewards that other claims are about.
 
     The kernel runs over the finished folder first, in exact integers. A rule without evidence is listed, with its
-    reason; so is one whose evidence the kernel refuses, as unknown, which is a bug in Rewarden, and told.
+    reason; so is one whose evidence the kernel refuses, as unknown, which is a bug in Rewarden, and told. Before that,
+    `again` is asked for another result of such a rule, with other evidence; None where there is none to be had.
     CertificateError C40 where that leaves nothing, or where the kernel finds another value at a point than the verifier
     (then no evidence can be relied on), C41 if nothing has a claim.
     """
@@ -115,6 +117,13 @@ def issue(
         _write_tables(tables or {}, scratch)
         about = {name for result in found if result.claim is not None for name, _ in result.claim.rewards}
         report = _kernel(scratch, about, rewards)
+        others = {rule: other for rule in sorted(_refused(report).keys() & evidence.keys()) if (other := again(rule))}
+        if others:
+            for rule in others:
+                (scratch / evidence[rule].path).unlink()
+            found = [others.get(result.rule, result) for result in found]
+            claims_file, evidence = _write_evidence(found, lineages, scratch)
+            report = _kernel(scratch, about, rewards)
         refused = _withheld(scratch, report, evidence)
         contents = Contents(claims_file, evidence, {one.rule: one.digest for one in lineages}, report)
         told = build_statement(found, spec, rewards, contents, issued or _now())
@@ -148,7 +157,7 @@ def _write_evidence(
     with_claim = [(r, r.claim) for r in results if r.claim is not None]
     claims = claims_document((claim for _, claim in with_claim), [one.claim for one in lineages])
     (folder / "claims.json").write_bytes(claims)
-    (folder / "proofs").mkdir()
+    (folder / "proofs").mkdir(exist_ok=True)
     values = [(r.rule, claim_digest(claim), _evidence(r, claim)) for r, claim in with_claim]
     files = {}
     for rule, digest, value in [*values, *((one.rule, one.digest, one.evidence) for one in lineages)]:
@@ -194,9 +203,13 @@ def _kernel(folder: Path, names: set[str], rewards: Mapping[str, Artifact]) -> R
         return check(folder, paths, 1, *next(known[name] for name in EXACTLY if name in known))
 
 
+def _refused(report: Report) -> dict[str, str]:
+    return {c.rule: c.reason for c in report.claims if c.verdict == "refused"}
+
+
 def _withheld(folder: Path, report: Report, evidence: dict[str, EvidenceFile]) -> dict[str, str]:
     """Rule → why its evidence is refused; that is taken out of the folder, and of `evidence`."""
-    refused = {c.rule: c.reason for c in report.claims if c.verdict == "refused"}
+    refused = _refused(report)
     wrong = [name for name, why in refused.items() if any(said in why for said in CONTRADICTIONS)]
     lineages = [c.rule for c in report.claims if c.rule in refused and c.rule.startswith("lineage of ")]
     checked = any(c.checked for c in report.claims)

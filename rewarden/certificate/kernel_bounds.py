@@ -4,8 +4,7 @@ Nothing here can be too optimistic: a proof only chooses among lines that are al
 and numbers are exact integers, or rounded outward. A functional is replaced from the last layer down: where the
 coefficient of an output is > 0 by the line below it, where < 0 by the line above; so at each replacement it can only
 get less, and at the variables its least value over the box is exact. Bounds hold at every point of which a leaf speaks.
-Neurons are bounded one at a time; where a layer leaves many open `kernel_lanes` bounds them together, and what a leaf
-asks for beyond its goal is in `kernel_steps`. Standard library only.
+Neurons are bounded one at a time, or many of a layer together in `kernel_lanes`. Standard library only.
 """
 
 from __future__ import annotations

@@ -41,6 +41,10 @@ def proofs(
 ) -> list[tuple[Claim, Any, Callable[[int, Calls], Program]]]:
     """Of a proof that is not of the plain form: each case, what the proof says of it, and what makes its program."""
     used.add("kernel_cases")
+    if isinstance(evidence, dict) and "pieces" in evidence:
+        from rewarden.certificate.kernel_pieces import pieces
+
+        return pieces(claim, evidence, head, part)
     if not claim.cases:
         from rewarden.certificate.kernel_near import beyond
 

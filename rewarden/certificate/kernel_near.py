@@ -90,7 +90,7 @@ class Near(Program):
                 continue
             key = arguments, patch.tensors[0], patch.tensors[1].shape[-1]
             if key not in self.rows:
-                self.rows[key] = _composed(patch, arguments)
+                self.rows[key] = composed(patch, arguments)
             yield from _acting(patch, self.rows[key], box, self.spend, self.premise)
 
 
@@ -99,10 +99,15 @@ def beyond(
 ) -> tuple[Claim, Any, Callable[[int, Calls], Program]]:
     """A claim, its proof that says `beyond`, and what makes the program that this is about."""
     found = read(evidence, {**head, **part, "beyond": True}, "a proof")
+    return claim, found, partial(programs, premise=premise_of(claim))
+
+
+def premise_of(claim: Claim) -> Premise:
+    """What a claim says of its variables alone, of one with one box."""
     if claim.loops is not None or len(claim.boxes) != 1:
         refuse("a proof about rewards without the patches that the premise opens is of a claim with one box")
     plain = tuple(clause for clause in claim.clauses if not any(atom.form.calls for atom in clause))
-    return claim, found, partial(programs, premise=Premise(plain, claim.discrete))
+    return Premise(plain, claim.discrete)
 
 
 def programs(variables: int, calls: Calls, premise: Premise | None = None) -> Near:
@@ -121,7 +126,7 @@ def is_table(patch: Node) -> bool:
     return len(patch.tensors[1].shape) == 2
 
 
-def _composed(table: Node, arguments: Sequence[Affine]) -> list[Row]:
+def composed(table: Node, arguments: Sequence[Affine]) -> list[Row]:
     """The rows of a table, over the variables."""
     rows, offsets, *_ = table.tensors
     shared = math.lcm(*(a.bottom for a in arguments))
@@ -144,7 +149,7 @@ def _acting(
     """The patches of a table that may act in a box, from its rows over the variables; or a patch, if it may."""
     rows, offsets, level, slope, *scalars = table.tensors
     delta, gate = (Fraction(*scalar_of(tensor)) for tensor in scalars)
-    ends = [_extent(form, box) for form in forms]
+    ends = [extent(form, box) for form in forms]
     n, k = rows.shape[1], offsets.shape[-1]
     left: Iterable[int] = range(len(offsets.values) // k)
     if premise is not None and premise.clauses:
@@ -200,7 +205,7 @@ def _edges(
                 continue
             spend(ENTRY * len(read) * (len(form.entries) + len(read)))
             least = _where(form, atom, ends)
-            if least > _extent(form, box)[0]:
+            if least > extent(form, box)[0]:
                 edges.append((i, math.floor((least - gate[0]) * gate[1])))
         found.append(edges)
     return found
@@ -209,7 +214,7 @@ def _edges(
 def _where(form: Row, atom: Atom, box: Box) -> Fraction:
     """A lower bound of a form where an atom holds: its least value in the box, or that of it less a multiple of the
     atom, which is not negative there."""
-    found = _extent(form, box)[0]
+    found = extent(form, box)[0]
     for k, c in atom.form.variables if len(atom.form.variables) > 1 else ():
         x = form.entries.get(k, 0)
         if x * c > 0:  # form − (x·atom.bottom / (c·form.bottom))·atom, times |c|·form.bottom
@@ -218,11 +223,11 @@ def _where(form: Row, atom: Atom, box: Box) -> Fraction:
             for j, w in atom.form.variables:
                 less[j] = less.get(j, 0) - other * w
             constant = form.constant * size - other * atom.form.constant
-            found = max(found, _extent(Row(constant, less, form.bottom * size), box)[0])
+            found = max(found, extent(Row(constant, less, form.bottom * size), box)[0])
     return found
 
 
-def _extent(form: Row, box: Box) -> tuple[Fraction, Fraction]:
+def extent(form: Row, box: Box) -> tuple[Fraction, Fraction]:
     """The least and the greatest value of a form over variables, in a box."""
     least = sum((c * box[k][c < 0] for k, c in form.entries.items()), Fraction(form.constant))
     most = sum((c * box[k][c > 0] for k, c in form.entries.items()), Fraction(form.constant))

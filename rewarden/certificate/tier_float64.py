@@ -10,7 +10,6 @@ of a leaf; on its goal only by its steps). A leaf that is not settled here is ch
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -23,8 +22,7 @@ from rewarden.certificate.kernel_proof import WAYS, Leaf, Plan, check_leaf, chec
 from rewarden.certificate.tier_float64_bounds import FloatBounds
 
 NAME = "float64 with rigorous error terms (numpy), and exact integers where those leave a leaf open"
-TOGETHER = 256  # cells that are bounded at once
-AHEAD = 1 << 13  # leaves among which those over one cell are looked for
+TOGETHER = 256  # leaves that are bounded at once, at least; more where they share cells
 TRIED = 8  # of which half must be settled by bounds of no effort, before these are tried on the others
 MAX_NUMBERS = 1 << 20  # of one kind, over all leaves and neurons
 
@@ -57,8 +55,8 @@ class _Taken:
         self.moves.append(Move(0, choice=(layer, neuron, slope)))
 
 
-Planned = tuple[Leaf, Plan, list[Move]]
-Cell = tuple[object, ...]
+Cell = tuple[object, ...]  # what bounds depend on; a leaf with steps is by itself
+Planned = tuple[Leaf, Plan, list[Move], Cell]
 
 
 def check_leaves_float64(claim: Claim, program: Program, found: Sequence[Leaf]) -> None:
@@ -66,36 +64,16 @@ def check_leaves_float64(claim: Claim, program: Program, found: Sequence[Leaf]) 
     if any(layer.kind in ("smooth", "product") for layer in program.layers):  # their lines are in integers alone
         check_leaves(claim, program, found)
         return
-    for some in _by_cells(claim, found):
-        _check(claim, program, some)
-
-
-check_leaves_float64.chunk = AHEAD  # type: ignore[attr-defined]  # leaves that `check` hands over at a time
-
-
-def _by_cells(claim: Claim, found: Sequence[Leaf]) -> Iterator[list[Leaf]]:
-    """All of them once, over some cells at a time; those of one cell one after the other, where goals may share it."""
-    if len(claim.goals) == 1:
-        yield from (list(found[k : k + TOGETHER]) for k in range(0, len(found), TOGETHER))
-        return
-    cells: dict[Cell, list[Leaf]] = {}
-    for leaf in found:
-        ends = tuple(x.numerator for x in (*leaf.low, *leaf.high))  # quick to hash, and nearly always enough
-        cells.setdefault((ends, leaf.signs), []).append(leaf)
-    each = iter(cells.values())
-    while some := list(islice(each, TOGETHER)):
-        yield [leaf for leaves in some for leaf in leaves]
-
-
-def _check(claim: Claim, program: Program, found: Sequence[Leaf]) -> None:
     together: dict[int, list[Planned]] = {}
-    for leaf in found:
+    for number, leaf in enumerate(found):
         todo = plan(claim, program, leaf)
         if todo is not None:
-            taken = _Taken(todo.program)
+            taken, box = _Taken(todo.program), todo.box
             for move in todo.moves:
                 move(taken)
-            together.setdefault(id(todo.program), []).append((leaf, todo, taken.moves))
+            shared = box.bottom, *box.low, *box.high, todo.signs, *sorted(todo.slopes.items())
+            cell = (number,) if todo.moves else shared
+            together.setdefault(id(todo.program), []).append((leaf, todo, taken.moves, cell))
     with np.errstate(all="ignore"):
         for leaves in together.values():
             if len(leaves) == 1 and not leaves[0][2] and _by_intervals(claim, program, leaves[0][0]):
@@ -105,10 +83,22 @@ def _check(claim: Claim, program: Program, found: Sequence[Leaf]) -> None:
                     check_leaf(claim, program, leaf)
 
 
+check_leaves_float64.chunk = 4 * TOGETHER  # type: ignore[attr-defined]  # leaves that `check` hands over at a time
+
+
 def _parts(leaves: list[Planned]) -> Iterator[list[Planned]]:
+    """Leaves over so many cells that their numbers fit; `check` hands over those of one cell one after the other."""
     layers = leaves[0][1].program.layers
-    size = max(1, min(4 * TOGETHER, MAX_NUMBERS // sum(len(layer.bias) for layer in layers)))
-    return (leaves[k : k + size] for k in range(0, len(leaves), size))
+    size = max(1, min(TOGETHER, MAX_NUMBERS // sum(len(layer.bias) for layer in layers)))
+    some: list[Planned] = []
+    cells: set[Cell] = set()
+    for each in leaves:
+        if len(cells) == size and each[3] not in cells:
+            yield some
+            some, cells = [], set()
+        some.append(each)
+        cells.add(each[3])
+    yield some
 
 
 def _by_intervals(claim: Claim, program: Program, leaf: Leaf) -> bool:
@@ -139,25 +129,19 @@ def _unsettled(leaves: list[Planned], effort: int) -> list[Planned]:
     if not leaves:
         return []
     cells: dict[Cell, int] = {}
-    at = np.array([cells.setdefault(_cell(k, todo), len(cells)) for k, (_, todo, _) in enumerate(leaves)])
+    at = np.array([cells.setdefault(cell, len(cells)) for *_, cell in leaves])
     some = [leaves[k] for k in np.unique(at, return_index=True)[1]]
-    facts, strict = ([each.facts for _, each, _ in leaves], [each.strict for _, each, _ in leaves])
-    boxes, slopes, signs = zip(*((each.box, each.slopes, each.signs) for _, each, _ in some), strict=True)
-    named = {move.step[0] for _, _, moves in some for move in moves if move.step}
+    facts, strict = ([each.facts for _, each, *_ in leaves], [each.strict for _, each, *_ in leaves])
+    boxes, slopes, signs = zip(*((each.box, each.slopes, each.signs) for _, each, *_ in some), strict=True)
+    named = {move.step[0] for *_, moves, _ in some for move in moves if move.step}
     try:
         bounds = FloatBounds(some[0][1].program, boxes, slopes, signs, effort, named)
-        take(bounds, [moves for _, _, moves in some])
+        take(bounds, [moves for *_, moves, _ in some])
         values = bounds.least_of(facts, at)
     except (Refused, OverflowError):
         return leaves
     settled = bounds.empty[at] | (values > 0) | ((values == 0) & strict)
     return [each for each, done in zip(leaves, settled.tolist(), strict=True) if not done]
-
-
-def _cell(number: int, todo: Plan) -> Cell:
-    """What bounds depend on; a leaf with steps is by itself."""
-    box = todo.box
-    return (number,) if todo.moves else (box.bottom, *box.low, *box.high, todo.signs, *sorted(todo.slopes.items()))
 
 
 def take(bounds: FloatBounds, moves: Sequence[Sequence[Move]]) -> None:

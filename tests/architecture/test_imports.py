@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("spec_lang", "reward", "verifier", "editor")  # left to right; `rewarden` itself stands last
 KERNEL = (
     "check",
+    "kernel_alike",
     "kernel_artifact",
     "kernel_bounds",
     "kernel_cases",
@@ -28,6 +29,7 @@ KERNEL = (
     "kernel_near",
     "kernel_ops",
     "kernel_patches",
+    "kernel_pieces",
     "kernel_program",
     "kernel_proof",
     "kernel_report",

@@ -271,11 +271,11 @@ def test_both_judge_the_vectors(vector: str, tmp_path: Path) -> None:
 
 
 def test_both_say_the_same_of_changed_vectors(tmp_path: Path) -> None:
-    """Forms that the certificates above have too few of: smooth rewards, rows of data, lines of edits."""
+    """Forms that the certificates above have too few of: smooth rewards, rows of data, lines of edits, pieces."""
     rewards = {p.stem: p for p in (VECTORS / "rewards").glob("*.rwz")}
     chosen = [v for v in json.loads((VECTORS / "expected.json").read_text()) if v.startswith(("accept-s", "accept-r"))]
     found = {}
-    for vector in [*chosen, "accept-lineage"]:
+    for vector in [*chosen, "accept-lineage", "accept-pieces"]:
         certificate = Certificate.of(VECTORS / vector, rewards)
         found[vector] = certificate.only(next(iter(certificate.evidence)))
     said = sum((changed(found, seed, tmp_path) for seed in range(16)), Counter[str]())

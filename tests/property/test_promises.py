@@ -94,6 +94,21 @@ def test_it_is_written_verified_certified_and_checked_from_the_command_line(
     assert [claim.verdict for claim in checked.kernel.claims] == ["proved", "proved"]
 
 
+@pytest.mark.parametrize("gone", [pytest.param(0, marks=pytest.mark.slow), 1])
+def test_patches_that_were_taken_away_are_where_the_edit_ends(gone: int) -> None:
+    """From the top of the stack, or from beneath."""
+    _, parent, x, _ = patched(4, [True, True])
+    child = parent.with_patches(tuple(patch for k, patch in enumerate(parent.patches) if k != gone))
+    spec = parse_spec(rw.promise(child, parent))
+    reading = Evaluator(spec, lambda name, columns: Fraction(0))
+    outside = np.array([reading.premise("outside", {"s": record(row)}) for row in x])
+    old, new = forward(parent, x), forward(child, x)
+    assert (old.view(np.uint32) == new.view(np.uint32))[outside].all()
+    assert 0 < outside.sum() < len(outside)
+    found = rw.verify(spec, QUICK, rules=["outside"], rewards={"R": child, "Before": parent})
+    assert found["outside"].verdict == "proved"
+
+
 def test_an_edit_of_weights_promises_an_amount_alone() -> None:
     parent = network(3)
     child = replace(parent, tensors={**parent.tensors, "c.b": parent.tensors["c.b"] + np.float32(0.25)})

@@ -113,10 +113,14 @@ def _judged(claim: Claim, evidence: Json, rewards: Mapping[str, Path], tables: P
         for case, (witness, goals) in zip(claim.cases, pairs, strict=True):
             _proved(case, witness, goals, rewards, True)
     elif claim.loops is None:
-        beyond = "beyond" in evidence
-        witness, goals, *told = fields(evidence, *head, "witness", "goals", *["beyond"] * beyond)[3:]
-        need(told in ([], [True]) and (not beyond or len(claim.boxes) == 1), "beyond what the premise opens, or not")
-        _proved(claim, witness, goals, rewards, False, beyond)
+        beyond, pieces = "beyond" in evidence, "pieces" in evidence
+        more = [name for name, there in (("beyond", beyond), ("pieces", pieces)) if there]
+        witness, goals, *told = fields(evidence, *head, "witness", "goals", *more)[3:]
+        need(not beyond or (told[0] is True and len(claim.boxes) == 1), "beyond what the premise opens, or not")
+        if pieces:
+            _proved_in_pieces(claim, witness, goals, told[-1], rewards, beyond)
+        else:
+            _proved(claim, witness, goals, rewards, False, beyond)
     else:
         loop, sums = fields(evidence, *head, "loop", "sums")[3:]
         _proved_round(claim, loop, sums, rewards)
@@ -286,6 +290,65 @@ def _proved(
         twins = with_twins(claim, program)
         for goal, per_box in zip(claim.goals, trees, strict=True):
             walk(Subject(claim, goal, program, twins), box, items(per_box[number]))
+
+
+def _proved_in_pieces(
+    claim: Claim, witness: Json, goals: Json, said: Json, paths: Mapping[str, Path], beyond: bool
+) -> None:
+    replay = Replay.of(claim, paths, beyond)
+    replay.witness(witness)
+    without, cut = fields(said, "without", "cut")
+    gone = [_left_out(claim, replay.rewards, items(pair, 2)) for pair in items(without)]
+    boxes = [(box, *found) for box, nodes in zip(claim.boxes, items(cut, len(claim.boxes)), strict=True)
+             for found in _pieces(claim, box, items(nodes))]  # fmt: skip
+    need(len({piece for _, piece, _ in boxes}) == len(boxes), "two pieces are the same")
+    trees = [items(per_piece, len(boxes)) for per_piece in items(goals, len(claim.goals))]
+    for number, (box, piece, easy) in enumerate(boxes):
+        program = program_of(claim, replay.rewards, box, beyond, piece, gone if easy else ())
+        twins = with_twins(claim, program)
+        for goal, per_piece in zip(claim.goals, trees, strict=True):
+            walk(Subject(claim, goal, program, twins), piece, items(per_piece[number]))
+
+
+def _pieces(claim: Claim, box: Box, nodes: list[Json]) -> list[tuple[Box, bool]]:
+    """The pieces of one box of the claim, and whether patches are left out of each."""
+    root = Cell(tuple(lo for lo, _ in box), tuple(hi for _, hi in box))
+    for clause in claim.clauses:
+        if len(clause) == 1:
+            narrow = less(root, clause[0], claim)
+            root = narrow if all(lo <= hi for lo, hi in zip(narrow.low, narrow.high, strict=True)) else root
+    found, waiting = [], [root]
+    for node in nodes:
+        need(len(waiting) > 0, "nodes after the last piece")
+        cell, said = waiting.pop(), items(node)
+        if said[:1] == ["piece"]:
+            found.append((tuple(zip(cell.low, cell.high, strict=True)), integer(items(said, 2)[1], 0, 1) == 1))
+        else:
+            need(said[:1] == ["cut"], "neither a cut nor a piece")
+            _, variable, at = items(said, 3)
+            where = integer(variable, 0, len(claim.discrete) - 1)
+            waiting.extend(reversed(halves(cell, where, rational(at), claim.discrete[where])))
+    need(not waiting, "pieces are missing")
+    return found
+
+
+def _left_out(claim: Claim, rewards: Mapping[str, Reward], pair: list[Json]) -> tuple[str, int]:
+    """A patch that may be left out: every atom of the goals stays true when it is put back."""
+    name = text(pair[0])
+    calls = {k for k, (own, _) in enumerate(claim.calls) if own == name}
+    need(bool(calls) and name in rewards, "a reward that is not called")
+    number = integer(pair[1], 0, len(rewards[name].patches) - 1)
+    patch = rewards[name].patches[number]
+    need(not any(k in calls for clause in claim.clauses for a in clause for k, _ in a.form.calls), "in the premise")
+    for atom in (atom for goal in claim.goals for atom in goal):
+        weights = {k: c for k, c in atom.form.calls if k in calls}
+        helped = all(c < 0 if patch.kind == "ceiling" else c > 0 for c in weights.values())
+        if not helped:
+            need(len(atom.form.calls) == 1 and not atom.form.variables and patch.slope >= 0, "a patch that may harm")
+            (weight,) = weights.values()
+            at_level = weight * patch.level + atom.form.constant
+            need(at_level > 0 or (at_level == 0 and not atom.strict), "a patch beyond what is asked")
+    return name, number
 
 
 def walk(subject: Subject, box: Box, nodes: list[Json]) -> None:

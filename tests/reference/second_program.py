@@ -6,7 +6,7 @@ the layers compute is held against the artifact's own evaluation wherever a poin
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import ceil, floor
@@ -72,14 +72,26 @@ class Program:
         return out
 
 
-def program_of(claim: Claim, rewards: dict[str, Reward], box: Box, beyond: bool = False) -> Program:
+Without = Collection[tuple[str, int]]  # names of rewards, and numbers of patches in their stacks
+
+
+def program_of(
+    claim: Claim,
+    rewards: dict[str, Reward],
+    box: Box,
+    beyond: bool = False,
+    piece: Box | None = None,
+    without: Without = (),
+) -> Program:
     """The claim's calls over one of its boxes, one after the other; equal pieces once. `beyond`: without the patches
-    that the premise opens."""
-    building = _Building(Program(len(claim.discrete)), {}, box, claim if beyond else None)
+    that the premise opens. `piece`: of that box, and then without the patches that are open all over it, and those
+    `without` which it is proved."""
+    building = _Building(Program(len(claim.discrete)), {}, box, claim if beyond else None, piece)
     for name, arguments in claim.calls:
         if len(arguments) != rewards[name].columns:
             raise Refused(f"a call of {name} with another number of columns")
-        building.program.outputs.append(building.call(rewards[name], arguments))
+        gone = [number for own, number in without if own == name]
+        building.program.outputs.append(building.call(rewards[name], arguments, gone))
     return building.program
 
 
@@ -89,6 +101,7 @@ class _Building:
     pieces: dict[Hashable, int]
     box: Box = ()
     premise: Claim | None = None
+    piece: Box | None = None
 
     def emit(self, kind: str, terms: Sequence[tuple[int, Matrix]], bias: list[Fraction], **gate: object) -> int:
         """Append a layer; blocks on one source are summed."""
@@ -102,16 +115,19 @@ class _Building:
         self.program.layers.append(Layer(kind, blocks, bias, **gate))  # type: ignore[arg-type]
         return len(self.program.layers) - 1
 
-    def call(self, reward: Reward, arguments: tuple[Form, ...]) -> int:
+    def call(self, reward: Reward, arguments: tuple[Form, ...], gone: Collection[int] = ()) -> int:
         key: Hashable = ("arguments", arguments)
         if key not in self.pieces:
             rows = [[dict(form.variables).get(k, ZERO) for k in range(self.program.variables)] for form in arguments]
             self.pieces[key] = self.emit("linear", [(VARIABLES, rows)], [form.constant for form in arguments])
         x = self.pieces[key]
         r = self.node(reward, reward.output, x)
-        left = (_unopened(patch, arguments, self.box, self.premise) for patch in reward.patches)
+        stack = (patch for number, patch in enumerate(reward.patches) if number not in gone)
+        left = (_unopened(patch, arguments, self.box, self.premise) for patch in stack)
         acting = (part for patch in left if patch for part in _acting(patch, arguments, self.box))
         for patch in acting:
+            if self.piece is not None and _open_all_over(patch, arguments, self.piece):
+                continue
             key = ("patch", r, x, patch)
             if key not in self.pieces:
                 self.pieces[key] = self.patch(patch, r, x)
@@ -216,6 +232,11 @@ def _acting(patch: Patch, arguments: tuple[Form, ...], box: Box) -> Iterator[Pat
         values = tuple(v for i in some for v in patch.rows.rows[i])
         rows = Tensor((len(some), len(arguments)), values)
         yield replace(patch, rows=rows, offsets=Tensor((len(some),), tuple(own[i] for i in some)))
+
+
+def _open_all_over(patch: Patch, arguments: tuple[Form, ...], box: Box) -> bool:
+    pairs = zip(patch.rows.rows, patch.offsets.values, strict=True)
+    return any(_ends(row, arguments, box)[0] >= b + patch.gate for row, b in pairs)
 
 
 def _unopened(patch: Patch, arguments: tuple[Form, ...], box: Box, claim: Claim | None) -> Patch | None:

@@ -17,6 +17,7 @@ from rewarden.verifier.decision import verify_claim
 from rewarden.verifier.engines import start
 from rewarden.verifier.engines.interface import Task
 from rewarden.verifier.exact_program import ExactProgram, inside
+from rewarden.verifier.harmless import unhelped
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.linear import program_of
 from rewarden.verifier.narrowing import root_cell
@@ -214,11 +215,14 @@ def test_rules_over_few_patches_are_decided_as_a_whole_with_a_proof(monkeypatch,
     assert judged(tmp_path, claim, rewards, written.proof).accepted
 
 
-def test_of_what_is_proved_in_pieces_it_is_said_that_there_is_no_proof():
+def test_what_is_proved_in_pieces_is_certified_in_pieces(tmp_path):
     claim, rewards = stacked_claim(np.random.default_rng(0), patches=20, slack=1.0)
     found = verify_claim(claim, rewards, OPTIONS)
-    assert (found.verdict, found.engine, found.proof) == (Verdict.PROVED, "parts", None)
-    assert "no proof to certify" in found.reason
+    assert (found.verdict, found.engine) == (Verdict.PROVED, "parts")
+    assert found.reason.endswith("can be certified.")
+    told = with_proof(found, rewards)
+    assert "pieces" in told.proof
+    assert judged(tmp_path, claim, rewards, told.proof).accepted
 
 
 @settings(max_examples=4, deadline=None)
@@ -232,7 +236,7 @@ def test_a_goal_that_is_true_without_the_patches_left_out_is_true_with_them(seed
     for patched, sign in zip(artifact.patches[:2], (1, -1), strict=True):
         level = Fraction(float(artifact.tensors[patched.level][0]))
         asked = replace(claim, goals=((atom(constant=-sign * level, calls={0: sign}),),))
-        easy = by_parts._unhelped(asked, rewards, lambda patch, tensors: True) or rewards
+        easy = unhelped(asked, rewards, lambda patch, tensors: True) or rewards
         claimed = replace(asked, rewards=(("R", easy["R"].digest),))
         bare = ExactProgram(compile_program(claimed, easy))
         for point, value in zip(points, values, strict=True):

@@ -72,7 +72,7 @@ def test_each_verdict_names_the_files_that_it_rests_on(proved: dict[str, Case], 
         ("strict", set()),
         ("premise", set()),
         ("whole", set()),
-        ("boxes", set()),
+        ("boxes", {"kernel_alike"}),
         ("either", {"kernel_steps"}),
         ("fix", {"kernel_ops", "kernel_patches"}),
     ],
@@ -274,7 +274,7 @@ def test_it_can_be_read_in_one_sitting() -> None:
     assert sum(lines[name] for name in kernel.CORE) < 1000, "what judges points and proofs"
     assert sum(lines[name] for name in kernel.POINT) < 700, "of that, what judges a counterexample"
     assert sum(lines[name] for name in NO_VERDICT) < 350, "what finds files, and puts it all in words"
-    assert sum(lines.values()) < 2800, "and the neighbours, of which a claim needs a few at most"
+    assert sum(lines.values()) < 3100, "and the neighbours, of which a claim needs a few at most"
     for text in texts.values():
         assert not re.search(r"(?<![\w_])(float|eval|exec|__import__|import_module)\(", text)
 

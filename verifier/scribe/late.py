@@ -13,11 +13,12 @@ from rewarden.spec_lang.claim_json import claim_digest, shown_point
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.opened import opened
 from rewarden.verifier.scribe.loops import written_loops
-from rewarden.verifier.scribe.near import written_near, written_patched
+from rewarden.verifier.scribe.near import MOST_BOXES, written_near, written_patched
+from rewarden.verifier.scribe.pieces import written_pieces
 from rewarden.verifier.scribe.settled import settled_proof
 from rewarden.verifier.scribe.writer import written
 from rewarden.verifier.torch_settings import plain_torch
-from rewarden.verifier.unwritten import Unwritten
+from rewarden.verifier.unwritten import CaseProof, Unwritten
 from rewarden.verifier.verdict import RuleResult, without_proof
 from rewarden.verifier.witness import proof_witness
 
@@ -41,19 +42,47 @@ def with_proof(
         if owed.loops is not None:
             found = written_loops(claim, rewards, owed.loops, stop)
         else:
-            found = _written(claim, rewards, owed, stop)
+            found = _in_one_or_in_pieces(claim, rewards, owed, stop)
     if isinstance(found, str):
         return replace(result, proof=None, reason=without_proof(result.reason, found))
-    return replace(result, proof={**found, **shown_point(claim, point.box, point.point)})
+    return replace(result, proof={**found, **shown_point(claim, point.box, point.point)}, owed=owed)
+
+
+def with_careful_proof(result: RuleResult, rewards: Mapping[str, Artifact]) -> RuleResult | None:
+    """The result with its proof written once more, of a proof that the kernel has refused: more slowly, and by the
+    kernel's own bounds. None where that was no proof of ours to write."""
+    owed = result.owed
+    if owed is None:
+        return None
+    cases = tuple(_carefully(case) for case in owed.cases)
+    return with_proof(replace(result, proof=replace(owed, careful=True, cases=cases)), rewards)
+
+
+def _carefully(case: CaseProof) -> CaseProof:
+    return replace(case, proof=replace(case.proof, careful=True)) if isinstance(case.proof, Unwritten) else case
 
 
 def _shorter(result: RuleResult, rewards: Mapping[str, Artifact]) -> RuleResult:
     """With the proof that a patch makes short, in place of what a search has written, where there is one."""
     claim, proof = result.claim, result.proof
-    if claim is None or not isinstance(proof, Mapping) or "goals" not in proof or "beyond" in proof:
+    if claim is None or not isinstance(proof, Mapping) or "goals" not in proof or {"beyond", "pieces"} & proof.keys():
         return result
     found = written_patched(claim, rewards)
     return result if found is None else replace(result, proof={**found, "witness": proof["witness"]})
+
+
+def _in_one_or_in_pieces(
+    claim: Claim, rewards: Mapping[str, Artifact], owed: Unwritten, stop: Callable[[], bool]
+) -> Mapping[str, Any] | str:
+    """In pieces, too, where there are patches and nothing else is found: two rewards with different stacks are one
+    where the patches that they differ in are open, and only a program without these shows that."""
+    found: Mapping[str, Any] | str = "" if owed.pieces else _written(claim, rewards, owed, stop)
+    patched = any(rewards[call.reward].patches for call in claim.calls)
+    if not isinstance(found, str) or not (owed.pieces or (patched and len(claim.boxes) <= MOST_BOXES)):
+        return found
+    less = opened(claim, rewards) if owed.beyond else None
+    pieces = written_pieces(claim, rewards, owed, stop, None if less is None else less[1])
+    return found if found and isinstance(pieces, str) else pieces
 
 
 def _written(
@@ -91,4 +120,4 @@ def _with_cases(
             {"witness": None if case.witness is None else proof_witness(case.witness), "goals": found["goals"]}
         )
     head = {"format": "rewarden-proof", "format_version": 1, "claim": claim_digest(result.claim)}
-    return replace(result, proof={**head, "cases": parts})
+    return replace(result, proof={**head, "cases": parts}, owed=owed)

@@ -71,13 +71,15 @@ def over_box(claim: Claim, number: int, rewards: Mapping[str, Artifact]) -> tupl
         name = f"{call.reward}#{k}"
         calls.append(replace(call, reward=name))
         artifact = rewards[call.reward]
-        there[name] = _acting(artifact, call.arguments, box, *arguments_over(own, call))
+        there[name] = acting(artifact, call.arguments, box, *arguments_over(own, call))
     return replace(own, calls=tuple(calls)), there
 
 
-def _acting(
+def acting(
     artifact: Artifact, arguments: Sequence[Affine], box: Box, lo: NDArray[np.float64], hi: NDArray[np.float64]
 ) -> Artifact:
+    """The reward over a box: patches near data are ordinary ones, those that may act. `lo`, `hi`: where the arguments
+    are, nearly."""
     if not has_tables(artifact):
         return artifact
     patches: list[Patch] = []

@@ -31,6 +31,9 @@ Ends = tuple[NDArray[np.float64], NDArray[np.float64]]
 Form = tuple[Fraction, dict[int, Fraction]]  # constant, and coefficients of variables
 Fact = tuple[int, int, AffineAtom]  # clause, atom
 SURE = 1e-6  # relative to what is compared: far more than what bounds in binary64 are wrong by
+NEARLY = 1 - Fraction(
+    1, 2**24
+)  # of delta: boxes end a little nearer than that where a patch ceases to be flat (`covered`)
 MOST_CASES = 64
 POINTS = 1024
 
@@ -133,7 +136,8 @@ def _covered(
     cell: Box,
     facts: Sequence[Fact],
 ) -> list[object] | None:
-    """Steps that bound all rows of a patch by half of delta at most; None where some row is not."""
+    """Steps that bound by half of delta the rows of a patch that the cell does not keep below delta; None where some
+    row is not. (Weights of steps are rounded; what the cell tells is exact, but for the kernel's grid.)"""
     delta, gate = _scalar(artifact, patch.delta), _scalar(artifact, patch.gate)
     if delta <= 0 or delta >= gate:
         return None
@@ -142,7 +146,7 @@ def _covered(
     for i, (row, offset) in enumerate(zip(rows.astype(np.float64), offsets.astype(np.float64), strict=True)):
         constant, entries = composed(row.tolist(), arguments)
         form = constant - Fraction(float(offset)), entries
-        if extent(form, cell)[1] <= delta / 2:
+        if extent(form, cell)[1] <= delta * NEARLY:
             continue
         used = next(_multiples(form, facts, cell, delta / 2), None)
         if used is None:

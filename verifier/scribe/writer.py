@@ -56,7 +56,8 @@ def written(program: Program, owed: Unwritten, stop: Callable[[], bool]) -> dict
     if refused is not None or mirror is None:
         return refused or "the kernel knows no layers of this kind"
     budget = min(MOST, LEAST + TIMES * owed.boxes)
-    writer = Writer(program, mirror, budget, stop, owed.trail)
+    trail = None if owed.careful else owed.trail  # a guide for compiled code: held neurons lead the mirror nowhere
+    writer = Writer(program, mirror, budget, stop, trail, careful=owed.careful)
     with torch.no_grad():
         proof = writer.write()
     if proof is None and writer.exact:
@@ -99,10 +100,18 @@ class _Node:
 
 
 class Writer:
-    """One claim's proof (mutable)."""
+    """One claim's proof (mutable). `careful`: without compiled code, whose bounds are now and then better than those of
+    the kernel (`branch_bounds`), so that it may take for a leaf what is none."""
 
     def __init__(
-        self, program: Program, mirror: Mirror, budget: int, stop: Callable[[], bool], trail: Trail | None = None
+        self,
+        program: Program,
+        mirror: Mirror,
+        budget: int,
+        stop: Callable[[], bool],
+        trail: Trail | None = None,
+        *,
+        careful: bool = False,
     ) -> None:
         self.program, self.claim = program, program.claim
         self.mirror, self.left, self.stop = mirror, budget, stop
@@ -112,7 +121,7 @@ class Writer:
         curved = max((len(layer.bias) for layer in mirror.layers if layer.curved), default=0)
         widest = max([1, *(layer.bias.shape[0] for layer in mirror.layers), len(self.claim.variables)])
         self.batch = max(8, min(BATCH, ELEMENTS // (2 * widest * widest), ELEMENTS // (16 * curved + 1)))
-        self.swift = Swift.of(program)
+        self.swift = None if careful else Swift.of(program)
         self.whole = _widths(self.claim)
         self.guides = () if trail is None else tuple(Guide(events) for events in trail.events)
         self.worth: dict[int, list[int]] = {}  # by bits of how many settled cells are below: tried, and leaves
