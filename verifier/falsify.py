@@ -29,6 +29,8 @@ from rewarden.verifier.starts import Array, Domain, spread, tightened, whole
 from rewarden.verifier.witness import Witness, replay, replay_premise
 
 CHUNK = 4096  # points evaluated at once
+FEW_CLAUSES = 32  # over variables: of more it is asked at once which points they move
+MARGINS = 2**20  # of clauses and points, looked at together
 MANY = 4_096  # atoms of a premise, of which one step of an ascent takes seconds
 STEPS = 24  # of gradient ascent per start
 SHARE = 0.25  # of the box: the first step; the last is a hundredth of it
@@ -221,20 +223,47 @@ class _Search:
         stays (the discrete variables, unless told otherwise). Of a disjunction, onto its most nearly true atom."""
         if width is None:
             width = (hi - lo) * self.free
+        clauses = np.flatnonzero(self.over_variables)[:256]
         for slack in (SLACK, SLACK, 0.0):  # equalities have no inside: they are met in the last sweep
-            for k in np.flatnonzero(self.over_variables)[:256]:
-                a, b = self.premise.starts[k], self.premise.starts[k + 1]
-                if a == b:
-                    continue
-                weights = self.premise.variables[a:b]
-                margins = self.premise.constant[a:b] + x @ weights.T
-                margin, which = margins.max(dim=1)
-                step = weights[which] * width
-                short = torch.relu(slack * step.abs().sum(dim=1) - margin)
-                norm = (step * step).sum(dim=1)
-                move = torch.where(norm > 0, short / norm.clamp_min(1e-300), torch.zeros_like(norm))
-                x = torch.minimum(torch.maximum(x + move[:, None] * step * width, lo), hi)
+            if len(clauses) <= FEW_CLAUSES:
+                for k in clauses:
+                    x = self._onto(int(k), x, lo, hi, width, slack)
+                continue
+            off, x = self._off(x, width, clauses, slack), x.clone()  # `not near` many rows: most keep off most of them
+            for k, moved in zip(clauses, off, strict=True):
+                some = moved.nonzero()[:, 0]
+                if len(some):
+                    x[some] = self._onto(int(k), x[some], lo[some], hi[some], width[some], slack)
         return x
+
+    def _onto(self, k: int, x: Tensor, lo: Tensor, hi: Tensor, width: Tensor, slack: float) -> Tensor:
+        a, b = self.premise.starts[k], self.premise.starts[k + 1]
+        if a == b:
+            return x
+        weights = self.premise.variables[a:b]
+        margins = self.premise.constant[a:b] + x @ weights.T
+        margin, which = margins.max(dim=1)
+        step = weights[which] * width
+        short = torch.relu(slack * step.abs().sum(dim=1) - margin)
+        norm = (step * step).sum(dim=1)
+        move = torch.where(norm > 0, short / norm.clamp_min(1e-300), torch.zeros_like(norm))
+        return torch.minimum(torch.maximum(x + move[:, None] * step * width, lo), hi)
+
+    def _off(self, x: Tensor, width: Tensor, clauses: NDArray[np.intp], slack: float) -> Tensor:
+        """[clause, n]: which points a clause may move: all others have room to spare in an atom of it, whichever."""
+        starts = np.asarray(self.premise.starts)
+        full = np.flatnonzero(starts[clauses + 1] > starts[clauses])
+        atoms = np.concatenate([np.arange(starts[k], starts[k + 1]) for k in clauses[full]])
+        lengths = torch.from_numpy((starts[clauses + 1] - starts[clauses])[full])
+        weights, constant = self.premise.variables[atoms], self.premise.constant[atoms]
+        size, found = max(1, MARGINS // len(atoms)), torch.zeros((len(clauses), x.shape[0]), dtype=torch.bool)
+        for first in range(0, x.shape[0], size):
+            part = slice(first, first + size)
+            margins = (constant + x[part] @ weights.T).T.contiguous()
+            room = (slack * (width[part] @ weights.abs().T)).T.contiguous()
+            most, need = (torch.segment_reduce(side, "max", lengths=lengths, axis=0) for side in (margins, room))
+            found[full, part] = most < need
+        return found
 
     def _ascend(self, x: Tensor, lo: Tensor, hi: Tensor) -> Tensor:
         """Sixteen kinds of ascent side by side: by the gradient's sign or its direction; with a step that shrinks on a

@@ -21,6 +21,7 @@ from rewarden.reward.torch_import import from_torch
 from rewarden.spec_lang import Spec, parse_spec
 from rewarden.spec_lang.claim import Box, Claim
 from rewarden.spec_lang.features import Feature, RecordType
+from rewarden.verifier.coverage.judge import Judge
 from rewarden.verifier.coverage.parts import STATUSES, Coverage
 from rewarden.verifier.coverage.search import cover, frame_of
 from rewarden.verifier.deployed_program import DeployedProgram
@@ -535,3 +536,34 @@ def test_where_nothing_is_measured_a_warning_says_why(constant_results: Verifica
         assert any("told apart in real semantics only" in one for one in constant_results["capped"].warnings)
     for rule in constant_results:
         assert (rule.coverage_details is None) == any("no coverage" in one for one in rule.warnings)
+
+
+def test_not_near_many_rows_is_measured_without_a_fraction_for_each_comparison(tmp_path, monkeypatch):
+    """Of 200 rows of real and discrete features it did not end: every comparison of a case or a whole number that is
+    reached in the box was asked again in fractions, of every box."""
+    rng, asked = np.random.default_rng(0), Counter[str]()
+    rows = [f"{x:.3f},{n},{on},{mode}" for x, n, on, mode in zip(
+        rng.uniform(0, 4, 60), rng.integers(0, 5, 60), rng.choice(["true", "false"], 60), rng.choice(list("abc"), 60),
+        strict=True,
+    )]  # fmt: skip
+    (tmp_path / "rows.csv").write_text("\n".join(["x,n,on,mode", *rows]) + "\n")
+    text = (
+        "spec s v1\nfeatures T { x: real in 0 .. 4  n: int in 0 .. 4  on: bool  mode: enum {a, b, c} }\n"
+        'reward R(s: T)\ndata rows: T from "rows.csv"\n'
+        "must away:\n  forall s: T not near rows within {x = 0.01}\n  expect R(s) <= 50\n"
+    )
+    spec = parse_spec(text, "s.rwd", base=tmp_path)
+    reward = random_mlp(rng, spec.features["T"], (4,))
+    exactly = Judge.exactly
+
+    def counted(self: Judge, *given: object) -> int:
+        asked["exactly"] += 1
+        return exactly(self, *given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Judge, "exactly", counted)
+    options = VerifyOptions(coverage_budget=400, falsify_budget=100)
+    found = verify(spec, {"R": reward}, options).rules[0].coverage_details
+    assert isinstance(found, Coverage)
+    assert asked["exactly"] < 10 * found.boxes  # of 480 comparisons
+    assert sum(found.shares.values()) == 1
+    assert found.shares["proved"] > Fraction(1, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.graph import AffineMap, Graph, Input, Relu
 from rewarden.spec_lang.features import Feature, RecordType
+from rewarden.verifier import falsify as falsifying
 from rewarden.verifier.falsify import falsify, search_premise
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.options import VerifyOptions
@@ -189,3 +191,20 @@ def test_equality_in_a_disjunction():
     either = [(atom(-2, {1: 1}), atom(0, {0: 1})), (atom(-2, {1: 1}), atom(0, {0: -1}))]  # y = 2 or x = 0
     claim = plain_claim(TWO_REALS, rewards, clauses=either, goals=[(atom("5/2", {}, {0: -1}),)])
     assert search(claim, rewards).witness is not None
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_premise_of_many_clauses_is_met_whether_they_are_asked_at_once_or_not(at_once, monkeypatch):
+    """A needle between 48 half-planes, and 40 clauses of several atoms that most points satisfy."""
+    monkeypatch.setattr(falsifying, "FEW_CLAUSES", 0 if at_once else 1000)
+    rewards = {"R": network([([[1.0, 1.0]], [0.0])], TWO_REALS)}
+    claim = plain_claim(TWO_REALS, rewards, goals=[(atom(-100, {}, {0: 1}),)])
+    turns = [(Fraction(float(np.cos(t))), Fraction(float(np.sin(t)))) for t in np.linspace(0, 6.2, 48)]
+    needle = [(atom(u * Fraction(3, 5) + v * Fraction(7, 5) + Fraction(1, 500), {0: -u, 1: -v}),) for u, v in turns]
+    away = [(atom(-k, {0: 40}), atom(k - 1, {0: -40}), atom(-2, {1: 4})) for k in range(-20, 20)]
+    claim = replace(claim, clauses=(*needle, *away))
+    found = search_premise(compile_program(claim, rewards), rewards, OPTIONS)
+    assert found.witness is not None
+    x, y = found.witness.point[:2]
+    assert abs(x - Fraction(3, 5)) < Fraction(1, 100)
+    assert abs(y - Fraction(7, 5)) < Fraction(1, 100)

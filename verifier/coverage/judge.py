@@ -42,6 +42,9 @@ class Judged:
     sweep: Sweep | None
 
 
+WHOLE = 2.0**50  # sums of whole numbers below this are exact in binary64
+
+
 class Judge:
     """A claim's atoms, prepared once; it keeps no state between batches. With `compiled` every call is bounded apart,
     by the program that it makes of a claim with just that call, and `program` needs no layers."""
@@ -54,11 +57,14 @@ class Judge:
         self.goals = tuple(tuple(next(numbers) for _ in goal) for goal in claim.goals)
         self.calling = tuple(k for k, atom in enumerate(self.atoms) if atom.affine.calls)
         self.plain = tuple(k for k, atom in enumerate(self.atoms) if not atom.affine.calls)
+        self.place = {k: column for column, k in enumerate(self.plain)}
         self.constants_at = constants_of(program)
         self.continuous = np.array(
             [not v.discrete and i not in self.constants_at for i, v in enumerate(claim.variables)]
         )
         self.slopes, self.constants = _matrix(claim, [self.atoms[k].affine for k in self.plain])
+        self.discrete = np.array([v.discrete for v in claim.variables])
+        self.counted = [_counted(self.atoms[k].affine, self.discrete) for k in self.plain]
         affines = [self.atoms[k].affine for k in self.calling]
         self.apart = None if compiled is None else Apart(claim, compiled, affines)
         self.together: tuple[Engine, Functionals] | None = None
@@ -137,6 +143,7 @@ class Judge:
 
     def _plain(self, marks: Marks, lo: NDArray[np.float64], hi: NDArray[np.float64], exact: Sequence[Box]) -> None:
         """In place: the atoms over variables alone."""
+        lo, hi = np.where(self.discrete, np.ceil(lo), lo), np.where(self.discrete, np.floor(hi), hi)
         up, down = np.maximum(self.slopes, 0.0), np.minimum(self.slopes, 0.0)
         least = lo @ up.T + hi @ down.T + self.constants
         most = hi @ up.T + lo @ down.T + self.constants
@@ -146,6 +153,12 @@ class Judge:
             todo = marks[:, k] == OPEN
             true, false = least[:, column] > doubt[:, column], most[:, column] < -doubt[:, column]
             mixed = (least[:, column] < -doubt[:, column]) & (most[:, column] > doubt[:, column])
+            if self.counted[column]:  # whole numbers all through: nothing is rounded, so that 0 is 0
+                sure, strict = size[:, column] < WHOLE, self.atoms[k].strict
+                low, high = least[:, column], most[:, column]
+                true |= sure & ((low >= 0) if not strict else (low > 0))
+                false |= sure & ((high < 0) if not strict else (high <= 0))
+                mixed |= sure
             marks[todo & true, k], marks[todo & false, k] = TRUE, FALSE
             for i in np.flatnonzero(todo & ~(true | false | mixed)).tolist():
                 marks[i, k] = self.exactly(self.atoms[k], exact[i])
@@ -181,13 +194,19 @@ class Judge:
 
     def slope_of(self, k: int) -> Tensor:
         """|slope| [variable] of a plain atom."""
-        return torch.from_numpy(np.abs(self.slopes[self.plain.index(k)]))
+        return torch.from_numpy(np.abs(self.slopes[self.place[k]]))
 
 
 def constants_of(program: Program) -> frozenset[int]:
     """The variables that stand for constants, of which no more is known than their ends: never cut, and no point of
     them is left out for being on a face."""
     return frozenset(program.uncertain if program.executed is None else program.executed.constants)
+
+
+def _counted(affine: Affine, discrete: NDArray[np.bool_]) -> bool:
+    """Whether a form is a whole number at every point."""
+    whole = all(bool(discrete[j]) and slope.denominator == 1 for j, slope in affine.variables)
+    return whole and affine.constant.denominator == 1
 
 
 def _matrix(claim: Claim, affines: Sequence[Affine]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -101,7 +101,10 @@ class _Search:
         groups = tuple(d.variables for d in frame.dimensions if d.kind == "enum")
         self.dimension_of = {v: d for d, dimension in enumerate(frame.dimensions) for v in dimension.variables}
         self.discrete = np.array([v.discrete for v in self.claim.variables])
-        self.structure = {k for k, clause in enumerate(self.claim.clauses) if _is_one_hot(clause, groups)}
+        premise = [judge.clauses[k] for k, clause in enumerate(self.claim.clauses) if not _is_one_hot(clause, groups)]
+        self.never = any(not clause for clause in premise)  # no point satisfies an empty clause
+        self.premise = np.array([k for clause in premise for k in clause], np.intp)
+        self.starts = np.cumsum([0, *(len(clause) for clause in premise)])
         lo, hi = self._roots()
         self.axes = Axes(torch.from_numpy(self.discrete), self._matters(), torch.from_numpy((hi - lo).max(axis=0)))
 
@@ -158,8 +161,10 @@ class _Search:
         boxes = Boxes(torch.from_numpy(lo), torch.from_numpy(hi))
         judged = self.judge.judge(boxes, [one.box for one in batch], np.stack([one.marks for one in batch]))
         left: list[int] = []
+        outside, inside = self._premise_of(judged.atoms)
         for i, one in enumerate(batch):
-            status, within = self._status(judged, i, one.holds)
+            within = bool(inside[i])
+            status = "outside" if outside[i] else self._status(judged, i, one.holds, within)
             if status == "proved" and not within and self._cut_at_edge(one, judged, i):
                 continue
             if status == "unsettled":
@@ -180,32 +185,38 @@ class _Search:
                 return True
         return False
 
-    def _status(self, judged: Judged, i: int, holds: bool) -> tuple[Status, bool]:
-        """What is known of a box, and whether the premise holds everywhere inside it."""
-        marks = judged.atoms[i]
-        within = True
-        for number, clause in enumerate(self.judge.clauses):
-            if number in self.structure:
-                continue
-            if all(marks[k] == FALSE for k in clause):
-                return "outside", False
-            within &= any(marks[k] == TRUE for k in clause)
+    def _premise_of(self, marks: Marks) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """[box]: whether the premise holds nowhere, and everywhere inside the box."""
+        none, everywhere = np.full(len(marks), self.never), np.ones(len(marks), np.bool_)
+        if len(self.premise) and not self.never:
+            here = marks[:, self.premise]
+            none |= np.logical_and.reduceat(here == FALSE, self.starts[:-1], axis=1).any(axis=1)
+            everywhere &= np.logical_or.reduceat(here == TRUE, self.starts[:-1], axis=1).all(axis=1)
+        return none, everywhere & ~none
+
+    def _status(self, judged: Judged, i: int, holds: bool, within: bool) -> Status:
+        """What is known of a box in which the premise may hold; `within`: it does everywhere."""
         if holds or judged.goals[i].all():
-            return "proved", within
-        if within and any(all(marks[k] == FALSE for k in goal) for goal in self.judge.goals):
-            return "violated", True
-        return "unsettled", within
+            return "proved"
+        if within and any(all(judged.atoms[i][k] == FALSE for k in goal) for goal in self.judge.goals):
+            return "violated"
+        return "unsettled"
 
     def _cut(self, batch: Sequence[_Open], rows: Sequence[int], boxes: Boxes, judged: Judged) -> None:
         wanted = [self._undecided(judged, i) for i in rows]
-        index = torch.tensor(list(rows))
-        cuts = choose_cuts(boxes.take(index), self._steepness(index, wanted, boxes, judged), self.axes)
-        for n, (one, i) in enumerate(zip(batch, rows, strict=True)):
-            variable, at = self._where(one, wanted[n], cuts, n)
-            if variable < 0:
+        edges = [self._edge(one, atoms) for one, atoms in zip(batch, wanted, strict=True)]
+        free = [n for n, edge in enumerate(edges) if edge is None]
+        if free:
+            index = torch.tensor([rows[n] for n in free])
+            steep = self._steepness(index, [wanted[n] for n in free], boxes, judged)
+            cuts = choose_cuts(boxes.take(index), steep, self.axes)
+            for place, n in enumerate(free):
+                edges[n] = _chosen(batch[n], cuts, place)
+        for one, i, cut in zip(batch, rows, edges, strict=True):
+            if cut is None:
                 self.found["unsettled"].append((one.instance, one.sides))
-                continue
-            self._halve(one, (variable, at), judged, i, holds=False)
+            else:
+                self._halve(one, cut, judged, i, holds=False)
 
     def _halve(self, one: _Open, cut: tuple[int, Fraction], judged: Judged, i: int, *, holds: bool) -> None:
         variable, at = cut
@@ -222,18 +233,17 @@ class _Search:
         return self._undecided_premise(marks) + [k for goal in goals for k in goal if marks[k] == OPEN]
 
     def _undecided_premise(self, marks: Marks) -> list[int]:
-        clauses = [c for number, c in enumerate(self.judge.clauses) if number not in self.structure]
-        return [k for c in clauses if not any(marks[k] == TRUE for k in c) for k in c if marks[k] == OPEN]
+        here = marks[self.premise]
+        if not len(here) or self.never:
+            return []
+        settled = np.logical_or.reduceat(here == TRUE, self.starts[:-1])
+        found: list[int] = self.premise[~np.repeat(settled, np.diff(self.starts)) & (here == OPEN)].tolist()
+        return found
 
-    def _where(self, one: _Open, wanted: Sequence[int], cuts: Cuts, n: int) -> tuple[int, Fraction]:
-        """The edge of an atom that is open, else the cut that was chosen."""
-        for k in wanted:
-            edge = self.judge.edge(self.judge.atoms[k], one.box)
-            if edge is not None:
-                return edge
-        variable, at = int(cuts.variable[n]), Fraction(float(cuts.cut[n]))
-        lo, hi = one.box[variable]
-        return (variable, at) if variable >= 0 and lo < at < hi else (-1, at)
+    def _edge(self, one: _Open, wanted: Sequence[int]) -> tuple[int, Fraction] | None:
+        """The first edge of an atom that is open."""
+        edges = (self.judge.edge(self.judge.atoms[k], one.box) for k in wanted)
+        return next((edge for edge in edges if edge is not None), None)
 
     def _steepness(self, index: Tensor, wanted: Sequence[Sequence[int]], boxes: Boxes, judged: Judged) -> Tensor:
         """How much each open atom may change along each variable, every atom given the same weight."""
@@ -258,6 +268,12 @@ class _Search:
             self.found["proved" if one.holds else "unsettled"].append((one.instance, one.sides))
         self.heap = []
         return coverage_of(self.frame, self.found, self.within, self.boxes)
+
+
+def _chosen(one: _Open, cuts: Cuts, n: int) -> tuple[int, Fraction] | None:
+    variable, at = int(cuts.variable[n]), Fraction(float(cuts.cut[n]))
+    lo, hi = one.box[variable]
+    return (variable, at) if variable >= 0 and lo < at < hi else None
 
 
 def _scaled(steep: Tensor, width: Tensor) -> Tensor:
