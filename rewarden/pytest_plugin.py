@@ -140,7 +140,8 @@ class RuleItem(pytest.Item):
         from rewarden.verdict_cache import VerdictCache, default_folder
 
         run = replace(self.run, rules=(self.rule,))
-        told = verified(config, run, kept=(VerdictCache(default_folder()), None))
+        folder = default_folder()
+        told = verified(config, run, kept=(VerdictCache(folder), VerdictCache(folder.parent / "checks")))
         place = config.place("waivers")
         if place is not None:
             (told,), _ = waive((told,), load_waivers(place), date.today(), partly=True)

@@ -14,16 +14,17 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rewarden import __version__
 from rewarden.atomic import write_bytes
 from rewarden.spec_lang.errors import UsageError
-from rewarden.verifier.kept import lasting
-from rewarden.verifier.options import VerifyOptions
-from rewarden.verifier.verdict import RuleResult
+
+if TYPE_CHECKING:
+    from rewarden.verifier.options import VerifyOptions
+    from rewarden.verifier.verdict import RuleResult
 
 MOST: Final = 2**28  # bytes of all entries
 LARGEST: Final = 2**25  # bytes of one: a proof that is larger takes less long to find than to look after
@@ -55,10 +56,14 @@ class VerdictCache:
     def __init__(self, folder: Path, note: Callable[[str], None] = lambda text: None) -> None:
         self.folder, self.note = folder, note
 
-        self.code = code_digest()
+    @cached_property
+    def code(self) -> str:
+        return code_digest()
 
     def wants(self, result: RuleResult, options: VerifyOptions) -> bool:
         """Nothing that a clock or a person has stopped."""
+        from rewarden.verifier.kept import lasting
+
         return lasting(result, options)
 
     def get(self, key: str) -> object | None:

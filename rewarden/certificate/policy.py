@@ -78,6 +78,7 @@ class Policy:
     tiers: tuple[str, ...] = TIERS
     max_age: timedelta | None = None
     sign_offs: tuple[Path, ...] = ()
+    key_files: tuple[Path, ...] = ()  # of all roles
 
     def roles_of(self, what: str) -> tuple[Role, ...]:
         """Those who must have signed the "certificate", or the "spec"."""
@@ -110,6 +111,7 @@ def load_policy(path: Path) -> Policy:
         _among(asked, "tiers", TIERS, path, "certificate.") or TIERS,
         None if age is None else timedelta(days=age),
         tuple(path.parent / name for name in _texts(spec, "sign_offs", path, "spec.")),
+        tuple(path.parent / str(name) for one in table["role"] for name in one["keys"]),
     )
 
 
@@ -142,6 +144,12 @@ def objections(
     return found + [
         f"policy: the {role.name} has not signed off this spec" for role in policy.roles_of("spec") if role.missing(by)
     ]
+
+
+def young_until(policy: Policy, issued: str) -> datetime | None:
+    """The last moment at which the policy takes a statement for young enough; None where it does not ask."""
+    made = datetime.strptime(issued, INSTANT).replace(tzinfo=UTC)
+    return None if policy.max_age is None else made + policy.max_age
 
 
 def _age(policy: Policy, issued: str, now: datetime) -> list[str]:

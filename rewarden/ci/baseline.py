@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from rewarden.ci.outcome import RuleOutcome, RunOutcome
+from rewarden.ci.told import KeptResult
 from rewarden.spec_lang.canonical import canonical_json, digest_of
-from rewarden.spec_lang.claim import Claim
-from rewarden.spec_lang.claim_json import claim_object
 from rewarden.spec_lang.errors import CertificateError, UsageError
 
 LARGEST = 2**28  # bytes
@@ -34,8 +33,7 @@ class Baseline:
     def knows(self, rule: RuleOutcome) -> bool:
         if not rule.broken:
             return False
-        claim = rule.result.claim
-        return rule.fingerprint in self.fingerprints or (claim is not None and _of_claim(claim) in self.claims)
+        return rule.fingerprint in self.fingerprints or (bool(self.claims) and claim_of(rule) in self.claims)
 
 
 def load_baseline(path: Path) -> Baseline:
@@ -94,8 +92,15 @@ def _statement(folder: Path) -> bytes:
     return (folder / "statement.json").read_bytes()
 
 
-def _of_claim(claim: Claim) -> str:
-    return _digest(claim_object(claim))
+def claim_of(rule: RuleOutcome) -> str | None:
+    """What a certificate knows the rule by: a digest of its claim, whatever the reward is. None without a claim."""
+    if isinstance(rule.result, KeptResult):
+        return rule.result.claim
+    if rule.result.claim is None:
+        return None
+    from rewarden.spec_lang.claim_json import claim_object
+
+    return _digest(claim_object(rule.result.claim))
 
 
 def _digest(claim: Mapping[str, Any]) -> str:

@@ -1,7 +1,9 @@
 """Certificates that are kept beside the specs: whether they still are about what is there, and meet the policy.
 
 What the kernel says of a certificate depends on its files, on the artifacts' and on the kernel's own code, and on
-nothing else: it is kept under their digests, as verdicts are. All the rest is looked at in every run.
+nothing else: it is kept under their digests, as verdicts are. That a certificate was accepted, with its text, its
+signatures and the policy, is kept as long as none of the files has changed that it depends on (`unchanged`), and until
+the day on which the policy calls it too old. An objection is never kept.
 """
 
 from __future__ import annotations
@@ -15,11 +17,14 @@ from typing import TYPE_CHECKING, Any
 from rewarden import exits
 from rewarden.ci.kept import kept_or_found
 from rewarden.ci.outcome import Place, Trouble
+from rewarden.ci.unchanged import Unchanged, all_files, as_it_is
 from rewarden.config import Config, Run
 from rewarden.spec_lang.errors import RewardenError, UsageError
 
 if TYPE_CHECKING:
     from rewarden.certificate.check import Check, Report
+    from rewarden.certificate.match import Checked
+    from rewarden.certificate.policy import Policy
     from rewarden.verdict_cache import VerdictCache
 
 FORMAT, VERSION = "rewarden-kernel-report", 1
@@ -35,20 +40,54 @@ def troubles_with(
     """
     if run.certificate is None:
         return ()
+    place = config.place("policy")
+    entry = None if kept is None else _entry(config, run, rewards, kept)
+    if entry is not None and entry.get() is True:
+        return ()
     from rewarden.certificate.match import check_certificate
     from rewarden.certificate.policy import load_policy
+    from rewarden.ci.read_files import before, read_spec
 
     if not run.certificate.is_dir():
         raise UsageError("G50", f"{run.certificate}: there is no certificate folder of this name")
-    place = config.place("policy")
     policy = None if place is None else load_policy(place)
     used = {name: rewards[name] for name in _names(run.certificate) & set(rewards)}
     kernel = None if kept is None else _Kept(kept)
-    checked = check_certificate(run.certificate, used, run.spec, run.params, config.allow, policy=policy, kernel=kernel)
+    spec, read = read_spec(run.spec, run.params, config.allow)
+    given = [] if policy is None else [policy.path, *policy.key_files, *policy.sign_offs]
+    files = [*read, *before(spec, read, used.values(), {}), *map(as_it_is, [*all_files(run.certificate), *given])]
+    checked = check_certificate(run.certificate, used, spec, run.params, config.allow, policy=policy, kernel=kernel)
+    if checked.accepted and entry is not None:
+        entry.put(True, files, _until(policy, checked))
     return tuple(
         Trouble("C46", f"the certificate is rejected: {problem}", exits.REJECTED, Place(file))
         for problem in checked.problems
     )
+
+
+def _entry(config: Config, run: Run, rewards: Mapping[str, Path], kept: VerdictCache) -> Unchanged:
+    """That a certificate was accepted. The names of its files are part of the question: one more may be refused."""
+    assert run.certificate is not None
+    within = [path.relative_to(run.certificate).as_posix() for path in sorted(run.certificate.rglob("*"))]
+    asked = {
+        "certificate": [run.certificate, within],
+        "policy": config.place("policy"),
+        "spec": run.spec,
+        "params": run.params,
+        "allow": config.allow,
+        "rewards": rewards,
+    }
+    return Unchanged(kept, "rewarden-accepted", asked)
+
+
+def _until(policy: Policy | None, checked: Checked) -> int | None:
+    """When the policy calls it too old, in seconds since 1970."""
+    from rewarden.certificate.policy import young_until
+
+    if policy is None or checked.statement is None:
+        return None
+    last = young_until(policy, str(checked.statement["predicate"]["issued"]))
+    return None if last is None else int(last.timestamp())
 
 
 def _names(folder: Path) -> set[str]:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from rewarden.ci.kept import kept_or_found
 from rewarden.ci.outcome import Finding, Place
-from rewarden.spec_lang.errors import Diagnostic
-from rewarden.spec_lang.spec import Spec
+from rewarden.ci.told import finding_of_kept, finding_to_kept
 
 if TYPE_CHECKING:
+    from rewarden.spec_lang.errors import Diagnostic
+    from rewarden.spec_lang.spec import Spec
     from rewarden.verdict_cache import VerdictCache
 
 FORMAT, VERSION = "rewarden-check", 1
@@ -26,7 +27,14 @@ def findings_of(spec: Spec, file: str, kept: VerdictCache | None) -> tuple[Findi
     row_counts(spec)
     if kept is None:
         return _found(spec, file)
-    return kept_or_found(kept, _key(spec, file, kept.code), lambda: _found(spec, file), _to_kept, _of_kept)
+    key = _key(spec, file, kept.code)
+    return kept_or_found(
+        kept,
+        key,
+        lambda: _found(spec, file),
+        lambda found: [finding_to_kept(one) for one in found],
+        lambda content: tuple(finding_of_kept(one) for one in content),
+    )
 
 
 def finding(diagnostic: Diagnostic, file: str, own: str) -> Finding:
@@ -55,23 +63,3 @@ def _key(spec: Spec, file: str, code: str) -> dict[str, Any]:
         "texts": sorted([text.name, sha256(text.text.encode()).hexdigest()] for text in texts),
         "data": {f"{name}.{member}": spec.table(name, member).table_digest for name, member in sorted(spec.tables)},
     }
-
-
-def _to_kept(found: tuple[Finding, ...]) -> list[dict[str, Any]]:
-    return [
-        {
-            "code": f.code,
-            "severity": f.severity,
-            "message": f.message,
-            "place": None if f.place is None else [f.place.file, f.place.line, f.place.column],
-            "help": f.help,
-        }
-        for f in found
-    ]
-
-
-def _of_kept(content: Any) -> tuple[Finding, ...]:  # noqa: ANN401 - JSON from a file
-    return tuple(
-        Finding(f["code"], f["severity"], f["message"], None if f["place"] is None else Place(*f["place"]), f["help"])
-        for f in content
-    )

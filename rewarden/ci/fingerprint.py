@@ -12,14 +12,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+from rewarden.ci.outcome import LENGTH, SCHEME
 from rewarden.spec_lang.canonical import canonical_json, digest_of, rational_text
 from rewarden.spec_lang.printer import print_item
 from rewarden.spec_lang.spec import Spec
 from rewarden.spec_lang.syntax import AssumeDecl, DataSymbol, ExampleDecl, Item, ParamDecl, RuleDecl, UseDecl
 
-SCHEME = "rwf1"
-LENGTH = 32  # hexadecimal digits: 128 bits, nobody meets two alike
-FORM = re.compile(rf"{SCHEME}:[0-9a-f]{{{LENGTH}}}")
 _NAME = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*")
 
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from rewarden.ci.told import KeptResult
     from rewarden.text.told import TextTold
     from rewarden.verifier.verdict import RuleResult
+
+SCHEME: Final = "rwf1"
+LENGTH: Final = 32  # hexadecimal digits: 128 bits, nobody meets two alike
+FORM: Final = re.compile(rf"{SCHEME}:[0-9a-f]{{{LENGTH}}}")  # of a fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +42,10 @@ class Waiver:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RuleOutcome:
-    """A rule's result, and how it stands: waived by somebody, or `known` from the baseline. `text`: what is known of
-    texts, where its records are vectors of texts."""
+    """A rule's result, of this run or as an earlier one told it, and how it stands: waived by somebody, or `known` from
+    the baseline. `text`: what is known of texts, where its records are vectors of texts."""
 
-    result: RuleResult
+    result: RuleResult | KeptResult
     place: Place
     fingerprint: str
     requirement: str | None = None

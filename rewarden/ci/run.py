@@ -13,15 +13,17 @@ from rewarden.checking import shown as shown_path
 from rewarden.ci.baseline import Baseline, held_against, load_baseline
 from rewarden.ci.certificates import troubles_with
 from rewarden.ci.checks import finding, findings_of
-from rewarden.ci.fingerprint import fingerprint
 from rewarden.ci.outcome import Outcome, Place, RuleOutcome, RunOutcome, Trouble, Waiver
 from rewarden.ci.policy import FailOn, status_of
+from rewarden.ci.told import of_kept, to_kept
+from rewarden.ci.unchanged import Unchanged
 from rewarden.ci.waivers import load_waivers, waive
 from rewarden.config import Config, Run
 from rewarden.nearby import did_you_mean
 from rewarden.spec_lang.errors import CertificateError, RewardenError, SpecError, UsageError
 
 if TYPE_CHECKING:
+    from rewarden.ci.unchanged import Read
     from rewarden.reward.artifact import Artifact
     from rewarden.spec_lang.spec import Spec
     from rewarden.text.told import TextTold
@@ -99,6 +101,8 @@ def outcome_of_error(error: Exception, path: Path | None) -> Outcome:
 
 def rule_outcomes(spec: Spec, file: str, result: VerificationResult) -> tuple[RuleOutcome, ...]:
     """Results with their places and fingerprints."""
+    from rewarden.ci.fingerprint import fingerprint
+
     texts: Mapping[str, TextTold] = getattr(result, "texts", {})
     found = []
     for told in result.rules:
@@ -148,31 +152,82 @@ def verified(
     progress: Report | None = None,
     stop: Stop | None = None,
 ) -> RunOutcome:
-    """One run, of the rules that were `asked` for; with `check` the spec itself is checked, too. RewardenError."""
+    """One run, of the rules that were `asked` for; with `check` the spec itself is checked, too. RewardenError.
+
+    `kept`: verdicts, and what else was found, checks and whole runs.
+    """
+    entry = None
+    if kept is not None and kept[1] is not None:
+        entry = Unchanged(kept[1], "rewarden-run", _asked(config, run, asked, given or {}, check))
+        earlier = entry.get()
+        if earlier is not None:
+            try:
+                return of_kept(earlier)
+            except (KeyError, TypeError, ValueError, AttributeError) as error:
+                entry.damaged(f"{type(error).__name__}: {error}")
+    told, files = _verified(config, run, asked, given, kept, check=check, progress=progress, stop=stop)
+    if entry is not None and files is not None and not (stop is not None and stop()):
+        entry.put(to_kept(told), files)
+    return told
+
+
+def _asked(config: Config, run: Run, asked: Sequence[str], given: Mapping[str, Any], check: bool) -> dict[str, object]:
+    """All that decides what a run finds, beside what is in its files."""
+    return {
+        "check": check,
+        "spec": [shown(run.spec), run.spec],
+        "rewards": {name: [shown(place), place] for name, place in run.rewards.items()},
+        "params": run.params,
+        "rules": [run.rules, list(asked)],
+        "verify": [config.verify, run.verify, given],
+        "text": [config.text, run.text],
+        "allow": config.allow,
+    }
+
+
+def _verified(
+    config: Config,
+    run: Run,
+    asked: Sequence[str],
+    given: Mapping[str, Any] | None,
+    kept: tuple[VerdictCache | None, VerdictCache | None] | None,
+    *,
+    check: bool,
+    progress: Report | None,
+    stop: Stop | None,
+) -> tuple[RunOutcome, list[Read] | None]:
+    """The run, and the files that it was made from; None where it does not last."""
     from rewarden import api
     from rewarden.binding import verify_options
+    from rewarden.ci.read_files import before, read_of, read_spec
     from rewarden.reward.store import load_artifact
+    from rewarden.verifier.kept import lasting
 
     file = shown(run.spec)
-    spec = api.load_spec(run.spec, params=run.params, allow=config.allow)
+    spec, texts = read_spec(run.spec, run.params, config.allow)
     rewards = _bound(spec, run)
+    text = {**config.text, **run.text}
+    files = [*texts, *before(spec, texts, rewards.values(), text)]
     told = RunOutcome(file, spec.name, spec.digest, {}, known=tuple(rule.name for rule in spec.rules))
     names = _rules_of(spec, run, asked)
     if not names:
-        return told
+        return told, files
     verdicts, checks = kept or (None, None)
     if check:
         told = replace(told, findings=findings_of(spec, file, checks))
     artifacts: dict[str, Artifact] = {name: load_artifact(place) for name, place in rewards.items()}
     chosen = verify_options(replace(config, verify={**config.verify, **run.verify}), given or {})
     result = api.verify(spec, chosen, rules=names, progress=progress, stop=stop, cache=verdicts, rewards=artifacts)
-    result = api.with_texts(result, stop=stop, **{**config.text, **run.text})
-    return replace(
+    result = api.with_texts(result, stop=stop, **text)
+    told = replace(
         told,
         rewards={name: (shown(place), artifacts[name].digest) for name, place in rewards.items()},
         semantics=result.semantics,
         rules=rule_outcomes(spec, file, result),
     )
+    if not all(lasting(rule, chosen) for rule in result.rules):
+        return told, None
+    return told, [*files, *read_of(spec, {rewards[name]: artifact for name, artifact in artifacts.items()})]
 
 
 def _bound(spec: Spec, run: Run) -> dict[str, Path]:

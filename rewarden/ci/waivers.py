@@ -18,8 +18,7 @@ from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
-from rewarden.ci.fingerprint import FORM
-from rewarden.ci.outcome import RunOutcome, Waiver
+from rewarden.ci.outcome import FORM, RunOutcome, Waiver
 from rewarden.nearby import did_you_mean
 from rewarden.spec_lang.diagnostics import printable
 from rewarden.spec_lang.errors import UsageError

@@ -53,7 +53,7 @@ def ci(
     """
     from rewarden.atomic import write_text
     from rewarden.ci.policy import fail_on_of
-    from rewarden.ci.run import CiOptions, run_ci
+    from rewarden.ci.run import CiOptions, outcome_of_error, run_ci
     from rewarden.config import find_config, load_config
     from rewarden.interrupt import interruptible
     from rewarden.output import note
@@ -61,20 +61,24 @@ def ci(
     from rewarden.outputs.words import error_lines, summary_lines
     from rewarden.outputs.written import Forms, say, write_forms
     from rewarden.progress import per_rule, progress
+    from rewarden.spec_lang.errors import RewardenError
 
     forms = Forms(sarif, junit, github)
     forms.require_folders()
-    found = find_config() if config is None else load_config(config)
-    chosen = CiOptions(
-        fail_on=fail_on_of(fail_on or found.ci.get("fail_on", "must")),
-        rules=tuple(rule or ()),
-        waivers=waivers or found.place("waivers"),
-        against=against or found.place("against"),
-        given={"budget": budget, "timeout": timeout},
-        kept=_kept() if cache else None,
-    )
     with interruptible() as interrupt, progress(quiet) as report:
-        outcome = run_ci(found, chosen, progress=per_rule(report), stop=interrupt.stop)
+        try:
+            found = find_config() if config is None else load_config(config)
+            chosen = CiOptions(
+                fail_on=fail_on_of(fail_on or found.ci.get("fail_on", "must")),
+                rules=tuple(rule or ()),
+                waivers=waivers or found.place("waivers"),
+                against=against or found.place("against"),
+                given={"budget": budget, "timeout": timeout},
+                kept=_kept() if cache else None,
+            )
+            outcome = run_ci(found, chosen, progress=per_rule(report), stop=interrupt.stop)
+        except RewardenError as error:  # of the configuration: it is told in every form as well
+            outcome = outcome_of_error(error, config)
     for text in error_lines(outcome):
         note(text)
     say(summary_lines(outcome, quiet=quiet), forms)

@@ -45,11 +45,9 @@ def _run(run: RunOutcome, fail_on: str) -> dict[str, Any]:
 
 
 def _rule(rule: RuleOutcome, fail_on: str) -> dict[str, Any]:
-    told = {name: value for name, value in rule.result.to_json().items() if name != "cached"}
     waiver = rule.waiver
     return {
-        **told,
-        **({} if rule.text is None else {"text": rule.text.to_json()}),
+        **told(rule),
         "place": _place(rule.place),
         "fingerprint": rule.fingerprint,
         "id": rule.requirement,
@@ -60,6 +58,12 @@ def _rule(rule: RuleOutcome, fail_on: str) -> dict[str, Any]:
         if waiver is None
         else {"owner": waiver.owner, "reason": waiver.reason, "expires": waiver.expires.isoformat()},
     }
+
+
+def told(rule: RuleOutcome) -> dict[str, Any]:
+    """What was found of a rule, whoever waives it and wherever it stands."""
+    found = {name: value for name, value in rule.result.to_json().items() if name != "cached"}
+    return found if rule.text is None else {**found, "text": rule.text.to_json()}
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from rewarden import exits
 from rewarden.ci.outcome import Finding, Outcome, RuleOutcome, RunOutcome, Trouble
 from rewarden.ci.policy import rule_status
+from rewarden.ci.told import KeptResult
 from rewarden.output import nearest_lines, paint, short, witness_lines
 from rewarden.outputs.clean import line
 
@@ -76,6 +77,8 @@ def failing(rule: RuleOutcome, fail_on: str) -> bool:
 def details(rule: RuleOutcome) -> list[str]:
     """Why, and the record for which the rule fails: of text a text, where one is known, and not its vector."""
     result = rule.result
+    if isinstance(result, KeptResult):
+        return list(result.details)
     told = [] if rule.text is None else rule.text.lines(violated=result.verdict.value == "violated")
     if result.witness is None:
         return [line(result.reason), *map(line, told)]

@@ -64,7 +64,7 @@ def test_an_internal_error_is_the_worst(tmp_path: Path, monkeypatch: pytest.Monk
     _project(tmp_path, VIOLATED, config=CONFIG.replace('["cart.rwd"]', '["none.rwd", "cart.rwd"]'))
     assert run(["ci"]) == 2
     monkeypatch.setattr("rewarden.ci.run.findings_of", lambda *a: 1 / 0)
-    assert run(["ci", "--sarif", "o.sarif"]) == 5
+    assert run(["ci", "--no-cache", "--sarif", "o.sarif"]) == 5
     log = json.loads((tmp_path / "o.sarif").read_text())
     assert problems(log) == []
     said = [n["message"]["text"] for n in log["runs"][0]["invocations"][0]["toolExecutionNotifications"]]
@@ -288,7 +288,7 @@ def test_a_run_in_which_nothing_has_changed_is_light_and_says_the_same(tmp_path:
     _project(tmp_path, PROVED, VIOLATED, SHOULD)
     code = "import sys, rewarden.verdict_cache as kept; kept.code_digest = lambda: 'one and the same'\n"
     code += "from rewarden.cli import run; status = run(['ci', '--json', sys.argv[1]]); "
-    code += "print([m for m in ('torch', 'z3', 'matplotlib', 'onnx') if m in sys.modules], status)"
+    code += "print([m for m in ('torch', 'z3', 'matplotlib', 'numpy', 'lark', 'pint') if m in sys.modules], status)"
     said = []
     for name in ("a.json", "b.json"):
         done = subprocess.run([sys.executable, "-c", code, name], capture_output=True, text=True, check=True)
@@ -399,3 +399,23 @@ def test_a_certificate_is_held_to_the_policy(tmp_path: Path, capsys: pytest.Capt
 def test_one_certificate_for_several_specs_makes_no_sense(tmp_path: Path) -> None:
     _project(tmp_path, PROVED, config=CERTIFIED.replace('["cart.rwd"]', '["cart.rwd", "cart.rwd"]'))
     assert run(["ci"]) == 2
+
+
+def test_a_configuration_that_cannot_be_used_is_told_in_every_form(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _project(tmp_path, PROVED, config="specs = 3\n")
+    assert run(["ci", "--json", "o.json", "--sarif", "o.sarif", "--junit", "o.xml", "--github"]) == 2
+    out, err = capsys.readouterr()
+    assert "error[G03]" in err
+    assert "::error title=G03::" in out
+    told = json.loads((tmp_path / "o.json").read_text())
+    _validator("ci.schema.json").validate(told)
+    assert [trouble["code"] for trouble in told["troubles"]] == ["G03"]
+    log = json.loads((tmp_path / "o.sarif").read_text())
+    assert problems(log) == []
+    assert log["runs"][0]["invocations"][0]["exitCode"] == 2
+    assert 'errors="1"' in (tmp_path / "o.xml").read_text()
+    (tmp_path / "rewarden.toml").write_text(CONFIG)
+    assert run(["ci", "--fail-on", "shuld", "--sarif", "p.sarif"]) == 2
+    assert (tmp_path / "p.sarif").exists()

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rewarden.ci.fingerprint import FORM, fingerprint
+from rewarden.ci.fingerprint import fingerprint
+from rewarden.ci.outcome import FORM
 from rewarden.spec_lang import load_spec
 from tests.reference.cart import HEAD, LOCAL, PROVED, SHOULD, VIOLATED, write_spec
 
