@@ -89,6 +89,7 @@ bench: $(VENV)/.installed-test
 	@$(BIN)/python -m benchmarks
 
 wheel: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.reference.confidence_page --check || echo "    (docs/tool-confidence.md)"
 	@$(BIN)/python -m build --wheel
 
 clean:

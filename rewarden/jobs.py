@@ -252,15 +252,18 @@ def audit_report(
     rewards: Mapping[str, Artifact | Path],
     before: Mapping[str, Artifact | Path] | None = None,
     requirements: Place | None = None,
+    public_key: Place | None = None,
     policy: Place | None = None,
     workers: int = 1,
 ) -> Audited:
     """Check a certificate and give what an auditor reads: `.html()`, `.pdf()`, `.csv()`, `.accepted`, `.traceability`.
 
     `rewards`: by name, or the only one under ""; `before`: earlier artifacts, for pictures. `requirements`: a CSV (id,
-    text) of what has to be covered, `policy` a file that the certificate is held to. UsageError G47, G53, G54.
+    text) of what has to be covered. `public_key` is the one that is trusted, or `policy` a file that the certificate is
+    held to. UsageError G47, G51, G53, G54; CertificateError C31.
     """
     from rewarden.audit.report import Audited
+    from rewarden.audit.signers import signers
     from rewarden.audit.traceability import load_requirements, trace
     from rewarden.certificate.match import check_certificate
     from rewarden.certificate.policy import load_policy
@@ -269,9 +272,15 @@ def audit_report(
         return {name: as_reward(one) for name, one in given.items()}
 
     required = None if requirements is None else load_requirements(Path(requirements))
-    held = None if policy is None else load_policy(Path(policy))
+    if public_key is not None and policy is not None:
+        raise UsageError("G51", "a public key and a policy: whose keys are trusted?", help="give one")
+    held, key = (
+        (None if policy is None else load_policy(Path(policy))),
+        (None if public_key is None else Path(public_key)),
+    )
     artifacts, folder = loaded(rewards), Path(certificate)
-    checked = check_certificate(folder, artifacts, spec, policy=held, workers=workers)
+    checked = check_certificate(folder, artifacts, spec, public_key=key, policy=held, workers=workers)
     first = min(checked.kernel.rewards or spec.rewards)
     named, earlier = ({name or first: a for name, a in given.items()} for given in (artifacts, loaded(before or {})))
-    return Audited(folder, checked, spec, named, trace(spec, checked, required), earlier)
+    by = signers(checked, spec, key, held)
+    return Audited(folder, checked, spec, named, trace(spec, checked, required), earlier, by)

@@ -26,6 +26,7 @@ from rewarden.audit.document import (
     Word,
 )
 from rewarden.audit.rules import section
+from rewarden.audit.signers import Signer
 from rewarden.audit.traceability import Trace, Traceability, as_csv
 from rewarden.certificate.match import Checked
 from rewarden.output import number
@@ -51,7 +52,8 @@ GUIDE: tuple[Cell, ...] = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Audited:
-    """A checked certificate with what it is about. `before`: earlier artifacts by the rewards' names, for pictures."""
+    """A checked certificate with what it is about. `before`: earlier artifacts by the rewards' names, for pictures.
+    `signers`: who vouches for it."""
 
     folder: Path
     checked: Checked
@@ -59,6 +61,7 @@ class Audited:
     rewards: Mapping[str, Artifact]
     traceability: Traceability
     before: Mapping[str, Artifact]
+    signers: tuple[Signer, ...] = ()
 
     @property
     def accepted(self) -> bool:
@@ -134,12 +137,27 @@ def _opening(audited: Audited) -> Iterator[Block]:
         ("semantics", str(said.get("semantics", "not said"))),
         ("arithmetic of the check", checked.kernel.tier),
         ("text", checked.text.sentence.removeprefix("text: ")),
-        ("signature", checked.signature.sentence.removeprefix("signature: ")),
+        ("signature", _signature(audited)),
     ]
     facts += [tuple(note.split(": ", 1)) for note in checked.notes]
     yield Table("How it was checked", ("what", "finding"), tuple(facts), (2, 9))
+    if audited.signers:
+        yield Table(
+            "Who vouches for it",
+            ("who", "for what", "key, by its fingerprint", "where the key is known from"),
+            tuple((one.who, one.what, Code(one.fingerprint), one.known) for one in audited.signers),
+            (4, 5, 7, 5),
+        )
     yield Heading(2, "How to read this report")
     yield Bullets(GUIDE)
+
+
+def _signature(audited: Audited) -> str:
+    """The kernel's caller is "you"; a reader of the page has given no key."""
+    signature = audited.checked.signature
+    if not (signature.trusted and audited.signers):
+        return signature.sentence.removeprefix("signature: ")
+    return "it fits, by a key that whoever made this report trusts: who vouches for it is below"
 
 
 def _not_proved(audited: Audited, proved: set[str]) -> Iterator[Block]:
@@ -313,6 +331,15 @@ def _by_oneself(audited: Audited) -> Iterator[Block]:
     yield Paragraph(("With Rewarden, the text of the spec and the signatures as well:",))
     yield Paragraph(
         (Code(f"rewarden check-certificate {audited.folder.name} {names} --spec {audited.spec.source.name}"),)
+    )
+    yield Paragraph(
+        (
+            "Whose signature is wanted is for the one who checks to say: ",
+            Code("--public-key FILE"),
+            ", or ",
+            Code("--policy FILE"),
+            " with keys that were got by another way than the certificate.",
+        )
     )
     yield Paragraph(
         ("How Rewarden itself is tested is told in docs/tool-confidence.md, with the figures of a test run.",)

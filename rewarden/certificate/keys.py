@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rewarden.spec_lang.errors import CertificateError
+from rewarden.spec_lang.errors import CertificateError, UsageError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -66,6 +66,14 @@ def load_private_key(path: Path) -> Ed25519PrivateKey:
 def load_public_key(path: Path) -> Ed25519PublicKey:
     """The one public key of a PEM file. CertificateError C31 if it is none."""
     return _public_key(_pem(path), path.name)
+
+
+def require_key(path: Path) -> None:
+    """UsageError G52 for what is no public key: it says nothing about a certificate, and is told before the work."""
+    try:
+        load_public_key(path)
+    except CertificateError as error:
+        raise UsageError("G52", f"--public-key: {error.message}", help="name an Ed25519 public key (PEM)") from None
 
 
 def public_keys(data: bytes, name: str) -> tuple[Ed25519PublicKey, ...]:

@@ -106,6 +106,7 @@ def check_certificate(
 ) -> int:
     """Check a certificate: proofs, text and signature. Loads neither torch nor z3."""
     from rewarden.binding import params_of, places_of
+    from rewarden.certificate.keys import require_key
     from rewarden.certificate.match import check_certificate as check
     from rewarden.certificate.policy import load_policy
     from rewarden.config import Config, find_config
@@ -117,7 +118,7 @@ def check_certificate(
     if public_key is not None and policy is not None:
         raise UsageError("G51", "--public-key and --policy: whose keys are trusted?", help="give one")
     if public_key is not None:
-        _require_key(public_key)
+        require_key(public_key)
     asked = None if policy is None else load_policy(policy)
     config = find_config() if not reward and spec is None else Config()
     if not reward and config.rewards:
@@ -142,25 +143,17 @@ def check_certificate(
 
 def _signer(key: Path | None, new_key: Path | None) -> Path | None:
     from rewarden.certificate.keys import generate_key
+    from rewarden.commands.keys import ours, signing_key
     from rewarden.spec_lang.errors import UsageError
 
     if key is not None and new_key is not None:
         raise UsageError("G51", "--key and --new-key: which of them?", help="give one")
     if new_key is not None:
-        generate_key(new_key)
+        with ours():
+            generate_key(new_key)
+    elif key is not None:
+        signing_key(key)  # told before the work if it is none
     return key or new_key
-
-
-def _require_key(path: Path) -> None:
-    """A key that cannot be read says nothing about the certificate: that is a usage error, told before the work."""
-    from rewarden.certificate.keys import load_public_key
-    from rewarden.spec_lang.errors import CertificateError, UsageError
-
-    try:
-        load_public_key(path)
-    except (CertificateError, OSError) as error:
-        reason = error.message if isinstance(error, CertificateError) else error.strerror
-        raise UsageError("G52", f"--public-key: {reason}", help="name an Ed25519 public key (PEM)") from None
 
 
 def _lines(checked: Checked, quiet: bool) -> list[str]:

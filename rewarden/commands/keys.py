@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rewarden import exits
 from rewarden.commands import options
 
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 Key = Annotated[Path, typer.Option("--key", metavar="FILE", help="Your private key (PEM), of `rewarden keys new`.")]
+
+
+def signing_key(path: Path) -> Ed25519PrivateKey:
+    """One's own key, to sign with. UsageError C31, C32."""
+    from rewarden.certificate.keys import load_private_key
+
+    with ours():
+        return load_private_key(path)
+
+
+@contextmanager
+def ours() -> Iterator[None]:
+    """What is wrong with one's own key is no objection to a certificate: the same error, as one of usage (status 2)."""
+    from rewarden.spec_lang.errors import CertificateError, UsageError
+
+    try:
+        yield
+    except CertificateError as error:
+        raise UsageError(error.code, error.message, help=error.help) from None
+
 
 keys = typer.Typer(help="Make a key to sign with, or show a key's fingerprint.", no_args_is_help=True)
 
@@ -23,7 +48,8 @@ def new(
     from rewarden.certificate.keys import fingerprint, generate_key, load_public_key
     from rewarden.output import emit
 
-    public = generate_key(file)
+    with ours():
+        public = generate_key(file)
     emit(
         [
             f"wrote {file}: the private key. Keep it to yourself, out of the repository.",
@@ -60,13 +86,12 @@ def sign(
     Check it first: `rewarden check-certificate`. Your signature says that you vouch for the statement.
     """
     from rewarden.certificate.countersign import countersign
-    from rewarden.certificate.keys import load_private_key
     from rewarden.output import emit
     from rewarden.spec_lang.errors import UsageError
 
     if not certificate.is_dir():
         raise UsageError("G50", f"{certificate}: there is no certificate folder of this name")
-    signers = countersign(certificate, load_private_key(key))
+    signers = countersign(certificate, signing_key(key))
     emit([f"signed {certificate}", *(f"  {prints}" for prints in signers)])
     return exits.PROVED
 
@@ -84,13 +109,13 @@ def sign_off(
     """Sign off a spec by its digest: that it says what you mean. A second person's signature joins the first's."""
     from rewarden.atomic import write_bytes
     from rewarden.binding import params_of
-    from rewarden.certificate.keys import fingerprint, load_private_key
+    from rewarden.certificate.keys import fingerprint
     from rewarden.certificate.signoff import SAYS, signed_off
     from rewarden.output import emit
     from rewarden.spec_lang import load_spec
 
     read = load_spec(spec, params=params_of(param or ()), allow=tuple(allow or ()))
-    signer = load_private_key(key)
+    signer = signing_key(key)
     place = out or spec.with_suffix(".signoff.json")
     before = place.read_bytes() if place.is_file() else None
     write_bytes(place, signed_off(read, signer, before))

@@ -25,6 +25,9 @@ def report(
     ] = None,
     param: options.Params = None,
     allow: options.Allow = None,
+    public_key: Annotated[
+        Path | None, typer.Option("--public-key", metavar="FILE", help="Trust this key (PEM) and no other.")
+    ] = None,
     policy: Annotated[Path | None, typer.Option("--policy", metavar="FILE", help="Hold it to this policy.")] = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write the page.")] = None,
     pdf: Annotated[Path | None, typer.Option("--pdf", metavar="FILE", help="Write it for paper.")] = None,
@@ -37,6 +40,7 @@ def report(
     from rewarden import jobs
     from rewarden.atomic import write_bytes, write_text
     from rewarden.binding import params_of, places_of
+    from rewarden.certificate.keys import require_key
     from rewarden.output import emit
     from rewarden.spec_lang import load_spec
     from rewarden.spec_lang.diagnostics import printable
@@ -46,6 +50,8 @@ def report(
         raise UsageError("G50", f"{certificate}: there is no certificate folder of this name")
     if html is None and pdf is None and csv is None:
         raise UsageError("G46", "no report is asked for", help="name a file: --html, --pdf or --csv")
+    if public_key is not None:
+        require_key(public_key)
     read = load_spec(spec, params=params_of(param or ()), allow=tuple(allow or ()))
     older = places_of(before) if before else {}
     found = jobs.audit_report(
@@ -54,6 +60,7 @@ def report(
         rewards=places_of(reward or ()),
         before=older,
         requirements=requirements,
+        public_key=public_key,
         policy=policy,
         workers=workers,
     )

@@ -1,13 +1,19 @@
 """The figures in docs/tool-confidence.md, from a run of the tests.
 
     .venv/bin/python -m tests.reference.confidence_page RESULTS.xml [MORE.xml …]
+    .venv/bin/python -m tests.reference.confidence_page --check
 
-RESULTS.xml is pytest's --junit-xml: the figures are counted, nobody keeps them by hand.
+RESULTS.xml is pytest's --junit-xml: the figures are counted, nobody keeps them by hand. They are written with the day,
+the commit and a digest of the sources that they are of, so that nobody can take figures of other sources for those of
+these: `--check` says whether they are, with exit status 1 where not. Make the page right after the run.
 """
 
 from __future__ import annotations
 
+import hashlib
 import platform
+import re
+import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from collections import Counter, defaultdict
@@ -32,6 +38,39 @@ PURPOSES = {
     "imitation": "another library's own reward networks (in an environment of its own)",
 }
 BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
+SOURCES = ("spec_lang", "reward", "verifier", "editor", "rewarden", "tests")
+FORM = re.compile(
+    r"^Rewarden (?P<version>\S+), (?P<day>\d{4}-\d\d-\d\d), "
+    r"commit (?P<commit>[0-9a-f]{7,40}|unknown)(?: with changes)?, "
+    r"sources (?P<sources>[0-9a-f]{16}), Python ",
+    re.MULTILINE,
+)
+
+
+def sources_digest() -> str:
+    """16 hexadecimal digits over all Python files and grammars of Rewarden and of its tests, with their names."""
+    digest = hashlib.sha256()
+    for folder in SOURCES:
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.suffix in (".py", ".lark") and "__pycache__" not in path.parts:
+                digest.update(f"{path.relative_to(ROOT).as_posix()}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def stated(text: str) -> re.Match[str]:
+    """What the page says its figures are of. ValueError where it does not say it."""
+    found = FORM.search(text.partition(BEGIN)[2].partition(END)[0])
+    if found is None:
+        raise ValueError("the figures do not say of which day, commit and sources they are")
+    return found
+
+
+def _commit() -> str:
+    def git(*words: str) -> str:
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+    changes = " with changes" if git("status", "--porcelain", *SOURCES) else ""
+    return (git("rev-parse", "--short=12", "HEAD") or "unknown") + changes
 
 
 def figures(results: Sequence[Path]) -> str:
@@ -56,7 +95,8 @@ def figures(results: Sequence[Path]) -> str:
         for purpose, found in sorted(by_purpose.items())
     ]
     lines = [
-        f"Rewarden {__version__}, {when}, Python {platform.python_version()}, torch {version('torch')}, "
+        f"Rewarden {__version__}, {when}, commit {_commit()}, sources {sources_digest()}, "
+        f"Python {platform.python_version()}, torch {version('torch')}, "
         f"z3-solver {version('z3-solver')}, on {platform.machine()}: {len(cases):,} tests, {total['passed']:,} passed, "
         f"{total['skipped']} skipped, {total['failure'] + total['error']} failed; {seconds:,.0f} s of wall-clock time.",
         "",
@@ -67,8 +107,23 @@ def figures(results: Sequence[Path]) -> str:
     return "\n".join(lines)
 
 
+def check(text: str) -> str | None:
+    """What is wrong with the figures, in a sentence; None where they are of these very sources."""
+    found = stated(text)
+    if found["sources"] == sources_digest():
+        return None
+    return (
+        f"the figures of {PAGE.name} are of {found['day']} and commit {found['commit']}; the sources are others now:"
+        " run the tests with --junit-xml and make the page again"
+    )
+
+
 if __name__ == "__main__":
     text = PAGE.read_text(encoding="utf-8")
+    if sys.argv[1:] == ["--check"]:
+        wrong = check(text)
+        print(wrong or f"the figures of {PAGE.name} are of these very sources")
+        sys.exit(wrong is not None)
     before, after = text.partition(BEGIN)[0], text.partition(END)[2]
     PAGE.write_text(
         f"{before}{BEGIN}\n{figures([Path(name) for name in sys.argv[1:]])}\n{END}{after}", encoding="utf-8"

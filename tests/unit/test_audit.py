@@ -22,7 +22,9 @@ from rewarden.audit.page import render
 from rewarden.audit.pdf import paper
 from rewarden.audit.report import Audited, document
 from rewarden.audit.rules import records, section
+from rewarden.audit.signers import Signer, signers
 from rewarden.audit.traceability import as_csv, load_requirements, trace
+from rewarden.certificate.keys import fingerprint, load_private_key, load_public_key
 from rewarden.cli import run
 from rewarden.spec_lang import load_spec
 from rewarden.spec_lang.errors import UsageError
@@ -40,7 +42,8 @@ def audited(world: World) -> Audited:
     certificate = world.issue("c", Ed25519PrivateKey.generate())
     spec = load_spec(world.spec)
     checked = world.check(certificate, allow_unchecked=True)
-    return Audited(certificate, checked, spec, {"R": world.artifact}, trace(spec, checked), {})
+    by = signers(checked, spec, None, None)
+    return Audited(certificate, checked, spec, {"R": world.artifact}, trace(spec, checked), {}, by)
 
 
 def test_the_page_says_what_was_checked_and_what_was_not(audited: Audited) -> None:
@@ -265,6 +268,38 @@ def test_from_python(audited: Audited, world: World) -> None:
     assert found.csv() == as_csv(audited.traceability)
 
 
+def test_the_page_says_who_vouches_and_how_that_is_known(world: World, tmp_path: Path) -> None:
+    assert run(["keys", "new", str(tmp_path / "vera.pem")]) == 0
+    assert run(["keys", "new", str(tmp_path / "kay.pem")]) == 0
+    prints = {name: fingerprint(load_public_key(tmp_path / f"{name}.pub.pem")) for name in ("vera", "kay")}
+    certificate = world.issue("c", load_private_key(tmp_path / "vera.pem"))
+    spec = load_spec(world.spec)
+
+    def of(**more: object) -> Audited:
+        return rw.audit_report(certificate, spec=spec, rewards={"R": world.artifact}, **more)  # type: ignore[arg-type]
+
+    (own,) = of().signers
+    assert own.fingerprint == prints["vera"]
+    assert "compare the fingerprint" in own.known
+    trusted = of(public_key=tmp_path / "vera.pub.pem")
+    assert trusted.signers == (
+        Signer("vera.pub.pem", "the certificate", prints["vera"], "given to this report as trusted"),
+    )
+    assert prints["vera"] in trusted.html()
+    assert of(public_key=tmp_path / "kay.pub.pem").signers == ()
+    assert not of(public_key=tmp_path / "kay.pub.pem").accepted
+    off = tmp_path / "toy.signoff.json"
+    assert run(["sign-off", str(world.spec), "--key", str(tmp_path / "kay.pem"), "-o", str(off)]) == 0
+    roles = '[[role]]\nname = "issuer"\nkeys = ["vera.pub.pem"]\n'
+    roles += '[[role]]\nname = "reviewer"\nkeys = ["kay.pub.pem"]\nsigns = ["spec"]\n'
+    (tmp_path / "policy.toml").write_text(f'{roles}[spec]\nsign_offs = ["toy.signoff.json"]\n')
+    by = of(policy=tmp_path / "policy.toml").signers
+    assert [(one.who, one.fingerprint) for one in by] == [("issuer", prints["vera"]), ("reviewer", prints["kay"])]
+    assert "spec" in by[1].what
+    with pytest.raises(UsageError, match="whose keys"):
+        of(public_key=tmp_path / "vera.pub.pem", policy=tmp_path / "policy.toml")
+
+
 # ── the command ────────────────────────────────────────────────────────────────────────────────
 def test_the_command(audited: Audited, world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["report", str(audited.folder), "--spec", str(world.spec), "-r", f"R={world.folder / 'reward.rwz'}"]
@@ -272,6 +307,8 @@ def test_the_command(audited: Audited, world: World, tmp_path: Path, capsys: pyt
     files = [tmp_path / "a.html", tmp_path / "a.pdf", tmp_path / "a.csv"]
     for option, file in zip(("--html", "--pdf", "--csv"), files, strict=True):
         arguments += [option, str(file)]
+    assert run([*arguments, "--public-key", str(world.spec)]) == 2  # no key
+    capsys.readouterr()
     assert run(arguments) == 0
     assert capsys.readouterr().out.endswith("accepted\n")
     assert all(file.stat().st_size > 100 for file in files)

@@ -316,7 +316,7 @@ def test_the_commands(office: Office, capsys: pytest.CaptureFixture[str], monkey
     check = ["check-certificate", "c", "-r", "R=R", "--spec", spec, "--policy", "policy.toml", "--allow-unchecked"]
     assert run(check) == 4
     assert run(["keys", "new", "new.pem"]) == 0
-    assert run(["keys", "new", "new.pem"]) == 4  # keys are never overwritten
+    assert run(["keys", "new", "new.pem"]) == 2  # keys are never overwritten
     assert run(["keys", "show", "ada.pub.pem", "new.pub.pem"]) == 0
     assert fingerprint(office.key("ada").public_key()) in capsys.readouterr().out
     assert run(["sign", "c", "--key", "ada.pem"]) == 0
@@ -329,3 +329,16 @@ def test_the_commands(office: Office, capsys: pytest.CaptureFixture[str], monkey
     assert run(check) == 0
     assert "policy: policy.toml is met" in capsys.readouterr().out
     assert run([*check, "--public-key", "ada.pub.pem"]) == 2
+
+
+def test_ones_own_key_that_cannot_be_used_is_a_usage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "spec.rwd").write_text("spec s v1\n")
+    (tmp_path / "cert").mkdir()
+    assert run(["keys", "new", "me.pem"]) == 0
+    assert run(["keys", "new", "me.pem"]) == 2  # never overwritten
+    for key in ("none.pem", "me.pub.pem"):
+        assert run(["sign", "cert", "--key", key]) == 2
+        assert run(["sign-off", "spec.rwd", "--key", key]) == 2
+    (tmp_path / "me.pem").chmod(0o644)
+    assert run(["sign", "cert", "--key", "me.pem"]) == 2
