@@ -14,7 +14,7 @@ import torch
 
 import rewarden as rw
 from benchmarks.acas_repair import acas_repair
-from benchmarks.acasxu import acasxu
+from benchmarks.acasxu import acasxu, acasxu_all
 from benchmarks.certificates import certificate
 from benchmarks.editing import editing
 from benchmarks.learning import constraints, imitation, learn
@@ -108,6 +108,7 @@ SUITES: dict[str, Callable[[Scene], Iterator[Row]]] = {
     "penalty": penalty,
     "sanity": sanity,
     "acasxu": acasxu,
+    "acasxu_all": acasxu_all,
     "acas_repair": acas_repair,
     "unlearning": unlearning,
     "wide": wide,

@@ -1,4 +1,8 @@
-"""One claim of a query to an answer: cells for a second, the search for violations, cells again, other engines."""
+"""One claim of a query to an answer: cells for a second, the search for violations, cells again, other engines.
+
+Cells go depth first and may be long in coming to where the solutions are. So the search is asked again when they have
+had much more than it, with more points: all in all it takes about a fifth of the time.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ from rewarden.verifier.program import Program
 from rewarden.verifier.progress import Progress, Report
 from rewarden.verifier.verdict import Reason, Work
 
-QUICK = 4_000  # boxes: about a second
+ROUNDS = ((4_000, 1), (16_000, 4), (64_000, 16))  # boxes so far (4,000: about a second), then the search's budgets
 FIRST = ("falsify", "neurons")  # before the others, where cells have nothing to say
 LAST = ("bounds", "lp", "z3")
 
@@ -52,16 +56,20 @@ class Question:
         cells = Cells.of(program)
         if cells is None:
             return self._by_engines(program, FIRST + LAST, Work())
-        quick = self._by_cells(program, cells, min(QUICK, self.options.budget))
-        if quick.status != "unknown" or self._stopped():
-            return self._told(quick, Work(boxes=quick.boxes))
-        found = self._by_engines(program, ("falsify",), Work(boxes=quick.boxes))
-        if found.point is not None:
-            return found
-        whole = self._by_cells(program, cells, self.options.budget - quick.boxes)
-        work = found.work + Work(boxes=whole.boxes)
-        if whole.status != "unknown" or self.options.engine == "cells" or self._stopped():
-            return self._told(whole, work)
+        work, most = Work(), self.options.budget
+        for boxes, times in (*ROUNDS, (most, 0)):
+            before = work.boxes
+            part = self._by_cells(program, cells, min(boxes, most) - before)
+            work = work + Work(boxes=part.boxes - before)
+            if part.status != "unknown" or self._stopped():
+                return self._told(part, work)
+            if times == 1 or (times and part.boxes > before):
+                found = self._by_engines(program, ("falsify",), work, times)
+                work = found.work
+                if found.point is not None:
+                    return found
+        if self.options.engine == "cells":
+            return self._told(part, work)
         return self._by_engines(program, LAST, work)
 
     def _by_cells(self, program: Program, cells: Cells, budget: int) -> CellsOutcome:
@@ -77,16 +85,22 @@ class Question:
 
         return cells.run(budget, violates, report, self._stopped)
 
-    def _by_engines(self, program: Program, names: Sequence[str], work: Work) -> Found:
-        """One engine after the other, each with all of the budget."""
+    def _by_engines(self, program: Program, names: Sequence[str], work: Work, times: int = 1) -> Found:
+        """One engine after the other, each with all of the budget; the search with `times` its own."""
         task = Task(self.claim, program, self.rewards, self._rest(), {}, self.progress, self._stopped, time.monotonic())
+        from rewarden.verifier.torch_settings import plain_torch  # torch takes longer to import than most queries do
+
+        with plain_torch(self.options.threads):
+            return self._asked(task, names, work, times)
+
+    def _asked(self, task: Task, names: Sequence[str], work: Work, times: int) -> Found:
         reason, left = Reason.BUDGET, None
         for name in names:
             run = Declined(Reason.STOPPED) if self._stopped() else engines.start(name, task, left)
             if isinstance(run, Declined):
                 reason = run.reason if len(names) == 1 else reason
                 continue
-            outcome = run.go(self.options.falsify_budget if name == "falsify" else self.options.budget)
+            outcome = run.go(self.options.falsify_budget * times if name == "falsify" else self.options.budget)
             work, left, reason = work + outcome.work, outcome.left, outcome.reason
             if outcome.witness is not None and outcome.witness.deployed != "non-finite":
                 return Found(work, point=outcome.witness.point)
