@@ -40,6 +40,7 @@ def import_network(file: Path, spec_path: Path, options: ImportOptions) -> Artif
     kind = kind_of(file)
     _check_options(kind, options)
     _refuse_at_sight(kind, file)
+    _refuse_bare_tensors(kind, file, options)
     records = _records(spec_path, options.reward)
     match kind:
         case "folder":
@@ -57,13 +58,7 @@ def import_network(file: Path, spec_path: Path, options: ImportOptions) -> Artif
         case "safetensors":
             from rewarden.reward.imports.declared import from_safetensors
 
-            if options.architecture is None:
-                raise UsageError(
-                    "G36",
-                    f"{file} holds tensors and does not say what network they are of",
-                    help="say it in a file: --architecture FILE (docs/bring-your-own.md); the folder of a sequence"
-                    " classifier says it itself",
-                )
+            assert options.architecture is not None, "bare tensors are refused"
             return from_safetensors(file, options.architecture, records, identified=identified, constants=constants)
         case "pt2":
             from rewarden.reward.imports.from_program import from_exported
@@ -123,6 +118,16 @@ def _refuse_at_sight(kind: str, file: Path) -> None:
         from rewarden.reward.imports.pt2 import refuse_at_sight
 
         refuse_at_sight(file)
+
+
+def _refuse_bare_tensors(kind: str, file: Path, options: ImportOptions) -> None:
+    if kind == "safetensors" and options.architecture is None:
+        raise UsageError(
+            "G36",
+            f"{file} holds tensors and does not say what network they are of",
+            help="say it in a file: --architecture FILE (docs/bring-your-own.md); the folder of a sequence classifier"
+            " says it itself",
+        )
 
 
 def _column(output: str | None) -> int | None:

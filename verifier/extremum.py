@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 from functools import partial
+from math import isfinite
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ from rewarden.verifier.fusion import functional_rows
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.program import Program
 from rewarden.verifier.rounding import outward
+from rewarden.verifier.torch_settings import plain_torch
 from rewarden.verifier.wide.greatest import back_substituted, deciding
 from rewarden.verifier.wide.network import Network, network_of, rows_of
 
@@ -62,10 +64,10 @@ def certified_extremum(artifact: Artifact, box: Box, sign: int) -> Fraction:
         ]
         rest = tuple(p for p in artifact.patches if not is_table(p, artifact.tensors))
         return max(certified_extremum(artifact.with_patches(rest), box, sign), *levels)
-    with torch.no_grad():
+    with torch.no_grad(), plain_torch():
         lo, hi = outward(box)
         bound = _search(artifact, lo[None, :], hi[None, :], sign)
-    if not torch.isfinite(torch.tensor(bound)):
+    if not isfinite(bound):
         raise EditError("E11", "the reward has no finite certified bound near the region", help="check its weights")
     return Fraction(bound) + abs(Fraction(bound)) / 2**50  # pays for the one rounding of the sum above
 
@@ -76,9 +78,9 @@ def certified_extremum_over(artifact: Artifact, lo: Array, hi: Array, sign: int)
     artifact = _without(artifact, lowering)
     levels = [sign * Fraction(float(artifact.tensors[p.level][0])) for p in artifact.patches]
     bare = artifact.with_patches(())  # patches that raise sign·r raise it to their level at most
-    with torch.no_grad():
+    with torch.no_grad(), plain_torch():
         bound = _search(bare, lo, hi, sign)
-    if not torch.isfinite(torch.tensor(bound)):
+    if not isfinite(bound):
         raise EditError("E11", "the reward has no finite certified bound near the region", help="check its weights")
     return max([Fraction(bound) + abs(Fraction(bound)) / 2**50, *levels])
 

@@ -21,7 +21,8 @@ from rewarden.reward.graph import Exp, Sigmoid, Silu, Square, Tanh
 from rewarden.reward.imports.provenance import digest_of_file, imported
 from rewarden.reward.imports.safe_files import MOST_HEADER, opened, read_json
 from rewarden.reward.imports.safetensors_file import account, open_file
-from rewarden.reward.operators import Constant, Constants, Operators, Refusal, Row, Value
+from rewarden.reward.operators import HEAD, Constant, Constants, Operators, Refusal, Row, Value
+from rewarden.reward.refusals import CONVOLUTION
 from rewarden.reward.widths import MAX_NODES, MAX_WIDTH
 from rewarden.spec_lang.errors import ArtifactError, Unsupported
 from rewarden.spec_lang.features import RecordType
@@ -176,6 +177,8 @@ def _layer(layer: Layer, tensors: Held, ops: Operators, value: Value) -> Value:
     source, width = value, ops.build.width(ops.row(value))
     if layer.weight is not None:
         shape = tensors.shape(layer.weight)
+        if len(shape) > 2:
+            raise Refusal(f"{layer.weight} has shape {list(shape)}, as a convolution has: {CONVOLUTION}", HEAD)
         turned = shape[::-1] if layer.transposed and len(shape) == 2 else shape
         if len(turned) != 2 or turned[1] != width or turned[0] > MAX_WIDTH:
             other = " (or say transposed = true)" if len(shape) == 2 and shape[0] == width else ""

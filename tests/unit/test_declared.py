@@ -133,6 +133,22 @@ def test_from_the_command_line(place, capsys):
     assert "G37" in capsys.readouterr().err
 
 
+def test_bare_tensors_are_refused_before_anything_is_read(place, capsys):
+    missing = ["--features", str(place / "there_is_none.rwd"), "-o", str(place / "a")]
+    assert run(["import", str(place / "net.safetensors"), *missing]) == 2
+    assert "G36" in capsys.readouterr().err
+
+
+def test_a_convolution_is_named_with_the_way_out(tmp_path):
+    save_file({"c.weight": torch.randn(4, 1, 3, 3)}, tmp_path / "net.safetensors")
+    (tmp_path / "net.toml").write_text('[[layers]]\nweight = "c.weight"\n')
+    with pytest.raises(
+        Unsupported, match=r"layer 0 \(c\.weight\).*convolutions and pooling are not supported"
+    ) as caught:
+        rw.from_safetensors(tmp_path / "net.safetensors", tmp_path / "net.toml", WIDE)
+    assert "frozen encoder's features" in str(caught.value)
+
+
 WRONG = {
     "a tensor left over": ('unused = ["step"]', "", "A34", "says nothing"),
     "a tensor that is not there": ("fc1.bias", "fc1.offset", "A34", "fc1.bias"),

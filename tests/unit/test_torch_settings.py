@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import torch
 
 from rewarden.verifier import torch_settings
+from rewarden.verifier.extremum import certified_extremum
 from rewarden.verifier.torch_settings import plain_torch
+from tests.reference.random_graphs import random_mlp, random_record_type
 
 
 @pytest.fixture(autouse=True)
@@ -66,3 +69,12 @@ def test_it_is_there_again_after_an_error() -> None:
         interrupted()
     assert torch.get_default_dtype() == torch.float64
     assert torch_settings._products() == told
+
+
+def test_ends_of_a_reward_are_found_whatever_torch_is_set_to() -> None:
+    artifact = random_mlp(np.random.default_rng(5), random_record_type(np.random.default_rng(5)), (6, 6))
+    box = tuple((column.lo, column.hi) for column in artifact.columns)
+    plain = [certified_extremum(artifact, box, sign) for sign in (1, -1)]
+    torch.set_default_dtype(torch.bfloat16)
+    with torch.device("meta"):  # where tensors have no values: what a GPU that is not there would do to them
+        assert [certified_extremum(artifact, box, sign) for sign in (1, -1)] == plain
