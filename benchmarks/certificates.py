@@ -30,6 +30,7 @@ from benchmarks.rewards import Case, learned
 from benchmarks.scene import Scene
 from benchmarks.timing import Row
 from rewarden.certificate.check import Check, check, evidence_name
+from rewarden.certificate.kernel_alike import sharing
 from rewarden.certificate.kernel_claim import Claim
 from rewarden.certificate.kernel_program import Program
 from rewarden.certificate.kernel_proof import Leaf
@@ -127,7 +128,7 @@ def _certificate(folder: Path, result: RuleResult, proof: bytes, rewards: Mappin
 def _checking(folder: Path, places: Mapping[str, Path], tier: str, leaves: int) -> float:
     """Seconds of one process, for all leaves."""
     name, some = tiers()[tier]
-    sampled = _Sampled(some, max(1, leaves // MOST[tier]))
+    sampled = _Sampled(sharing(some), getattr(some, "chunk", FEW), max(1, leaves // MOST[tier]))
     report, seconds = cpu(partial(check, folder, places, 1, name, sampled))
     assert report.complete, f"{tier}: {report.problem or report.claims}"
     return float(seconds) + sampled.spent * (sampled.seen / max(sampled.checked, 1) - 1)
@@ -136,9 +137,8 @@ def _checking(folder: Path, places: Mapping[str, Path], tier: str, leaves: int) 
 class _Sampled:
     """Checks every so many chunks of leaves (mutable: what it has seen, and the time that it took)."""
 
-    def __init__(self, check_some: Check, every: int) -> None:
-        self.check_some, self.every = check_some, every
-        self.chunk = getattr(check_some, "chunk", FEW)
+    def __init__(self, check_some: Check, chunk: int, every: int) -> None:
+        self.check_some, self.chunk, self.every = check_some, chunk, every
         self.chunks, self.seen, self.checked, self.spent = 0, 0, 0, 0.0
 
     def __call__(self, claim: Claim, program: Program, found: Sequence[Leaf]) -> None:

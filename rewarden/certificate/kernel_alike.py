@@ -48,8 +48,13 @@ def alike(found: Iterator[Leaf], run: tuple[int, Check]) -> tuple[Iterator[Leaf]
     """All leaves, in an order in which those over one cell follow each other, as far as is seen; in how many processes
     they are checked, and how."""
     used.add("kernel_alike")
-    bounding = bounds_of if run[1] is check_leaves else getattr(run[1], "bounding", None)
-    return _ordered(found), run if bounding is None else (run[0], Sharing(bounding))
+    return _ordered(found), (run[0], sharing(run[1]))
+
+
+def sharing(how: Check) -> Check:
+    """With bounds that are kept, of tiers that check one leaf after the other."""
+    bounding = bounds_of if how is check_leaves else getattr(how, "bounding", None)
+    return how if bounding is None else Sharing(bounding)
 
 
 def _ordered(found: Iterator[Leaf]) -> Iterator[Leaf]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -83,7 +84,7 @@ def two_files(path: Path) -> tuple[bytes, bytes]:
                 if entry.compress_type != zipfile.ZIP_STORED or max(entry.file_size, entry.compress_size) > MAX_PART:
                     refuse(f"{entry.filename} is compressed, or larger than {MAX_PART} bytes")
             return archive.read(entries[names[0]]), archive.read(entries[names[1]])
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, struct.error) as error:
         refuse(f"not an artifact: {error}")
 
 

@@ -16,7 +16,7 @@ from rewarden.certificate.kernel_artifact import MANIFEST, Reward
 from rewarden.certificate.kernel_claim import Claim, rewards_of
 from rewarden.certificate.kernel_json import canonical, digest, refuse, used
 from rewarden.certificate.kernel_report import RECIPE
-from rewarden.certificate.kernel_sentence import number
+from rewarden.certificate.kernel_sentence import number, word
 from rewarden.certificate.kernel_shapes import anything, array, digest_text, maybe, one_of, rational, read, text, within
 
 ROADS = {
@@ -96,11 +96,11 @@ def _parent(claim: Claim, rewards: Mapping[str, Reward], wanted: str) -> str:
 def told(claim: Claim) -> str:
     """The claim in words."""
     said, ((name, own),) = claim.lineage or {}, claim.rewards.items()
-    later = f" by later edits ({', '.join(said['since'])}) from {said['artifact']}, and that" * bool(said["since"])
+    later = f" by later edits ({', '.join(map(word, said['since']))}) from {said['artifact']}, and that" * bool(said["since"])
     road = ROADS[said["road"]].format(**{k: number(said[k]) for k in ("epsilon", "delta") if said[k] is not None})
     tables = ", ".join(f"{one['table']} ({one['rows']} records)" for one in said["data"]) or "no table"
     ledger = f"; its ledger is, by the issuer's word, {said['ledger']}" if said["ledger"] is not None else ""
     return (
-        f"{claim.rule}: {name}, {own}, was made{later} from {said['parent']} by forgetting {said['forgotten']} rows, "
+        f"lineage of {word(name)}: {word(name)}, {own}, was made{later} from {said['parent']} by forgetting {said['forgotten']} rows, "
         f"{road}; {said['left']} rows are left, of {tables}{ledger}."
     )

@@ -29,13 +29,14 @@ from typing import Any, NamedTuple
 from rewarden.certificate.kernel_artifact import Node
 from rewarden.certificate.kernel_claim import Atom, Claim
 from rewarden.certificate.kernel_json import refuse, used
-from rewarden.certificate.kernel_near import OFFSET, Near, Premise, Row, composed, extent, premise_of
+from rewarden.certificate.kernel_near import ENTRY, Near, Premise, Row, composed, extent, premise_of
 from rewarden.certificate.kernel_ops import scalar_of
 from rewarden.certificate.kernel_program import Calls, Program
 from rewarden.certificate.kernel_proof import halves, narrowed
 from rewarden.certificate.kernel_shapes import array, one_of, rational, read, within
 
 MAX_HELD = 1 << 21  # sides of all cells; and patches that act in pieces, each time that they do
+COMPOSED = 1 << 8  # what an entry of a patch's rows, over the variables, counts for; it is kept, too
 MAX_WAITING = 1_000  # cells that wait for their turn, each with the patches that act above it
 Box = tuple[tuple[Fraction, Fraction], ...]
 Left = Mapping[tuple[str, int], object]  # patches, by the name and the number in the stack of their reward
@@ -55,6 +56,7 @@ class Held(NamedTuple):
     number: int
     patch: Node
     rows: list[tuple[Row, Fraction]]
+    entries: int  # of the rows
 
 
 @dataclass(eq=False)
@@ -62,14 +64,14 @@ class Pieced(Program):
     """A program for each piece; the last one that was made is kept. All begin with these layers."""
 
     calls: Calls = ()
-    acting: Mapping[object, tuple[tuple[Node, ...], ...]] | None = None  # by the piece, of each call
+    acting: Mapping[str, tuple[tuple[Node, ...], ...]] | None = None  # by the piece, of each call
     last: tuple[object, Program] | None = None
 
     def over(self, box: Sequence[tuple[Fraction, Fraction]]) -> Program:
         assert self.acting is not None
         if self.last is None or self.last[0] != box:
             program = Program(self.variables, [*self.layers], [], {**self.pieces}, self.weights)
-            for (reward, arguments), patches in zip(self.calls, self.acting[box], strict=True):
+            for (reward, arguments), patches in zip(self.calls, self.acting[_key(box)], strict=True):
                 program.call(reward._replace(patches=patches), arguments)
             self.last = box, program
         return self.last[1]
@@ -114,7 +116,7 @@ def _cells(claim: Claim, number: int, value: object) -> Iterator[Cell]:
             less = narrowed(low, high, clause[0], claim.discrete)
             low, high = less if all(a <= b for a, b in zip(*less, strict=True)) else (low, high)
     waiting = [(low, high)]
-    for node in array(value, "the cuts of a box", MAX_HELD // len(low)):
+    for node in array(value, "the cuts of a box", MAX_HELD // max(1, len(low))):
         low, high = waiting.pop() if waiting else refuse("there are cuts left over")
         match node:
             case ["cut", variable, at]:
@@ -137,13 +139,13 @@ def _made(
     for name, number in left:
         _harmless(claim, name, number, {own: reward for (own, _), (reward, _) in zip(claim.calls, calls, strict=True)})
     near = Near(variables, calls=calls, premise=premise)
-    acting: dict[object, tuple[tuple[Node, ...], ...]] = {}
+    acting: dict[str, tuple[tuple[Node, ...], ...]] = {}
     total = 0
     for number, own in enumerate(cells):
         waiting = [_held(near, claim.boxes[number])] if own else []
         for cell in own:
             held = [_closed(some, cell.box) for some in waiting.pop()]
-            near.spend(OFFSET * (1 + sum(map(len, held))))
+            near.spend(ENTRY * (1 + sum(h.entries for mine in held for h in mine)))
             if cell.variable is not None:
                 waiting += [held, held]
                 continue
@@ -151,9 +153,9 @@ def _made(
             out: Left = left if cell.easy else {}
             stays = tuple(tuple(h.patch for h in mine if (name, h.number) not in out) for (name, _), mine in some)
             total += 1 + sum(map(len, stays))
-            if cell.box in acting or total > MAX_HELD:
+            if (piece := _key(cell.box)) in acting or total > MAX_HELD:
                 refuse("two pieces are one and the same, or too many patches act in all of them")
-            acting[cell.box] = stays
+            acting[piece] = stays
     made = Pieced(variables, calls=calls, acting=acting)
     for call in calls[:1]:
         made.network(*call)
@@ -164,17 +166,27 @@ def _held(near: Near, box: Box) -> list[list[Held]]:
     """Of each call what may act in a box of the claim: of patches near data those that do so there, and none that the
     premise opens, where the proof says so."""
     found = []
+    made: dict[object, list[Row]] = {}  # rows over the variables; patches often have the same
     for reward, arguments in near.calls:
         mine = []
         for number, stacked in enumerate(reward.patches):
             for patch in near.patches(reward._replace(patches=(stacked,)), arguments, box):
                 offsets, gate = patch.tensors[1], Fraction(*scalar_of(patch.tensors[5]))
                 edges = [Fraction(x, offsets.bottom) + gate for x in offsets.values]
-                rows = composed(patch, arguments)
-                near.spend(OFFSET * sum(1 + len(row.entries) for row in rows))
-                mine.append(Held(number, patch, list(zip(rows, edges, strict=True))))
+                key = arguments, patch.tensors[0]
+                if key not in made:
+                    made[key] = composed(patch, arguments)
+                    near.spend(COMPOSED * sum(1 + len(row.entries) for row in made[key]))
+                rows = made[key]
+                entries = sum(1 + len(row.entries) for row in rows)
+                mine.append(Held(number, patch, list(zip(rows, edges, strict=True)), entries))
         found.append(mine)
     return found
+
+
+def _key(box: Sequence[tuple[Fraction, Fraction]]) -> str:
+    """A piece's name. Hashes of numbers can be made to be alike, so that looking them up takes ever longer."""
+    return " ".join(f"{low} {high}" for low, high in box)
 
 
 def _closed(held: Sequence[Held], box: Box) -> list[Held]:

@@ -1,8 +1,7 @@
 """Certificate kernel, part 4: the program of a claim, "Program" in docs/formats.md, in exact integers.
 
 The kernel derives the layers itself from the claim's calls and the artifacts' graphs, so a proof can name neurons but
-not define them. Here are the ops of plain networks; the others are in `kernel_ops`, patches in `kernel_patches`, and
-where a reward is patched near data, `kernel_near` has a program for each box of the claim. Standard library only.
+not define them. Here are the ops of plain networks; neighbours have the others, and patches. Standard library only.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ Values = Mapping[int, tuple[list[int], int]]  # of layers at a point: entry k is
 Line = tuple[int, int, int, int, int, int]  # least, most; lower, drop, upper, shift as `Lines` has them, over ONE
 MAX_LAYERS = 20_000
 MAX_WEIGHTS = 5 << 20  # of one program, with the rows and columns of its blocks; zeros not counted
-MAX_BITS = 20_000  # of a common denominator
+MAX_BITS, MAX_POINT = 20_000, 1 << 32  # of a common denominator; of all values at a point
 Parts = Sequence[tuple[int, Rows, int]]  # sources of a layer: which, its rows, what these are over
 
 
@@ -39,7 +38,6 @@ class Affine(NamedTuple):
     bottom: int
 
 
-# ── layers ─────────────────────────────────────────────────────────────────────────────────────
 class Lines(NamedTuple):
     """Per neuron: lower/one·z − drop ≤ output ≤ upper/one·z + shift; drop and shift are over 2**GRID."""
 
@@ -133,7 +131,6 @@ def gathered(each: Iterable[Line]) -> tuple[Ends, Lines]:
     return (least, most), Lines([s // ONE for s in lower], drop, [s // ONE for s in upper], shift, 1)
 
 
-# ── programs ───────────────────────────────────────────────────────────────────────────────────
 Calls = Sequence[tuple[Reward, tuple[Affine, ...]]]
 
 
@@ -279,7 +276,7 @@ def matrix_of(tensor: Tensor, m: int, n: int) -> Rows:
 
 def evaluate(program: Program, point: Sequence[Fraction]) -> list[Fraction]:
     """The value of each call at a point, exactly."""
-    values = {INPUT: common(point, "a point")}
+    values, bits = {INPUT: common(point, "a point")}, 0
     for index, layer in enumerate(program.layers):
         over = math.lcm(*(values[block.source][1] for block in layer.blocks))
         z = [b * over for b in layer.bias]
@@ -287,5 +284,8 @@ def evaluate(program: Program, point: Sequence[Fraction]) -> list[Fraction]:
             source, bottom = values[block.source]
             for i, row in enumerate(block.rows):
                 z[i] += sum(w * source[j] for j, w in row.items()) * (over // bottom)
+        bits += sum(map(int.bit_length, z)) + over.bit_length()
+        if bits > MAX_POINT:
+            refuse("the values at a point have too many digits")
         values[index] = layer.output(z, values), over * layer.bottom
     return [values[k][0][0] * Fraction(1, values[k][1]) for k in program.outputs]

@@ -1,18 +1,25 @@
 """Certificate kernel: the claims in words. Nothing here decides anything.
 
-What was checked is the claim, so the kernel says the claim, in full and in its own words. Standard library only.
+What was checked is the claim, so the kernel says the claim, in its own words; of many boxes, or of many clauses of one
+kind, it says how many, and that `claims.json` lists them. Names are the issuer's: one that might be read as something
+else stands in quotes. Standard library only.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 from rewarden.certificate.kernel_artifact import Reward
 from rewarden.certificate.kernel_claim import Atom, Claim
 from rewarden.certificate.kernel_program import Affine
 
+MAX_SHOWN = 14_000  # bits of a number
+_PLAIN = re.compile(r"[A-Za-z0-9_.=\[\]]+", re.ASCII)  # names that cannot be taken for words of the sentence
+_UNIT = re.compile(r"[A-Za-z0-9_%°µΩ€·*/^²³().-]+")
 SHOWN = 3  # clauses of the kind that `not near` has: a claim about data has thousands
 
 
@@ -24,9 +31,9 @@ def accounts(rewards: Mapping[str, Reward]) -> dict[str, str]:
     for name, reward in rewards.items():
         edit, parent, data = (reward.lineage[key] for key in ("edit", "parent", "data"))
         kind = edit.get("kind") if isinstance(edit, dict) else None
-        said = [f"made by {kind}"] if isinstance(kind, str) and kind.isprintable() and len(kind) < 100 else []
+        said = [f"made by {word(kind)}"] if isinstance(kind, str) and kind.isprintable() and len(kind) < 100 else []
         if _is_digest(parent):
-            said.append(f"from {parent}" + (f" (which is {names[parent]})" if parent in names else ""))
+            said.append(f"from {parent}" + (f" (which is {word(names[parent])})" if parent in names else ""))
         tables = [entry.get("table") for entry in data if isinstance(entry, dict)] if isinstance(data, list) else []
         known = ", ".join(str(table) for table in tables if _is_digest(table))
         said += [f"learned from {known}"] if known else []
@@ -40,13 +47,15 @@ def _is_digest(value: object) -> bool:
 
 def sentence(claim: Claim) -> str:
     """E.g. `must slow: for all s.speed in [0, 5/2] m/s: if s.speed > 1/2, then 3/10 - R(s) >= 0.`"""
+    claim = _quoted(claim)
     if claim.lineage is not None:
         from rewarden.certificate.kernel_lineage import told
 
         return told(claim)
     if claim.cases:
         return " ".join(map(sentence, claim.cases))
-    calls = [_call(claim, name, arguments) for name, arguments in claim.calls]
+    records = {variables: name for name, variables in reversed(claim.records)}
+    calls = [_call(claim, records, name, arguments) for name, arguments in claim.calls]
     if claim.loops is not None:
         return _of_loops(claim, calls)
     if claim.rows is not None:
@@ -54,6 +63,23 @@ def sentence(claim: Claim) -> str:
     premise = f" if {_all(claim, calls, claim.clauses)}," if claim.clauses else ""
     goals = _all(claim, calls, claim.goals) if claim.goals else "nothing more is asked"
     return f"{claim.severity} {claim.rule}: for all {_domain(claim)}:{premise} then {goals}."
+
+
+def _quoted(claim: Claim) -> Claim:
+    """With names in quotes that could be taken for something else than a name: they are the issuer's."""
+    return replace(
+        claim,
+        rule=word(claim.rule) if claim.lineage is None else claim.rule,
+        names=tuple(map(word, claim.names)),
+        units=tuple(None if unit is None else word(unit, _UNIT) for unit in claim.units),
+        records=tuple((word(name), variables) for name, variables in claim.records),
+        calls=tuple((word(name), arguments) for name, arguments in claim.calls),
+        instances=None if claim.instances is None else word(claim.instances),
+    )
+
+
+def word(text: str, plain: re.Pattern[str] = _PLAIN) -> str:
+    return text if plain.fullmatch(text) else json.dumps(text)
 
 
 def _of_loops(claim: Claim, calls: Sequence[str]) -> str:
@@ -107,7 +133,8 @@ def _domain(claim: Claim, count: int | None = None) -> str:
 def _all(claim: Claim, calls: Sequence[str], clauses: Sequence[Sequence[Atom]]) -> str:
     away = [c for c in clauses if len(c) > 1 and all(len(a.form.variables) == 1 and not a.form.calls for a in c)]
     if len(away) > SHOWN:
-        rest = [clause for clause in clauses if not any(clause is one for one in away)]
+        told = set(map(id, away))
+        rest = [clause for clause in clauses if id(clause) not in told]
         return " and ".join(([_all(claim, calls, rest)] if rest else []) + [_outside(claim, away)])
     each = [[f"{_form(claim, calls, a.form)} {'>' if a.strict else '>='} 0" for a in clause] for clause in clauses]
     texts = [" or ".join(atoms) or "false" for atoms in each]
@@ -131,12 +158,14 @@ def _outside(claim: Claim, clauses: Sequence[Sequence[Atom]]) -> str:
     return f"({', '.join(names)}) is in none of the {len(clauses)} boxes that claims.json lists{told}"
 
 
-def _call(claim: Claim, reward: str, arguments: tuple[Affine, ...]) -> str:
+def _call(claim: Claim, records: Mapping[tuple[int, ...], str], reward: str, arguments: tuple[Affine, ...]) -> str:
     """R(s) where the arguments are exactly the variables of a record, else with every argument spelled out."""
     plain = tuple(next((k for k, x in a.variables if a == Affine(0, ((k, 1),), (), 1)), -1) for a in arguments)
-    for records in ((r, *more) for r in claim.records for more in ((), *((q,) for q in claim.records))):
-        if plain == tuple(k for _, variables in records for k in variables):
-            return f"{reward}({', '.join(name for name, _ in records)})"
+    if plain in records:
+        return f"{reward}({records[plain]})"
+    for n in sorted({len(variables) for variables in records}):
+        if plain[:n] in records and plain[n:] in records:
+            return f"{reward}({records[plain[:n]]}, {records[plain[n:]]})"
     return f"{reward}({', '.join(_form(claim, (), a) for a in arguments)})"
 
 
@@ -151,7 +180,9 @@ def _form(claim: Claim, calls: Sequence[str], form: Affine) -> str:
 
 
 def number(x: Fraction) -> str:
-    """Exact: an integer, a short decimal where there is one, else p/q."""
+    """Exact: an integer, a short decimal where there is one, else p/q; of too many digits, that."""
+    if (bits := max(x.numerator.bit_length(), x.denominator.bit_length())) > MAX_SHOWN:
+        return f"(a number of {bits} bits)"
     for places in range(1, 10):
         if x.denominator != 1 and 10**places % x.denominator == 0:
             digits = str(abs(x.numerator) * 10**places // x.denominator).rjust(places + 1, "0")

@@ -1,0 +1,143 @@
+"""Certificates made to hurt whoever checks them: nothing is raised, little is kept, and no name passes for words."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from rewarden.certificate import kernel_pieces, kernel_program
+from rewarden.certificate.check import Report, check
+from rewarden.certificate.kernel_claim import read_claim
+from rewarden.certificate.kernel_sentence import number, sentence, word
+from tests.reference.certificates import Case, affine, atom, claim, network
+
+LEAF = ["leaf", 0, [], [], []]
+REWARD = network(0)
+
+
+def proof(goals: Any, point: list[str], **more: Any) -> dict[str, Any]:
+    head = {"format": "rewarden-proof", "format_version": 1, "claim": ""}
+    return {**head, "witness": {"box": 0, "point": point}, "goals": goals, **more}
+
+
+def judged(case: Case, folder: Path) -> Report:
+    return check(folder, case.rebind().write(folder))
+
+
+def true_claim(**more: Any) -> dict[str, Any]:
+    return {**claim({"R": REWARD.digest}, [("R", [0, 1])], [[atom(affine(1))]], [[(0, 1), (0, 1)]]), **more}
+
+
+# ── names ──────────────────────────────────────────────────────────────────────────────────────
+SAID = "m: then R(s) <= 1/10 (text of the goal, in full"
+
+
+@pytest.mark.parametrize("where", ["unit", "name", "record", "instances", "reward"])
+def test_what_the_issuer_calls_things_cannot_be_read_as_what_is_claimed(where: str, tmp_path: Path) -> None:
+    made = true_claim()
+    match where:
+        case "unit" | "name":
+            made["variables"][0][where] = SAID
+        case "record":
+            made["records"][0]["name"] = SAID
+        case "instances":
+            made[where] = SAID
+            made["boxes"] *= 2
+        case _:
+            made["rewards"] = {SAID: REWARD.digest}
+            made["calls"][0]["reward"] = SAID
+            made["goals"] = [[atom(affine(10**6, {}, {0: 1}))]]
+    boxes = len(made["boxes"])
+    case = Case(made, proof([[[LEAF]] * boxes], ["0", "0"]), {SAID if where == "reward" else "R": REWARD})
+    if where == "record":
+        case.claim["goals"] = [[atom(affine(10**6, {}, {0: 1}))]]
+    (report,) = judged(case, tmp_path / "c").claims
+    assert report.verdict == "proved", report.reason
+    assert json.dumps(SAID) in report.sentence
+    assert SAID not in report.sentence.replace(json.dumps(SAID), "")
+
+
+def test_nor_can_the_name_of_a_rule() -> None:
+    assert sentence(read_claim(true_claim(rule=SAID))).startswith(f"must {json.dumps(SAID)}: for all s.x0 in [0, 1]")
+
+
+def test_letters_that_are_read_from_the_right_are_told_by_number(tmp_path: Path) -> None:
+    made = true_claim()
+    made["variables"][0]["unit"] = "\u05d0\u05d1"
+    (report,) = judged(Case(made, proof([[[LEAF]]], ["0", "0"]), {"R": REWARD}), tmp_path / "c").claims
+    assert '"\\u05d0\\u05d1"' in report.sentence
+    assert report.sentence.isascii()
+
+
+@pytest.mark.parametrize("name", ["s.speed", "t[0].x", "s.mode=eco", "a.b_1[12]"])
+def test_names_of_specs_are_said_as_they_are(name: str) -> None:
+    assert word(name) == name
+
+
+# ── what raised ────────────────────────────────────────────────────────────────────────────────
+def test_a_number_of_too_many_digits_is_told_by_its_size(tmp_path: Path) -> None:
+    assert number(Fraction(10**5000)) == "(a number of 16610 bits)"
+    tops, bottoms = (10**1990 + 9, 2**6600 + 1, 6**2500 + 1, 15**1600 + 2), (3**4000, 7**2200, 11**1800, 13**1700)
+    big = [str(Fraction(top, bottom)) for top, bottom in zip(tops, bottoms, strict=True)]
+    away = [
+        {"affine": {"constant": big[0], "variables": [[0, big[1]]], "calls": []}, "strict": False},
+        {"affine": {"constant": big[2], "variables": [[0, f"-{big[3]}"]], "calls": []}, "strict": False},
+    ]
+    made = true_claim(clauses=[away] * 5)
+    (report,) = judged(Case(made, proof([[[LEAF]]], ["0", "0"]), {"R": REWARD}), tmp_path / "c").claims
+    assert report.verdict == "proved", report.reason
+    assert "bits)" in report.sentence
+
+
+def test_pieces_of_a_claim_without_variables(tmp_path: Path) -> None:
+    made = true_claim(variables=[], records=[], calls=[], boxes=[[]])
+    pieces = {"cut": [[["piece", 0]]], "without": []}
+    (report,) = judged(Case(made, proof([[[LEAF]]], [], pieces=pieces), {"R": REWARD}), tmp_path / "c").claims
+    assert report.verdict == "proved", report.reason
+
+
+def test_a_zip_with_a_name_that_is_no_text(tmp_path: Path) -> None:
+    case = Case(true_claim(), proof([[[LEAF]]], ["0", "0"]), {"R": REWARD})
+    paths = case.rebind().write(tmp_path / "c")
+    with zipfile.ZipFile(tmp_path / "bad.rwz", "w") as archive:
+        archive.writestr("manifest.jsön", b"{}")
+        archive.writestr("tensors.safetensors", b"")
+    data = (tmp_path / "bad.rwz").read_bytes().replace("jsön".encode(), b"js\xff\xfen")
+    (tmp_path / "bad.rwz").write_bytes(data)
+    report = check(tmp_path / "c", {**paths, "R": tmp_path / "bad.rwz"})
+    assert report.problem is not None
+    assert "not an artifact" in report.problem
+
+
+# ── what grew ──────────────────────────────────────────────────────────────────────────────────
+def test_values_at_a_point_are_of_bounded_size(tmp_path: Path) -> None:
+    case = Case(true_claim(), proof([[[LEAF]]], ["1/3", "1/7"]), {"R": REWARD})
+    assert judged(case, tmp_path / "c").accepted
+    with mock.patch.object(kernel_program, "MAX_POINT", 100):
+        (report,) = judged(case, tmp_path / "d").claims
+    assert (report.verdict, report.reason) == ("refused", "the values at a point have too many digits")
+
+
+def test_pieces_whose_ends_have_one_and_the_same_hash() -> None:
+    """Multiples of 2⁶¹ − 1 all hash to 0."""
+    ends = [Fraction(k * (2**61 - 1)) for k in range(300)]
+    assert len(set(map(hash, ends))) == 1
+    keys = {kernel_pieces._key([pair]) for pair in pairwise(ends)}
+    assert len({hash(key) for key in keys}) == len(keys) == 299
+
+
+def test_the_work_of_pieces_is_counted_by_the_entries_of_rows(tmp_path: Path) -> None:
+    from tests.soundness.test_certified_pieces import deep
+    from tests.soundness.test_certified_pieces import judged as judged_in_pieces
+
+    rewards, made, told = deep("ceiling", -2.0)
+    assert judged_in_pieces(tmp_path / "a", made, rewards, told)[0] == "proved"
+    with mock.patch.object(kernel_pieces, "COMPOSED", 1 << 31):
+        assert judged_in_pieces(tmp_path / "b", made, rewards, told)[0] == "refused"
