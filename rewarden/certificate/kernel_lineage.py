@@ -96,11 +96,12 @@ def _parent(claim: Claim, rewards: Mapping[str, Reward], wanted: str) -> str:
 def told(claim: Claim) -> str:
     """The claim in words."""
     said, ((name, own),) = claim.lineage or {}, claim.rewards.items()
-    later = f" by later edits ({', '.join(map(word, said['since']))}) from {said['artifact']}, and that" * bool(said["since"])
+    since = ", ".join(map(word, said["since"]))
+    later = f" by later edits ({since}) from {said['artifact']}, and that" * bool(since)
     road = ROADS[said["road"]].format(**{k: number(said[k]) for k in ("epsilon", "delta") if said[k] is not None})
     tables = ", ".join(f"{one['table']} ({one['rows']} records)" for one in said["data"]) or "no table"
     ledger = f"; its ledger is, by the issuer's word, {said['ledger']}" if said["ledger"] is not None else ""
     return (
-        f"lineage of {word(name)}: {word(name)}, {own}, was made{later} from {said['parent']} by forgetting {said['forgotten']} rows, "
-        f"{road}; {said['left']} rows are left, of {tables}{ledger}."
+        f"lineage of {word(name)}: {word(name)}, {own}, was made{later} from {said['parent']} by forgetting "
+        f"{said['forgotten']} rows, {road}; {said['left']} rows are left, of {tables}{ledger}."
     )
