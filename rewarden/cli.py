@@ -14,6 +14,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
@@ -128,9 +129,8 @@ def main() -> None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:  # `rewarden … | head`: the reader has left, which is no error of ours
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = exits.worst((status, _unwritten(error)))
     sys.exit(status)
 
@@ -166,8 +166,16 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _unwritten(error: OSError) -> int:
+    """Said once: what is left in the buffer goes nowhere, so that no later flush fails, too."""
+    _discard()
     _say(f"error[G06]: what this command prints cannot be written: {error.strerror}")
     return exits.UNUSABLE
+
+
+def _discard() -> None:
+    """From here on what is printed goes nowhere."""
+    with suppress(OSError, ValueError):  # a stream that is no file has no buffer of ours
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _internal(error: Exception, debug: bool) -> int:

@@ -208,11 +208,19 @@ def test_a_file_whose_name_is_not_text_is_told_escaped(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("buffered", [True, False])
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["inspect", "reward"]])
-def test_a_disk_that_is_full_when_something_is_printed_is_no_bug(arguments: list[str], tmp_path: Path) -> None:
+def test_a_disk_that_is_full_when_something_is_printed_is_no_bug(
+    arguments: list[str], buffered: bool, tmp_path: Path
+) -> None:
+    """And is said once, whether the first flush finds out or the last."""
     write_reward(tmp_path, write_spec(tmp_path, PROVED))
     command = [sys.executable, "-m", "rewarden", *arguments]
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    own |= {} if buffered else {"PYTHONUNBUFFERED": "1"}
     with open("/dev/full", "w") as full:
-        done = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=own
+        )
     assert done.returncode == 2
     assert done.stderr.strip() == "error[G06]: what this command prints cannot be written: No space left on device"
