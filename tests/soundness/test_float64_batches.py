@@ -21,7 +21,6 @@ from rewarden.certificate.kernel_claim import Claim, read_claim
 from rewarden.certificate.kernel_json import Refused
 from rewarden.certificate.kernel_program import INPUT, Program
 from rewarden.certificate.kernel_proof import check_leaf, leaves
-from rewarden.certificate.kernel_twins import with_twins
 from rewarden.certificate.tier_float64 import Move, check_leaves_float64, take
 from rewarden.certificate.tier_float64_bounds import FloatBounds
 from rewarden.certificate.tiers import tiers
@@ -30,10 +29,9 @@ from rewarden.reward.graph import AffineMap, Graph, Input, Relu
 from rewarden.spec_lang.claim_json import claim_object
 from tests.differential.test_kernel_vs_program import kernel_program
 from tests.reference.certificates import Case, affine, atom, claim, schema
-from tests.reference.random_claims import random_claim, random_point
-from tests.reference.random_graphs import MIXED, TWO_REALS, random_artifact, random_mlp
+from tests.reference.random_claims import random_point
 from tests.reference.tiny_networks import tiny_claim
-from tests.soundness.test_kernel_steps import Values, forward, known_at, proof_of_chance, value
+from tests.soundness.test_kernel_steps import Values, drawn, forward, known_at, proof_of_chance, value
 
 EFFORTS = range(4)
 
@@ -42,16 +40,7 @@ class Subject:
     """A program, and leaves of it: a point of each, its box, signs and slopes that are true there, and moves."""
 
     def __init__(self, seed: int, folder: Path, count: int = 5) -> None:
-        rng = np.random.default_rng(seed)
-        record_type = MIXED if seed % 3 == 0 else TWO_REALS
-        rewards = {"R": random_artifact(rng, record_type, size=4, patches=seed % 2)}
-        if seed % 4 == 1:
-            rewards = {"R": random_mlp(rng, record_type, (4, 3))}
-        made = random_claim(rng, record_type, rewards)
-        self.claim: Claim = read_claim(claim_object(made))
-        self.program: Program = kernel_program(made, rewards, folder)
-        if seed % 2:
-            self.program = with_twins(self.program, [a.form for g in self.claim.goals for a in g]) or self.program
+        rng, made, self.claim, self.program = drawn(seed, folder)
         self.draw = random.Random(seed)
         self.points = [random_point(rng, made) for _ in range(count)]
         self.known = [forward(self.program, point) for point in self.points]

@@ -22,6 +22,7 @@ from rewarden.certificate.kernel_program import GRID, INPUT, Affine, Program
 from rewarden.certificate.kernel_proof import check_leaf, leaves
 from rewarden.certificate.kernel_steps import Stepping
 from rewarden.certificate.kernel_twins import Twin, with_twins
+from rewarden.spec_lang.claim import Claim as StatedClaim
 from rewarden.spec_lang.claim_json import claim_object
 from tests.differential.test_kernel_vs_program import kernel_program
 from tests.reference.certificates import Json
@@ -76,7 +77,9 @@ def test_no_step_excludes_a_point_of_which_it_speaks(tmp_path: Path) -> None:
     assert moved > 20, "no step made anything better: nothing was tested"
 
 
-def about_points(seed: int, folder: Path) -> int:
+def drawn(seed: int, folder: Path) -> tuple[np.random.Generator, StatedClaim, Claim, Program]:
+    """A claim of chance as it is stated and as the kernel reads it, its program (of every other one with twins), and
+    the generator, to go on from."""
     rng = np.random.default_rng(seed)
     record_type = MIXED if seed % 3 == 0 else TWO_REALS
     rewards = {"R": random_artifact(rng, record_type, size=4, patches=seed % 2)}
@@ -87,6 +90,11 @@ def about_points(seed: int, folder: Path) -> int:
     program = kernel_program(made, rewards, folder)
     if seed % 2:
         program = with_twins(program, [a.form for goal in claim.goals for a in goal]) or program
+    return rng, made, claim, program
+
+
+def about_points(seed: int, folder: Path) -> int:
+    rng, made, claim, program = drawn(seed, folder)
     found = 0
     for _ in range(4):
         found += wander(random.Random(int(rng.integers(2**32))), claim, program, random_point(rng, made))

@@ -18,7 +18,6 @@ from rewarden.certificate.kernel_claim import read_claim
 from rewarden.certificate.kernel_json import Refused
 from rewarden.certificate.kernel_program import INPUT
 from rewarden.certificate.kernel_proof import check_leaf, leaves
-from rewarden.certificate.kernel_twins import with_twins
 from rewarden.certificate.match import check_certificate
 from rewarden.certificate.tier_float64_bounds import FloatBounds
 from rewarden.certificate.tiers import tiers
@@ -30,9 +29,9 @@ from tests.differential.test_kernel_vs_program import kernel_program
 from tests.reference.certificates import Case, Json, affine, atom, cases, claim, counterexample, schema
 from tests.reference.mutations import CLAIM, PROOF
 from tests.reference.random_claims import random_claim, random_point
-from tests.reference.random_graphs import MIXED, TWO_REALS, random_artifact, random_mlp
+from tests.reference.random_graphs import TWO_REALS, random_mlp
 from tests.reference.tiny_networks import tiny_claim, truth_of
-from tests.soundness.test_kernel_steps import forward, known_at, proof_of_chance, value
+from tests.soundness.test_kernel_steps import drawn, forward, known_at, proof_of_chance, value
 
 TIERS = tiers()
 
@@ -46,16 +45,7 @@ def proved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Case]:
 @pytest.mark.parametrize("seed", range(12))
 def test_what_binary64_says_holds_at_every_point(seed: int, tmp_path: Path) -> None:
     """Several boxes at once, with slopes, signs and steps that are true at a point of each."""
-    rng = np.random.default_rng(seed)
-    record_type = MIXED if seed % 3 == 0 else TWO_REALS
-    rewards = {"R": random_artifact(rng, record_type, size=4, patches=seed % 2)}
-    if seed % 4 == 1:
-        rewards = {"R": random_mlp(rng, record_type, (4, 3))}
-    made = random_claim(rng, record_type, rewards)
-    read = read_claim(claim_object(made))
-    program = kernel_program(made, rewards, tmp_path)
-    if seed % 2:
-        program = with_twins(program, [a.form for goal in read.goals for a in goal]) or program
+    rng, made, read, program = drawn(seed, tmp_path)
     points = [random_point(rng, made) for _ in range(3)]
     known = [forward(program, point) for point in points]
     neurons = [(k, i) for k, layer in enumerate(program.layers) for i in range(len(layer.bias))]
