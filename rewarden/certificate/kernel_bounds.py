@@ -4,7 +4,7 @@ Nothing here can be too optimistic: a proof only chooses among lines that are al
 and numbers are exact integers, or rounded outward. A functional is replaced from the last layer down: where the
 coefficient of an output is > 0 by the line below it, where < 0 by the line above; so at each replacement it can only
 get less, and at the variables its least value over the box is exact. Bounds hold at every point of which a leaf speaks.
-Neurons are bounded one at a time, or many of a layer together in `kernel_lanes`. Standard library only.
+Here that is exact, one neuron at a time; `kernel_lanes` is quicker, and rounds. Standard library only.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from operator import mul
 
 from rewarden.certificate.kernel_program import GRID, INPUT, Affine, Block, Ends, Known, Lines, Program, common
 
-NONE, TOGETHER, OPEN, ALL = range(4)  # the neurons that back-substitution is spent on: those left open, in two ways
-MIN_LANES = 4  # neurons that are worth being bounded together
+# The neurons that back-substitution is spent on: none, those left open (together or one by one), all; none, roughly.
+NONE, TOGETHER, OPEN, ALL, ROUGHLY = range(5)
 Side = tuple[int, int, int]  # layer, neuron; 0: z − l ≥ 0, or 1: u − z ≥ 0, with the bounds known where it is used
 Facts = Sequence[tuple[Affine | Side, Fraction]]  # ≥ 0 where the leaf speaks (≤ 0 where the weight is negative)
 
@@ -51,9 +51,7 @@ class Bounds(Known):
     """Bounds of the layers of a program over one box, for one leaf of a proof (mutable): one layer after the other, as
     they are needed. `slopes` chooses lower lines."""
 
-    def __init__(
-        self, program: Program, box: Box, slopes: Mapping[tuple[int, int], int], effort: int = TOGETHER
-    ) -> None:
+    def __init__(self, program: Program, box: Box, slopes: Mapping[tuple[int, int], int], effort: int = OPEN) -> None:
         self.program, self.box, self.slopes, self.effort = program, box, dict(slopes), effort
         self.ranges, self.inner = {INPUT: box.coarse}, {}
         self.lines: dict[int, Lines | None] = {}
@@ -67,13 +65,9 @@ class Bounds(Known):
         layer = self.program.layers[index]
         low, high = self.inner[index] = self.known_at_first(index)
         for side in (0, 1) if self.effort else ():
-            each = enumerate(zip(low, high, strict=True))
-            loose = [k for k, ends in each if self.effort == ALL or layer.is_open(*ends, k, self)]
-            for k, bound in zip(loose, self.sides(index, loose, side), strict=True):
-                if side:
-                    high[k] = min(high[k], -bound)
-                else:
-                    low[k] = max(low[k], bound)
+            for k, ends in enumerate(zip(low, high, strict=True)):
+                if self.effort == ALL or layer.is_open(*ends, k, self):
+                    self.narrow(index, k, side, self.side(index, k, side))
         self.settle(index)
 
     def known_at_first(self, index: int) -> Ends:
@@ -98,13 +92,10 @@ class Bounds(Known):
         chosen = [self.slopes.get((index, k)) for k in range(len(inner[0]))]  # checked where they were read
         self.ranges[index], self.lines[index] = self.program.layers[index].lines(inner, chosen, self)
 
-    def sides(self, index: int, neurons: list[int], side: int) -> list[int]:
-        """Lower bounds of z (side 0) or of −z (side 1) of neurons of a layer."""
-        if self.effort == TOGETHER and len(neurons) >= MIN_LANES:
-            from rewarden.certificate.kernel_lanes import together
-
-            return together(self, index, neurons, side)
-        return [self.side(index, k, side) for k in neurons]
+    def narrow(self, index: int, neuron: int, side: int, bound: int) -> None:
+        """What a lower bound of z (side 0) or of −z (side 1) says of a neuron."""
+        ends = self.inner[index]
+        ends[side][neuron] = min(ends[1][neuron], -bound) if side else max(ends[0][neuron], bound)
 
     def side(self, index: int, neuron: int, side: int, facts: Facts = ()) -> int:
         """A lower bound of z − Σ λ·fact, or of −z − Σ λ·fact, of one neuron, rounded down to the grid."""

@@ -3,163 +3,348 @@
 One row of long integers stands for as many functionals as there are lanes, and they are replaced side by side as
 `kernel_bounds` replaces one. What it says of each is a lower bound for these reasons:
 
-- no number outgrows its lane: before the outputs of a layer are replaced, coefficients are cut to width − 1 − room
-  bits, where lines, intercepts, weights and biases make the largest number of a row grow by at most room bits;
-- a coefficient c that is cut becomes c′ with 0 ≤ c − c′ ≤ 1 / bottom, so c·y ≥ c′·y − max(0, −l) / bottom for an
-  output y ≥ l. That is taken off, for every output of the layer.
+- no number outgrows its lane: coefficients are cut to COEFFICIENT bits before something replaces them, and what does
+  is cut so that no number of a row grows by more than ROOM bits: 2**(COEFFICIENT + ROOM), which is 2**(WIDTH − 3);
+- a coefficient c that is cut becomes c′ with 0 ≤ c − c′ ≤ u, u its last digit: for an output y ≥ l, c·y ≥ c′·y −
+  u·max(0, −l), and that is taken off. So it is with the slopes of lines, for z within l and r: a lower line loses
+  u·max(0, −l), an upper one u·max(0, r). Intercepts are rounded up;
+- weights and biases that are cut have lost f·u each, 0 ≤ f < 1: in each z together an e between u·Σ min(0, l) and
+  u·(Σ max(0, r) + 1), sums over what it reads. A coefficient > 0 takes the least e, one < 0 the largest.
 
-Denominators that are no powers of two, and coefficients that do not fit, are left to one neuron at a time; so is, in
-the end, every leaf that lanes leave open. Standard library only.
+What does not fit is left to exact rows, one neuron at a time; so is, in the end, every leaf that lanes leave open.
+Standard library only.
 """
 
 from __future__ import annotations
 
-import math
+import struct
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
-from operator import mul
+from itertools import compress
+from operator import add, mul, sub
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-from rewarden.certificate.kernel_bounds import Bounds, Functional
+from rewarden.certificate.kernel_bounds import TOGETHER, Box, Functional, Side
 from rewarden.certificate.kernel_json import used
-from rewarden.certificate.kernel_program import GRID, INPUT, Layer
+from rewarden.certificate.kernel_program import GRID, INPUT, Ends, Layer, Lines, Program
+from rewarden.certificate.kernel_steps import Stepping
 
-DIGITS = 48  # of coefficients in lanes, at the least
+WIDTH, COEFFICIENT = 64, 27  # bits of a lane, and of what is replaced
+ROOM = WIDTH - 3 - COEFFICIENT
+DIGITS = 29  # of slopes, and of the largest weight of a layer, at the most
+FIRST = COEFFICIENT - 1  # digits of ±1, which is where a neuron's functional begins
 MAX_LANES, MAX_PACKED = 1 << 8, 1 << 29  # numbers in one, bits of a row of those
-Parts = list[tuple[list[int], int]]  # rows, each over a denominator, that are to be added
-_reaches: WeakKeyDictionary[Layer, int] = WeakKeyDictionary()
+Row = list[int]
+Term = tuple[int, int, int]  # lanes x, and what to make of them: x·factor / 2**digits
+MAX_DENSE = 1 << 20  # weights of a layer that is kept in lanes
+_columns: WeakKeyDictionary[Layer, tuple[list[int], list[int]] | None] = WeakKeyDictionary()
+_weights: WeakKeyDictionary[Layer, Weights] = WeakKeyDictionary()
 
 
 class Lanes:
-    """Many numbers in one integer, Σ number_k · 2**(k·width), each less than 2**(width − 1) in size. A sum of such
+    """Many numbers in one integer, Σ number_k · 2**(k·WIDTH), each at most 2**(WIDTH − 3) in size. A sum of such
     integers, or the product of one with a plain number, has in its lanes the sums or products of theirs, while these
-    are less than that, too. With 2**(width − 1) added to each number, all are ≥ 0, in bits that they share with no
-    other (`t` below), of which the highest tells whether the number was ≥ 0."""
+    are no larger. With 2**(WIDTH − 1) added to each number, all are ≥ 0, in bits that they share with no other (`t`
+    below), of which the highest tells whether the number was ≥ 0."""
 
-    def __init__(self, count: int, width: int) -> None:
-        self.count, self.width = count, -(-width // 8) * 8
-        self.ones = ((1 << (count * self.width)) - 1) // ((1 << self.width) - 1)
-        self.half = self.ones << (self.width - 1)
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.ones = ((1 << (count * WIDTH)) - 1) // ((1 << WIDTH) - 1)
+        self.half = self.ones << (WIDTH - 1)
 
     def positive(self, x: int) -> int:
         """Each number where it is > 0, else 0."""
         t = x + self.half
         signs = t & self.half
-        return t & (signs - (signs >> (self.width - 1)))
+        return t & (signs - (signs >> (WIDTH - 1)))
+
+    def packed(self, numbers: Iterable[int]) -> int:
+        return (
+            int.from_bytes(struct.pack(f"<{self.count}Q", *(n + (1 << (WIDTH - 1)) for n in numbers)), "little")
+            - self.half
+        )
 
     def each(self, x: int) -> list[int]:
-        size, half = self.width // 8, 1 << (self.width - 1)
-        t = (x + self.half).to_bytes(size * self.count, "little")
-        return [int.from_bytes(t[k : k + size], "little") - half for k in range(0, len(t), size)]
+        t = (x + self.half).to_bytes(WIDTH // 8 * self.count, "little")
+        return [n - (1 << (WIDTH - 1)) for n in struct.unpack(f"<{self.count}Q", t)]
 
-    def shifted(self, x: int, by: int) -> int:
-        """Each number times 2**by, rounded down."""
-        if by >= 0:
-            return x << by
-        by = min(-by, self.width - 1)  # all the rest are signs
-        return (((x + self.half) >> by) & (self.ones * ((1 << (self.width - by)) - 1))) - (self.half >> by)
+    def cut(self, row: Row, by: int) -> Row:
+        """Each number over 2**by, rounded down."""
+        by = min(by, WIDTH - 1)  # all the rest are signs
+        kept, low = self.ones * ((1 << (WIDTH - by)) - 1), self.half >> by
+        return [((x + self.half) >> by & kept) - low for x in row]
 
-    def bits(self, row: list[int]) -> int:
-        """Every number of the row is less than 2**bits in size."""
+    def bits(self, row: Row) -> int:
+        """Every number of the row is at most 2**bits in size. From the second bit on, `t` is the number, or −1 less it
+        with all bits turned: leading zeros or ones, and then the highest bit that is told here."""
         found = 0
         for x in row:
-            found |= (positive := self.positive(x)) | (positive - x)
-        return max(self.each(found)).bit_length()
+            t = x + self.half
+            found |= t ^ (t >> 1)
+        return max(self.each(found & self.ones * ((1 << (WIDTH - 2)) - 1))).bit_length()
 
-    def merged(self, parts: Parts, room: int) -> tuple[list[int], int, int]:
-        """The sum of rows, at most 2**(width − 1 − room) in size: they lose as many digits as that takes. Its
-        denominator, and how many rows were rounded down."""
-        fit = self.width - 1 - room - (len(parts) - 1).bit_length()
-        digits = [bottom.bit_length() - 1 for _, bottom in parts]
-        kept = min(max(digits), *(d + fit - self.bits(row) for d, (row, _) in zip(digits, parts, strict=True)))
-        if fit < 0 or kept < 0 or any(bottom & (bottom - 1) for _, bottom in parts):
+    def fitted(self, parts: list[tuple[Row, int]]) -> tuple[Row, int, int]:
+        """The sum of rows (each over 2**digits) with at most COEFFICIENT bits: they lose as many digits as that takes.
+        What it is over, and how many rows were rounded down."""
+        fit = COEFFICIENT - (len(parts) - 1).bit_length()
+        kept = min(max(digits for _, digits in parts), *(digits + fit - self.bits(row) for row, digits in parts))
+        if kept < 0 or fit < 0:
             raise OverflowError
-        scaled = [[self.shifted(x, kept - d) for x in row] for d, (row, _) in zip(digits, parts, strict=True)]
-        return list(map(sum, zip(*scaled, strict=True))), 1 << kept, sum(d > kept for d in digits)
+        scaled = []
+        for row, digits in parts:
+            by = digits - kept
+            scaled.append(self.cut(row, by) if by > 0 else [x << -by for x in row] if by else row)
+        total = scaled[0] if len(scaled) == 1 else list(map(sum, zip(*scaled, strict=True)))
+        return total, kept, sum(digits > kept for _, digits in parts)
 
 
-class Functionals(Functional):
-    """A functional in each lane. Rows of one source are added when it is replaced, and not before."""
+class Weights(NamedTuple):
+    """Of a layer, over 2**digits, by source and column as in its blocks; `room`: bits by which they make a row grow."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.parts: dict[int, Parts] = {}
+    blocks: list[tuple[int, list[tuple[list[int], list[int]]]]]
+    bias: list[int]
+    digits: int
+    rounded: bool
+    room: int
 
-    def add_row(self, source: int, row: list[int], bottom: int) -> None:
-        self.parts.setdefault(source, []).append((row, bottom))
+
+class Coarse(NamedTuple):
+    """`Lines` with slopes over 2**digits, and intercepts over 2**grid; `room`: bits by which slopes make a row grow."""
+
+    lower: list[int]
+    drop: list[int]
+    upper: list[int]
+    shift: list[int]
+    digits: int
+    grid: int
+    room: int
 
 
-def together(bounds: Bounds, index: int, neurons: list[int], side: int) -> list[int]:
-    """`Bounds.sides` in lanes, where that is possible."""
-    used.add("kernel_lanes")
-    rooms = [_room(bounds, k) for k in range(index)]
-    width = DIGITS + 2 + max(_reach(bounds.program.layers[index]).bit_length(), *rooms, 0)
-    widest = max(map(bounds.program.width, range(INPUT, index + 1)))
-    count = max(1, min(MAX_LANES, MAX_PACKED // (width * widest)))
-    found: list[int] = []
+class RoughBounds(Stepping):
+    """Bounds that round: back-substitution for all open neurons of a layer together, or for none."""
+
+    def __init__(
+        self, program: Program, box: Box, slopes: Mapping[tuple[int, int], int], effort: int, signs: Collection[Side]
+    ) -> None:
+        used.add("kernel_lanes")
+        super().__init__(program, box, slopes, effort, signs)
+        self.coarse: dict[int, tuple[Lines, Coarse]] = {}
+
+    def add(self, index: int) -> None:
+        layer = self.program.layers[index]
+        low, high = self.inner[index] = self.known_at_first(index)
+        if self.effort == TOGETHER:
+            each = enumerate(zip(low, high, strict=True))
+            loose = [k for k, ends in each if layer.is_open(*ends, k, self)]
+            ends = [(k, side) for side in (0, 1) for k in loose]
+            for (k, side), bound in zip(ends, self.together(index, ends), strict=True):
+                self.narrow(index, k, side, bound)
+        self.settle(index)
+
+    def together(self, index: int, ends: Sequence[tuple[int, int]]) -> list[int]:
+        """Lower bounds of z (side 0) or of −z (side 1) of neurons of a layer."""
+        widest = max(map(self.program.width, range(INPUT, index + 1)))
+        count = max(1, min(MAX_LANES, MAX_PACKED // (WIDTH * widest)))
+        found: list[int] = []
+        for k in range(0, len(ends), count):
+            some = ends[k : k + count]
+            row = [0] * len(self.program.layers[index].bias)
+            for lane, (neuron, side) in enumerate(some):
+                row[neuron] += (-1 if side else 1) << (lane * WIDTH + FIRST)
+            functionals = Functionals(self, Lanes(len(some)))
+            try:
+                functionals.through(index, row, FIRST)
+                found += functionals.least()
+            except OverflowError:
+                found += [self.side(index, neuron, side) for neuron, side in some]
+        return found
+
+    def cut_lines(self, index: int) -> Coarse:
+        lines = self.lines[index]
+        assert lines is not None, "an output that is z itself has no lines"
+        if index not in self.coarse or self.coarse[index][0] is not lines:
+            self.coarse[index] = lines, _coarse(lines, *self.inner[index])
+        return self.coarse[index][1]
+
+    def intervals(self, index: int) -> Ends:
+        """In lanes twice the middle, and twice the radius, of each neuron. Ends are cut, outward, to one bit less than
+        coefficients are. Exactly where weights are few, or do not fit."""
+        layer = self.program.layers[index]
+        if layer not in _columns:
+            _columns[layer] = _dense(layer)
+        if (found := _columns[layer]) is None:
+            return super().intervals(index)
+        cut, lanes = weights(layer), Lanes(len(layer.bias))
+        low, high = ([x for source, _ in cut.blocks for x in self.ranges[source][k]] for k in (0, 1))
+        by = max(0, max(map(abs, (*low, *high))).bit_length() + 1 - COEFFICIENT)
+        below, above = [x >> by for x in low], [-(-x >> by) for x in high]
+        middle = lanes.each(sum(map(mul, found[0], map(add, below, above))))
+        radius = lanes.each(sum(map(mul, found[1], map(sub, above, below))))
+        least, most = lost(self, cut)
+        each = list(zip(middle, radius, (b << GRID for b in cut.bias), strict=True))
+        low = [(((m - r) << by) // 2 + b + least) >> cut.digits for m, r, b in each]
+        return low, [-((((-m - r) << by) // 2 - b - most) >> cut.digits) for m, r, b in each]
+
+    def lower_bound(self, functional: Functional) -> Fraction:
+        """In a single lane. Rounded down to the grid."""
+        self.advance(max(functional.rows, default=INPUT) + 1)
+        functionals = Functionals(self, Lanes(1))
+        try:
+            for source, (row, bottom) in functional.rows.items():
+                digits = COEFFICIENT - 1 - (max(map(abs, row), default=0) // bottom).bit_length()
+                if digits < 0:
+                    return super().lower_bound(functional)
+                cut = [(c << digits) // bottom for c in row]
+                functionals.parts[source] = [(cut, digits)]
+                if any(c << digits != x * bottom for c, x in zip(row, cut, strict=True)):
+                    functionals.terms.append((1, sum(x for x in self.ranges[source][0] if x < 0), digits + GRID))
+            (least,) = functionals.least()
+        except OverflowError:
+            return super().lower_bound(functional)
+        return sum((Fraction(*constant) for constant in functional.constants), Fraction(least, 1 << GRID))
+
+
+def _dense(layer: Layer) -> tuple[list[int], list[int]] | None:
+    """The columns of a layer's weights, and of their sizes, each in lanes."""
+    rows, columns = len(layer.bias), sum(len(block.columns) for block in layer.blocks)
+    entries = sum(len(some) for block in layer.blocks for _, some in block.columns)
+    if not 4 <= rows <= rows * columns <= min(MAX_DENSE, 4 * entries):
+        return None
     try:
-        for k in range(0, len(neurons), count):
-            some = neurons[k : k + count]
-            lanes, functionals = Lanes(len(some), width), Functionals()
-            row = [0] * len(bounds.program.layers[index].bias)
-            for lane, neuron in enumerate(some):
-                row[neuron] = (-1 if side else 1) << (lane * lanes.width)
-            bounds.through(functionals, index, row, 1)
-            found += lower_bounds(bounds, functionals, lanes, rooms)
-    except OverflowError:  # numbers of very different sizes
-        return [bounds.side(index, k, side) for k in neurons]
-    return found
+        cut = weights(layer)
+    except OverflowError:
+        return None
+    lanes, whole, sizes = Lanes(rows), [], []
+    for _, block in cut.blocks:
+        for at, some in block:
+            each = dict(zip(at or range(rows), some, strict=False))
+            whole.append(lanes.packed(each.get(k, 0) for k in range(rows)))
+            sizes.append(lanes.packed(abs(each.get(k, 0)) for k in range(rows)))
+    return whole, sizes
 
 
-def _room(bounds: Bounds, index: int) -> int:
-    """The bits by which numbers grow, at most, when a layer's outputs are replaced. A row of entries that are at most 1
-    in size comes to no more than these: the constants of its lines; what is left of it over z, times a column of
-    weights or the bias."""
-    lines, reach = bounds.lines[index], _reach(bounds.program.layers[index])
-    if lines is None:
-        return reach.bit_length()
-    steep = max(lines.one, *map(abs, (*lines.lower, *lines.upper)))
-    return max(sum(map(abs, (*lines.drop, *lines.shift))), steep * reach).bit_length()
+def lost(bounds: RoughBounds, layer: Weights) -> tuple[int, int]:
+    """Between which multiples of 2**-(digits + GRID) what its cut weights and bias have lost of any z lies."""
+    if not layer.rounded:
+        return 0, 0
+    least, most = 0, 1 << GRID
+    for source, _ in layer.blocks:
+        least += sum(x for x in bounds.ranges[source][0] if x < 0)
+        most += sum(x for x in bounds.ranges[source][1] if x > 0)
+    return least, most
 
 
-def _reach(layer: Layer) -> int:
-    """No column of weights adds up to more, nor does the bias, signs aside."""
-    if layer not in _reaches:
-        columns = (weights for block in layer.blocks for _, weights in block.columns)
-        _reaches[layer] = max(sum(map(abs, weights)) for weights in (layer.bias, *columns))
-    return _reaches[layer]
+class Functionals:
+    """A functional in each lane: rows by source, each over 2**digits, and terms (mutable)."""
+
+    def __init__(self, bounds: RoughBounds, lanes: Lanes) -> None:
+        self.bounds, self.lanes = bounds, lanes
+        self.parts: dict[int, list[tuple[Row, int]]] = {}
+        self.terms: list[Term] = []
+
+    def least(self) -> list[int]:
+        """`Bounds.lower_bound` of each, rounded down to the grid. The layers below are known."""
+        bounds, lanes, parts = self.bounds, self.lanes, self.parts
+        while (index := max(parts, default=INPUT)) != INPUT:
+            row, digits = self.fitted(parts.pop(index), bounds.ranges[index][0])
+            if bounds.lines[index] is not None:
+                lines = bounds.cut_lines(index)
+                row = row * (len(lines.lower) // len(row))
+                up = [lanes.positive(x) for x in row]
+                down = [p - x for p, x in zip(up, row, strict=True)]
+                fall = sum(map(mul, lines.drop, up)) + sum(map(mul, lines.shift, down))
+                self.terms.append((fall, -1, digits + lines.grid))
+                row = [a * p - b * m for a, p, b, m in zip(lines.lower, up, lines.upper, down, strict=True)]
+                digits += lines.digits
+                if lines.room + weights(bounds.program.layers[index]).room > ROOM:
+                    row, digits = self.fitted([(row, digits)], bounds.inner[index][0])
+            if any(row):
+                self.through(index, row, digits)
+        return self.over_box()
+
+    def fitted(self, parts: list[tuple[Row, int]], low: Iterable[int]) -> tuple[Row, int]:
+        """The sum of rows, cut; they are about what is ≥ low."""
+        row, digits, rounded = self.lanes.fitted(parts)
+        self.terms.append((self.lanes.ones, rounded * sum(x for x in low if x < 0), digits + GRID))
+        return row, digits
+
+    def through(self, index: int, row: Row, digits: int) -> None:
+        """Add row·z of a layer, as what it reads."""
+        layer = weights(self.bounds.program.layers[index])
+        live, digits = [x for x in row if x], digits + layer.digits
+        self.terms.append((sum(map(mul, compress(layer.bias, row), live)), 1, digits))
+        if layer.rounded:
+            least, most = lost(self.bounds, layer)
+            up = sum(map(self.lanes.positive, live))
+            self.terms += [(up, least, digits + GRID), (up - sum(live), -most, digits + GRID)]
+        for source, columns in layer.blocks:
+            pulled = [
+                sum(map(mul, some, map(row.__getitem__, at)) if at else map(mul, compress(some, row), live))
+                for at, some in columns
+            ]
+            self.parts.setdefault(source, []).append((pulled, digits))
+
+    def over_box(self) -> list[int]:
+        """Of functionals of the variables alone: the least values, exactly, then rounded."""
+        box, lanes, parts, terms = self.bounds.box, self.lanes, self.parts.get(INPUT, []), self.terms
+        most = max((digits for *_, digits in (*terms, *parts)), default=0)
+        found = [0] * lanes.count
+        for x, factor, digits in terms:
+            factor *= box.bottom << (most - digits)
+            found = [n + c * factor for n, c in zip(found, lanes.each(x), strict=True)] if x and factor else found
+        for k, (low, high) in enumerate(zip(box.low, box.high, strict=True)):
+            each = [[c << (most - digits) for c in lanes.each(row[k])] for row, digits in parts]
+            for some in each[1:]:
+                each[0] = list(map(add, each[0], some))
+            found = [n + c * (low if c > 0 else high) for n, c in zip(found, each[0], strict=True)] if each else found
+        return [(n << GRID) // (box.bottom << most) for n in found]
 
 
-def lower_bounds(bounds: Bounds, functionals: Functionals, lanes: Lanes, rooms: list[int]) -> list[int]:
-    """`Bounds.lower_bound` in each lane, rounded down to the grid. The layers below are known."""
-    parts, constants = functionals.parts, functionals.constants
-    lost = Fraction(0)  # to rounding, by each lane
-    while (index := max(parts, default=INPUT)) != INPUT:
-        row, bottom, rounded = lanes.merged(parts.pop(index), rooms[index])
-        lost -= Fraction(rounded * sum(min(x, 0) for x in bounds.ranges[index][0]), bottom << GRID)
-        lines = bounds.lines[index]
-        if lines is not None:
-            row = row * (len(lines.lower) // len(row))
-            up = [lanes.positive(x) for x in row]
-            down = [p - x for p, x in zip(up, row, strict=True)]
-            constants.append((-sum(map(mul, lines.drop, up)) - sum(map(mul, lines.shift, down)), bottom << GRID))
-            row = [a * p - b * m for a, p, b, m in zip(lines.lower, up, lines.upper, down, strict=True)]
-            bottom *= lines.one
-        if any(row):
-            bounds.through(functionals, index, row, bottom)
-    return _over_box(bounds, functionals, lanes, lost)
+def weights(layer: Layer) -> Weights:
+    """Those of a layer, cut: no column of them adds up to more than 2**ROOM, nor does the bias, signs aside."""
+    if layer not in _weights:
+        _weights[layer] = _cut(layer)
+    return _weights[layer]
 
 
-def _over_box(bounds: Bounds, functionals: Functionals, lanes: Lanes, lost: Fraction) -> list[int]:
-    """Of functionals of the variables alone, less what is lost: the least values, exactly, then rounded."""
-    box, parts, constants = bounds.box, functionals.parts.get(INPUT, []), functionals.constants
-    over = math.lcm(*(bottom for _, bottom in parts))
-    shared = math.lcm(over * box.bottom, lost.denominator, *(bottom for _, bottom in constants))
-    found = [-lost.numerator * (shared // lost.denominator)] * lanes.count
-    for x, bottom in constants:
-        found = [n + c * (shared // bottom) for n, c in zip(found, lanes.each(x), strict=True)]
-    by = shared // (over * box.bottom)
-    scaled = [[[n * (over // bottom) for n in lanes.each(x)] for x in row] for row, bottom in parts]
-    for columns, low, high in zip(zip(*scaled, strict=True), box.low, box.high, strict=bool(parts)):
-        total = map(sum, zip(*columns, strict=True))
-        found = [n + c * (low if c > 0 else high) * by for n, c in zip(found, total, strict=True)]
-    return [(n << GRID) // shared for n in found]
+def _cut(layer: Layer) -> Weights:
+    bottom, columns = layer.bottom, [some for block in layer.blocks for _, some in block.columns]
+    heavy = [sum(sum(map(abs, block.rows[k].values())) for block in layer.blocks) for k in range(len(layer.bias))]
+    reach = max(*heavy, *(sum(map(abs, some)) for some in (layer.bias, *columns)))
+    largest = max((abs(w) for some in columns for w in some), default=0)
+    digits = min(ROOM - 1 - (reach // bottom).bit_length(), DIGITS - (largest // bottom).bit_length())
+    exact = bottom & (bottom - 1) == 0 and bottom.bit_length() - 1 <= digits
+    if digits < 0:
+        raise OverflowError
+    digits = bottom.bit_length() - 1 if exact else digits
+
+    def cut(some: list[int]) -> list[int]:
+        return [(w << digits) // bottom for w in some]
+
+    blocks = [(block.source, [(at, cut(some)) for at, some in block.columns]) for block in layer.blocks]
+    room = ((reach << digits) // bottom + max(map(len, (layer.bias, *columns)))).bit_length()
+    return Weights(blocks, cut(layer.bias), digits, not exact, room)
+
+
+def _coarse(lines: Lines, low: list[int], high: list[int]) -> Coarse:
+    one = lines.one
+    steep = max(map(abs, (*lines.lower, *lines.upper)), default=0) // one + 1
+    digits = min(0 if one == 1 else DIGITS, ROOM - steep.bit_length())
+    if digits < 0:
+        raise OverflowError
+    lower, upper = [(a << digits) // one for a in lines.lower], [(b << digits) // one for b in lines.upper]
+    drop = [
+        d - (min(end, 0) >> digits if c * one != a << digits else 0)
+        for d, c, a, end in zip(lines.drop, lower, lines.lower, low, strict=True)
+    ]
+    shift = [
+        t - (-max(end, 0) >> digits if c * one != b << digits else 0)
+        for t, c, b, end in zip(lines.shift, upper, lines.upper, high, strict=True)
+    ]
+    total = sum(map(abs, (*drop, *shift)))
+    by = max(0, total.bit_length() + 1 - ROOM)
+    if by > GRID:
+        raise OverflowError
+    drop, shift = [-(-d >> by) for d in drop], [-(-t >> by) for t in shift]
+    return Coarse(lower, drop, upper, shift, digits, GRID - by, digits + steep.bit_length())

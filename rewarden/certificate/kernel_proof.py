@@ -13,7 +13,7 @@ from fractions import Fraction
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from rewarden.certificate.kernel_bounds import ALL, NONE, OPEN, TOGETHER, Bounds, Box, Facts, Side
+from rewarden.certificate.kernel_bounds import ALL, NONE, OPEN, ROUGHLY, TOGETHER, Bounds, Box, Facts, Side
 from rewarden.certificate.kernel_claim import Atom, Claim, Clause
 from rewarden.certificate.kernel_json import Refused, refuse
 from rewarden.certificate.kernel_program import Affine, Program
@@ -21,7 +21,8 @@ from rewarden.certificate.kernel_shapes import anything, array, rational, read, 
 
 MAX_OPEN = 10_000  # branches waiting, and cases above a leaf: far more than a search ever makes
 MAX_NODES = 1 << 23
-WAYS = (NONE, TOGETHER, OPEN, ALL)  # to bound a leaf, the quick ones first; all are sound
+WAYS, ROUGH_WAYS = (NONE, OPEN, ALL), (ROUGHLY, TOGETHER)  # to bound a leaf, the quick ones first; all are sound
+LARGE = 200  # weights of a program from which on it is quicker to try rough ways first
 
 
 Bound = tuple[Fraction, ...]
@@ -145,6 +146,10 @@ def plan(claim: Claim, program: Program, leaf: Leaf) -> Plan | None:
 
 
 def bounds_of(todo: Plan, effort: int) -> Bounds:
+    if effort in (ROUGHLY, TOGETHER):
+        from rewarden.certificate.kernel_lanes import RoughBounds
+
+        return RoughBounds(todo.program, todo.box, todo.slopes, effort, todo.signs)
     if todo.signs or todo.moves or not all(isinstance(fact, Affine) for fact, _ in todo.facts):
         from rewarden.certificate.kernel_steps import Stepping
 
@@ -153,13 +158,15 @@ def bounds_of(todo: Plan, effort: int) -> Bounds:
 
 
 def check_leaf(
-    claim: Claim, program: Program, leaf: Leaf, bounding: Callable[..., Any] = bounds_of, ways: Sequence[int] = WAYS
+    claim: Claim, program: Program, leaf: Leaf, bounding: Callable[..., Any] = bounds_of, ways: Sequence[int] = ()
 ) -> None:
     """Refused unless the leaf's bound, computed here, settles its goal wherever in its box its facts hold."""
     todo = plan(claim, program, leaf)
     if todo is None:
         return
-    for way in ways[1 if todo.moves else 0 :]:
+    for way in ways or (*(ROUGH_WAYS if todo.program.weights >= LARGE else ()), *WAYS):
+        if todo.moves and way in (NONE, ROUGHLY):
+            continue
         bounds = bounding(todo, way)
         if any(move(bounds) for move in todo.moves):
             return  # two bounds have crossed: there is no such point

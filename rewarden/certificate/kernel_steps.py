@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Mapping
 from fractions import Fraction
 from typing import Any
 
-from rewarden.certificate.kernel_bounds import TOGETHER, Bounds, Box, Facts, Functional, Side
+from rewarden.certificate.kernel_bounds import OPEN, Bounds, Box, Facts, Functional, Side
 from rewarden.certificate.kernel_claim import Claim
 from rewarden.certificate.kernel_json import refuse, used
 from rewarden.certificate.kernel_program import GRID, INPUT, Affine, Ends, Program
@@ -87,7 +87,7 @@ class Stepping(Bounds):
         program: Program,
         box: Box,
         slopes: Mapping[tuple[int, int], int],
-        effort: int = TOGETHER,
+        effort: int = OPEN,
         signs: Collection[Side] = (),
     ) -> None:
         used.add("kernel_steps")
@@ -135,8 +135,8 @@ class Stepping(Bounds):
             return self.box.low[neuron] > self.box.high[neuron]
         bound = self.side(layer, neuron, side, facts)
         self.advance(layer + 1)
+        self.narrow(layer, neuron, side, bound)
         ends = self.inner[layer]
-        ends[side][neuron] = min(ends[1][neuron], -bound) if side else max(ends[0][neuron], bound)
         for index in range(layer, len(self.lines)):
             self.settle(index)
         return ends[0][neuron] > ends[1][neuron]

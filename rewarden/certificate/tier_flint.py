@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from flint import fmpz_mat
 
+from rewarden.certificate.kernel_bounds import ROUGHLY, TOGETHER, Bounds
 from rewarden.certificate.kernel_claim import Claim
 from rewarden.certificate.kernel_program import Block, Program
-from rewarden.certificate.kernel_proof import Leaf, Plan, check_leaf
+from rewarden.certificate.kernel_proof import Leaf, Plan, bounds_of, check_leaf
 from rewarden.certificate.kernel_steps import Stepping
 
 NAME = "flint exact integer arithmetic (python-flint)"
@@ -29,7 +30,9 @@ class FlintBounds(Stepping):
         return [int(x) for x in (fmpz_mat(1, m, row) * _known[id(block)][1]).entries()]
 
 
-def _bounds(todo: Plan, effort: int) -> FlintBounds:
+def _bounds(todo: Plan, effort: int) -> Bounds:
+    if effort in (ROUGHLY, TOGETHER):
+        return bounds_of(todo, effort)
     return FlintBounds(todo.program, todo.box, todo.slopes, effort, todo.signs)
 
 

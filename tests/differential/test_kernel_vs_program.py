@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rewarden.certificate.kernel_artifact import Reward, load_reward
-from rewarden.certificate.kernel_bounds import ALL, TOGETHER, Bounds, Box, Functional
+from rewarden.certificate.kernel_bounds import ALL, OPEN, Bounds, Box, Functional
 from rewarden.certificate.kernel_claim import read_claim
 from rewarden.certificate.kernel_json import canonical, digest
 from rewarden.certificate.kernel_patches import Gated
@@ -136,7 +136,7 @@ def test_values_are_those_of_the_artifact(folder: Path, seed: int, artifact: Art
 def lower(program: Program, low: Sequence[Fraction], high: Sequence[Fraction], leaf: Leaf, thorough: bool) -> Fraction:
     """The kernel's lower bound of the first call."""
     slopes = {(k, i): c for k, i, c in leaf.slopes}
-    bounds = Bounds(program, Box(low, high), slopes, ALL if thorough else TOGETHER)
+    bounds = Bounds(program, Box(low, high), slopes, ALL if thorough else OPEN)
     bounds.advance(len(program.layers))
     functional = Functional()
     functional.add_row(program.outputs[0], [1], 1)

@@ -20,8 +20,9 @@ from torch import nn
 import rewarden as rw
 from rewarden.certificate import check as kernel_check
 from rewarden.certificate.check import check
-from rewarden.certificate.kernel_bounds import ALL, NONE, OPEN, TOGETHER, Bounds, Box
+from rewarden.certificate.kernel_bounds import ALL, NONE, OPEN, ROUGHLY, TOGETHER, Bounds, Box
 from rewarden.certificate.kernel_json import Refused, digest
+from rewarden.certificate.kernel_lanes import RoughBounds
 from rewarden.certificate.kernel_program import GRID, ONE, affine_of, evaluate
 from rewarden.certificate.kernel_smooth import Enclosed, _bounds, _planes, _times, at, bend
 from rewarden.reward.artifact import Artifact, RewardRecord
@@ -168,8 +169,10 @@ def test_random_graphs(folder: Path, seed: int) -> None:
     ends = torch.tensor([[float(side) for side in pair] for pair in box], dtype=torch.float64)
     mirror = Mirror.of(theirs)
     assert mirror is not None
-    for effort in (NONE, TOGETHER, OPEN, ALL):
-        bounds = Bounds(mine, Box([lo for lo, _ in box], [hi for _, hi in box]), {}, effort)
+    for effort in (NONE, ROUGHLY, TOGETHER, OPEN, ALL):
+        own = Box([lo for lo, _ in box], [hi for _, hi in box])
+        rough = effort in (ROUGHLY, TOGETHER)
+        bounds = RoughBounds(mine, own, {}, effort, ()) if rough else Bounds(mine, own, {}, effort)
         least, most = bounds.least([(call, Fraction(-1))]), -bounds.least([(call, Fraction(1))])
         for layers in values:
             found = layers[theirs.outputs[0]][0]
@@ -178,9 +181,9 @@ def test_random_graphs(folder: Path, seed: int) -> None:
                 for j, at_point in enumerate(layers[k] if k >= 0 else ()):
                     assert at_point is None or Fraction(ranges[0][j], 1 << GRID) <= at_point[1]
                     assert at_point is None or Fraction(ranges[1][j], 1 << GRID) >= at_point[0]
-        if effort <= TOGETHER:
+        if effort in (NONE, OPEN):
             with torch.no_grad():
-                known = mirror.known(ends[None, :, 0], ends[None, :, 1], {}, deep=effort == TOGETHER)
+                known = mirror.known(ends[None, :, 0], ends[None, :, 1], {}, deep=effort == OPEN)
                 expected_bound = mirror.lower(known, mirror.rows([Affine(Fraction(0), (), ((0, Fraction(1)),))]))
             assert float(least) >= float(expected_bound.bound) - float(expected_bound.slack)
     for point in points:

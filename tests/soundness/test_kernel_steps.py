@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rewarden.certificate.kernel_bounds import ALL, NONE, OPEN, TOGETHER, Box, Functional
+from rewarden.certificate.kernel_bounds import ALL, NONE, OPEN, ROUGHLY, TOGETHER, Box, Functional
 from rewarden.certificate.kernel_claim import Atom, Claim, read_claim
 from rewarden.certificate.kernel_json import Refused
+from rewarden.certificate.kernel_lanes import RoughBounds
 from rewarden.certificate.kernel_patches import Gated
 from rewarden.certificate.kernel_program import GRID, INPUT, Affine, Program
 from rewarden.certificate.kernel_proof import check_leaf, leaves
@@ -108,7 +109,9 @@ def wander(rng: random.Random, claim: Claim, program: Program, point: tuple[Frac
     neurons = [(k, i) for k, layer in enumerate(program.layers) for i in range(len(layer.bias))]
     signs = frozenset((k, i, 0 if inner[k][i] >= 0 else 1) for k, i in neurons if rng.random() < 0.15)
     low, high = ([ends[side] for ends in box] for side in (0, 1))
-    bounds = Stepping(program, Box(low, high), {}, rng.choice([NONE, TOGETHER, TOGETHER, OPEN, ALL]), signs)
+    how, effort = rng.choice([(Stepping, NONE), (Stepping, OPEN), (Stepping, ALL), (RoughBounds, ROUGHLY),
+                              (RoughBounds, TOGETHER), (RoughBounds, TOGETHER)])  # fmt: skip
+    bounds = how(program, Box(low, high), {}, effort, signs)
     atoms = known_at(claim, program, outputs)
 
     def facts() -> list[tuple[Affine | tuple[int, int, int], Fraction]]:

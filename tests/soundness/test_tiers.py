@@ -11,9 +11,9 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from rewarden.certificate import kernel_bounds, kernel_lanes, tier_float64_program
+from rewarden.certificate import kernel_lanes, tier_float64_program
 from rewarden.certificate.check import check, main
-from rewarden.certificate.kernel_bounds import NONE, TOGETHER, Box
+from rewarden.certificate.kernel_bounds import ROUGHLY, TOGETHER, Box
 from rewarden.certificate.kernel_claim import read_claim
 from rewarden.certificate.kernel_json import Refused
 from rewarden.certificate.kernel_program import INPUT
@@ -188,15 +188,14 @@ def test_proofs_of_chance_prove_nothing_false_in_binary64(tmp_path: Path) -> Non
     assert counted["float64 refused"] > 20
 
 
-@pytest.mark.parametrize("digits", [2, 48])
+@pytest.mark.parametrize("digits", [2, kernel_lanes.COEFFICIENT])
 def test_proofs_of_chance_prove_nothing_false_in_lanes(
     digits: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The exact tier with coefficients that are cut off early, and no other way than that."""
-    monkeypatch.setattr(kernel_lanes, "DIGITS", digits)
-    monkeypatch.setattr(kernel_bounds, "MIN_LANES", 1)
-    together = mock.Mock(side_effect=kernel_lanes.together)
-    monkeypatch.setattr(kernel_lanes, "together", together)
+    monkeypatch.setattr(kernel_lanes, "COEFFICIENT", digits)
+    together = mock.Mock(side_effect=kernel_lanes.Functionals)
+    monkeypatch.setattr(kernel_lanes, "Functionals", together)
     counted: Counter[str] = Counter()
     for seed in range(24):
         made, rewards = tiny_claim(seed)
@@ -209,7 +208,7 @@ def test_proofs_of_chance_prove_nothing_false_in_lanes(
             trees = proof_of_chance(rng, stated, program)
             try:
                 for leaf in leaves(read, trees):
-                    check_leaf(read, program, leaf, ways=(NONE, TOGETHER))
+                    check_leaf(read, program, leaf, ways=(ROUGHLY, TOGETHER))
             except Refused:
                 counted["refused"] += 1
                 continue
