@@ -231,7 +231,7 @@ class FloatBounds:
             count += len(on) + len(kept)
             if len(kept):
                 own = columns_of(weights, kept)
-                parts[source] = parts[source] + own if source in parts else own
+                parts[source] = sum_of(parts[source], own) if source in parts else own
                 size = size + apply(np.abs(own), most)
             if len(on):
                 through = columns_of(weights, on)

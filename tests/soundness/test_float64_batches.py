@@ -18,15 +18,17 @@ from rewarden.certificate import tier_float64, tier_float64_bounds, tier_float64
 from rewarden.certificate.check import check
 from rewarden.certificate.kernel_bounds import Box, Facts
 from rewarden.certificate.kernel_claim import Claim, read_claim
-from rewarden.certificate.kernel_json import Refused
+from rewarden.certificate.kernel_json import Refused, canonical
 from rewarden.certificate.kernel_program import INPUT, Program
 from rewarden.certificate.kernel_proof import check_leaf, leaves
 from rewarden.certificate.tier_float64 import Move, check_leaves_float64, take
 from rewarden.certificate.tier_float64_bounds import FloatBounds
 from rewarden.certificate.tiers import tiers
 from rewarden.reward.artifact import Artifact, RewardRecord
+from rewarden.reward.assembly import Assembly
+from rewarden.reward.exact import evaluate
 from rewarden.reward.graph import AffineMap, Graph, Input, Relu
-from rewarden.spec_lang.claim_json import claim_object
+from rewarden.spec_lang.claim_json import claim_object, load_claim
 from tests.differential.test_kernel_vs_program import kernel_program
 from tests.reference.certificates import Case, affine, atom, claim, schema
 from tests.reference.random_claims import random_point
@@ -162,6 +164,62 @@ def test_every_point_of_a_box_is_within_its_bounds(tmp_path: Path) -> None:
                     for index, (low, high) in bounds.inner.items():
                         for x, lo, hi in zip(inner[index], low[leaf].tolist(), high[leaf].tolist(), strict=True):
                             assert Fraction(lo) <= x <= Fraction(hi)
+
+
+def residual(rng: np.random.Generator, op: str = "add", *, turned: bool = False) -> Artifact:
+    """relu(z) and z, put together; some of the relus are always on."""
+    build = Assembly(2)
+    bias = np.where(rng.random(4) < 0.5, 4.0, rng.normal(size=4))
+    z = build.affine(0, rng.normal(size=(4, 2)).astype(np.float32), bias.astype(np.float32))
+    pair = (build.relu(z), z)
+    both = getattr(build, op)(*(reversed(pair) if turned else pair))
+    done = build.finish(build.affine(both, rng.normal(size=(1, 4)).astype(np.float32), np.float32([0])))
+    return Artifact((RewardRecord("s", schema(2)),), done.graph, done.tensors, "exact")
+
+
+@pytest.mark.parametrize("tier", sorted(tiers()))
+def test_no_tier_proves_a_false_claim_about_a_residual_network(tier: str, tmp_path: Path) -> None:
+    """By a sign of a linear layer, which is then kept beside the neurons through which it is read."""
+    rng = np.random.default_rng(3)
+    for number in range(6):
+        artifact = residual(rng)
+        corners = [[Fraction(a), Fraction(b)] for a in (-1, 0, 1) for b in (-1, 0, 1)]
+        values = [evaluate(artifact, corner) for corner in corners]
+        middle, low = (min(values) + max(values)) / 2, corners[values.index(min(values))]
+        stated = claim(
+            {"R": artifact.digest}, [("R", [0, 1])], [[atom(affine(middle, {}, {0: -1}))]], [[(-1, 1), (-1, 1)]]
+        )
+        tree = [["sign", 1, 0], *[["leaf", 0, [], [], []] for _ in range(2)]]
+        proof = {"format": "rewarden-proof", "format_version": 1, "claim": "", "goals": [[tree]],
+                 "witness": {"box": 0, "point": list(map(str, low))}}  # fmt: skip
+        case = Case(stated, proof, {"R": artifact}).rebind()
+        paths = case.write(tmp_path / str(number))
+        (told,) = check(tmp_path / str(number), paths, 1, *tiers()[tier]).claims
+        assert (told.verdict, "does not settle it" in told.reason) == ("refused", True)
+
+
+@pytest.mark.parametrize("op", ["add", "sub", "minimum", "maximum"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_layer_that_is_read_twice_is_read_once_through_neurons_that_are_on(
+    op: str, turned: bool, tmp_path: Path
+) -> None:
+    """relu(z) beside z itself, z kept because a step is about it: some of the relus are on, and read as z."""
+    rng = np.random.default_rng(3)
+    for _ in range(6):
+        artifact = residual(rng, op, turned=turned)
+        stated = claim({"R": artifact.digest}, [("R", [0, 1])], [], [[(-1, 1), (-1, 1)]])
+        program = kernel_program(load_claim(canonical(stated)), {"R": artifact}, tmp_path)
+        named = [k for k, layer in enumerate(program.layers) if layer.kind == "linear"][:2]
+        box = Box([Fraction(-1)] * 2, [Fraction(1)] * 2)
+        for effort in EFFORTS:
+            bounds = FloatBounds(program, [box], [{}], [()], effort, named)
+            bounds.advance(len(program.layers))
+            assert not bounds.empty.any()
+            for point in rng.integers(-4, 5, (12, 2)).tolist():
+                inner, _ = forward(program, tuple(Fraction(x, 4) for x in point))
+                for index, (low, high) in bounds.inner.items():
+                    for x, lo, hi in zip(inner[index], low[0].tolist(), high[0].tolist(), strict=True):
+                        assert Fraction(lo) <= x <= Fraction(hi), (index, program.layers[index].kind)
 
 
 @pytest.mark.parametrize("seed", range(4))
