@@ -2,9 +2,9 @@
 
 Nothing here can be too optimistic: a proof only chooses among lines that are all sound (each kind of layer says why),
 and numbers are exact integers, or rounded outward. A functional is replaced from the last layer down: where the
-coefficient of an output is > 0 by the line below it, where < 0 by the line above; so at each replacement it can only
-get less, and at the variables its least value over the box is exact. Bounds hold at every point of which a leaf speaks.
-Here that is exact, one neuron at a time; `kernel_lanes` is quicker, and rounds. Standard library only.
+coefficient of an output is > 0 by the line below it, where < 0 by the line above; so it can only get less, and at the
+variables its least value over the box is exact. Bounds hold at every point of which a leaf speaks. Neurons are bounded
+one at a time; `kernel_lanes` is quicker, and rounds. Standard library only.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from operator import mul
 
 from rewarden.certificate.kernel_program import GRID, INPUT, Affine, Block, Ends, Known, Lines, Program, common
 
-# The neurons that back-substitution is spent on: none, those left open (together or one by one), all; none, roughly.
-NONE, TOGETHER, OPEN, ALL, ROUGHLY = range(5)
+NONE, TOGETHER, OPEN, ALL, ROUGHLY = range(5)  # which neurons are back-substituted: open ones together, or one by one
 Side = tuple[int, int, int]  # layer, neuron; 0: z − l ≥ 0, or 1: u − z ≥ 0, with the bounds known where it is used
 Facts = Sequence[tuple[Affine | Side, Fraction]]  # ≥ 0 where the leaf speaks (≤ 0 where the weight is negative)
 

@@ -25,9 +25,10 @@ from operator import add, mul, sub
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-from rewarden.certificate.kernel_bounds import TOGETHER, Box, Functional, Side
+from rewarden.certificate.kernel_bounds import ROUGHLY, TOGETHER, Box, Facts, Functional, Side
 from rewarden.certificate.kernel_json import used
 from rewarden.certificate.kernel_program import GRID, INPUT, Ends, Layer, Lines, Program
+from rewarden.certificate.kernel_proof import WAYS
 from rewarden.certificate.kernel_steps import Stepping
 
 WIDTH, COEFFICIENT = 64, 27  # bits of a lane, and of what is replaced
@@ -38,6 +39,8 @@ MAX_LANES, MAX_PACKED = 1 << 8, 1 << 29  # numbers in one, bits of a row of thos
 Row = list[int]
 Term = tuple[int, int, int]  # lanes x, and what to make of them: x·factor / 2**digits
 MAX_DENSE = 1 << 20  # weights of a layer that is kept in lanes
+MISSES = 8  # leaves in a row that bounds without effort leave open, before only one in so many is tried that way
+_missed: WeakKeyDictionary[Program, int] = WeakKeyDictionary()
 _columns: WeakKeyDictionary[Layer, tuple[list[int], list[int]] | None] = WeakKeyDictionary()
 _weights: WeakKeyDictionary[Layer, Weights] = WeakKeyDictionary()
 
@@ -160,6 +163,12 @@ class RoughBounds(Stepping):
                 found += [self.side(index, neuron, side) for neuron, side in some]
         return found
 
+    def least(self, facts: Facts, functional: Functional | None = None) -> Fraction:
+        found = super().least(facts, functional)
+        if found > 0 and self.effort == ROUGHLY:
+            _missed[self.program] = 0
+        return found
+
     def cut_lines(self, index: int) -> Coarse:
         lines = self.lines[index]
         assert lines is not None, "an output that is z itself has no lines"
@@ -203,6 +212,15 @@ class RoughBounds(Stepping):
         except OverflowError:
             return super().lower_bound(functional)
         return sum((Fraction(*constant) for constant in functional.constants), Fraction(least, 1 << GRID))
+
+
+def rough_ways(program: Program) -> Sequence[int]:
+    """The rough ways, and the exact ones. Whether that without effort comes first is told by how many leaves in a row
+    it has not settled; all are tried before a leaf is refused."""
+    used.add("kernel_lanes")
+    _missed[program] = missed = _missed.get(program, -1) + 1
+    first, last = ((), (ROUGHLY,)) if missed > MISSES and missed % MISSES else ((ROUGHLY,), ())
+    return (*first, TOGETHER, *WAYS, *last)
 
 
 def _dense(layer: Layer) -> tuple[list[int], list[int]] | None:
@@ -288,7 +306,7 @@ class Functionals:
     def over_box(self) -> list[int]:
         """Of functionals of the variables alone: the least values, exactly, then rounded."""
         box, lanes, parts, terms = self.bounds.box, self.lanes, self.parts.get(INPUT, []), self.terms
-        most = max((digits for *_, digits in (*terms, *parts)), default=0)
+        most = max([digits for *_, digits in terms] + [digits for _, digits in parts], default=0)
         found = [0] * lanes.count
         for x, factor, digits in terms:
             factor *= box.bottom << (most - digits)

@@ -19,10 +19,8 @@ from rewarden.certificate.kernel_json import Refused, refuse
 from rewarden.certificate.kernel_program import Affine, Program
 from rewarden.certificate.kernel_shapes import anything, array, rational, read, within
 
-MAX_OPEN = 10_000  # branches waiting, and cases above a leaf: far more than a search ever makes
-MAX_NODES = 1 << 23
-WAYS, ROUGH_WAYS = (NONE, OPEN, ALL), (ROUGHLY, TOGETHER)  # to bound a leaf, the quick ones first; all are sound
-LARGE = 200  # weights of a program from which on it is quicker to try rough ways first
+MAX_OPEN, MAX_NODES = 10_000, 1 << 23  # branches waiting, or cases above a leaf: far more than a search makes; nodes
+WAYS, LARGE = (NONE, OPEN, ALL), 200  # to bound a leaf, all sound; weights from which on rough ways come before them
 
 
 Bound = tuple[Fraction, ...]
@@ -164,7 +162,11 @@ def check_leaf(
     todo = plan(claim, program, leaf)
     if todo is None:
         return
-    for way in ways or (*(ROUGH_WAYS if todo.program.weights >= LARGE else ()), *WAYS):
+    if not ways and todo.program.weights >= LARGE:
+        from rewarden.certificate.kernel_lanes import rough_ways
+
+        ways = rough_ways(todo.program)
+    for way in ways or WAYS:
         if todo.moves and way in (NONE, ROUGHLY):
             continue
         bounds = bounding(todo, way)
