@@ -37,6 +37,7 @@ DIGITS = 29  # of slopes, and of the largest weight of a layer, at the most
 FIRST = COEFFICIENT - 1  # digits of ±1, which is where a neuron's functional begins
 MAX_LANES, MAX_PACKED = 1 << 8, 1 << 29  # numbers in one, bits of a row of those
 Row = list[int]
+Part = tuple[Row, int, bool]  # a row over 2**digits; whether its coefficients are cut
 Term = tuple[int, int, int]  # lanes x, and what to make of them: x·factor / 2**digits
 MAX_DENSE = 1 << 20  # weights of a layer that is kept in lanes
 MISSES = 8  # leaves in a row that bounds without effort leave open, before only one in so many is tried that way
@@ -87,33 +88,34 @@ class Lanes:
             found |= t ^ (t >> 1)
         return max(self.each(found & self.ones * ((1 << (WIDTH - 2)) - 1))).bit_length()
 
-    def fitted(self, parts: list[tuple[Row, int]]) -> tuple[Row, int, int]:
+    def fitted(self, parts: list[Part]) -> tuple[Row, int, int]:
         """The sum of rows (each over 2**digits) with at most COEFFICIENT bits: they lose as many digits as that takes.
         What it is over, and how many rows were rounded down."""
+        if len(parts) == 1 and parts[0][2]:
+            return *parts[0][:2], 0
         fit = COEFFICIENT - (len(parts) - 1).bit_length()
-        kept = min(max(digits for _, digits in parts), *(digits + fit - self.bits(row) for row, digits in parts))
+        kept = min(max(digits for _, digits, _ in parts), *(digits + fit - self.bits(row) for row, digits, _ in parts))
         if kept < 0 or fit < 0:
             raise OverflowError
         scaled = []
-        for row, digits in parts:
+        for row, digits, _ in parts:
             by = digits - kept
             scaled.append(self.cut(row, by) if by > 0 else [x << -by for x in row] if by else row)
         total = scaled[0] if len(scaled) == 1 else list(map(sum, zip(*scaled, strict=True)))
-        return total, kept, sum(digits > kept for _, digits in parts)
+        return total, kept, sum(digits > kept for _, digits, _ in parts)
 
 
 class Weights(NamedTuple):
-    """Of a layer, over 2**digits, by source and column as in its blocks; `room`: bits by which they make a row grow."""
+    """Of a layer, over 2**digits, by source and column as in its blocks, and whether these are the identity."""
 
-    blocks: list[tuple[int, list[tuple[list[int], list[int]]]]]
+    blocks: list[tuple[int, list[tuple[list[int], list[int]]], bool]]
     bias: list[int]
     digits: int
     rounded: bool
-    room: int
 
 
 class Coarse(NamedTuple):
-    """`Lines` with slopes over 2**digits, and intercepts over 2**grid; `room`: bits by which slopes make a row grow."""
+    """`Lines` with slopes over 2**digits, and intercepts over 2**grid."""
 
     lower: list[int]
     drop: list[int]
@@ -121,7 +123,6 @@ class Coarse(NamedTuple):
     shift: list[int]
     digits: int
     grid: int
-    room: int
 
 
 class RoughBounds(Stepping):
@@ -185,7 +186,7 @@ class RoughBounds(Stepping):
         if (found := _columns[layer]) is None:
             return super().intervals(index)
         cut, lanes = weights(layer), Lanes(len(layer.bias))
-        low, high = ([x for source, _ in cut.blocks for x in self.ranges[source][k]] for k in (0, 1))
+        low, high = ([x for source, *_ in cut.blocks for x in self.ranges[source][k]] for k in (0, 1))
         by = max(0, max(map(abs, (*low, *high))).bit_length() + 1 - COEFFICIENT)
         below, above = [x >> by for x in low], [-(-x >> by) for x in high]
         middle = lanes.each(sum(map(mul, found[0], map(add, below, above))))
@@ -205,7 +206,7 @@ class RoughBounds(Stepping):
                 if digits < 0:
                     return super().lower_bound(functional)
                 cut = [(c << digits) // bottom for c in row]
-                functionals.parts[source] = [(cut, digits)]
+                functionals.parts[source] = [(cut, digits, True)]
                 if any(c << digits != x * bottom for c, x in zip(row, cut, strict=True)):
                     functionals.terms.append((1, sum(x for x in self.ranges[source][0] if x < 0), digits + GRID))
             (least,) = functionals.least()
@@ -234,7 +235,7 @@ def _dense(layer: Layer) -> tuple[list[int], list[int]] | None:
     except OverflowError:
         return None
     lanes, whole, sizes = Lanes(rows), [], []
-    for _, block in cut.blocks:
+    for _, block, _ in cut.blocks:
         for at, some in block:
             each = dict(zip(at or range(rows), some, strict=False))
             whole.append(lanes.packed(each.get(k, 0) for k in range(rows)))
@@ -247,7 +248,7 @@ def lost(bounds: RoughBounds, layer: Weights) -> tuple[int, int]:
     if not layer.rounded:
         return 0, 0
     least, most = 0, 1 << GRID
-    for source, _ in layer.blocks:
+    for source, *_ in layer.blocks:
         least += sum(x for x in bounds.ranges[source][0] if x < 0)
         most += sum(x for x in bounds.ranges[source][1] if x > 0)
     return least, most
@@ -258,7 +259,7 @@ class Functionals:
 
     def __init__(self, bounds: RoughBounds, lanes: Lanes) -> None:
         self.bounds, self.lanes = bounds, lanes
-        self.parts: dict[int, list[tuple[Row, int]]] = {}
+        self.parts: dict[int, list[Part]] = {}
         self.terms: list[Term] = []
 
     def least(self) -> list[int]:
@@ -275,16 +276,16 @@ class Functionals:
                 self.terms.append((fall, -1, digits + lines.grid))
                 row = [a * p - b * m for a, p, b, m in zip(lines.lower, up, lines.upper, down, strict=True)]
                 digits += lines.digits
-                if lines.room + weights(bounds.program.layers[index]).room > ROOM:
-                    row, digits = self.fitted([(row, digits)], bounds.inner[index][0])
+                row, digits = self.fitted([(row, digits, False)], bounds.inner[index][0])
             if any(row):
                 self.through(index, row, digits)
         return self.over_box()
 
-    def fitted(self, parts: list[tuple[Row, int]], low: Iterable[int]) -> tuple[Row, int]:
+    def fitted(self, parts: list[Part], low: Iterable[int]) -> tuple[Row, int]:
         """The sum of rows, cut; they are about what is ≥ low."""
         row, digits, rounded = self.lanes.fitted(parts)
-        self.terms.append((self.lanes.ones, rounded * sum(x for x in low if x < 0), digits + GRID))
+        if rounded:
+            self.terms.append((self.lanes.ones, rounded * sum(x for x in low if x < 0), digits + GRID))
         return row, digits
 
     def through(self, index: int, row: Row, digits: int) -> None:
@@ -296,23 +297,24 @@ class Functionals:
             least, most = lost(self.bounds, layer)
             up = sum(map(self.lanes.positive, live))
             self.terms += [(up, least, digits + GRID), (up - sum(live), -most, digits + GRID)]
-        for source, columns in layer.blocks:
-            pulled = [
-                sum(map(mul, some, map(row.__getitem__, at)) if at else map(mul, compress(some, row), live))
-                for at, some in columns
-            ]
-            self.parts.setdefault(source, []).append((pulled, digits))
+        for source, columns, same in layer.blocks:
+            if not same:
+                pulled = [
+                    sum(map(mul, some, map(row.__getitem__, at)) if at else map(mul, compress(some, row), live))
+                    for at, some in columns
+                ]
+            self.parts.setdefault(source, []).append((row if same else pulled, digits, same))
 
     def over_box(self) -> list[int]:
         """Of functionals of the variables alone: the least values, exactly, then rounded."""
         box, lanes, parts, terms = self.bounds.box, self.lanes, self.parts.get(INPUT, []), self.terms
-        most = max([digits for *_, digits in terms] + [digits for _, digits in parts], default=0)
+        most = max([digits for *_, digits in terms] + [digits for _, digits, _ in parts], default=0)
         found = [0] * lanes.count
         for x, factor, digits in terms:
             factor *= box.bottom << (most - digits)
             found = [n + c * factor for n, c in zip(found, lanes.each(x), strict=True)] if x and factor else found
         for k, (low, high) in enumerate(zip(box.low, box.high, strict=True)):
-            each = [[c << (most - digits) for c in lanes.each(row[k])] for row, digits in parts]
+            each = [[c << (most - digits) for c in lanes.each(row[k])] for row, digits, _ in parts]
             for some in each[1:]:
                 each[0] = list(map(add, each[0], some))
             found = [n + c * (low if c > 0 else high) for n, c in zip(found, each[0], strict=True)] if each else found
@@ -341,8 +343,13 @@ def _cut(layer: Layer) -> Weights:
         return [(w << digits) // bottom for w in some]
 
     blocks = [(block.source, [(at, cut(some)) for at, some in block.columns]) for block in layer.blocks]
-    room = ((reach << digits) // bottom + max(map(len, (layer.bias, *columns)))).bit_length()
-    return Weights(blocks, cut(layer.bias), digits, not exact, room)
+    same = [
+        digits == 0
+        and len(columns) == len(layer.bias)
+        and all(at == [k] and some == [1] for k, (at, some) in enumerate(columns))
+        for _, columns in blocks
+    ]
+    return Weights([(*b, s) for b, s in zip(blocks, same, strict=True)], cut(layer.bias), digits, not exact)
 
 
 def _coarse(lines: Lines, low: list[int], high: list[int]) -> Coarse:
@@ -365,4 +372,4 @@ def _coarse(lines: Lines, low: list[int], high: list[int]) -> Coarse:
     if by > GRID:
         raise OverflowError
     drop, shift = [-(-d >> by) for d in drop], [-(-t >> by) for t in shift]
-    return Coarse(lower, drop, upper, shift, digits, GRID - by, digits + steep.bit_length())
+    return Coarse(lower, drop, upper, shift, digits, GRID - by)
