@@ -136,8 +136,10 @@ def _sums(layer: Layer, skipped: int | None = None) -> Rounding:
     additions = np.maximum(terms - (layer.bias == 0), 0)
     mantissas = np.frexp(weights)[0]
     multiplied = (~np.isin(mantissas, (0.0, 0.5))).any(axis=1)  # a power of two is multiplied by without rounding
-    single = (additions == 1) & ~multiplied & (skipped is None)  # relative to all of z, then
-    roundings = np.where(single, 0, additions + multiplied) * U
+    # Relative to all of z, then. Larger weights are not of this kind: 2a − 2b may be 0 where 2a is beyond all numbers.
+    single = (additions == 1) & ~multiplied & (weights <= 1).all(axis=1) & (skipped is None)
+    # Of what a reward is compared with z says little: a patch's ceiling overflows by itself.
+    roundings = np.where(single, 0, np.maximum(additions + multiplied, skipped is not None)) * U
     if (roundings > 0.25).any():
         raise Unsupported("X12", "a sum of more than four million terms has no useful bound in binary32")
     many = roundings / (1.0 - roundings) * SLACK

@@ -307,6 +307,24 @@ def test_overflow_on_the_way_bounds_nothing():
     assert swept(compile_executed(small, {"R0": artifact}), [form(1, calls={0: 1})])[0][0] < 0
 
 
+@pytest.mark.parametrize("factor", [2.0, 2.0**40])
+def test_a_product_that_overflows_bounds_nothing_however_small_the_sum(factor):
+    """2a − 2b of two equal values is 0 exactly, and NaN as executed where 2a is beyond binary32."""
+    record = one_feature()
+    tensors = {
+        "w": np.float32([[1.0], [1.0]]), "b": np.float32([3e38, 3e38]) / np.float32(factor / 2),
+        "v": np.float32([[factor, -factor]]), "c": np.float32([0.0]),
+    }  # fmt: skip
+    graph = g.Graph((g.Input(), g.AffineMap(0, "w", "b"), g.AffineMap(1, "v", "c")), 2)
+    artifact = Artifact(record, graph, tensors, "exact")
+    claim = claim_about(artifact, ((Fraction(0), Fraction(0)),))
+    assert not np.isfinite(forward(artifact, np.float32([[0.0]]))).all()
+    assert swept(compile_executed(claim, {"R0": artifact}), [form(1, calls={0: 1})])[0] == [-float("inf")]
+    half = replace(artifact, tensors={**tensors, "v": tensors["v"] / np.float32(2.0 * factor)})
+    assert np.isfinite(forward(half, np.float32([[0.0]]))).all()
+    assert np.isfinite(swept(compile_executed(claim, {"R0": half}), [form(1, calls={0: 1})])[0]).all()
+
+
 def test_programs_over_the_reals_carry_no_rounding():
     artifact = random_mlp(np.random.default_rng(0), TWO_REALS)
     claim = claim_about(artifact, ((Fraction(-1), Fraction(1)), (Fraction(0), Fraction(2))))

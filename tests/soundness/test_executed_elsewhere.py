@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from rewarden.reward.artifact import Artifact, RewardRecord
+from rewarden.reward.deployed import forward
 from rewarden.reward.graph import AffineMap, Graph, Input, Relu
 from rewarden.spec_lang.features import Feature, RecordType
 from rewarden.verifier.decision import verify_claim
@@ -68,13 +69,13 @@ def layers_of(family: str, seed: int) -> list[tuple[Array, Array]]:
     return [(weight.astype(np.float32), bias.astype(np.float32)) for weight, bias in made]
 
 
-def artifact_of(layers: list[tuple[Array, Array]]) -> Artifact:
+def artifact_of(layers: list[tuple[Array, Array]], kind: RecordType = KIND) -> Artifact:
     nodes, tensors = [Input()], {}
     for k, (weight, bias) in enumerate(layers):
         tensors[f"w{k}"], tensors[f"b{k}"] = weight, bias
         nodes.append(AffineMap(len(nodes) - 1, f"w{k}", f"b{k}"))
         nodes += [Relu(len(nodes) - 1)] if k + 1 < len(layers) else []
-    return Artifact((RewardRecord("s", KIND),), Graph(tuple(nodes), len(nodes) - 1), tensors, "exact")
+    return Artifact((RewardRecord("s", kind),), Graph(tuple(nodes), len(nodes) - 1), tensors, "exact")
 
 
 # ── executions ─────────────────────────────────────────────────────────────────────────────────
@@ -187,6 +188,22 @@ def test_no_execution_contradicts_a_proof(family: str, seed: int) -> None:
     verdict = verify_claim(claim, {"R": artifact}, OPTIONS).verdict
     assert finite or verdict is not Verdict.PROVED
     assert verdict is Verdict.PROVED or family == "overflowing"
+
+
+def test_an_overflow_that_no_search_finds_is_not_proved_away() -> None:
+    """Near one number two equal values grow until a multiple of them is beyond binary32: what is left is NaN there."""
+    at, width = 0.6180339, 2.0**-9
+    bump = np.float32([[1 / width, -2 / width, 1 / width]] * 2) * np.float32(2.0**100)
+    first = np.float32([[1.0, 0.0]] * 3), np.float32([width - at, -at, -width - at])
+    last = np.float32([[2.0**28, -(2.0**28)]]), np.zeros(1, np.float32)
+    kind = RecordType("S", tuple(Feature(name, "real", Fraction(0), Fraction(1)) for name in "xy"))
+    artifact = artifact_of([first, (bump, np.zeros(2, np.float32)), last], kind)
+    x = np.zeros((41, 2), np.float32)
+    x[:, 0] = np.linspace(at - width, at + width, 41)
+    assert np.isnan(forward(artifact, x)).any()
+    claim = plain_claim(kind, {"R": artifact}, goals=[(atom(Fraction(3) * 10**38, {}, {0: -1}),)])
+    options = VerifyOptions(semantics="float32", falsify_budget=1_000)
+    assert verify_claim(claim, {"R": artifact}, options).verdict is not Verdict.PROVED
 
 
 def test_executions_do_differ() -> None:
