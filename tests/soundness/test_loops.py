@@ -6,18 +6,22 @@ import math
 import os
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 
+from rewarden.reward.exact import evaluate
 from rewarden.reward.torch_import import from_torch
 from rewarden.spec_lang import parse_spec
 from rewarden.verifier.bind import bind
+from rewarden.verifier.box_minimum import Boxes
 from rewarden.verifier.loops.abstraction import Abstraction, Search
 from rewarden.verifier.loops.engine import LoopRule
+from rewarden.verifier.loops.maxplus import _Kind, _Path, _Sums
 from rewarden.verifier.loops.partition import first_cells
+from rewarden.verifier.loops.potentials import Graph
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.portfolio import verify
 from rewarden.verifier.scribe.loops import written_loops
@@ -104,6 +108,81 @@ def test_loops_as_executed_are_proved_of_every_execution() -> None:
     assert not found["spare"].certifiable
     assert found["exact"].verdict is not Verdict.PROVED
     assert found["none"].verdict is Verdict.VACUOUS
+
+
+# ── what must not be lost ──────────────────────────────────────────────────────────────────────
+def ramp(after: float) -> torch.nn.Sequential:
+    """max(x − after, 0)"""
+    net = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.ReLU(), torch.nn.Linear(1, 1))
+    with torch.no_grad():
+        for layer, bias in ((net[0], -after), (net[2], 0.0)):
+            layer.weight.fill_(1.0)
+            layer.bias.fill_(bias)
+    return net
+
+
+def test_late_steps_of_a_discounted_trace_count_for_more_than_nothing() -> None:
+    """0.01^186 is below all floats, and still more than 0."""
+    spec = parse_spec(
+        "spec walk v1\nfeatures S { n : int in 0 .. 200 }\nreward R(s: S)\nrelation next(a: S, b: S) = b.n == a.n + 1\n"
+        "must r: trace t: S of 201 steps via next given first(t).n == 0 expect sum(R(t) discount 0.01) <= 0\n"
+    )
+    found = verify(spec, {"R": from_torch(ramp(185.0), (("s", spec.features["S"]),))}, QUICK)["r"]
+    assert found.verdict is Verdict.VIOLATED, found.reason
+
+
+def test_a_conclusion_that_nothing_can_break_does_not_make_a_rule_vacuous() -> None:
+    """The premise holds in one small place, which no search finds: that is not to say that it holds nowhere."""
+    centre = torch.tensor([0.6871, 0.3127, 0.811, 0.123, 0.457])
+    net = torch.nn.Sequential(torch.nn.Linear(5, 10), torch.nn.ReLU(), torch.nn.Linear(10, 1), *ramp(0.0))
+    with torch.no_grad():
+        net[0].weight[:] = torch.cat((torch.eye(5), -torch.eye(5)))
+        net[0].bias[:] = torch.cat((-centre, centre))
+        net[2].weight.fill_(-(2.0**12))
+        net[2].bias.fill_(1.0)
+    columns = " ".join(f"x{k} : real in 0 .. 1" for k in range(5))
+    spec = parse_spec(
+        f"spec needle v1\nfeatures S {{ {columns} }}\nreward R(s: S)\n"
+        "relation near_(a: S, b: S) = |a.x0 - b.x0| <= 0.1\n"
+        "must r: trace t: S of 6 steps via near_ given always R(t) >= 0.5 expect always (t.x0 >= 0 or t.x1 >= 2)\n"
+    )
+    rewards = {"R": from_torch(net, (("s", spec.features["S"]),))}
+    assert evaluate(rewards["R"], [Fraction(float(x)) for x in centre]) > Fraction(1, 2)
+    found = verify(spec, rewards, VerifyOptions(falsify_budget=200, budget=2_000))["r"]
+    assert found.verdict in (Verdict.UNKNOWN, Verdict.PROVED), found.reason
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_sums_along_cells_are_rounded_up_whatever_their_size(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    some = 10.0 ** rng.uniform(-320, 308, 12) if seed % 2 else 10.0 ** rng.uniform(290, 308, 12)
+    weight = some * rng.choice([-1.0, 1.0, 0.0], 12)
+    every = np.arange(12)
+    kind = _Kind(cast("Any", None), True, Graph(12, every, every), weight)
+    factors = [Fraction(3), Fraction(1, 7) ** 40, Fraction(1, 100) ** 200, Fraction(1, 2) ** 1200, Fraction(0)]
+    paths = [_Path((0,), (factor,), Fraction(0), weak=False) for factor in factors]
+    sums = _Sums([kind], paths, 12)
+    for factor in factors:
+        for whole, exact in zip(sums.weight(0, factor).tolist(), weight.tolist(), strict=True):
+            assert whole >= Fraction(exact) * factor * Fraction(2) ** sums.exponent
+            assert abs(whole) < 2**61
+
+
+def test_planes_of_one_record_are_below_wherever_the_next_one_is() -> None:
+    """A third is no binary64 number: by how much it is not counts at the next record as well, however large that is."""
+    spec = parse_spec(
+        "spec far v1\nfeatures S { x : real in 0 .. 1000000000 }\nreward R(s: S)\nlet f(a: S, b: S) = R(a) + b.x / 3\n"
+        "relation any_(a: S, b: S) = a.x >= 0\nmust r: cycle t: S via any_ expect sum(max(f(t), -1)) <= 0\n"
+    )
+    rewards = {"R": from_torch(ramp(0.0), (("s", spec.features["S"]),))}
+    rule = LoopRule(spec, "r", rewards, QUICK, nothing, nothing, None, lambda: False)
+    ((bounds, _),) = rule.bounds()
+    assert bounds.over_record
+    here, far = np.zeros((1, 2)), np.array([[0.0, 1e9]] * len(bounds.rows))
+    rows = bounds.at_pairs(bounds.planes(here, here), Boxes(torch.from_numpy(far), torch.from_numpy(far)))
+    told = Fraction(float(rows.constant[0])) - Fraction(float(rows.error[0]))
+    told += sum(Fraction(float(a)) * Fraction(x) for a, x in zip(rows.slope[0].tolist(), far[0].tolist(), strict=True))
+    assert told <= -Fraction(10**9, 3)
 
 
 # ── the proof object ───────────────────────────────────────────────────────────────────────────

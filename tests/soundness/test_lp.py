@@ -10,18 +10,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rewarden.reward.artifact import Artifact, RewardRecord
+from rewarden.reward.graph import AffineMap, Graph, Input
+from rewarden.spec_lang.features import Feature, RecordType
 from rewarden.verifier.backsub import Engine
 from rewarden.verifier.engines.interface import Part
 from rewarden.verifier.exact_program import ExactProgram
+from rewarden.verifier.inline import compile_program
 from rewarden.verifier.lp import exact_bound
 from rewarden.verifier.lp.bound import Multipliers, Objective, lower_bound
-from rewarden.verifier.lp.branching import Costs, children, choose
+from rewarden.verifier.lp.branching import Costs, Cut, children, choose
 from rewarden.verifier.lp.exact_simplex import Inequality, PivotsSpent, solution
-from rewarden.verifier.lp.model import Model
+from rewarden.verifier.lp.model import Hint, Model
 from rewarden.verifier.lp.region import EITHER, LOOSE, OFF, ON, SHUT, Node, Region, frame_of, region_of
 from rewarden.verifier.lp.tighten import tightened
 from rewarden.verifier.program import INPUT, Program
 from tests.reference.how_many import part_of
+from tests.reference.random_claims import atom, plain_claim
 from tests.reference.random_programs import points_of, random_program
 
 seeds = st.integers(0, 2**32 - 1)
@@ -151,6 +156,34 @@ def test_children_cover_their_node_and_bounds_only_rise(seed):
                 after = model.solve(child)
                 assert after.status == "infeasible" or after.top >= hint.top - 1e-6 * (1 + abs(hint.top))
         node = made[int(rng.integers(len(made)))]
+
+
+def counted(most: int) -> tuple[Region, Node]:
+    """Of R(n) <= 0 on whole numbers 0 … most."""
+    kind = RecordType("T", (Feature("n", "int", Fraction(0), Fraction(most)),))
+    tensors = {"w": np.ones((1, 1), np.float32), "b": np.zeros(1, np.float32)}
+    reward = Artifact((RewardRecord("s", kind),), Graph((Input(), AffineMap(0, "w", "b")), 1), tensors, "exact")
+    program = compile_program(plain_claim(kind, {"R": reward}, goals=[(atom(0, {}, {0: -1}),)]), {"R": reward})
+    return planted(program)
+
+
+def test_whole_numbers_that_binary64_cannot_tell_apart_are_left_alone():
+    """Between 2^53 + 6 and 2^53 + 8 there is one more: a cut above the former would lose it."""
+    region, root = counted(2**53 + 20)
+    low, high = children(region, root, Cut("variable", 0, 2.0**53 + 6))
+    assert int(low.hi[0]) < 2**53 + 7 < int(high.lo[0])
+    assert not region.finite
+    assert counted(2**52)[0].finite
+
+
+@pytest.mark.parametrize("told", [-3e9, -0.75, 0.25, 6.5, 999.25, 1000.25, 7e9])
+def test_a_variable_is_cut_where_it_is_wide_wherever_the_program_believes_it_to_be(told):
+    region, root = counted(1000)
+    empty = Multipliers(np.zeros(len(root.on)), np.zeros(0))
+    cut = choose(region, root, Hint("optimal", empty, 0.0, np.array([told]), np.zeros(0)), Costs(0))
+    assert cut is not None
+    low, high = children(region, root, cut)
+    assert root.lo[0] == low.lo[0] <= low.hi[0] < high.lo[0] <= high.hi[0] == root.hi[0]
 
 
 # ── the simplex method in rationals ────────────────────────────────────────────────────────────

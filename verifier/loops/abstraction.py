@@ -245,8 +245,9 @@ class Abstraction:
             planes = self.bounds.planes(lo, hi)
             parts.append(planes)
             slope = planes.rows.slope.numpy().reshape(len(some), len(self.bounds.rows), 2, -1).mean(axis=1)
-            tilt = np.nan_to_num((slope[:, 0] - slope[:, 1]) / 2, posinf=0.0, neginf=0.0)
-            self.tilt[some] = tilt.astype(np.float32).astype(np.float64)
+            with np.errstate(over="ignore"):
+                tilt = ((slope[:, 0] - slope[:, 1]) / 2).astype(np.float32).astype(np.float64)
+            self.tilt[some] = np.nan_to_num(tilt, posinf=0.0, neginf=0.0)
         if self.bounds.over_record:
             self._own(untilted, parts)
         asked = np.flatnonzero(np.isnan(self.weight))

@@ -34,6 +34,7 @@ from rewarden.verifier.fusion import functional_rows
 from rewarden.verifier.inline import compile_program, nearest
 from rewarden.verifier.loops.alternatives import alternatives
 from rewarden.verifier.loops.local import Step
+from rewarden.verifier.program import INPUT
 from rewarden.verifier.rounding import INFLATE, TINY, UNIT, gamma, with_error
 
 Array = NDArray[np.float64]
@@ -107,7 +108,7 @@ class _Clauses:
                 self.constant[i], self.constant_error[i] = with_error(atom.affine.constant)
                 for j, value in atom.affine.variables:
                     self.slope[i, j], self.slope_error[i, j] = with_error(value)
-        known = not self.slope_error.any() and not self.constant_error.any()
+        known = not self.slope_error.any() and not self.constant_error.any() and width <= 2**10
         self.coarse = known and _multiples(self.slope, COARSE) and _multiples(self.constant, COARSE * FINE)
 
     def refuted(self, lo: Array, hi: Array, called: Array | None = None) -> Mask:
@@ -194,10 +195,21 @@ class MoveBounds:
         self.facts = _facts([*here, *moves, *there], 2 * width)
         of_one = [all(i < width for row in c.arguments for i, _ in row.variables) for c in calls]
         self.over_record = all(of_one[c] for row in self.rows for c, _ in row.calls)
+        self.later = self._later()
         self.reads = self._reads([*here, *moves, *there, *(clause for guard in guards for clause in guard)])
 
     def _functionals(self, affines: Sequence[Affine]) -> Functionals | None:
         return Functionals.of(functional_rows(self.program, affines)) if affines else None
+
+    def _later(self) -> Tensor | None:
+        """[row, 2·column] what coefficients of the next record are off by, where they are: planes of one record have
+        charged it at that record."""
+        maps = [] if self.functionals is None else self.functionals.maps
+        error = next((m.error for m in maps if m.source == INPUT and m.error is not None), None)
+        if error is None or not self.over_record:
+            return None
+        later = torch.cat((torch.zeros_like(error[:, : self.width]), error[:, self.width :]), dim=1)
+        return later if bool((later > 0).any()) else None
 
     def _reads(self, clauses: Sequence[Clause]) -> Mask:
         """Which columns of a record matter to anything here: only those are worth a split."""
@@ -247,7 +259,7 @@ class MoveBounds:
         with torch.no_grad():
             boxes = Boxes(torch.from_numpy(lo), torch.from_numpy(hi))
             each = boxes.take(torch.arange(count).repeat_interleave(many))
-            rows = _tilted(planes.rows, torch.from_numpy(np.repeat(tilt, many, axis=0)), each)
+            rows = _tilted(self.at_pairs(planes, each), torch.from_numpy(np.repeat(tilt, many, axis=0)), each)
             bound = box_minimum(rows, each)
             if self.facts.count:
                 _, better, strengthened = strengthen(rows, each, self.facts)
@@ -257,6 +269,15 @@ class MoveBounds:
             else:
                 slope = rows.slope
         return self._largest(-bound.numpy().reshape(count, many), slope.numpy().reshape(count, many, -1), lo, hi)
+
+    def at_pairs(self, planes: Planes, each: Boxes) -> AffineRows:
+        """The planes over pairs of cells, whichever pairs they were made for."""
+        rows = planes.rows
+        if self.later is None:
+            return rows
+        later = self.later.repeat(len(each.lo) // len(self.rows), 1)
+        error = (rows.error + (later * each.magnitude).sum(-1)) * INFLATE
+        return AffineRows(rows.slope, rows.constant, error, rows.loss)
 
     def _largest(self, above: Array, slope: Array, lo: Array, hi: Array) -> Weights:
         """The largest alternative of those whose guard may hold, each the smallest of its rows."""

@@ -297,14 +297,14 @@ class _Sums:
         key = (kind, factor)
         if key not in self._weights:
             weight = self.bounded[kind][self.order[kind]]
-            near = float(factor)
-            exact = Fraction(near) == factor and abs(frexp(near)[0]) in (0.0, 0.5)  # a power of 2 costs no rounding
+            share, power = _scaled(factor)
             with np.errstate(all="ignore"):
-                scaled = np.ldexp(weight * near, self.exponent)
-                if not exact:  # two roundings, of the factor and of the product
+                scaled = np.ldexp(weight, self.exponent + power) * float(share)  # in this order none is beyond 2^61
+                if share not in (0, 1):  # two roundings, of the factor and of the product; a power of 2 costs none
                     scaled = scaled + np.abs(scaled) * 2.0**-50
                 whole = np.ceil(scaled)
-            whole = np.where((weight > 0) & (near > 0) & (whole < 1), 1.0, whole)
+            # However small: what a late step of a discounted trace adds is not nothing.
+            whole = np.where((weight > 0) & (factor > 0) & (whole < 1), 1.0, whole)
             whole = np.where(np.isfinite(weight), whole, UNBOUNDED)
             self._weights[key] = whole.astype(np.int64)
         return self._weights[key]
@@ -381,6 +381,14 @@ class _Sums:
             cell = int(graph.source[order][there[int(reached.argmax())]])
             cells.append(cell)
         return np.array(cells[::-1], dtype=np.int64)
+
+
+def _scaled(factor: Fraction) -> tuple[Fraction, int]:
+    """(m, e) with factor = m·2^e and m in 1/2 … 2 (0 for 0; 1 for a power of 2): a factor may lie below all floats."""
+    if not factor:
+        return factor, 0
+    power = factor.numerator.bit_length() - factor.denominator.bit_length()
+    return factor / Fraction(2) ** power, power
 
 
 def _raised(weight: Array) -> Array:

@@ -134,7 +134,8 @@ class TraceRule(Unrolled):
         example = examples[0] if examples else self._example(found)
         if example is None and SEARCHED[-1] < self.lengths[0] <= ASCENT:
             example = self.search(self.spec.unrolled(self.name, self.lengths[0])).premise_witness
-        if example is None and (not any(found.outcome.possible) or self._none()):
+        # That no path of cells breaks the rule is no word on the premise: what it expects may leave nothing to break.
+        if example is None and self._none():
             reason = "No trace satisfies the premise: there is no way from one record to the next."
             return replace(plain, verdict=Verdict.VACUOUS, reason=reason, premise_witness=None)
         if example is None:

@@ -95,7 +95,8 @@ def _inconsistent(region: Region, node: Node, hint: Hint, costs: Costs) -> Cut |
         off = np.abs(hint.point[wide] - np.round(hint.point[wide]))
         if off.max() > 1e-6:
             j = int(wide[np.argmax(off)])
-            return Cut("variable", j, float(np.floor(hint.point[j])))
+            below = np.floor(hint.point[j])  # of a column as wide as 2^30 HiGHS may be off by more than 1
+            return Cut("variable", j, float(np.clip(below, node.lo[j], node.hi[j] - 1.0)))
     if not gap.any():
         return None
     chords = np.zeros_like(gap) if hint.chords is None else hint.chords

@@ -31,6 +31,8 @@ ExactRow = tuple[SparseRow, Fraction]
 # What is known of a neuron: y is 0 and z <= 0; either; y = z >= 0; 0 <= y <= max(z, 0), by a gate; y is 0, by a gate.
 OFF, EITHER, ON, LOOSE, SHUT = -1, 0, 1, 2, 3
 
+LARGEST_WHOLE = 2.0**52  # beyond, the next whole number may have no binary64 value, and a cut would lose it
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Maps:
@@ -100,7 +102,7 @@ class Region:
 
     @property
     def finite(self) -> bool:
-        """Numbers beyond binary64 have met with infinities."""
+        """Numbers beyond binary64 have met with infinities; whole ones that cannot be told apart count as that, too."""
         return bool(np.isfinite(self.mass))
 
 
@@ -268,6 +270,8 @@ def region_of(frame: Frame, engine: Engine, part: Part) -> tuple[Region, Node] |
             cases.append(tuple(Option((frame.atom_rows[c, a],)) for a in range(len(clause))))
     size = {INPUT: np.maximum(np.abs(lo), np.abs(hi)), **{k: most[at] for k, at in frame.spans.items()}}
     mass = _mass(frame, size, z_lo, z_hi)
+    if (size[INPUT][discrete] > LARGEST_WHOLE).any():
+        mass = np.inf
     region = Region(frame, part, cell, z_lo, z_hi, most, signs(z_lo, z_hi), tuple(cases), size, mass)
     return region, Node(phase, on, lo, hi, frozenset(), 1.0)
 
