@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rewarden.spec_lang.canonical import canonical_json, digest_of
 from rewarden.spec_lang.errors import ArtifactError
@@ -94,21 +94,34 @@ class Checkpoints:
         """The checkpoint of that run, or None."""
         return self._load(identity)
 
+    def holds(self, identity: str) -> bool:
+        """Whether the checkpoint of that run is there, whole."""
+        return self._read(identity) is not None
+
     def _load(self, identity: str | None) -> Checkpoint | None:
         from safetensors import SafetensorError
         from safetensors.torch import load
 
+        found = self._read(identity)
+        if found is None:
+            return None
+        head, data = found
+        try:
+            numbers = {key: float.fromhex(text) for key, text in head["numbers"].items()}
+            return Checkpoint(str(head["identity"]), int(head["epoch"]), numbers, load(data))
+        except (ValueError, KeyError, TypeError, AttributeError, SafetensorError):
+            return None
+
+    def _read(self, identity: str | None) -> tuple[dict[str, Any], bytes] | None:
+        """What says what is there, and the bytes that it names by digest."""
         try:
             head = json.loads((self.folder / HEAD).read_bytes())
             if head["format"] != FORMAT or (identity is not None and head["identity"] != identity):
                 return None
             name = Path(str(head["state"])).name  # never out of the folder
             data = (self.folder / name).read_bytes()
-            if digest_of(data) != head["digest"]:
-                return None
-            numbers = {key: float.fromhex(text) for key, text in head["numbers"].items()}
-            return Checkpoint(str(head["identity"]), int(head["epoch"]), numbers, load(data))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError):
+            return (head, data) if digest_of(data) == head["digest"] else None
+        except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def copied(self, other: Checkpoints, identity: str) -> bool:

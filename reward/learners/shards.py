@@ -217,7 +217,8 @@ class Plan:
     def of(cls, data: Data, learner: Shards, options: object, run: Run) -> Plan:
         shards, slices = learner.options.shards, learner.options.slices
         held = contents(data)
-        named, content = _numbers(held if data.ids is None else keys(data)), _numbers(held)
+        content = _numbers(held)
+        named = content if data.ids is None else _numbers(keys(data))
         shard = (named[:, 0] % shards).astype(np.int64)
         piece = (named[:, 1] % slices).astype(np.int64)
         place = shard * slices + piece
@@ -235,7 +236,7 @@ class Plan:
             "seed": run.seed, "record": digest_of(repr(data.record).encode()), "torch": torch.__version__,
         }  # fmt: skip
         identities: dict[str, str] = {}
-        rows = np.frombuffer(b"".join(held), np.uint8).reshape(len(held), -1)[order]
+        rows = content[order].astype(">u8")  # the digests again, as they are
         for s in range(shards):
             before = digest_of(canonical_json({**common, "shard": s}))
             for t in range(slices):
@@ -250,7 +251,7 @@ class Plan:
 
     def missing(self, store: Checkpoints) -> int:
         """How many stages are not in the store."""
-        return sum(store.at(place).load(name) is None for place, name in self.identities.items())
+        return sum(not store.at(place).holds(name) for place, name in self.identities.items())
 
     def carried(self, target: Checkpoints, sources: Sequence[Checkpoints]) -> None:
         """Put into an empty store what others have of these stages, and nothing else."""
@@ -276,10 +277,12 @@ class Plan:
 
 def _ordered(place: NDArray[np.int64], content: NDArray[np.uint64]) -> NDArray[np.int64]:
     """By place, and by content within it, row after row where these are equal."""
-    order = np.lexsort((content[:, 0], place))
-    sorted_ = content[order]
-    ties = (sorted_[1:, 0] == sorted_[:-1, 0]) & (sorted_[1:] != sorted_[:-1]).any(axis=1)
-    if ties.any():  # unequal rows whose digests begin alike
+    first = content[:, 0]
+    order = np.argsort(first)
+    small = place[order].astype(np.min_scalar_type(int(place.max(initial=0))))  # few bits are sorted by counting
+    order = order[np.argsort(small, kind="stable")]
+    sorted_ = first[order]
+    if (sorted_[1:] == sorted_[:-1]).any():  # equal rows, or unequal ones whose digests begin alike
         order = np.lexsort((*reversed(content.T), place))
     return order.astype(np.int64)
 

@@ -150,7 +150,12 @@ def test_a_damaged_checkpoint_counts_as_none(how: str, tmp_path: Path) -> None:
     kept = Checkpoints(tmp_path / "c", seconds=0.0)
     with pytest.raises(StoppedError):
         learned("labels", Run(3, progress=stop_after(2), checkpoints=kept))
+    last = kept.last()
+    assert last is not None
+    assert kept.holds(last.identity)
+    assert not kept.holds("another run")
     broken(tmp_path / "c", how)
+    assert not kept.holds(last.identity)
     assert learned("labels", Run(3, checkpoints=kept)).digest == whole.digest
 
 
