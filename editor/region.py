@@ -85,7 +85,12 @@ def bound_of(obligation: Obligation, claim: Claim, ring: Fraction) -> Bound:
     goal = claim.goals[0][0]
     call = claim.calls[0]
     if goal.affine.variables or not goal.affine.calls:
-        raise EditError("E03", f"rule {rule} bounds {call.reward} by an expression of features, not by a constant")
+        raise EditError(
+            "E03",
+            f"rule {rule} bounds {call.reward} by an expression of features, not by a constant",
+            help="--method last-layer and --method tuning take such rules, and move weights; or state it with "
+            "constants, part by part",
+        )
     columns = [argument.variables for argument in call.arguments]
     own = len(call.arguments) if claim.instances is not None else len(claim.variables)  # an anchor is no argument
     identity = [((index, Fraction(1)),) for index in range(own)]

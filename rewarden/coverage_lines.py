@@ -58,6 +58,15 @@ def _regions(coverage: Coverage) -> list[str]:
     return lines
 
 
+def difference_lines(coverage: Coverage) -> list[str]:
+    """Of two rewards that should be the same everywhere, in the words of that: no premise, and no rule that fails."""
+    same, other, open_ = (percent(coverage.shares[status]) for status in ("proved", "violated", "unsettled"))
+    told = [f"the same in {same} of the region, different throughout {other}, not settled in {open_}"]
+    for name, region in (("different", coverage.violated), ("not settled", coverage.unsettled)):
+        told += [f"{name if first else ' ' * len(name)}  {line}" for first, line in _firsts(region.lines())]
+    return [*told, *_table(coverage, ("same", "different", "outside", "not settled"))]
+
+
 def premise_line(coverage: Coverage) -> str:
     """How large the premise is, and what part of it is violated, as far as either is known."""
     least, most = coverage.premise
@@ -103,11 +112,11 @@ def varying(coverage: Coverage) -> list[tuple[str, tuple[Slice, ...]]]:
     return [(feature, slices) for feature, slices in ranked if any(spread(slices))][:FEATURES]
 
 
-def _table(coverage: Coverage) -> list[str]:
+def _table(coverage: Coverage, names: tuple[str, ...] = ("proved", "violated", "outside", "unsettled")) -> list[str]:
     found = varying(coverage)
     if not found:
         return []
-    rows = [["", "", "proved", "violated", "outside", "unsettled"]]
+    rows = [["", "", *names]]
     for feature, slices in found:
         for first, one in _firsts(slices):
             shares = [f"{float(share):.1%}" for share in one.shares.values()]

@@ -94,7 +94,7 @@ def _mended(task: Task, method: str, found: Sequence[Clash], apart: bool) -> tup
         try:
             chosen.setdefault(_fitting(task, rule) if method == "auto" else method, []).append(rule)
         except RewardenError as error:
-            unmended[rule] = error.message
+            unmended[rule] = _told(error)
     now = task
     edits: list[Edited] = []
     # corrections are built in beneath patches, so they come first; region patches see what the others have left
@@ -111,7 +111,7 @@ def _mended(task: Task, method: str, found: Sequence[Clash], apart: bool) -> tup
             if (method, name) == ("auto", "slope") and len(rules) == 1 and _fits(partial(_separated, task, rules[0])):
                 waiting.append(("threshold", rules))  # it moves more than a correction would, if one could be made
             elif len(rules) == 1:
-                unmended[rules[0]] = error.message
+                unmended[rules[0]] = _told(error)
             waiting = [*((name, (rule,)) for rule in rules if len(rules) > 1), *waiting]  # the others can be mended
             continue
         edits.append(done)
@@ -119,6 +119,11 @@ def _mended(task: Task, method: str, found: Sequence[Clash], apart: bool) -> tup
     if not edits:
         return None, unmended
     return (edits[0] if len(edits) == 1 else _joined(task, edits)), unmended  # an edit alone may have been verified
+
+
+def _told(error: RewardenError) -> str:
+    """With the way out, where there is one."""
+    return f"{error.message} ({error.help})" if error.help else error.message
 
 
 def _joined(task: Task, edits: Sequence[Edited]) -> Edited:
@@ -152,10 +157,18 @@ def _fitting(task: Task, rule: str) -> str:
             return "threshold"
         if _fits(lambda: compared(task.claim(rule, whole=True), rule, task.ring)):
             return "levels"
-        if _fits(lambda: _local(coupled(task.claim(rule, whole=True), rule, task.target, task.ring))):
+        together = _moving_together(task, rule)
+        if together is not None and together.polytopes:
             return "slope"
         if _fits(lambda: _separated(task, rule)):
             return "threshold"  # one for all that the records share: it moves more than what moves with them
+        if together is not None:
+            raise EditError(
+                "E12",
+                f"rule {rule} speaks of all records, so that there is no outside to leave alone, and auto takes local "
+                "edits alone: --method envelope or --method slope moves the reward everywhere",
+                help="name one of these, or state where the rule is to hold (given …)",
+            ) from None
         raise error from None
     return "region"
 
@@ -164,9 +177,12 @@ def _separated(task: Task, rule: str, *, sharing: bool = True) -> None:
     separated(task.claim(rule, whole=True), rule, task.target, task.ring, sharing=sharing)
 
 
-def _local(found: Coupled) -> None:
-    if not found.polytopes:
-        raise EditError("E12", "the rule speaks of all records: there is no outside to leave alone")
+def _moving_together(task: Task, rule: str) -> Coupled | None:
+    """None where the rule is not about two records that move together."""
+    try:
+        return coupled(task.claim(rule, whole=True), rule, task.target, task.ring)
+    except RewardenError:
+        return None
 
 
 def _fits(form: Callable[[], object]) -> bool:

@@ -257,7 +257,7 @@ def _conflict_lines(ancestor: Artifact, conflict: Conflict) -> list[str]:
 
 
 def _difference_lines(found: Difference) -> list[str]:
-    from rewarden.coverage_lines import coverage_lines
+    from rewarden.coverage_lines import difference_lines
     from rewarden.output import number, witness_lines
 
     if found.same:
@@ -271,13 +271,14 @@ def _difference_lines(found: Difference) -> list[str]:
         if found.most is not None
         else "no bound of the difference was proved",
         f"largest difference among sampled records: {number(found.sampled)}",
-        "where they are equal (proved), and where they may differ (unsettled) or differ throughout (violated):",
+        "where, proved:",
     ]
     details = result.coverage_details
     if details is not None:
-        lines += [f"  {line}" for line in coverage_lines(details)]
+        lines += [f"  {line}" for line in difference_lines(details)]
     if result.witness is not None:
-        lines += ["for example", *(f"  {line}" for line in witness_lines(result.witness))]
+        shown = (line.replace("the conclusion fails by", "they differ by") for line in witness_lines(result.witness))
+        lines += ["for example", *(f"  {line}" for line in shown)]
     return lines
 
 

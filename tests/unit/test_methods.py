@@ -193,7 +193,8 @@ def test_auto_takes_what_is_local_and_says_what_it_leaves() -> None:
     assert len(mended(APART, "auto", artifact).artifact.patches) == 2
     left = mended(RISES, "auto", artifact)
     assert left.artifact is None
-    assert "relates several rewards or records" in left.unmended["gap_pays"]
+    assert "speaks of all records" in left.unmended["gap_pays"]
+    assert "--method envelope" in left.unmended["gap_pays"]
     both = mended(CAPPED + APART.removeprefix(HEAD).replace("a.gap >= 8", "a.gap >= 9"), "auto", artifact)
     assert [r.verdict for r in both.after.rules] == ["proved", "proved"]
     assert len(both.artifact.patches) == 3
