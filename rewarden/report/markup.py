@@ -32,7 +32,11 @@ def join(parts: Iterable[object], between: str = "") -> Html:
 
 
 def table(head: Sequence[object], rows: Iterable[Sequence[object]], cls: str) -> Html:
-    """A table; a first row of headings where `head` is given."""
-    body = join(tag("tr", *(tag("td", cell) for cell in row)) for row in rows)
-    heading = tag("thead", tag("tr", *(tag("th", cell) for cell in head))) if head else Html("")
+    """A table; a first row of headings where `head` is given, else each row is headed by its first cell."""
+
+    def cells(row: Sequence[object]) -> list[Html]:
+        return [tag("td", x) if head or k else tag("td", x, role="rowheader") for k, x in enumerate(row)]
+
+    body = join(tag("tr", *cells(row)) for row in rows)
+    heading = tag("thead", tag("tr", *(tag("th", cell, scope="col") for cell in head))) if head else Html("")
     return tag("table", heading, tag("tbody", body), cls=cls)

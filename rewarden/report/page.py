@@ -95,7 +95,9 @@ def _overview(story: Story) -> Html:
         for r in story.result.rules
     ]
     return tag(
-        "section", tag("div", *tiles, cls="tiles"), table(("rule", "what it says", "", "verdict"), rows, "overview")
+        "section",
+        tag("div", *tiles, cls="tiles"),
+        table(("rule", "what it says", "severity", "verdict"), rows, "overview"),
     )
 
 
@@ -128,10 +130,10 @@ def _changes(story: Story) -> Html:
         )
         parts += [tag("p", said), patches]
     for name, effect in story.effects.items():
-        parts.append(tag("h4", f"What the edit did to {name}"))
+        parts.append(tag("h3", f"What the edit did to {name}", cls="minor"))
         parts.append(tag("ul", *(tag("li", line) for line in effect.lines)))
     if story.drifts:
-        parts.append(tag("h4", "On recorded data"))
+        parts.append(tag("h3", "On recorded data", cls="minor"))
         drift_rows = [
             (
                 name,
@@ -208,14 +210,14 @@ def _certificate(facts: CertificateFacts) -> Html:
         ("What was refused", facts.refused),
     ):
         if sentences:
-            parts += [tag("h4", heading), tag("ul", *(tag("li", s) for s in sentences))]
+            parts += [tag("h3", heading, cls="minor"), tag("ul", *(tag("li", s) for s in sentences))]
     return tag("section", *parts, cls="card certificate")
 
 
 def _limits() -> Html:
     return tag(
         "footer",
-        tag("h4", "How to read this"),
+        tag("h2", "How to read this"),
         tag(
             "p",
             tag("b", "Proved"),

@@ -139,5 +139,6 @@ def _svg(figure: Figure, name: str) -> str:
     text = text.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
     # drawn at most at a third above its natural size, so that one panel is not blown up to the width of three
     widest = round(figure.get_figwidth() * 72 * 1.34)
-    opening = rf'<svg \1 role="img" preserveAspectRatio="xMinYMid meet" style="max-width:{widest}px">'
+    named = 'role="img" aria-label="picture; its caption says of what"'
+    opening = rf'<svg \1 {named} preserveAspectRatio="xMinYMid meet" style="max-width:{widest}px">'
     return re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', opening, text, count=1)
