@@ -22,7 +22,8 @@ the promise (`editor/away.py`), which is then said in parts that are each decide
 
     outside   records that are not near the rows: the two are equal (and beyond what else the edit added)
     apart     nor do they differ where the rule's own premise fails by the rim
-    inside    near the rows, the reward now lies between what it was and the patches' level
+    inside    everywhere, the reward now lies between what it was and the patches' level (near the rows, where other
+              corrections are built into the network)
     most      what it was is beyond that level by so much at most: by so much it moves
     besides   not near the rows, it moves by no more, where the edit has other parts
 """
@@ -189,7 +190,8 @@ class _Where:
             )
             far.append(f"{before} {'<=' if sign > 0 else '>='} {_number(edge)}")
         near = f"{params} near {ROWS} within {away.radii}"
-        between = _rule("inside", near, [], f"{least} <= {now} <= {most}", BETWEEN)
+        where, title = (near, BETWEEN) if self.built_in else (params, AT_MOST)
+        between = _rule("inside", where, [], f"{least} <= {now} <= {most}", title)
         return [
             *between,
             *_rule(
@@ -284,6 +286,7 @@ def _wider(ends: tuple[Fraction, Fraction], room: Fraction) -> tuple[Fraction, F
 OUTSIDE = "Beyond the regions and their rims nothing has changed."
 BUILT_IN = "Everywhere the reward lies between what it was, less what a slope takes, and these values."
 BETWEEN = "Near the rows the reward lies between what it was and the level."
+AT_MOST = "Everywhere the reward lies between what it was and the level."
 APART = "Nor has anything where the premise of the rules near data fails by the rim."
 
 

@@ -11,7 +11,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from rewarden.spec_lang.claim import Box
+from rewarden.spec_lang.claim import Box, Claim
 from rewarden.spec_lang.errors import DataError
 from rewarden.spec_lang.numerals import decimal
 from rewarden.spec_lang.obligation import Instances, Obligation, Variable
@@ -30,6 +30,11 @@ class RowBoxes(Sequence[Box]):
 
     def __len__(self) -> int:
         return len(self._instances.anchors)
+
+    @property
+    def ranges(self) -> Box:
+        """What they are cut by."""
+        return self._ranges
 
     @overload
     def __getitem__(self, index: int) -> Box: ...
@@ -54,7 +59,7 @@ class RowBoxes(Sequence[Box]):
         """Float64 lo, hi [box, variable] that contain the exact boxes, at most one number further out at each end
         than the best ones."""
         count, instances = len(self), self._instances
-        lo, hi = (np.tile([end(pair[i]) for pair in self._ranges], (count, 1)) for i, end in ((0, _down), (1, _up)))
+        lo, hi = (np.tile([end(pair[i]) for pair in self._ranges], (count, 1)) for i, end in ((0, down), (1, up)))
         for variable, column, radius in instances.centred:
             centre = instances.anchors[:, column].astype(np.float64)
             if self._obligation.variables[variable].discrete:
@@ -62,10 +67,10 @@ class RowBoxes(Sequence[Box]):
                     c: _centred(self._obligation, self._ranges, variable, Fraction(c), radius)
                     for c in set(centre.tolist())
                 }
-                lo[:, variable] = [_down(pairs[c][0]) for c in centre.tolist()]
-                hi[:, variable] = [_up(pairs[c][1]) for c in centre.tolist()]
+                lo[:, variable] = [down(pairs[c][0]) for c in centre.tolist()]
+                hi[:, variable] = [up(pairs[c][1]) for c in centre.tolist()]
                 continue
-            reach = _up(radius)
+            reach = up(radius)
             lo[:, variable] = np.maximum(lo[:, variable], np.nextafter(centre - reach, -inf))
             hi[:, variable] = np.minimum(hi[:, variable], np.nextafter(centre + reach, inf))
         for variable, column in instances.fixed:
@@ -91,7 +96,7 @@ class RowBoxes(Sequence[Box]):
     def holding(self, point: Sequence[Fraction]) -> int | None:
         """The first box that a point is in."""
         lo, hi = self.outward
-        low, high = np.array([_down(x) for x in point]), np.array([_up(x) for x in point])
+        low, high = np.array([down(x) for x in point]), np.array([up(x) for x in point])
         for row in np.flatnonzero(((high >= lo) & (low <= hi)).all(axis=1)).tolist():
             if all(least <= x <= most for x, (least, most) in zip(point, self[row], strict=True)):
                 return int(row)
@@ -108,7 +113,7 @@ class RowBoxes(Sequence[Box]):
             if self._obligation.variables[variable].discrete:
                 doubtful = np.unique(centres)
             else:
-                doubtful = np.unique(centres[(centres < _up(lo)) | (centres > _down(hi))])
+                doubtful = np.unique(centres[(centres < up(lo)) | (centres > down(hi))])
             for centre in doubtful.tolist():
                 least, most = _centred(self._obligation, self._ranges, variable, Fraction(centre), radius)
                 if least > most:
@@ -130,7 +135,7 @@ def hull(boxes: Sequence[Box]) -> Box:
     return tuple((min(lo for lo, _ in column), max(hi for _, hi in column)) for column in zip(*boxes, strict=True))
 
 
-def _down(value: Fraction) -> float:
+def down(value: Fraction) -> float:
     """The largest float64 that is not above `value`; -inf or the largest of all beyond the range."""
     try:
         nearest = float(value)
@@ -139,8 +144,23 @@ def _down(value: Fraction) -> float:
     return nearest if Fraction(nearest) <= value else nextafter(nearest, -inf)
 
 
-def _up(value: Fraction) -> float:
-    return -_down(-value)
+def up(value: Fraction) -> float:
+    return -down(-value)
+
+
+def apart(claim: Claim, point: Sequence[Fraction]) -> bool:
+    """Is a point in the box of no row, exactly? True of a claim that does not ask."""
+    near = claim.near
+    if near is None or near.inside:
+        return True
+    assert near.rows is not None, "a claim that is decided has its rows at hand"
+    lo, hi = (np.array([end(x) for x in point]) for end in (down, up))
+    reach = np.array([up(radius or Fraction(0)) for radius in near.radii])
+    close = (np.nextafter(near.rows - reach, -inf) <= hi) & (np.nextafter(near.rows + reach, inf) >= lo)
+    rows = near.rows[close.all(axis=1)].tolist()
+    return not any(
+        all(abs(x - Fraction(a)) <= (r or 0) for x, r, a in zip(point, near.radii, row, strict=True)) for row in rows
+    )
 
 
 def boxes_of(obligation: Obligation) -> Sequence[Box]:

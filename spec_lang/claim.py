@@ -14,9 +14,12 @@ goals hold at every step; for each of its sums, which `loops` goals belong to, b
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,19 @@ class ClaimRows:
     share: tuple[Literal["<", "<=", ">", ">="], Fraction] | None  # what part of the rows, where it is not all
 
 
+@dataclass(frozen=True, slots=True)
+class ClaimNear:
+    """What a claim says by the rows of a table, rather than by a box or a clause for each: its boxes are those around
+    the rows (`inside`), or its premise says besides that a point is in none of them."""
+
+    inside: bool
+    table: str  # digest of the canonical table
+    count: int
+    columns: tuple[int, ...]  # of each variable
+    radii: tuple[Fraction | None, ...]  # of each variable; None: it has the row's value
+    rows: NDArray[np.float64] | None = field(default=None, compare=False, repr=False)  # [row, variable], where at hand
+
+
 Box = tuple[tuple[Fraction, Fraction], ...]  # (lo, hi) per variable
 
 
@@ -96,6 +112,7 @@ class Claim:
     instances: str | None = None  # "logs": the data the boxes were made from
     loops: tuple[int, ...] | None = None  # of a claim about loops: how many goals belong to each sum, in order
     rows: ClaimRows | None = None  # of a claim about rows of data, which has no boxes
+    near: ClaimNear | None = None  # where rows are named by their table: what boxes or clauses there are besides
     cases: tuple[Claim, ...] = ()  # of a claim that says several, one for each length of traces: nothing else counts
 
     @staticmethod

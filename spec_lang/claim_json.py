@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any, Literal
 
+from rewarden.spec_lang.boxes import RowBoxes
 from rewarden.spec_lang.canonical import canonical_json, digest_of, parse_canonical, parse_rational, rational_text
 from rewarden.spec_lang.claim import (
     Affine,
@@ -19,6 +20,7 @@ from rewarden.spec_lang.claim import (
     Claim,
     ClaimCall,
     ClaimConstant,
+    ClaimNear,
     ClaimRecord,
     ClaimRows,
     ClaimVariable,
@@ -62,11 +64,28 @@ def claim_object(claim: Claim) -> dict[str, object]:
         "calls": [{"reward": c.reward, "arguments": [_affine_out(a) for a in c.arguments]} for c in claim.calls],
         "clauses": [[_atom_out(atom) for atom in clause] for clause in claim.clauses],
         "goals": [[_atom_out(atom) for atom in goal] for goal in claim.goals],
-        "boxes": [[[rational_text(lo), rational_text(hi)] for lo, hi in box] for box in claim.boxes],
+        "boxes": [[[rational_text(lo), rational_text(hi)] for lo, hi in box] for box in _boxes_out(claim)],
         "instances": claim.instances,
         "constants": [{"text": c.text, "data": c.data, "value": rational_text(c.value)} for c in claim.constants],
         **({} if claim.loops is None else {"loops": list(claim.loops)}),
         **({} if claim.rows is None else {"rows": _rows_out(claim.rows)}),
+        **({} if claim.near is None else {"near": _near_out(claim.near)}),
+    }
+
+
+def _boxes_out(claim: Claim) -> Sequence[Box]:
+    """Boxes around the rows of a table that is named are told by the one that they are cut by."""
+    around = isinstance(claim.boxes, RowBoxes) and claim.near is not None
+    return (claim.boxes.ranges,) if around and isinstance(claim.boxes, RowBoxes) else claim.boxes
+
+
+def _near_out(near: ClaimNear) -> dict[str, object]:
+    return {
+        "inside": near.inside,
+        "table": near.table,
+        "count": near.count,
+        "columns": list(near.columns),
+        "radii": [None if radius is None else rational_text(radius) for radius in near.radii],
     }
 
 
@@ -130,7 +149,7 @@ def claim_of_object(value: object) -> Claim:
 
 def _plain(value: object) -> Claim:
     keys = ("rule", "severity", "variables", "records", "rewards", "calls", "clauses", "goals", "boxes")
-    more = [key for key in ("loops", "rows") if isinstance(value, dict) and key in value]
+    more = [key for key in ("loops", "rows", "near") if isinstance(value, dict) and key in value]
     o = _keys(value, "the claim", *keys, "instances", "constants", *more[:1])
     variables = tuple(_variable(item) for item in _list(o["variables"], "variables"))
     width = len(variables)
@@ -141,6 +160,8 @@ def _plain(value: object) -> Claim:
     boxes = tuple(_box(item, variables) for item in _list(o["boxes"], "boxes"))
     if bool(boxes) == ("rows" in o):
         raise _malformed("boxes", "there are none, or there are some beside rows")
+    if "near" in o and len(boxes) != 1:
+        raise _malformed("boxes", "there is not one, beside the rows of a table")
     return Claim(
         rule=_text(o["rule"], "rule"),
         severity=_severity(o["severity"]),
@@ -155,7 +176,18 @@ def _plain(value: object) -> Claim:
         instances=_optional_text(o["instances"], "instances"),
         loops=tuple(_index(n, 2**20, "loops") for n in _list(o["loops"], "loops")) if "loops" in o else None,
         rows=_rows(o["rows"], width) if "rows" in o else None,
+        near=_near(o["near"], width) if "near" in o else None,
     )
+
+
+def _near(value: object, width: int) -> ClaimNear:
+    o = _keys(value, "near", "inside", "table", "count", "columns", "radii")
+    columns = tuple(_index(item, 2**24, "near") for item in _list(o["columns"], "near"))
+    radii = tuple(None if item is None else _rational(item, "near") for item in _list(o["radii"], "near"))
+    if len(columns) != width or len(radii) != width or any(r is not None and r < 0 for r in radii):
+        raise _malformed("near", "not one column and one radius for each variable, none of them less than 0")
+    count = _index(o["count"], 2**24 + 1, "near")
+    return ClaimNear(_flag(o["inside"], "near"), _text(o["table"], "near"), count, columns, radii)
 
 
 def _rows(value: object, width: int) -> ClaimRows:

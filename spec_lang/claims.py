@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
+from rewarden.spec_lang import limits
 from rewarden.spec_lang.boxes import boxes_of
-from rewarden.spec_lang.claim import Claim, ClaimConstant, ClaimRecord, ClaimRows, ClaimVariable
+from rewarden.spec_lang.claim import Claim, ClaimConstant, ClaimNear, ClaimRecord, ClaimRows, ClaimVariable
 from rewarden.spec_lang.clauses import Normaliser
 from rewarden.spec_lang.errors import BindingError, Unsupported
 from rewarden.spec_lang.evaluate import statistic_text
@@ -60,9 +61,23 @@ def claim_of(
         goals=normaliser.clauses(goals, order),
         boxes=boxes_of(obligation) if rows is None else (),
         rows=rows,
+        near=_near(obligation, data_digests),
         constants=_constants(gathering, statistics, data_digests),
         instances=None if obligation.instances is None else obligation.instances.data,
     )
+
+
+def _near(obligation: Obligation, digests: Mapping[str, str]) -> ClaimNear | None:
+    """The table whose rows the boxes are around, where there are too many of them to be written out."""
+    instances, width = obligation.instances, len(obligation.variables)
+    if instances is None or instances.themselves or len(instances.anchors) * width <= limits.BOXES:
+        return None
+    places: dict[int, tuple[int, Fraction | None]] = {v: (column, None) for v, column in instances.fixed}
+    places |= {v: (column, radius) for v, column, radius in instances.centred}
+    if places.keys() != set(range(width)):
+        return None
+    columns, radii = tuple(places[v][0] for v in range(width)), tuple(places[v][1] for v in range(width))
+    return ClaimNear(True, _digest(digests, instances.data, "data set"), len(instances.anchors), columns, radii)
 
 
 def _rows(obligation: Obligation, tables: Mapping[str, Sequence[str]] | None) -> ClaimRows:

@@ -11,7 +11,9 @@ column without one, not the row's. As a formula that is one disjunction for each
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +28,19 @@ from rewarden.spec_lang.obligation import Formula, Obligation
 from rewarden.spec_lang.source import Span
 from rewarden.spec_lang.values import RecordValue
 
+if TYPE_CHECKING:
+    from rewarden.spec_lang.tables import Table
+
 Radii = tuple[Fraction | None, ...]  # per encoded column, in its unit; None: equal to the row's
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Away:
+    """What records are not near: the rows of a table."""
+
+    data: str
+    table: Table
+    radii: Radii
 
 
 def radii(near: syntax.Near, lowering: Lowering) -> Radii:
@@ -68,12 +82,23 @@ def norm_premise(near: syntax.Near, around: Radii, here: RecordValue, centre: Re
     return atom(constant(1) - size, False, near.span)
 
 
+def too_many(several: NDArray[np.float64]) -> bool:
+    """Are these rows, each of them once, too many to be written out as comparisons?"""
+    return 2 * several.size > limits.AWAY
+
+
+def named(rows: NDArray[np.float64]) -> bool:
+    """Does a claim name the table of these rows, rather than write comparisons out?"""
+    most = limits.AWAY_WIDE if rows.shape[1] >= limits.WIDE else limits.AWAY
+    return 2 * rows.size > most and 2 * np.unique(rows, axis=0).size > most
+
+
 def away_from(obligation: Obligation, around: Radii, rows: NDArray[np.float64], origin: Span) -> Formula:
     """The record is in no row's box; comparisons that no record in range satisfies are left out. Unsupported X03 where
     these would be too many."""
     view = obligation.records[0]
     several = np.unique(rows, axis=0) if len(rows) else rows
-    if 2 * several.size > limits.AWAY:
+    if too_many(several):
         text, most = " ".join(origin.text.split()), limits.AWAY // (2 * several.shape[1])
         raise Unsupported(
             "X03",

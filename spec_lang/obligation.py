@@ -147,7 +147,7 @@ class Variable:
 
     @property
     def name(self) -> str:
-        return f"{self.record}.{self.column}"
+        return f"{self.record}.{self.column}" if self.record else self.column
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from rewarden.spec_lang.diagnostics import did_you_mean
 from rewarden.spec_lang.errors import Unsupported, UsageError
 from rewarden.spec_lang.features import RecordType
 from rewarden.spec_lang.lower import Lowered, RuleKind, with_instances
+from rewarden.spec_lang.neighbourhood import Away, named
 from rewarden.spec_lang.obligation import Formula, Obligation
 from rewarden.spec_lang.params import ParamValue
 from rewarden.spec_lang.source import Source, Span
@@ -126,6 +127,18 @@ class Spec:
         if found.data is None:
             return found.obligation
         return with_instances(found, self.rows(found.data).values)
+
+    def by_table(self, rule: str) -> tuple[Obligation, Away] | None:
+        """Of a rule about records not near data whose rows are too many to be conditions of a claim's premise: what it
+        says but for these, and where they are. None for any other rule."""
+        self.rule(rule)
+        found = self.lowered[rule]
+        if found.away is None or found.data is None or found.radii is None:
+            return None
+        (table,) = self.members(found.data)
+        if not named(table.values):
+            return None
+        return found.obligation, Away(found.data, table, found.radii)
 
     def obligations_of(self, rule: str) -> tuple[Obligation, ...]:
         """All that a rule asks, each to hold: one obligation, or one for each length of a trace. Unsupported X08 for

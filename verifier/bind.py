@@ -7,7 +7,7 @@ everything named by digest. Needs neither torch nor z3: a certificate's claims a
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from fractions import Fraction
 from functools import lru_cache
@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.schema import check_binding
 from rewarden.reward.statistics import statistic
-from rewarden.spec_lang.claim import Claim
+from rewarden.spec_lang.claim import Claim, ClaimNear
 from rewarden.spec_lang.claims import claim_of, loop_claim_of
 from rewarden.spec_lang.clauses import negate
 from rewarden.spec_lang.errors import BindingError, Unsupported
+from rewarden.spec_lang.lower import with_instances
 from rewarden.spec_lang.obligation import (
     And,
     Atom,
@@ -45,6 +46,7 @@ from rewarden.verifier.loops.local import CLAIMED, LOOP, loop_sums
 
 if TYPE_CHECKING:
     from rewarden.spec_lang import Spec
+    from rewarden.spec_lang.neighbourhood import Away
 
 
 def bind(spec: Spec, rule_name: str, rewards: Mapping[str, Artifact]) -> Claim:
@@ -60,7 +62,34 @@ def bind(spec: Spec, rule_name: str, rewards: Mapping[str, Artifact]) -> Claim:
     if len(lengths) > 1:
         return bind_lengths(spec, rule_name, rewards)
     obligation = spec.obligation(rule_name)
-    return bind_rows(spec, obligation, rewards) if obligation.over_rows else bind_obligation(spec, obligation, rewards)
+    return bind_rows(spec, obligation, rewards) if obligation.over_rows else _bind_plain(spec, obligation, rewards)
+
+
+def bind_claim(spec: Spec, rule_name: str, rewards: Mapping[str, Artifact]) -> Claim:
+    """As `bind`; of a rule about records not near so many rows that no premise can say so (`bind` refuses it, X03) the
+    claim that names their table. Whoever asks for it has to heed `near`: clauses and boxes alone say more."""
+    tabled = spec.by_table(rule_name)
+    return bind(spec, rule_name, rewards) if tabled is None else bind_away(spec, *tabled, rewards)
+
+
+def bind_away(spec: Spec, obligation: Obligation, away: Away, rewards: Mapping[str, Artifact]) -> Claim:
+    """The claim of an obligation about the records that are near no row of a table."""
+    column_of = {variable: column for column, variable in enumerate(obligation.records[0].variables)}
+    columns = tuple(column_of[k] for k in range(len(obligation.variables)))
+    radii = tuple(away.radii[c] for c in columns)
+    rows = away.table.values[:, list(columns)]
+    near = ClaimNear(False, away.table.table_digest, away.table.rows, columns, radii, rows)
+    claim = _bind_plain(spec, obligation, rewards)
+    if len(claim.variables) > len(columns):  # data constants of smooth rewards
+        with_instances(spec.lowered[claim.rule], away.table.values)  # raises X03
+    return replace(claim, near=near, instances=away.data)
+
+
+def _bind_plain(spec: Spec, obligation: Obligation, rewards: Mapping[str, Artifact]) -> Claim:
+    """Data constants of smooth rewards, which are no rationals, are variables of the claim."""
+    from rewarden.verifier.enclosed_constants import bind_alike  # which binds obligations by what is here
+
+    return bind_alike(spec, obligation, rewards)
 
 
 def bind_rows(spec: Spec, obligation: Obligation, rewards: Mapping[str, Artifact]) -> Claim:
@@ -77,7 +106,7 @@ def bind_lengths(spec: Spec, rule_name: str, rewards: Mapping[str, Artifact]) ->
     if lengths[-1] > CLAIMED:
         message = f"{rule_name}: a claim about traces of more than {CLAIMED} records is too large to be of use"
         raise Unsupported("X14", message)
-    return Claim.of_cases([bind_obligation(spec, spec.unrolled(rule_name, n), rewards) for n in lengths])
+    return Claim.of_cases([_bind_plain(spec, spec.unrolled(rule_name, n), rewards) for n in lengths])
 
 
 def bind_loops(spec: Spec, rule_name: str, rewards: Mapping[str, Artifact]) -> Claim:

@@ -30,7 +30,7 @@ from rewarden.verifier.pieces import FEW, Piece, piece_at, piece_over, pieces, r
 from rewarden.verifier.premise import Premise
 from rewarden.verifier.progress import Progress, Report, Stop
 from rewarden.verifier.regions import OpenBoxes
-from rewarden.verifier.unwritten import CERTIFIED, Unwritten
+from rewarden.verifier.unwritten import Unwritten, too_large
 from rewarden.verifier.verdict import CERTIFIABLE, Reason, RuleResult, Verdict, Work, without_proof
 from rewarden.verifier.witness import Witness
 
@@ -321,7 +321,7 @@ def proof_by_box(result: RuleResult, artifacts: Mapping[str, Artifact]) -> RuleR
 def _owed(result: RuleResult, claim: Claim, options: VerifyOptions, *, pieces: bool = False) -> RuleResult:
     """What is proved, with its proof owed, or with the reason why there will be none."""
     executed = options.semantics != "real"
-    if executed or len(claim.boxes) * len(claim.goals) * len(claim.variables) > CERTIFIED:
+    if executed or too_large(claim):
         why = "float32 semantics have none" if executed else "it would be too large to be of use"
         return replace(result, reason=without_proof(result.reason, why))
     return replace(result, proof=Unwritten(result.work.boxes, pieces=pieces))

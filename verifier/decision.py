@@ -25,7 +25,7 @@ from rewarden.reward.tables import has_tables
 from rewarden.spec_lang.claim import Claim
 from rewarden.spec_lang.claim_json import claim_digest
 from rewarden.spec_lang.errors import BindingError
-from rewarden.verifier import by_parts, engines
+from rewarden.verifier import by_parts, by_table, engines
 from rewarden.verifier.between import lies_between
 from rewarden.verifier.by_construction import goals_hold, monotone_goals_hold
 from rewarden.verifier.either import either_proof
@@ -109,6 +109,9 @@ def verify_claim(
         return task_of(claim, chosen).replay(point)
 
     less = opened(claim, artifacts) if chosen.semantics == "real" else None
+    if claim.near is not None and not claim.near.inside:
+        assert chosen.semantics == "real", "of what networks execute nothing is said beside so many rows"
+        return by_table.decided(claim, artifacts, less, chosen, decide, stopped)
     if less is not None:
         own, about = less
         seen = verify_claim(
@@ -120,16 +123,15 @@ def verify_claim(
 
         return _with_open(claim, seen, there)
     asked = by_parts.Asked(decide, quick, look, replay, report, stopped)
-    if by_parts.needed(claim, artifacts) or (chosen.semantics == "real" and lies_between(claim, artifacts)):
-        return by_parts.decided(claim, artifacts, asked, chosen)
     easy = by_parts.easier(claim, artifacts) if chosen.semantics == "real" else None
     found = None if easy is None else by_parts.by_easier(claim, easy, asked, chosen)
+    if found is not None:
+        report(Progress(claim.rule, "done", found.coverage))
+        return found
+    if by_parts.needed(claim, artifacts) or (chosen.semantics == "real" and lies_between(claim, artifacts)):
+        return by_parts.decided(claim, artifacts, asked, chosen)
     with plain_torch(chosen.threads):
-        if (
-            found is None
-            and recorded is None
-            and (len(claim.calls) < 2 or not goals_hold(task_of(claim, chosen).slim.program))
-        ):
+        if recorded is None and (len(claim.calls) < 2 or not goals_hold(task_of(claim, chosen).slim.program)):
             found = by_parts.decided_in_pieces(claim, artifacts, replace(asked, decide=alone), chosen)
         if found is None:
             found = by_parts.proof_by_box(_decide(task_of(claim, chosen), recorded or _unrecorded), artifacts)
@@ -247,7 +249,7 @@ class _Decision:
         task = self.task
         if task.program.executed is not None or task.program.uncertain or not falls(task.claim, task.artifacts):
             return None
-        found = Outcome(status="proved", reason=Reason.DIFFERENCES, work=Work(), settled=1.0)
+        found = Outcome(status="proved", reason=Reason.SLOPES, work=Work(), settled=1.0)
         return _proved(task, self.premise, found, "differences", self.work)
 
     def _auto(self, budget: int) -> RuleResult | None:
@@ -349,8 +351,7 @@ def _region(task: Task, outcome: Outcome) -> OpenBoxes | None:
 # ── verdicts ───────────────────────────────────────────────────────────────────────────────────
 def _result(task: Task, verdict: Verdict, reason: str, **details: Any) -> RuleResult:  # noqa: ANN401 - RuleResult's own
     claim = task.claim
-    program = task.program  # certificates are about claims over the reals, whose constants are rationals
-    told = None if program.executed is not None or program.uncertain else claim
+    told = claim if task.program.executed is None else None  # certificates are about claims over the reals
     return RuleResult(rule=claim.rule, severity=claim.severity, verdict=verdict, reason=reason, claim=told, **details)
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rewarden.spec_lang.boxes import RowBoxes
+from rewarden.spec_lang.boxes import RowBoxes, apart
 from rewarden.spec_lang.claim import Affine, AffineAtom, Box, Claim, Clause
 from rewarden.verifier.program import INPUT, Layer, Program
 
@@ -93,7 +93,7 @@ class Evaluation:
         return any(self.holds(atom) for atom in clause)
 
     def premise_holds(self, claim: Claim) -> bool:
-        return all(self.any_holds(clause) for clause in claim.clauses)
+        return all(self.any_holds(clause) for clause in claim.clauses) and apart(claim, self.point)
 
     def failing_goals(self, claim: Claim) -> tuple[int, ...]:
         """The goals that are exactly false here."""

@@ -26,6 +26,7 @@ from rewarden.reward.graph import Patch
 from rewarden.reward.tables import has_tables, is_table
 from rewarden.reward.widths import patch_tensors
 from rewarden.spec_lang.claim import AffineAtom, Box, Claim, ClaimCall, Clause
+from rewarden.verifier.by_table import left_open
 from rewarden.verifier.narrowing import narrowed
 from rewarden.verifier.scribe.patched import Form, composed, extent
 
@@ -37,9 +38,11 @@ def opened(claim: Claim, artifacts: Mapping[str, Artifact]) -> tuple[Claim, dict
     """The claim about rewards without the patches that its premise opens, and these; None where there are none."""
     clauses = [clause for clause in claim.clauses if not any(atom.affine.calls for atom in clause)]
     names = [call.reward for call in claim.calls]
-    if not clauses or len(claim.boxes) != 1 or claim.loops is not None or len(set(names)) < len(names):
+    away = claim.near is not None and not claim.near.inside
+    if not (clauses or away) or len(claim.boxes) != 1 or claim.loops is not None or len(set(names)) < len(names):
         return None
-    if not any(len(clause) > 1 for clause in clauses) and not any(has_tables(artifacts[name]) for name in names):
+    tables = any(has_tables(artifacts[name]) for name in names)
+    if not away and not tables and not any(len(clause) > 1 for clause in clauses):
         return None  # facts of one atom narrow the boxes that everything is bounded on, and need nothing of this
     found = dict(artifacts)
     for call in claim.calls:
@@ -54,13 +57,19 @@ def _without(claim: Claim, call: ClaimCall, artifact: Artifact, clauses: Sequenc
     patches: list[Patch] = []
     tensors = dict(artifact.tensors)
     known: dict[bytes, list[list[Edges]]] = {}
+    forms: dict[bytes, list[Form]] = {}
     for number, patch in enumerate(artifact.patches):
         rows, gate = artifact.tensors[patch.rows], artifact.tensors[patch.gate]
         key = rows.tobytes() + gate.tobytes()
         if key not in known:
             known[key] = list(_edges(claim, call, rows, Fraction(float(gate[0])), clauses))
         offsets = artifact.tensors[patch.offsets]
-        left = _left(np.atleast_2d(offsets).astype(np.float64), known[key])
+        each = np.atleast_2d(offsets).astype(np.float64)
+        left = _left(each, known[key])
+        if claim.near is not None and len(left):
+            if key not in forms:
+                forms[key] = [composed(row, call.arguments) for row in rows.astype(np.float64).tolist()]
+            left = left[left_open(claim, forms[key], Fraction(float(gate[0])), each[left])]
         if not is_table(patch, artifact.tensors):
             patches += [patch] * len(left)
         elif len(left) == len(offsets):
@@ -105,7 +114,8 @@ def _edges(
         for k in entries:
             reading.setdefault(k, []).append(i)
     everywhere = [extent(form, box)[0] for form in forms]
-    yield [[(i, _down(value - gate)) for i, value in enumerate(everywhere)]]  # rows that whatever atom holds opens
+    if clauses:  # rows that whatever atom holds opens
+        yield [[(i, _down(value - gate)) for i, value in enumerate(everywhere)]]
     for clause in clauses:
         atoms = []
         for atom in clause:

@@ -18,8 +18,8 @@ from rewarden.spec_lang import Spec
 from rewarden.spec_lang.claim import Claim
 from rewarden.spec_lang.errors import Unsupported, UsageError
 from rewarden.spec_lang.obligation import Obligation, Statistic
-from rewarden.verifier.bind import bind_obligation, check_reward, data_constants, statistics_of, symbols
-from rewarden.verifier.enclosed_constants import constants_of, enclosed_constants
+from rewarden.verifier.bind import bind_away, bind_obligation, check_reward, data_constants, statistics_of, symbols
+from rewarden.verifier.enclosed_constants import COARSE, bind_enclosed, certifiable, constants_of
 from rewarden.verifier.executed_constants import spread_words, with_constants
 from rewarden.verifier.executed_truth import NonFiniteError
 from rewarden.verifier.identified import warnings_of
@@ -39,7 +39,7 @@ from rewarden.verifier.search import search
 from rewarden.verifier.shortfall import measured
 from rewarden.verifier.starts import Array
 from rewarden.verifier.steps import verify_lengths
-from rewarden.verifier.verdict import Reason, RuleResult, Verdict, VerificationResult, Work
+from rewarden.verifier.verdict import Reason, RuleResult, Verdict, VerificationResult, Work, without_proof
 from rewarden.verifier.witness import Witness, with_types
 
 if TYPE_CHECKING:
@@ -136,6 +136,9 @@ class _Run:
                 return self._told(self._with_lengths(plain, obligations), obligations[-1])
             case "cycle":
                 return self._told(self._with_loops(self._stepped(name), name), self.spec.unrolled(name, 2))
+        tabled = self.spec.by_table(name) if self.options.semantics == "real" else None
+        if tabled is not None:
+            return self._told(self._decided(bind_away(self.spec, *tabled, self.rewards), {}), tabled[0])
         obligation = self.spec.obligation(name)
         return self._told(self._claim(obligation, whole=True), obligation)
 
@@ -157,13 +160,14 @@ class _Run:
 
     def _claim(self, obligation: Obligation, *, whole: bool = False) -> RuleResult:
         """The verdict on one obligation by way of its claim. `whole`: it is all of the rule."""
-        obligation, constants, executed = self._with_constants(obligation)
-        claim = bind_obligation(self.spec, obligation, self.rewards)
+        claim, obligation, constants, executed = self._bound_claim(obligation)
         covered = whole and self.options.coverage_budget
         if constants:
             told = self._decided(claim, constants)
             spread = spread_words(executed) if told.verdict is Verdict.UNKNOWN else ()
             told = replace(told, warnings=(*told.warnings, *spread))
+            if told.claim is not None and not certifiable(claim, constants):
+                told = replace(told, claim=None, proof=None, reason=without_proof(told.reason, COARSE))
             return self._with_coverage(told, claim, constants) if covered else told
         told = self._kept(claim)
         statistics = partial(statistics_of, self.spec, obligation, self.rewards)
@@ -171,15 +175,17 @@ class _Run:
             told = replace(told, witness=measured(told.witness, obligation, self.rewards, statistics))
         return self._with_coverage(told, claim) if covered else told
 
-    def _with_constants(
+    def _bound_claim(
         self, obligation: Obligation
-    ) -> tuple[Obligation, dict[int, Fraction], dict[Statistic, ExecutedConstant]]:
-        """With a variable for each data constant that is known to some bounds only, its value, and those executed."""
+    ) -> tuple[Claim, Obligation, dict[int, Fraction], dict[Statistic, ExecutedConstant]]:
+        """The claim and its obligation, with a variable for each data constant that is known to some bounds only, its
+        value, and those executed."""
         if self.options.semantics == "float32":
             executed = self._executed_constants(obligation)
-            return (*with_constants(obligation, executed), executed)
-        enclosed = enclosed_constants(self.spec, obligation, self.rewards)
-        return (*with_constants(obligation, enclosed), {}) if enclosed else (obligation, {}, {})
+            named, constants = with_constants(obligation, executed)
+            return bind_obligation(self.spec, named, self.rewards), named, constants, executed
+        claim, constants = bind_enclosed(self.spec, obligation, self.rewards)
+        return claim, obligation, constants, {}
 
     def _kept(self, claim: Claim) -> RuleResult:
         """What was decided before, or is now and can be kept."""
@@ -267,8 +273,7 @@ class _Run:
         for obligation in obligations:
             boxes = self._boxes_for(len(obligations), len(obligation.records))
             each = replace(self, options=replace(self.options, coverage_budget=boxes))
-            named, constants, _ = self._with_constants(obligation)
-            claim = bind_obligation(self.spec, named, self.rewards)
+            claim, _, constants, _ = self._bound_claim(obligation)
             told = each._with_coverage(plain, claim, constants, apart=len(obligation.records) > UNROLLED)
             if told.coverage_details is None:
                 return plain

@@ -43,10 +43,10 @@ def verify_rows(obligation: Obligation, bound: Bound) -> RuleResult:
 
 
 def _countable(obligation: Obligation, bound: Bound) -> bool:
-    """Can the kernel of a certificate count again? It knows linear rules, no confidence, and not every reward."""
+    """Can the kernel of a certificate count again? It knows linear rules, no confidence, no constants but rationals."""
     used = [bound.artifacts[call.reward] for call in calls_of(obligation)]
     exact = {statistic: value for statistic, value in bound.statistics.items() if isinstance(value, Fraction)}
-    if len(exact) < len(bound.statistics) or any(artifact.smooth or has_tables(artifact) for artifact in used):
+    if len(exact) < len(bound.statistics) or any(has_tables(artifact) for artifact in used):
         return False
     assert obligation.instances is not None
     try:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rewarden.verifier.witness import Witness
 
 CERTIFIED = 2**20  # variables of all boxes up to which a proof is worth its size
+TREES = 2**15  # boxes around the rows of a table, once for each goal, up to which it is
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,8 +50,11 @@ def no_proof(program: Program) -> str | None:
     claim = program.claim
     if program.executed is not None:
         return "float32 semantics have none"
-    if program.uncertain:
-        return "data constants of smooth rewards are no rationals"
-    if len(claim.boxes) * len(claim.goals) * len(claim.variables) > CERTIFIED:
-        return "it would be too large to be of use"
-    return None
+    return "it would be too large to be of use" if too_large(claim) else None
+
+
+def too_large(claim: Claim) -> bool:
+    """Whether a proof, with a tree for each goal over each box, and the boxes in the claim unless it names the table
+    whose rows they are around, is not worth its size."""
+    trees = len(claim.boxes) * len(claim.goals)
+    return trees * len(claim.variables) > CERTIFIED if claim.near is None else trees > TREES

@@ -35,6 +35,10 @@ class Reason(StrEnum):
     NEURONS = "Every box was settled by sound bounds and signs of neurons; the proof can be certified."
     NOT_NEURONS = "Gates, smooth layers and very many cases are not for the neurons engine: ask for another."
     DIFFERENCES = "Every box was settled by sound bounds of a difference; the proof can be certified."
+    SLOPES = (
+        "Certified slopes of the reward say that it never rises along the rule's direction. A certificate of that "
+        "takes a search of its own, which may end without one."
+    )
     NOT_DIFFERENCES = "No two calls through equally wide relus are subtracted from each other: ask for another engine."
     NOT_CELLS = "Gates, very many inputs or very many cases are not for the cells engine: ask for another."
     LP = "Proved by linear programs over the signs of neurons, each checked; the proof can be certified."
@@ -58,9 +62,11 @@ CERTIFIABLE = "; the proof can be certified."
 
 def without_proof(reason: str, why: str) -> str:
     """The same reason for a verdict of which no proof could be written."""
+    if reason == Reason.SLOPES:
+        return f"{Reason.SLOPES.partition('.')[0]}; no proof to certify: {why}."
     if reason == Reason.Z3:
         return f"z3 refuted every violation, and its word is all there is; no proof to certify: {why}."
-    return f"{reason.removesuffix(CERTIFIABLE)}; no proof to certify: {why}."
+    return f"{reason.removesuffix(CERTIFIABLE).removesuffix('.')}; no proof to certify: {why}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ from rewarden.spec_lang.claim_json import claim_digest
 from rewarden.spec_lang.errors import RewardenError
 from rewarden.spec_lang.sentence import sentence
 from rewarden.spec_lang.spec import Rule
-from rewarden.verifier.bind import bind
+from rewarden.verifier.bind import bind_claim
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.shortfall import measured
 from rewarden.verifier.witness import RecordValue, Witness, replay, replay_premise, with_types
@@ -83,7 +83,7 @@ def _checked(claim: ClaimReport | None, said: Mapping[str, Any]) -> str:
 def _bound(audited: Audited, rule: Rule, report: ClaimReport) -> Claim | None:
     """The very claim that was checked, as the spec and the artifacts make it; None where they make another."""
     try:
-        claim = bind(audited.spec, rule.name, audited.rewards)
+        claim = bind_claim(audited.spec, rule.name, audited.rewards)
     except RewardenError:
         return None
     return claim if claim_digest(claim) == report.digest else None

@@ -74,16 +74,15 @@ def _judged(claim: Claim, rewards: Mapping[str, Reward], file: Path | None, run:
     for name, wanted in claim.rewards.items():
         if rewards[name].digest != wanted:
             refuse(f"{name} is {rewards[name].digest}, the claim is about {wanted}")
-    evidence = parse(read_file(file))
-    if claim.lineage is not None:
-        from rewarden.certificate.kernel_lineage import traced
+    evidence, tables = parse(read_file(file)), file.parent.parent / "tables"
+    if claim.lineage is not None or claim.rows is not None:
+        from rewarden.certificate.kernel_cases import judged
 
-        return traced(claim, rewards, evidence, _head(claim, "rewarden-lineage"))
-    if claim.rows is not None:
-        from rewarden.certificate.kernel_rows import recounted
+        return judged(claim, evidence, tables, rewards, _head, _program)
+    if claim.near is not None:
+        from rewarden.certificate.kernel_table import tabled
 
-        head = _head(claim, "rewarden-recount")
-        return recounted(claim, _program(claim, rewards), file.parent.parent / "tables", evidence, head)
+        claim = tabled(claim, tables)
     if isinstance(evidence, dict) and evidence.get("format") == "rewarden-counterexample":
         point, _, judge, _ = _kind(claim)
         shown = read(evidence, {**_head(claim, evidence["format"]), point: anything}, "a counterexample")[point]

@@ -50,10 +50,7 @@ EXACTLY = ("flint", "exact")
 # What the kernel says of a point at which it finds something else than the verifier did, both of them exactly: one of
 # the two is wrong about what the reward is, and whatever is certified rests on that.
 CONTRADICTIONS = ("is no counterexample", "or the claim is false there", "the rows were counted wrongly")
-UNCERTIFIED = (
-    "claims are about rewards over the real numbers, with rational constants (docs/certificate.md); each rule has its "
-    "reason"
-)
+UNCERTIFIED = "claims are about rewards over the real numbers (docs/certificate.md); each rule has its reason"
 README = """\
 A certificate about a learned reward, issued by Rewarden.
 

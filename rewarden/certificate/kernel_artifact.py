@@ -101,8 +101,8 @@ def _tensors(data: bytes) -> dict[str, Tensor]:
         numbers = struct.unpack(f"<{(high - low) // 4}f", data[low:high])  # binary32 → binary64 is exact
         if not all(map(math.isfinite, numbers)):
             refuse(f"tensor {name!r} holds a number that is not finite")
-        ratios = [x.as_integer_ratio() for x in numbers]  # exact; −0 becomes 0
-        bottom = max(q for _, q in ratios)
+        bottom = max(x.as_integer_ratio()[1] for x in numbers)  # exact; −0 becomes 0
+        ratios = map(float.as_integer_ratio, numbers)
         tensors[name] = Tensor(entry["shape"], tuple(p * (bottom // q) for p, q in ratios), bottom)
     return tensors if edge == len(data) else refuse("the tensors do not fill their file exactly")
 

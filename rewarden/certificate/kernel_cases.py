@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from rewarden.certificate.kernel_artifact import Reward
 from rewarden.certificate.kernel_claim import Claim, read_plain
 from rewarden.certificate.kernel_json import canonical, digest, refuse, used
 from rewarden.certificate.kernel_program import Calls, Program, inline
@@ -17,7 +19,11 @@ from rewarden.certificate.kernel_shapes import array, read, text
 
 
 def read_other(value: object) -> Claim:
-    """A claim with cases, or about a lineage."""
+    """A claim with cases, about a lineage, or about what is near rows."""
+    if isinstance(value, dict) and "near" in value:
+        from rewarden.certificate.kernel_table import read_near
+
+        return read_near(value)
     if not isinstance(value, dict) or "lineage" not in value:
         return read_cases(value)
     from rewarden.certificate.kernel_lineage import read_lineage
@@ -34,6 +40,25 @@ def read_cases(value: object) -> Claim:
     if len(dict(rewards)) != len(rewards):
         refuse("the cases of a claim are about the same rewards")
     return replace(cases[0], digest=digest(canonical(value)), rewards=dict(rewards), cases=cases)
+
+
+def judged(
+    claim: Claim,
+    evidence: object,
+    tables: Path,
+    rewards: Mapping[str, Reward],
+    head: Callable[[Claim, str], dict[str, object]],
+    program: Callable[[Claim, Mapping[str, Reward]], Program],
+) -> tuple[str, str, int]:
+    """Verdict and reason of a claim that has no trees: about a lineage, or about rows."""
+    used.add("kernel_cases")
+    if claim.lineage is not None:
+        from rewarden.certificate.kernel_lineage import traced
+
+        return traced(claim, rewards, evidence, head(claim, "rewarden-lineage"))
+    from rewarden.certificate.kernel_rows import recounted
+
+    return recounted(claim, program(claim, rewards), tables, evidence, head(claim, "rewarden-recount"))
 
 
 def proofs(

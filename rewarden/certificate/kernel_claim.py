@@ -42,12 +42,13 @@ class Claim:
     calls: tuple[tuple[str, tuple[Affine, ...]], ...]
     clauses: tuple[Clause, ...]
     goals: tuple[Clause, ...]
-    boxes: tuple[tuple[Pair, ...], ...]
+    boxes: Sequence[tuple[Pair, ...]]
     instances: str | None
     loops: tuple[int, ...] | None = None  # of a claim about loops (`kernel_loops`): goals to each of its sums
     rows: Mapping[str, Any] | None = None  # of a claim about rows of data (`kernel_rows`): which, and the share
     cases: tuple[Claim, ...] = ()  # of a claim that says several: about traces of each length
     lineage: Mapping[str, Any] | None = None  # of a claim that a reward forgot rows (`kernel_lineage`)
+    near: Any = None  # of a claim about what is near a table's rows (`kernel_table`): which; then what holds of points
 
 
 def _affine(variables: int, calls: int) -> Callable[[object, str], Affine]:
@@ -71,7 +72,7 @@ def _atom(variables: int, calls: int) -> Callable[[object, str], Atom]:
 
 
 def read_claim(value: object) -> Claim:
-    if not isinstance(value, dict) or value.keys().isdisjoint(("cases", "lineage")):
+    if not isinstance(value, dict) or value.keys().isdisjoint(("cases", "lineage", "near")):
         return read_plain(value)
     from rewarden.certificate.kernel_cases import read_other
 
@@ -139,7 +140,7 @@ def truth(claim: Claim, program: Program, x: Sequence[Fraction]) -> tuple[bool, 
     """At a point, exactly: (every clause has a true atom, every goal has one)."""
     outputs, said = evaluate(program, x), (claim.clauses, claim.goals)
     premise, goals = (all(any(holds(atom, x, outputs) for atom in clause) for clause in clauses) for clauses in said)
-    return premise, goals
+    return premise and (claim.near is None or claim.near.holds(x)), goals
 
 
 def value_of(form: Affine, x: Sequence[Fraction], outputs: Sequence[Fraction]) -> Fraction:

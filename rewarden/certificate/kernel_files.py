@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rewarden.certificate.kernel_claim import Claim
 
 MAX_FILE = 1 << 27  # bytes of any one file, after decompression
-MAX_PART = 1 << 24  # of the two files of an artifact: four million weights, far beyond what this kernel could bound
+MAX_PART = 1 << 25  # of the two files of an artifact: eight million numbers, most of them offsets of patches near data
 
 
 @contextmanager
@@ -103,6 +103,7 @@ def evidence_files(folder: Path, claims: Sequence[Claim]) -> dict[str, Path]:
     """The evidence in a certificate, by the digest of its claim. A file that belongs to no claim is refused."""
     ends = (".json", ".json.gz")
     tables = [table for claim in claims if claim.rows is not None for table in claim.rows["tables"]]
+    tables += [claim.near["table"] for claim in claims if claim.near is not None]
     _owned(folder / "tables", {table_name(table): table for table in tables})
     return _owned(folder / "proofs", {evidence_name(c.rule, c.digest) + end: c.digest for c in claims for end in ends})
 

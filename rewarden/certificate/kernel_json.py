@@ -10,6 +10,8 @@ import hashlib
 import json
 from typing import NoReturn
 
+TAKES = (b"[", 96), (b"{", 128), (b":", 160), (b",", 72)  # bytes of memory that come with each, at most
+MAX_TAKEN = 1 << 30
 used: set[str] = set()  # files of the kernel on which the verdict that is being found rests: neighbours add themselves
 
 
@@ -38,16 +40,16 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found if len(found) == len(pairs) else refuse("a key appears twice in one object")
 
 
-def _no_float(text: str) -> NoReturn:
+def _decimal(text: str) -> NoReturn:
     refuse(f"{text[:40]!r} is not an integer; other numbers are written as strings")
 
 
 def parse(data: bytes, *, canonical_form: bool = True) -> object:
     """The value of strict JSON. Python's decoder stops at its own recursion limit and at 4300 digits."""
+    if len(data) * (3 if data.isascii() else 12) + sum(data.count(mark) * size for mark, size in TAKES) > MAX_TAKEN:
+        refuse("JSON of so many values would take too much memory")
     try:
-        value: object = json.loads(
-            data.decode(), parse_float=_no_float, parse_constant=_no_float, object_pairs_hook=_unique
-        )
+        value = json.loads(data.decode(), parse_float=_decimal, parse_constant=_decimal, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         refuse(f"not JSON: {error}")
     return value if not canonical_form or canonical(value) == data else refuse("not in canonical form")

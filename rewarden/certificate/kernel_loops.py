@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import reduce
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
@@ -105,10 +106,11 @@ def _room(goals: Sequence[Clause], rise: int, x: Sequence[Fraction], outputs: Se
     for goal in goals:
         if any(holds(atom, x, outputs) for atom in goal if not rises(atom, rise)):
             continue
-        most = max((value_of(atom.form, x, outputs) for atom in goal if rises(atom, rise)), default=None)
-        if most is None:
+        found = [value_of(atom.form, x, outputs) for atom in goal if rises(atom, rise)]
+        if not found:
             return False
-        least = most if least is True else min(least, most)
+        most = reduce(lambda a, b: a if a + b * Fraction(-1) > 0 else b, found)  # values of smooth rewards are enclosed
+        least = most if least is True or least + most * Fraction(-1) > 0 else least
     return least
 
 

@@ -41,10 +41,12 @@ Edges = list[tuple[int, int]]  # of rows: offsets, over their bottom, up to whic
 
 
 class Premise(NamedTuple):
-    """What a claim says of its variables alone, and which of them are whole numbers."""
+    """What a claim says of its variables alone, and which of them are whole numbers; `near`: of a claim about what is
+    in no box of a table's rows, these (`kernel_table.Rows`)."""
 
     clauses: tuple[Clause, ...]
     discrete: tuple[bool, ...]
+    near: Any = None
 
 
 class Row(NamedTuple):
@@ -107,7 +109,7 @@ def premise_of(claim: Claim) -> Premise:
     if claim.loops is not None or len(claim.boxes) != 1:
         refuse("a proof about rewards without the patches that the premise opens is of a claim with one box")
     plain = tuple(clause for clause in claim.clauses if not any(atom.form.calls for atom in clause))
-    return Premise(plain, claim.discrete)
+    return Premise(plain, claim.discrete, claim.near)
 
 
 def programs(variables: int, calls: Calls, premise: Premise | None = None) -> Near:
@@ -155,9 +157,15 @@ def _acting(
     if premise is not None and premise.clauses:
         whole = [(i, math.floor((least - gate) * offsets.bottom)) for i, (least, _) in enumerate(ends)]
         left = _unopened(list(left), offsets, [whole], spend)
+        lows, readers = [least for least, _ in ends], dict[int, list[int]]()
+        for i, form in enumerate(forms):
+            for variable in form.entries:
+                readers.setdefault(variable, []).append(i)
         for clause in premise.clauses if left else ():
-            edges = _edges(forms, clause, (gate, offsets.bottom), box, premise.discrete, spend)
+            edges = _edges(forms, readers, lows, clause, (gate, offsets.bottom), box, premise.discrete, spend)
             left = _unopened(left, offsets, edges, spend)
+    if premise is not None and premise.near is not None:
+        left = premise.near.closed(list(left), forms, offsets, gate, spend)
     if not is_table(table):
         yield from [table] * len(list(left))
         return
@@ -183,29 +191,30 @@ def _unopened(left: list[int], offsets: Tensor, atoms: Sequence[Edges], spend: C
 
 def _edges(
     forms: Sequence[Row],
+    readers: Mapping[int, Sequence[int]],
+    everywhere: Sequence[Fraction],
     clause: Clause,
     gate: tuple[Fraction, int],
     box: Box,
     discrete: Sequence[bool],
     spend: Callable[[int], None],
 ) -> list[Edges]:
-    """For each atom of a clause that holds somewhere in the box the rows that it raises, with an edge each, as offsets
-    are written."""
+    """For each atom of a clause that holds somewhere in the box the rows that it raises from what they are
+    `everywhere`, with an edge each, as offsets are written. `readers`: the rows that read a variable."""
     found = []
+    low, high = tuple(lo for lo, _ in box), tuple(hi for _, hi in box)
     for atom in clause:
-        cell = narrowed(tuple(lo for lo, _ in box), tuple(hi for _, hi in box), atom, discrete)
-        if any(low > high for low, high in zip(*cell, strict=True)):
-            continue
-        ends = list(zip(*cell, strict=True))
+        lows, highs = narrowed(low, high, atom, discrete)
         read = {k for k, _ in atom.form.variables}
-        spend(len(box) + len(forms))
-        edges = []
-        for i, form in enumerate(forms):
-            if read.isdisjoint(form.entries):
-                continue
+        if any(lows[k] > highs[k] for k in read):  # the box itself is not empty, and no other end has moved
+            continue
+        spend(len(box))
+        edges, cell = [], list(zip(lows, highs, strict=True))
+        for i in sorted({i for k in read for i in readers.get(k, ())}):
+            form = forms[i]
             spend(ENTRY * len(read) * (len(form.entries) + len(read)))
-            least = _where(form, atom, ends)
-            if least > extent(form, box)[0]:
+            least = _where(form, atom, cell)
+            if least > everywhere[i]:
                 edges.append((i, math.floor((least - gate[0]) * gate[1])))
         found.append(edges)
     return found

@@ -4,15 +4,18 @@ Cuts split the boxes of the claim into pieces, with nothing lost, and there are 
 reward is what it is without the patches of which some row is at or above the gate at every point of the piece: these
 change nothing there (`r' = r`).
 
-Where a piece says so, patches that the proof names are left out, too: such that every atom of the goals that is true
-without them is true with them. Each patch is monotone in what it wraps, since `min(r, c)` and `max(r, c)` are. So
+Where a piece says so, patches that the proof names are left out, too: such that every goal that is true without them is
+true with them. Each patch is monotone in what it wraps, since `min(r, c)` and `max(r, c)` are. So
 
 - a ceiling lowers the reward, all that lies above it included, and a floor raises it: an atom that reads the reward
   with weights that gain by this alone stays true;
 - of an atom `w·R + c ≥ 0` (or `> 0`) that speaks of one call and of nothing else, a patch the other way is harmless
   if the atom is true of its level: for w > 0 the atom says `R ≥ b` (or `> b`). A ceiling `min(r, l + s·M)` with s ≥ 0,
   and so M ≥ 0, leaves what of r is below its level l as it is. If l ≥ b (`> b`), it leaves min(r, b) (which side of b
-  r is on) as it is, and so do all patches above, of which min(·, c) and max(·, c) tell it by it alone. Floors likewise.
+  r is on) as it is, and so do all patches above, of which min(·, c) and max(·, c) tell it by it alone. Floors likewise;
+- a goal with such an atom, in which no other call of the reward is read, stays true whatever its other atoms say:
+  where the atom is false without the patch, R < l (R < b ≤ l, or R ≤ b < l), and since the patch leaves min(R, l) as
+  it is, R is what it was. Where the atom is true, it stays true.
 
 No clause of the premise reads such a reward; what it says of others is the same with and without. Patches are left out
 one after the other, so this is true of all of them together. Standard library only.
@@ -27,7 +30,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from rewarden.certificate.kernel_artifact import Node
-from rewarden.certificate.kernel_claim import Atom, Claim
+from rewarden.certificate.kernel_claim import Atom, Claim, Clause
 from rewarden.certificate.kernel_json import refuse, used
 from rewarden.certificate.kernel_near import ENTRY, Near, Premise, Row, composed, extent, premise_of
 from rewarden.certificate.kernel_ops import scalar_of
@@ -102,8 +105,9 @@ def pieces(
     boxes = tuple(cell.box for own in cells for cell in own if cell.variable is None)
     left = dict.fromkeys(found["pieces"]["without"])
     point, whole = replace(claim, goals=(), boxes=(there,)), replace(claim, boxes=boxes)
+    at = replace(claim, boxes=(there,) * len(cells))
     return [
-        (point, {"witness": said, "goals": []}, partial(_made, claim, premise, alone, {})),
+        (point, {"witness": said, "goals": []}, partial(_made, at, premise, alone, {})),
         (whole, {"witness": None, "goals": found["goals"]}, partial(_made, claim, premise, cells, left)),
     ]
 
@@ -142,7 +146,8 @@ def _made(
     acting: dict[str, tuple[tuple[Node, ...], ...]] = {}
     total = 0
     for number, own in enumerate(cells):
-        waiting = [_held(near, claim.boxes[number])] if own else []
+        skip = left if all(cell.easy for cell in own if cell.variable is None) else {}
+        waiting = [_held(near, claim, claim.boxes[number], skip)] if own else []
         for cell in own:
             held = [_closed(some, cell.box) for some in waiting.pop()]
             near.spend(ENTRY * (1 + sum(h.entries for mine in held for h in mine)))
@@ -162,14 +167,17 @@ def _made(
     return made
 
 
-def _held(near: Near, box: Box) -> list[list[Held]]:
+def _held(near: Near, claim: Claim, box: Box, skip: Left) -> list[list[Held]]:
     """Of each call what may act in a box of the claim: of patches near data those that do so there, and none that the
-    premise opens, where the proof says so."""
+    premise opens, where the proof says so. What is left out of every piece, of thousands of patches perhaps, is not
+    looked at."""
     found = []
     made: dict[object, list[Row]] = {}  # rows over the variables; patches often have the same
-    for reward, arguments in near.calls:
+    for (reward, arguments), (name, _) in zip(near.calls, claim.calls, strict=True):
         mine = []
         for number, stacked in enumerate(reward.patches):
+            if (name, number) in skip:
+                continue
             for patch in near.patches(reward._replace(patches=(stacked,)), arguments, box):
                 offsets, gate = patch.tensors[1], Fraction(*scalar_of(patch.tensors[5]))
                 edges = [Fraction(x, offsets.bottom) + gate for x in offsets.values]
@@ -196,23 +204,40 @@ def _closed(held: Sequence[Held], box: Box) -> list[Held]:
 
 # ── patches that harm no goal ──────────────────────────────────────────────────────────────────
 def _harmless(claim: Claim, name: str, number: int, rewards: Mapping[str, Any]) -> None:
-    """Refused unless each atom of the goals that is true without the patch is true with it."""
+    """Refused unless each goal that is true without the patch is true with it."""
     reads = {k for k, (own, _) in enumerate(claim.calls) if own == name}
     if not reads or number >= len(rewards[name].patches):
         refuse("a proof in pieces leaves out a patch that is not there")
     if any(k in reads for clause in claim.clauses for atom in clause for k, _ in atom.form.calls):
         refuse(f"a patch of {name} is left out, of which the premise speaks")
     patch = rewards[name].patches[number]
-    if not all(_gains(atom, patch, reads) for goal in claim.goals for atom in goal):
+    if not all(_kept(goal, patch, reads) for goal in claim.goals):
         refuse(f"patch {number} of {name} is left out, which may be what breaks the claim")
 
 
-def _gains(atom: Atom, patch: Node, reads: set[int]) -> bool:
-    sign = -1 if patch.op == "ceiling" else 1  # the way in which the patch moves the reward
-    weights = [x for k, x in atom.form.calls if k in reads]
-    if all(x * sign > 0 for x in weights):
+def _kept(goal: Clause, patch: Node, reads: set[int]) -> bool:
+    """Does a goal that is true without the patch stay true with it?"""
+    if all(_gains(atom, patch, reads) for atom in goal):
         return True
-    if len(atom.form.calls) > 1 or atom.form.variables:
+    one = len({k for atom in goal for k, _ in atom.form.calls if k in reads}) == 1
+    return one and any(_bounded(atom, patch, reads) for atom in goal)
+
+
+def _gains(atom: Atom, patch: Node, reads: set[int]) -> bool:
+    weights = [x for k, x in atom.form.calls if k in reads]
+    return all(x * _way(patch) > 0 for x in weights) or _bounded(atom, patch, reads)
+
+
+def _way(patch: Node) -> int:
+    """In which it moves the reward."""
+    return -1 if patch.op == "ceiling" else 1
+
+
+def _bounded(atom: Atom, patch: Node, reads: set[int]) -> bool:
+    """Does an atom bound the reward, and nothing else, on the side to which the patch moves it, and keep the patch's
+    level within?"""
+    weights = [x for k, x in atom.form.calls if k in reads]
+    if not weights or len(atom.form.calls) > 1 or atom.form.variables or weights[0] * _way(patch) > 0:
         return False
     level, slope = (Fraction(*scalar_of(tensor)) for tensor in patch.tensors[2:4])
     room = weights[0] * level + atom.form.constant

@@ -77,7 +77,7 @@ def count(claim: Claim, program: Program, tables: Path) -> Count:
     if stated * (program.weights + sum(1 + len(form.variables) + len(form.calls) for form in atoms)) > MAX_WORK:
         refuse("there are too many rows for so large a claim")
     limit = MAX_FILE // len(claim.rows["tables"])
-    each = [_rows(read_file(tables / table_name(name), limit), name, stated) for name in claim.rows["tables"]]
+    each = [rows_of(read_file(tables / table_name(name), limit), name, stated) for name in claim.rows["tables"]]
     holding, kept, first = 0, 0, None
     for k, parts in enumerate(zip(*each, strict=True)):
         row = [x for part in parts for x in part]
@@ -91,7 +91,7 @@ def count(claim: Claim, program: Program, tables: Path) -> Count:
     return Count(holding, kept, first)
 
 
-def _rows(data: bytes, name: str, stated: int) -> Iterator[Sequence[float]]:
+def rows_of(data: bytes, name: str, stated: int) -> Iterator[Sequence[float]]:
     """The rows of a canonical table: a line of JSON, and binary64 numbers row by row, no byte more."""
     if digest(data) != name:
         refuse(f"the table {name} is {digest(data)}")

@@ -62,7 +62,8 @@ def sentence(claim: Claim) -> str:
         return _of_rows(claim, calls)
     premise = f" if {_all(claim, calls, claim.clauses)}," if claim.clauses else ""
     goals = _all(claim, calls, claim.goals) if claim.goals else "nothing more is asked"
-    return f"{claim.severity} {claim.rule}: for all {_domain(claim)}:{premise} then {goals}."
+    near = f", {_near(claim)}" if claim.near is not None else ""
+    return f"{claim.severity} {claim.rule}: for all {_domain(claim)}{near}:{premise} then {goals}."
 
 
 def _quoted(claim: Claim) -> Claim:
@@ -128,6 +129,16 @@ def _domain(claim: Claim, count: int | None = None) -> str:
         of = f" of {claim.instances}" if claim.instances else ""
         parts.append(f"in each of the {len(claim.boxes)} boxes{of} that claims.json lists")
     return ", ".join(parts)
+
+
+def _near(claim: Claim) -> str:
+    """E.g. `that are near none of the 90 rows of logs (bundled table sha256:…), which is within 0.1 of it in s.x`"""
+    near, names = claim.near, dict[Fraction | None, list[str]]()
+    for name, radius in zip(claim.names, near["radii"], strict=True):
+        names.setdefault(radius, []).append(name)
+    told = [f"{'as it is' if r is None else f'within {number(r)} of it'} in {', '.join(n)}" for r, n in names.items()]
+    rows = f"{near['count']} rows of {claim.instances or 'data'} (bundled table {near['table']})"
+    return f"that are near {'one' if near['inside'] else 'none'} of the {rows}, which is {' and '.join(told)}"
 
 
 def _all(claim: Claim, calls: Sequence[str], clauses: Sequence[Sequence[Atom]]) -> str:

@@ -49,13 +49,16 @@ Range = tuple[int, int]
 PIECES = 15  # of an interval; odd, so that the middle is the end of none
 SPARE = 32  # bits beyond the grid on which the ends of intervals lie
 BITS = 256  # of what is evaluated at a point
+EACH = 256  # weights that take as long as a smooth neuron
 FAR, MAX_SIZE = 1 << 12, 1 << 13  # e^FAR is the largest that is known; numbers have at most so many bits
 ROOT = 398942280401432677939946059934381868475858631164934657665925829670657925899301838501252333907, 10**93  # 1/√(2π)
 
 
 # ── functions at a point ───────────────────────────────────────────────────────────────────────
 def _growth(t: int, bits: int) -> Range:
-    """e^t, t ≥ 0."""
+    """e^t, t ≥ 0. Of 0 exactly, so that where all is 0 a relu after a tanh has a sign."""
+    if not t:
+        return 1 << bits, 1 << bits
     halved = max(0, t.bit_length() - bits + 6)
     r, term, low, n = t >> halved, 1 << bits, 0, 0
     while term:
@@ -284,6 +287,7 @@ def _short(x: Enclosed) -> Enclosed:
 def layer_of(program: Program, op: str, sources: tuple[int, ...]) -> int:
     used.add("kernel_smooth")
     n = program.width(sources[0])
+    program.weights += EACH * n
     eye = diagonal([1] * n)
     if op != "product":
         return program.emit([(sources[0], eye, 1)], kind=partial(Curved, function=op))

@@ -34,7 +34,7 @@ from rewarden.reward.store import load_artifact, zip_bytes
 from rewarden.spec_lang import Spec, load_spec
 from rewarden.spec_lang.claim_json import dump_claim
 from rewarden.spec_lang.errors import CertificateError, RewardenError, Unsupported, UsageError
-from rewarden.verifier.bind import bind
+from rewarden.verifier.bind import bind_claim
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -207,7 +207,7 @@ def _match_text(folder: Path, artifacts: Mapping[str, Artifact], spec: Spec) -> 
     missing = []
     for rule in spec.rules:
         try:
-            expected[rule.name] = dump_claim(bind(spec, rule.name, artifacts))
+            expected[rule.name] = dump_claim(bind_claim(spec, rule.name, artifacts))
         except Unsupported:
             pass
         except RewardenError:

@@ -35,7 +35,7 @@ SHARED = {
     "D03": ("spec_lang", "reward"),
     "D04": ("spec_lang", "reward"), "D05": ("spec_lang", "reward"), "D06": ("spec_lang", "reward"),
     "D07": ("spec_lang", "reward"), "D08": ("spec_lang", "reward", "rewarden"), "D09": ("spec_lang", "reward"),
-    "X03": ("spec_lang", "verifier"),
+    "X03": ("spec_lang", "verifier"), "X24": ("reward", "verifier"),
     "D13": ("spec_lang", "reward"), "G15": ("verifier", "rewarden"), "P04": ("spec_lang", "rewarden"),
     "E21": ("editor", "rewarden"), "E22": ("editor", "rewarden"), "E24": ("editor", "rewarden"),
     "E32": ("editor", "rewarden"),

@@ -38,6 +38,7 @@ KERNEL = (
     "kernel_shapes",
     "kernel_smooth",
     "kernel_steps",
+    "kernel_table",
     "kernel_twins",
 )
 Z3_MODULES = {"spec_lang/sanity/z3.py", "spec_lang/z3_terms.py", "verifier/z3_engine.py"}

@@ -21,6 +21,7 @@ import rewarden as rw
 from rewarden.certificate.kernel_report import RECIPE
 from rewarden.reward.artifact import Artifact, DataSource, Edit
 from rewarden.reward.tables import has_tables
+from rewarden.spec_lang import limits
 from rewarden.verifier.options import VerifyOptions
 from tests.reference.second_mutations import Certificate, Forger, anywhere, reasons, said_by_both, shifted
 
@@ -56,6 +57,14 @@ must apart:
   expect R(s) == Before(s)
 must between: forall s: S near rows within 0.5 expect min(Before(s), 0.45) <= R(s) <= Before(s)
 """
+TABLED = """
+reward Before(s: S)
+must far: forall s: S not near rows within 0.5 expect R(s) == Before(s)
+must farther: forall s: S not near rows within {x = 0.5, n = 1} given s.x >= 1 expect R(s) >= Before(s)
+must still: forall s: S expect min(Before(s), 0.45) <= R(s) <= Before(s)
+must around: forall s: S near rows within {x = 0.5, n = 1} expect Before(s) <= 3
+should lower: forall s: S not near rows within 0.5 expect R(s) <= 0.25
+"""
 CAPPED = "must capped: forall s: S given s.x <= 1 and s.zone == left expect R(s) <= 0.75\n"
 LOOPS = """
 reward M(a: S, b: S)
@@ -67,6 +76,14 @@ SMOOTH = """
 must capped: forall s: S expect R(s) <= {top}
 must either: forall s: S given s.zone == left or s.n >= 2 expect R(s) >= {low}
 should hit: forall s: S expect R(s) <= {hit} - 0.05
+"""
+BENT = """
+reward M(a: S, b: S)
+relation moves(a, b: S) = b.n <= a.n + 1 and b.x == a.x and b.zone == a.zone
+must turning: cycle t: S via moves expect sum(M(t) - 1.35) <= 0
+must paying: cycle t: S via moves expect sum(M(t)) <= 0
+must counting: forall s in rows given s.x >= 1 expect R(s) <= 9
+must constant: forall s: S given R(s) <= mean(R(rows)) expect R(s) <= max(R(rows)) + 0.25
 """
 ROWS = """
 must counted: forall s in rows given s.x >= 1 expect R(s) <= 1.25
@@ -133,6 +150,10 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Certific
     assert has_tables(child)
     put("table", issued(folder / "nearby", spec, R=child))
     put("beyond", issued(folder / "beyond", specified(folder / "beyond", BEYOND), R=child, Before=reward))
+    with pytest.MonkeyPatch.context() as patch:
+        for limit in ("AWAY", "BOXES"):
+            patch.setattr(limits, limit, 1)
+        put("tabled", issued(folder / "tabled", specified(folder / "tabled", TABLED), R=child, Before=reward))
     spec = specified(folder / "loops", LOOPS)
     moves = rw.from_torch(network(8, 1), [("a", spec.features["S"]), ("b", spec.features["S"])])
     put("loops", issued(folder / "loops", spec, R=reward, M=moves))
@@ -142,6 +163,11 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Certific
         smooth = rw.from_torch(module, spec.features["S"])
         rules = level_with(SMOOTH, spec, smooth)
         put(f"smooth{seed}", issued(folder / f"smooth{seed}", specified(folder / f"smooth{seed}", rules), R=smooth))
+    spec = specified(folder / "bent", BENT)
+    torch.manual_seed(5)
+    bent = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.Tanh(), torch.nn.Linear(4, 1))
+    turns = rw.from_torch(bent, [("a", spec.features["S"]), ("b", spec.features["S"])])
+    put("bent", issued(folder / "bent", spec, R=smooth, M=turns))
     spec = specified(folder / "rows", ROWS)
     put("rows", issued(folder / "rows", spec, R=reward))
     forgot = replace(child, parent=child.digest, edit=Edit("unlearn", "", FORGOT), data=(LEFT,))
@@ -193,7 +219,7 @@ def judged(certificate: Certificate, folder: Path) -> str:
 
 def test_both_accept_what_is_issued(certificates: dict[str, Certificate], tmp_path: Path) -> None:
     said = {name: judged(certificate, tmp_path / name) for name, certificate in certificates.items()}
-    false = ("paid", "wrong", "hit", "fewer", "capped-line")
+    false = ("lower", "paid", "paying", "wrong", "hit", "fewer", "capped-line")
     assert {name for name, verdict in said.items() if verdict == "violated"} == {n for n in said if n.startswith(false)}
     assert {name for name, verdict in said.items() if verdict == RECIPE} == {
         "lineage of R-lineage",

@@ -20,7 +20,6 @@ from typing import Any
 from rewarden.certificate.check import Report, check
 from rewarden.certificate.kernel_json import canonical, digest
 from rewarden.reward.artifact import Artifact
-from rewarden.reward.exact import evaluate
 from rewarden.reward.store import zip_bytes
 from rewarden.spec_lang import Spec
 from rewarden.spec_lang.claim_json import claim_object, shown_point
@@ -32,7 +31,7 @@ from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.portfolio import verify
 from rewarden.verifier.scribe.loops import written_loops
 from rewarden.verifier.verdict import RuleResult
-from tests.reference.loop_specs import LoopCase, best_mean
+from tests.reference.loop_specs import LoopCase, best_mean, valued
 
 Json = Any
 Room = Fraction | bool
@@ -148,7 +147,7 @@ def is_true(claim: Json, rewards: Mapping[str, Artifact]) -> bool | None:
 
 @cache
 def _evaluated(reward: Artifact, arguments: tuple[Fraction, ...]) -> Fraction:
-    return evaluate(reward, arguments)
+    return valued(reward, arguments)
 
 
 def _sum_is_true(count: int, rooms: Mapping[tuple[int, int], Room], goals: Json, rise: int) -> bool:

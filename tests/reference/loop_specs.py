@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from rewarden.reward.artifact import Artifact
+from rewarden.reward.balls import interval
 from rewarden.reward.exact import evaluate
 from rewarden.reward.torch_import import from_torch
 from rewarden.spec_lang import Spec, parse_spec
@@ -48,8 +49,9 @@ class LoopCase:
     moves: dict[tuple[int, int], Fraction]  # between them, with what each adds
 
 
-def random_case(seed: int, steps: int = 0) -> LoopCase:
-    """About loops; with `steps`, about traces of exactly so many records (their moves, for rewards of moves)."""
+def random_case(seed: int, steps: int = 0, *, smooth: bool = False) -> LoopCase:
+    """About loops; with `steps`, about traces of exactly so many records (their moves, for rewards of moves).
+    `smooth`: rewards with tanh, whose values are told to 200 bits."""
     rng = np.random.default_rng(seed)
     top = int(rng.integers(1, 4))
     relation, related = RELATIONS[rng.integers(len(RELATIONS))]
@@ -68,18 +70,18 @@ def random_case(seed: int, steps: int = 0) -> LoopCase:
     spec = parse_spec(text)
     kind = spec.features["S"]
     rewards = {
-        "R": from_torch(_network(kind.width, rng), (("s", kind),)),
-        "M": from_torch(_network(2 * kind.width, rng), (("a", kind), ("b", kind))),
+        "R": from_torch(_network(kind.width, rng, smooth), (("s", kind),)),
+        "M": from_torch(_network(2 * kind.width, rng, smooth), (("a", kind), ("b", kind))),
     }
     records = [
         (k, f, *case) for k, f, case in product(range(top + 1), (0, 1), ((1, 0), (0, 1))) if holds((k, f, *case))
     ]
-    single = {a: evaluate(rewards["R"], [Fraction(v) for v in a]) for a in records}
+    single = {a: valued(rewards["R"], [Fraction(v) for v in a]) for a in records}
     moves = {}
     for i, a in enumerate(records):
         for j, b in enumerate(records):
             if related(a, b):
-                moved = evaluate(rewards["M"], [Fraction(v) for v in (*a, *b)])
+                moved = valued(rewards["M"], [Fraction(v) for v in (*a, *b)])
                 # Round a loop R1 adds nothing, so what a step adds is told without it.
                 told = "M(t)" if not steps and added == "M(t) - R1(t)" else added
                 moves[i, j] = _adds(told, moved, single[a], single[b]) + shift
@@ -116,12 +118,21 @@ def status_of_records(case: LoopCase) -> list[str]:
     return found
 
 
-def _network(width: int, rng: np.random.Generator) -> torch.nn.Sequential:
+def valued(reward: Artifact, x: Sequence[Fraction]) -> Fraction:
+    """Of a smooth reward the middle of what 200 bits know."""
+    return sum(interval(reward, x, 200)) / 2 if reward.smooth else evaluate(reward, x)
+
+
+def _network(width: int, rng: np.random.Generator, smooth: bool) -> torch.nn.Sequential:
     hidden = int(rng.integers(0, 5))
     layers = (
         [torch.nn.Linear(width, 1)]
         if hidden == 0
-        else [torch.nn.Linear(width, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, 1)]
+        else [
+            torch.nn.Linear(width, hidden),
+            torch.nn.Tanh() if smooth else torch.nn.ReLU(),
+            torch.nn.Linear(hidden, 1),
+        ]
     )
     coarse = rng.random() < 0.5
     net = torch.nn.Sequential(*layers)

@@ -28,6 +28,8 @@ from tests.reference.second_reading import (
     Claim,
     Form,
     Json,
+    Near,
+    Patch,
     Refused,
     Reward,
     canonical,
@@ -91,6 +93,7 @@ def _judged(claim: Claim, evidence: Json, rewards: Mapping[str, Path], tables: P
     need(evidence.get("claim") == claim.digest, "evidence for another claim")
     need(integer(evidence.get("format_version"), 0) == 1, "another version of evidence")
     head = ("format", "format_version", "claim")
+    claim = claim if claim.near is None else _with_rows(claim, claim.near, tables)
     if evidence.get("format") == "rewarden-counterexample" and claim.rows is None and claim.lineage is None:
         need(not claim.cases, "no counterexample is defined for a claim with cases")
         (shown,) = fields(evidence, *head, "witness" if claim.loops is None else "loop")[3:]
@@ -116,7 +119,8 @@ def _judged(claim: Claim, evidence: Json, rewards: Mapping[str, Path], tables: P
         beyond, pieces = "beyond" in evidence, "pieces" in evidence
         more = [name for name, there in (("beyond", beyond), ("pieces", pieces)) if there]
         witness, goals, *told = fields(evidence, *head, "witness", "goals", *more)[3:]
-        need(not beyond or (told[0] is True and len(claim.boxes) == 1), "beyond what the premise opens, or not")
+        around = claim.near is not None and claim.near.inside
+        need(not beyond or (told[0] is True and len(claim.boxes) == 1 and not around), "beyond what is opened, or not")
         if pieces:
             _proved_in_pieces(claim, witness, goals, told[-1], rewards, beyond)
         else:
@@ -153,6 +157,24 @@ def _recounted(replay: Replay, stated: Json, folder: Path) -> Verdict:
     return (
         "proved" if {"<": part < level, "<=": part <= level, ">": part > level, ">=": part >= level}[op] else "violated"
     )
+
+
+def _with_rows(claim: Claim, near: Near, folder: Path) -> Claim:
+    """The claim with the rows that it names, and with the boxes around them where these are its boxes."""
+    table = _table(folder / f"{near.table.removeprefix('sha256:')}.bin", near.table, near.count)
+    need(all(0 <= c < len(table[0]) for c in near.columns), "a column that is not there")
+    near = replace(near, rows=tuple(tuple(Fraction(row[c]) for c in near.columns) for row in table))
+    boxes = [box_of_row(claim, near, row) for row in near.rows] if near.inside else list(claim.boxes)
+    return replace(claim, near=near, boxes=tuple(boxes))
+
+
+def box_of_row(claim: Claim, near: Near, row: Row) -> Box:
+    found = []
+    for a, radius, whole, (lo, hi) in zip(row, near.radii, claim.discrete, claim.boxes[0], strict=True):
+        low, high = (a, a) if radius is None else (max(lo, a - radius), min(hi, a + radius))
+        found.append((Fraction(low.__ceil__()), Fraction(high.__floor__())) if whole else (low, high))
+    need(all(low <= high for low, high in found), "an empty box")
+    return tuple(found)
 
 
 def _table(path: Path, name: str, count: int) -> list[tuple[float, ...]]:
@@ -217,15 +239,24 @@ class Replay:
         )
         layers = program.values(x)
         plain = (clause for clause in self.claim.clauses if self.beyond and not any(a.form.calls for a in clause))
-        if all(any(atom.true(x, ()) for atom in clause) for clause in plain):
+        if all(any(atom.true(x, ()) for atom in clause) for clause in plain) and not self.near_a_row(x):
             same = zip(found, (layers[k][0] for k in program.outputs), strict=True)
             assert all(meet(one, other) for one, other in same), "the layers are not the graph"
         return found
+
+    def near_a_row(self, x: Row) -> bool:
+        """Whether that makes the premise false."""
+        near = self.claim.near
+        if near is None or near.inside:
+            return False
+        close = [[abs(v - a) <= (r or 0) for v, a, r in zip(x, row, near.radii, strict=True)] for row in near.rows]
+        return any(map(all, close))
 
     def premise(self, x: Row, program: Program) -> Row:
         """The outputs at a point at which every clause has a true atom."""
         outputs = self.outputs(x, program)
         need(all(any(a.true(x, outputs) for a in clause) for clause in self.claim.clauses), "the premise is false")
+        need(not self.near_a_row(x), "a point near a row")
         return outputs
 
     def point(self, value: Json, box: Box, discrete: Iterable[bool]) -> Row:
@@ -274,7 +305,7 @@ class Replay:
             return False
         strict = any(a.strict for goal in goals for a in goal if rise_of(a, self.claim))
         total = sum(limited, Fraction(0))
-        return total < 0 or (total == 0 and strict)
+        return total < 0 or (strict and total <= 0)
 
 
 # ── trees ──────────────────────────────────────────────────────────────────────────────────────
@@ -340,15 +371,23 @@ def _left_out(claim: Claim, rewards: Mapping[str, Reward], pair: list[Json]) -> 
     number = integer(pair[1], 0, len(rewards[name].patches) - 1)
     patch = rewards[name].patches[number]
     need(not any(k in calls for clause in claim.clauses for a in clause for k, _ in a.form.calls), "in the premise")
-    for atom in (atom for goal in claim.goals for atom in goal):
-        weights = {k: c for k, c in atom.form.calls if k in calls}
-        helped = all(c < 0 if patch.kind == "ceiling" else c > 0 for c in weights.values())
-        if not helped:
-            need(len(atom.form.calls) == 1 and not atom.form.variables and patch.slope >= 0, "a patch that may harm")
-            (weight,) = weights.values()
-            at_level = weight * patch.level + atom.form.constant
-            need(at_level > 0 or (at_level == 0 and not atom.strict), "a patch beyond what is asked")
+    for goal in claim.goals:
+        each = [(atom, {k: c for k, c in atom.form.calls if k in calls}) for atom in goal]
+        helped = [all(c < 0 if patch.kind == "ceiling" else c > 0 for c in weights.values()) for _, weights in each]
+        held = [bool(w) and not h and _within_level(a, patch) for (a, w), h in zip(each, helped, strict=True)]
+        if not all(a or b for a, b in zip(helped, held, strict=True)):
+            need(len({k for _, weights in each for k in weights}) == 1, "another call of the reward")
+            need(any(held), "a patch that may harm")
     return name, number
+
+
+def _within_level(atom: Atom, patch: Patch) -> bool:
+    """An atom of one call and nothing else, true of the patch's level."""
+    if len(atom.form.calls) != 1 or atom.form.variables or patch.slope < 0:
+        return False
+    ((_, weight),) = atom.form.calls
+    at_level = weight * patch.level + atom.form.constant
+    return at_level > 0 or (at_level == 0 and not atom.strict)
 
 
 def walk(subject: Subject, box: Box, nodes: list[Json]) -> None:

@@ -45,6 +45,7 @@ class Certificate:
         used = {name for c in claims for case in c.get("cases", [c]) for name in case["rewards"]}
         rewards = {name: path for name, path in self.rewards.items() if name in used}
         named = {f"{name[7:]}.bin" for c in claims for name in c.get("rows", {}).get("tables", ())}
+        named |= {f"{c['near']['table'][7:]}.bin" for c in claims if "near" in c}
         tables = {name: data for name, data in self.tables.items() if name in named}
         return Certificate({**self.claims, "claims": claims}, {rule: self.evidence[rule]}, rewards, tables)
 

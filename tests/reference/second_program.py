@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import ceil, floor
 
-from tests.reference.second_reading import Atom, Box, Claim, Form, Node, Patch, Point, Refused, Reward, Tensor
+from tests.reference.second_reading import Atom, Box, Claim, Form, Near, Node, Patch, Point, Refused, Reward, Tensor
 from tests.reference.second_smooth import SMOOTH, applied
 
 VARIABLES = -1
@@ -242,7 +242,8 @@ def _open_all_over(patch: Patch, arguments: tuple[Form, ...], box: Box) -> bool:
 def _unopened(patch: Patch, arguments: tuple[Form, ...], box: Box, claim: Claim | None) -> Patch | None:
     """What of a patch the clauses that speak of no call leave closed somewhere."""
     plain = [] if claim is None else [clause for clause in claim.clauses if not any(a.form.calls for a in clause)]
-    if claim is None or not plain:
+    near = None if claim is None or claim.near is None or claim.near.inside else claim.near
+    if claim is None or (not plain and near is None):
         return patch
     table = len(patch.offsets.shape) == 2
     left = []
@@ -254,11 +255,52 @@ def _unopened(patch: Patch, arguments: tuple[Form, ...], box: Box, claim: Claim 
             return cell is None or any(_least(row, arguments, atom, box, cell) >= b + patch.gate for row, b in rows)
 
         opened = any(all(map(at_the_gate, c, cells)) for c, cells in zip(plain, where, strict=True))
+        opened = opened or any(
+            _opened_by(row, near, patch, own, arguments, box, claim.discrete) for row in (near.rows if near else ())
+        )
         left += [] if opened else [own]
     if not table:
         return patch if left else None
     values = tuple(b for own in left for b in own)
     return replace(patch, offsets=Tensor((len(left), len(patch.rows.rows)), values)) if left else None
+
+
+def _opened_by(
+    row: Sequence[Fraction],
+    near: Near,
+    patch: Patch,
+    offsets: Sequence[Fraction],
+    arguments: tuple[Form, ...],
+    box: Box,
+    discrete: Sequence[bool],
+) -> bool:
+    """Is a patch open beyond each end of a row's box?"""
+    for k, (a, radius) in enumerate(zip(row, near.radii, strict=True)):
+        for way in (1, -1):
+            end = a + way * (radius or 0)
+            if discrete[k]:
+                end = Fraction(floor(end) + 1 if way > 0 else ceil(end) - 1)
+                nothing = way * end > way * box[k][way > 0]
+            else:
+                nothing = way * end >= way * box[k][way > 0]
+            pairs = zip(patch.rows.rows, offsets, strict=True)
+            values = ((_alone_at(weights, arguments, k, way, end), b) for weights, b in pairs)
+            if not nothing and not any(v is not None and v >= b + patch.gate for v, b in values):
+                return False
+    return True
+
+
+def _alone_at(
+    weights: Sequence[Fraction], arguments: tuple[Form, ...], k: int, way: int, at: Fraction
+) -> Fraction | None:
+    """The value of a row that reads one variable alone and grows that way; None of any other row."""
+    total, slopes = ZERO, dict[int, Fraction]()
+    for w, form in zip(weights, arguments, strict=True):
+        total += w * form.constant
+        for j, c in form.variables:
+            slopes[j] = slopes.get(j, ZERO) + w * c
+    slopes = {j: c for j, c in slopes.items() if c}
+    return total + slopes[k] * at if slopes.keys() == {k} and slopes[k] * way > 0 else None
 
 
 def _cell(atom: Atom, box: Box, discrete: Sequence[bool]) -> Box | None:

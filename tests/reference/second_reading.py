@@ -138,6 +138,19 @@ class Claim:
     cases: tuple[Claim, ...] = ()
     rows: Rows | None = None
     lineage: Mapping[str, Json] | None = None
+    near: Near | None = None
+
+
+@dataclass(frozen=True)
+class Near:
+    """Whose rows a claim speaks of what is near, or near none of; `rows`: their values, once they have been read."""
+
+    inside: bool
+    table: str
+    count: int
+    columns: tuple[int, ...]
+    radii: tuple[Fraction | None, ...]
+    rows: tuple[tuple[Fraction, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -218,18 +231,18 @@ def _cases(value: Json) -> Claim:
     need(len(read) > 0, "no cases")
     digests: dict[str, str] = {}
     for case in read:
-        plain = (case.rule, case.severity, case.loops, case.rows) == (rule, severity, None, None)
+        plain = (case.rule, case.severity, case.loops, case.rows, case.near) == (rule, severity, None, None, None)
         need(plain, "a case of another rule, or about loops or rows")
         need(all(digests.setdefault(name, d) == d for name, d in case.rewards), "a reward with two digests")
     return Claim(text(rule), severity, digest(canonical(value)), cases=read)
 
 
 def _claim(value: Json) -> Claim:
-    more = [key for key in ("loops", "rows") if isinstance(value, dict) and key in value][:1]
+    more = [key for key in ("loops", "rows", "near") if isinstance(value, dict) and key in value][:1]
     rule, severity, variables, records, rewards, calls, clauses, goals, boxes, instances, constants, *other = fields(
         value, *CLAIM, *more
     )
-    loops, rows = (other if more == [key] else [] for key in ("loops", "rows"))
+    loops, rows, near = (other if more == [key] else [] for key in ("loops", "rows", "near"))
     need(severity in ("must", "should"), "no severity")
     discrete = []
     for variable in items(variables):
@@ -264,7 +277,8 @@ def _claim(value: Json) -> Claim:
     instances is None or text(instances)
     for constant in items(constants):
         said, table, number = fields(constant, "text", "data", "value")
-        text(said), text(table), rational(number)
+        text(said), rational(number)
+        need(re.fullmatch(r"sha256:[0-9a-f]{64}", text(table), re.ASCII) is not None, "not a digest")
     claim = Claim(
         text(rule), severity, digest(canonical(value)), tuple(discrete), tuple(columns), tuple(sorted(rewards.items())),
         tuple(read_calls), tuple(_atoms(c, n, m) for c in items(clauses)), tuple(_atoms(g, n, m) for g in items(goals)),
@@ -272,7 +286,19 @@ def _claim(value: Json) -> Claim:
     )  # fmt: skip
     if claim.loops is not None:
         _require_loops(claim)
+    if near:
+        need(len(read_boxes) == 1, "one box is cut by rows")
+        return replace(claim, near=_near(near[0], n))
     return replace(claim, rows=_rows(rows[0], boxes, n)) if rows else claim
+
+
+def _near(value: Json, variables: int) -> Near:
+    inside, table, count, columns, radii = fields(value, "inside", "table", "count", "columns", "radii")
+    need(re.fullmatch(r"sha256:[0-9a-f]{64}", text(table), re.ASCII) is not None, "not a digest")
+    read = tuple(None if radius is None else rational(radius) for radius in items(radii, variables))
+    need(all(radius is None or radius >= 0 for radius in read), "a radius below 0")
+    places = tuple(integer(column, 0) for column in items(columns, variables))
+    return Near(truth(inside), table, integer(count, 1, 1 << 24), places, read)
 
 
 def _rows(value: Json, boxes: Json, variables: int) -> Rows:

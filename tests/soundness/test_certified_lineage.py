@@ -127,7 +127,7 @@ def test_it_is_said_and_never_called_proved(line: Line, certificate: Path) -> No
         assert word in found.sentence, word
     said = render(report)
     assert "recipe not re-run: so say the manifests" in said
-    assert "digests checked by check, kernel_artifact, kernel_claim, kernel_json, kernel_lineage" in said
+    assert "digests checked by check, kernel_artifact, kernel_cases, kernel_claim, kernel_json, kernel_lineage" in said
     assert "its parent was not given (--reward R.parent=ARTIFACT)" in said
     assert "accepted: 1 of 1 claims proved" in said
     full = check_certificate(certificate, {"R": line.mended}, line.folder / "toy.rwd")

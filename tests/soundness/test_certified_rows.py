@@ -23,6 +23,7 @@ from rewarden.certificate.check import Report, check
 from rewarden.certificate.kernel_json import canonical, digest
 from rewarden.certificate.match import check_certificate
 from rewarden.reward.artifact import Artifact
+from rewarden.reward.balls import interval
 from rewarden.reward.store import zip_bytes
 from rewarden.reward.torch_import import from_torch
 from rewarden.spec_lang import load_spec
@@ -70,12 +71,12 @@ def write_data(folder: Path) -> None:
 
 
 class World:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, bend: type[torch.nn.Module] = torch.nn.ReLU) -> None:
         write_data(folder)
         (folder / "rows.rwd").write_text(HEADER + RULES)
         self.folder, self.spec = folder, load_spec(folder / "rows.rwd")
         torch.manual_seed(1)
-        net = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.ReLU(), torch.nn.Linear(4, 1))
+        net = torch.nn.Sequential(torch.nn.Linear(2, 4), bend(), torch.nn.Linear(4, 1))
         self.reward = from_torch(net, (("s", self.spec.features["S"]),))
         (folder / "R.rwz").write_bytes(zip_bytes(self.reward))
         self.certificate = folder / "certificate"
@@ -157,6 +158,26 @@ def test_rules_over_rows_are_certified_and_matched(world: World) -> None:
     assert {name for name, rule in listed.items() if rule["evidence"]} == set(CERTIFIED)
     assert {d["table"] for d in checked.statement["predicate"]["data"]} >= {*world.claims["often"]["rows"]["tables"]}
     assert "confidence" in listed["likely"]["reason"]
+
+
+def test_rows_of_smooth_rewards_are_counted(tmp_path: Path) -> None:
+    """Each at an enclosure of the reward; `typical` compares a value with itself, which no enclosure decides."""
+    smooth = World(tmp_path, torch.nn.Tanh)
+    checked = check_certificate(smooth.certificate, {"R": smooth.reward}, tmp_path / "rows.rwd", allow_unchecked=True)
+    assert checked.accepted, checked.problems
+    told = {c.rule: c for c in checked.kernel.claims}
+    assert set(told) == CERTIFIED.keys() - {"typical"}
+    assert {name: told[name].verdict for name in ("below", "ordered", "often")} == dict.fromkeys(
+        ("below", "ordered", "often"), "proved"
+    )
+    assert "kernel_smooth" in told["ordered"].files
+    rows = smooth.spec.rows("d").values
+    values = [sum(interval(smooth.reward, [Fraction(x) for x in row], 100)) / 2 for row in rows.tolist()]
+    kept = sum(v <= 10 for v, row in zip(values, rows, strict=True) if row[1])
+    assert told["below"].reason.startswith(f"{int(rows[:, 1].sum())} of 13 rows satisfy the premise, {kept} of these")
+    forged = Forgery(smooth, "often")
+    forged.proof["count"]["kept"] += 1
+    assert not forged.check(tmp_path / "forged").accepted
 
 
 def test_documents_fit_their_schemas_and_claims_read_back(world: World) -> None:

@@ -24,11 +24,13 @@ from tests.reference.loop_claims import MUTATIONS, LoopProof, certified, is_true
 from tests.reference.loop_specs import WALK, learned, random_case
 
 SEEDS = (1, 15, 25)  # of cases that are proved: with rewards of records, of moves, max, min and |…|
+SMOOTH = (1, 15, 30)  # the same of rewards with tanh
 
 
 @pytest.fixture(scope="module")
 def proofs() -> dict[int, LoopProof]:
-    return {seed: proved(random_case(seed)) for seed in SEEDS}
+    smooth = {-seed: proved(random_case(seed, smooth=True)) for seed in SMOOTH}
+    return {seed: proved(random_case(seed)) for seed in SEEDS} | smooth
 
 
 @pytest.mark.parametrize("seed", range(300, 312))
@@ -44,6 +46,21 @@ def test_what_brute_force_proves_has_a_certificate(proofs: dict[int, LoopProof],
     assert is_true(proofs[seed].claim, proofs[seed].rewards)
     report = proofs[seed].judged(tmp_path / "certificate")
     assert report.accepted, report
+
+
+@pytest.mark.parametrize("seed", SMOOTH)
+def test_loops_of_smooth_rewards_have_certificates(proofs: dict[int, LoopProof], seed: int, tmp_path: Path) -> None:
+    assert is_true(proofs[-seed].claim, proofs[-seed].rewards)
+    report = proofs[-seed].judged(tmp_path / "certificate")
+    assert report.accepted, report
+    assert "kernel_smooth" in report.claims[0].files
+
+
+def test_a_loop_of_a_smooth_reward_that_pays_is_replayed(tmp_path: Path) -> None:
+    for seed in (2, 6, 13, 16):  # with one goal and with two
+        case = paying(random_case(seed, smooth=True))
+        (claim,) = case.judged(tmp_path / str(seed)).claims
+        assert claim.verdict == "violated", claim.reason
 
 
 def test_a_continuous_world_needs_many_cells(tmp_path: Path) -> None:
@@ -69,10 +86,11 @@ def test_a_loop_that_pays_is_replayed(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("smooth", [False, True])
 @pytest.mark.parametrize("seed", range(60, 200))
-def test_many_cases_have_certificates(seed: int, tmp_path: Path) -> None:
-    case = random_case(seed)
-    if case.expected in ("proved", "violated"):
+def test_many_cases_have_certificates(seed: int, smooth: bool, tmp_path: Path) -> None:
+    case = random_case(seed, smooth=smooth)
+    if case.expected in ("proved", "violated") and not (smooth and 0 in case.moves.values()):
         found = proved(case) if case.expected == "proved" else paying(case)
         (claim,) = found.judged(tmp_path / "certificate").claims
         assert claim.verdict == case.expected
@@ -96,7 +114,7 @@ def attack(whole: LoopProof, seed: int, folder: Path) -> str:
     return "refused"
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", (*SEEDS, *(-seed for seed in SMOOTH)))
 def test_no_forged_proof_is_accepted_for_a_false_claim(proofs: dict[int, LoopProof], seed: int, tmp_path: Path) -> None:
     outcomes = Counter(attack(proofs[seed], number, tmp_path) for number in range(20))
     assert outcomes["refused"] + outcomes["lie"] > 10, "the changes are too harmless to test anything"
@@ -104,7 +122,7 @@ def test_no_forged_proof_is_accepted_for_a_false_claim(proofs: dict[int, LoopPro
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", (*SEEDS, *(-seed for seed in SMOOTH)))
 def test_no_forged_proof_is_accepted_in_thousands(proofs: dict[int, LoopProof], seed: int, tmp_path: Path) -> None:
     for number in range(1000, 2500):
         attack(proofs[seed], number, tmp_path)

@@ -22,8 +22,9 @@ from rewarden.reward.graph import Exp
 from rewarden.reward.statistics import statistic
 from rewarden.reward.store import save_artifact
 from rewarden.reward.torch_import import from_torch
-from rewarden.spec_lang.errors import CertificateError, Unsupported
+from rewarden.spec_lang.errors import Unsupported
 from rewarden.spec_lang.features import Feature, RecordType
+from rewarden.verifier.bind import bind
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.portfolio import verify
 from rewarden.verifier.verdict import Reason, Verdict
@@ -111,8 +112,8 @@ def test_verdicts(spec, layer):
         "itself": "proved",
     }
     assert result["rising"].reason == Reason.SMOOTH_BOUNDS
-    owed = {"rising", "itself", *(name for name in ("capped",) if result[name].verdict is Verdict.PROVED)}
-    assert {name for name, r in result.items() if r.proof is not None} == owed  # not where constants are irrational
+    owed = {"rising", "itself", "like_data", *(name for name in ("capped",) if result[name].verdict is Verdict.PROVED)}
+    assert {name for name, r in result.items() if r.proof is not None} == owed
     assert result["rising"].premise_witness is not None
     witness = result["best_row"].witness
     assert witness is not None
@@ -204,13 +205,42 @@ def test_commands(spec, capsys):
     assert "can be certified" in json.loads(report.read_text())["rules"][0]["reason"]
 
 
-def test_there_is_nothing_to_certify(spec, tmp_path):
-    """The constant is no rational, so there is no claim."""
-    result = rw.verify(rw.load_spec(spec), rules=["like_data"], R=network(nn.Tanh()))
-    with pytest.raises(CertificateError) as caught:
-        rw.certify(result, out=tmp_path / "certificate")
-    assert caught.value.code == "C41"
-    assert not (tmp_path / "certificate").exists()
+def test_constants_that_are_no_rationals_are_variables_of_a_claim(spec, tmp_path):
+    """In a claim a constant is any number between two that enclose it; who checks it computes these two again."""
+    ready, reward = rw.load_spec(spec), network(nn.Tanh())
+    result = rw.verify(ready, rules=["like_data", "best_row"], R=reward)
+    rw.certify(result, out=tmp_path / "certificate")
+    rw.save_reward(reward, tmp_path / "R.rwz")
+    found = rw.check_certificate(tmp_path / "certificate", reward=tmp_path / "R.rwz", spec=ready)
+    assert {c.rule: c.verdict for c in found.kernel.claims} == {"like_data": "proved", "best_row": "violated"}
+    values = [within(reward, [Fraction(float(v)) for v in row], 400) for row in ROWS]
+    for claim in json.loads((tmp_path / "certificate" / "claims.json").read_bytes())["claims"]:
+        (place,) = [k for k, v in enumerate(claim["variables"]) if v["name"] == "max(R(d))"]
+        assert place not in claim["records"][0]["variables"]
+        assert claim["rewards"] == {"R": reward.digest}
+        ends = {tuple(map(Fraction, box[place])) for box in claim["boxes"]}
+        ((low, high),) = ends
+        assert low <= max(lo for lo, _ in values) <= max(hi for _, hi in values) <= high <= low + Fraction(1, 2**63)
+        told = {c["text"]: Fraction(c["value"]) for c in claim["constants"]}
+        assert told == {"lower end of max(R(d))": low, "upper end of max(R(d))": high}
+    (tmp_path / "d.csv").write_text((tmp_path / "d.csv").read_text() + "0.5,0.5\n")
+    other = rw.check_certificate(tmp_path / "certificate", reward=tmp_path / "R.rwz", spec=rw.load_spec(spec))
+    assert any("like_data" in problem for problem in other.problems), "a row more may be another constant"
+
+
+def test_a_mean_of_too_many_rows_to_be_known_closely_has_no_claim(spec, monkeypatch):
+    """Its enclosures are of binary64, and may be others on another machine."""
+    monkeypatch.setattr("rewarden.reward.enclosed_statistics.PATIENCE", 3)
+    text = spec.read_text() + "\nshould average:\n  forall s: Step\n  expect R(s) <= mean(R(d)) + 100\n"
+    spec.write_text(text)
+    ready, reward = rw.load_spec(spec), network(nn.Tanh())
+    (told,) = rw.verify(ready, rules=["average"], R=reward).rules
+    assert (told.verdict, told.claim, told.proof) == ("proved", None, None)
+    assert told.reason.endswith("no proof to certify: a mean of a smooth reward over so many rows is not known closely "
+                                "enough for a claim.")  # fmt: skip
+    with pytest.raises(Unsupported) as caught:
+        bind(ready, "average", {"R": reward})
+    assert caught.value.code == "X24"
 
 
 def test_data_constants_are_enclosed():

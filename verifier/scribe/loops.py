@@ -68,7 +68,7 @@ def written_loops(
     program = compile_program(claim, rewards)
     mirror = Mirror.of(program)
     if mirror is None:
-        return "smooth layers have none"
+        return "its layers are of no kind that the kernel knows"
     sums = []
     with torch.no_grad():
         for number, outcome in enumerate(outcomes):
@@ -387,7 +387,8 @@ class _SumProof:
         program = replace(self.program, claim=claim)
         trees: list[Tree] = []
         for goal in range(len(claim.goals)):
-            exact = next((a for a in range(len(claim.goals[goal]))
+            tried = 0 if self.mirror.curved else len(claim.goals[goal])  # rationals do not know the kernel's lines
+            exact = next((a for a in range(tried)
                           if leaf_holds(program, goal, claim.boxes[0], ExactLeaf(a), frozenset())), None)  # fmt: skip
             if exact is not None:
                 trees.append([["leaf", exact, [], [], []]])

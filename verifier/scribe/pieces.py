@@ -111,6 +111,10 @@ class _Writing:
         if cell is None:
             cuts.append(proof.piece([[EMPTY] for _ in claim.goals], easy=False))
             return None
+        bare = self._barely(number, cell)
+        if bare is not None:
+            cuts.append(proof.piece(bare, easy=True))
+            return None
         whole, goals = [(number, cell, 1.0)], len(claim.goals)
         tiled = not cover(claim, self.rewards, whole, wholly=True).left
         flats = flats_of(claim, self.rewards, whole)
@@ -144,6 +148,28 @@ class _Writing:
                 return whatever
             cuts.append(proof.piece(whatever, easy=False))
         return None
+
+    def _barely(self, number: int, cell: Box) -> Trees | None:
+        """The trees of a whole box without what cannot harm, where that is every patch near data: thousands may act
+        there, and none of them is looked at."""
+        if not self.without or not any(has_tables(self.rewards[name]) for name in self.without):
+            return None
+        less = {
+            name: self.less[name].with_patches(
+                tuple(
+                    p for k, p in _numbered(self.rewards[name], self.less[name]) if k not in self.without.get(name, ())
+                )
+            )
+            for name in {call.reward for call in self.claim.calls}
+        }
+        if any(has_tables(artifact) or len(artifact.patches) > TOGETHER for artifact in less.values()):
+            return None
+        calls, there = [], {}
+        for k, call in enumerate(self.claim.calls):
+            there[f"{call.reward}#{k}"] = less[call.reward]
+            calls.append(replace(call, reward=f"{call.reward}#{k}"))
+        own = replace(self.claim, boxes=(cell,), calls=tuple(calls))
+        return self._quickly(own, there, WHOLLY)
 
     def _halves(self, box: Box, variable: int, at: float) -> tuple[Box, Box] | None:
         """A box cut where a patch ceases to be flat; None where that is no cut."""
