@@ -23,7 +23,8 @@ How wrong that is:
   no more than `terms` of them. So |c|·(error + eps(terms)·size) pays for z's own error, for the products and for all
   sums into which they go, constants included. It is added to `error` at each layer, so sums of sums are paid for.
 - `error` is itself a sum of at most `terms` numbers ≥ 0, so off by a factor of less than 1 + eps(terms), which it is
-  multiplied with in the end. Underflow is charged per layer (`tiny`), not per coefficient.
+  multiplied with in the end. Underflow is charged per layer (`tiny`), not per coefficient: less than TINY of all that
+  a coefficient which was lost may be about, |z| ≤ size + error.
 
 A leaf in which something is not finite is `lost`: nothing is said of it. Rows of different leaves never meet: what is
 computed for one leaf depends on others by `most` and by what is kept, which hold for each.
@@ -225,10 +226,10 @@ class FloatBounds:
         """z of a layer as what it is of what is kept."""
         layer = self.layers[index]
         parts: dict[int, Vector] = {}
-        constant, error, size, count = layer.bias, np.zeros(len(layer.bias)), np.abs(layer.bias), 0
+        constant, error, size, count, all_of = layer.bias, np.zeros(len(layer.bias)), np.abs(layer.bias), 0, 0.0
         for source, weights in layer.blocks:
             on, kept, z, most = self.outputs[source]
-            count += len(on) + len(kept)
+            count, all_of = count + len(on) + len(kept), all_of + z.size.sum() + z.error.sum()
             if len(kept):
                 own = columns_of(weights, kept)
                 parts[source] = sum_of(parts[source], own) if source in parts else own
@@ -246,7 +247,7 @@ class FloatBounds:
         self.entries += sum(part.size for part in parts.values())
         if self.entries > 2 * MAX_DENSE:
             refuse("the program is too large for the float64 tier")
-        tiny = TINY * (1 + sum(self.outputs[source].most.sum() for source in parts) + size.sum())
+        tiny = TINY * (1 + sum(self.outputs[source].most.sum() for source in parts) + size.sum() + all_of)
         error = (error + eps(count) * size) * (1 + eps(count)) + tiny
         size = np.abs(constant)
         for source, part in parts.items():
@@ -571,7 +572,7 @@ class FloatBounds:
     def sharpen(self, index: int, low: Vector, high: Vector, where: Flags, upper: bool) -> None:
         """Better lower (or upper) bounds of neurons of one layer in some leaves."""
         z, (leaves, neurons) = self.reads[index], np.nonzero(where)
-        most = max(1, CACHED // sum(len(output.kept) for output in self.outputs.values()))
+        most = max(1, CACHED // max(1, sum(len(output.kept) for output in self.outputs.values())))
         for k in range(0, len(leaves), most):
             leaf, neuron = leaves[k : k + most], neurons[k : k + most]
             one = z.of(neuron)
@@ -588,7 +589,8 @@ class FloatBounds:
         return z.error + eps(self.terms) * z.size
 
     def tiny(self, z: Read) -> float:
-        return float(TINY * (1 + sum(self.outputs[source].most.sum() for source in z.parts) + z.size.sum()))
+        sizes = sum(self.outputs[source].most.sum() for source in z.parts) + z.size.sum() + z.error.sum()
+        return float(TINY * (1 + sizes))
 
     def lower_bounds(self, found: Functionals) -> Vector:
         """A lower bound of each functional; the least number where binary64 does not reach."""

@@ -145,8 +145,9 @@ def down(x: Vector) -> Vector:
 
 
 def chord(low: Vector, high: Vector) -> tuple[Vector, Vector]:
-    """s ≤ u / (u − l), and t ≥ u − s·u; where l < 0 < u."""
+    """s ≤ u / (u − l), and t ≥ u − s·u; where l < 0 < u. So small a slope that it may have been rounded up is none."""
     slope = np.where((low < 0) & (high > 0), high / (high - low) * DOWN, 0.0)
+    slope = np.where(slope < TINY, 0.0, slope)
     return slope, high * (1 - slope) * UP + TINY
 
 

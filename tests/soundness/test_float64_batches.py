@@ -22,7 +22,8 @@ from rewarden.certificate.kernel_json import Refused, canonical
 from rewarden.certificate.kernel_program import INPUT, Program
 from rewarden.certificate.kernel_proof import check_leaf, leaves
 from rewarden.certificate.tier_float64 import Move, check_leaves_float64, take
-from rewarden.certificate.tier_float64_bounds import FloatBounds
+from rewarden.certificate.tier_float64_bounds import FloatBounds, Functionals, Lines, Output, Read
+from rewarden.certificate.tier_float64_program import chord
 from rewarden.certificate.tiers import tiers
 from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.assembly import Assembly
@@ -350,3 +351,46 @@ def test_layers_that_cancel_leave_their_rounding_behind(tier: str, off: int, tmp
              "goals": [[[["leaf", 0, [], [], []]]]]}  # fmt: skip
     found = check(tmp_path / "c", Case(made, proof, {"R": reward}).rebind().write(tmp_path / "c"), 1, *tiers()[tier])
     assert found.claims[0].verdict == ("proved" if off < 0 else "refused")
+
+
+@pytest.mark.parametrize("tier", sorted(tiers()))
+def test_a_claim_without_variables_has_a_verdict(tier: str, tmp_path: Path) -> None:
+    """relu(0) is open in binary64, and there is nothing that its bounds could be made of."""
+    build = Assembly(2)
+    z = build.relu(build.affine(0, np.eye(2, dtype=np.float32), np.zeros(2, np.float32)))
+    done = build.finish(build.affine(z, np.ones((1, 2), np.float32), np.zeros(1, np.float32)))
+    reward = Artifact((RewardRecord("s", schema(2)),), done.graph, done.tensors, "exact")
+    for constant, expected in ((0, "proved"), (-1, "refused")):
+        goal = [atom(affine(constant, {}, {0: 1}))]
+        made = claim({"R": reward.digest}, [], [goal, goal], [[]])
+        made |= {"records": [], "calls": [{"reward": "R", "arguments": [affine(0), affine(0)]}]}
+        proof = {"format": "rewarden-proof", "format_version": 1, "claim": "", "witness": {"box": 0, "point": []},
+                 "goals": [[[["leaf", 0, [], [], []]]]] * 2}  # fmt: skip
+        paths = Case(made, proof, {"R": reward}).rebind().write(tmp_path / expected)
+        (told,) = check(tmp_path / expected, paths, 1, *tiers()[tier]).claims
+        assert told.verdict == expected, told.reason
+
+
+@pytest.mark.parametrize("high", [2.0**-74 * 0.6, 2.0**-76, 2.0**-40, 1.0, 2.0**1000])
+def test_a_line_whose_slope_is_next_to_nothing_lies_above_all_the_same(high: float) -> None:
+    """A slope below the normal numbers may be twice too large, and the line below the ReLU at the far end."""
+    low = -(2.0**1000)
+    slope, shift = (Fraction(float(x[0])) for x in chord(np.array([low]), np.array([high])))
+    assert slope * Fraction(low) + shift >= 0
+    assert slope * Fraction(high) + shift >= Fraction(high)
+
+
+@pytest.mark.parametrize("z", [-(2.0**940), 2.0**940])
+def test_a_coefficient_that_is_lost_is_charged_with_all_that_it_was_about(z: float, tmp_path: Path) -> None:
+    """−2**-1074 times a slope of a quarter is nothing; z, of which parts and size have cancelled, is not."""
+    program = Subject(0, tmp_path, 1).program
+    box = Box([Fraction(-1)] * program.variables, [Fraction(1)] * program.variables)
+    bounds = FloatBounds(program, [box], [{}], [()], 0)
+    bounds.advance(1)
+    ones = np.ones((1, 1))
+    bounds.reads[0] = Read({}, np.zeros(1), np.full(1, 2.0**950), np.zeros(1))
+    bounds.lines[0] = Lines(ones / 4, None, ones / 4, ones * 0)
+    bounds.outputs[0] = Output(np.arange(0), np.arange(1), bounds.reads[0], np.full(1, 2.0**950))
+    row = Functionals({0: -ones * 2.0**-1074}, np.zeros(1, int), np.zeros(1), np.zeros(1))
+    (found,) = bounds.lower_bounds(row).tolist()
+    assert Fraction(found) <= -(Fraction(2) ** -1074) / 4 * Fraction(z)
