@@ -35,7 +35,7 @@ WIDTH, COEFFICIENT = 64, 27  # bits of a lane, and of what is replaced
 ROOM = WIDTH - 3 - COEFFICIENT
 DIGITS = 29  # of slopes, and of the largest weight of a layer, at the most
 FIRST = COEFFICIENT - 1  # digits of ±1, which is where a neuron's functional begins
-MAX_LANES, MAX_PACKED = 1 << 8, 1 << 29  # numbers in one, bits of a row of those
+MAX_LANES, MAX_PACKED = 1 << 8, 1 << 29  # numbers in one, bits of all rows of those that may be held at a time
 Row = list[int]
 Part = tuple[Row, int, bool]  # a row over 2**digits; whether its coefficients are cut
 Term = tuple[int, int, int]  # lanes x, and what to make of them: x·factor / 2**digits
@@ -148,8 +148,9 @@ class RoughBounds(Stepping):
 
     def together(self, index: int, ends: Sequence[tuple[int, int]]) -> list[int]:
         """Lower bounds of z (side 0) or of −z (side 1) of neurons of a layer."""
-        widest = max(map(self.program.width, range(INPUT, index + 1)))
-        count = max(1, min(MAX_LANES, MAX_PACKED // (WIDTH * widest)))
+        layers = self.program.layers[: index + 1]  # a row for each source that each of them reads, and four terms
+        numbers = sum(4 + sum(len(block.columns) for block in layer.blocks) for layer in layers)
+        count = max(1, min(MAX_LANES, MAX_PACKED // (WIDTH * numbers)))
         found: list[int] = []
         for k in range(0, len(ends), count):
             some = ends[k : k + count]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import tracemalloc
 import zipfile
 from fractions import Fraction
 from itertools import pairwise
@@ -12,9 +14,13 @@ from unittest import mock
 
 import pytest
 
-from rewarden.certificate import kernel_pieces, kernel_program
+from rewarden.certificate import kernel_json, kernel_lanes, kernel_pieces, kernel_program
 from rewarden.certificate.check import Report, check
+from rewarden.certificate.kernel_bounds import TOGETHER, Box
 from rewarden.certificate.kernel_claim import read_claim
+from rewarden.certificate.kernel_json import Refused, parse
+from rewarden.certificate.kernel_lanes import RoughBounds
+from rewarden.certificate.kernel_program import INPUT, Program, Relu
 from rewarden.certificate.kernel_sentence import number, sentence, word
 from tests.reference.certificates import Case, affine, atom, claim, network
 
@@ -141,3 +147,77 @@ def test_the_work_of_pieces_is_counted_by_the_entries_of_rows(tmp_path: Path) ->
     assert judged_in_pieces(tmp_path / "a", made, rewards, told)[0] == "proved"
     with mock.patch.object(kernel_pieces, "COMPOSED", 1 << 31):
         assert judged_in_pieces(tmp_path / "b", made, rewards, told)[0] == "refused"
+
+
+# ── memory of JSON ─────────────────────────────────────────────────────────────────────────────
+SHAPES = {'{"a":{}}': 60, "[[]]": 100, "[0]": 120, '"ab"': 200, '"é😀"': 150, '["leaf",0,[],[],[]]': 50}  # thousands
+WRITING = 1 << 23  # bytes that are taken while the canonical form is written, whatever it is of
+
+
+def taken(data: bytes) -> int:
+    """The most that is allocated at once while it is read."""
+    tracemalloc.start()
+    parse(data)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return most
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(f"[{','.join([shape] * 1000 * count)}]" for shape, count in SHAPES.items()),
+        "{" + ",".join(f'"{k:06}":0' for k in range(50_000)) + "}",
+        '["' + "a" * 3_000_000 + '😀"]',
+    ],
+    ids=lambda text: text[:12],
+)
+def test_json_takes_no_more_memory_than_is_reckoned_before_it_is_read(text: str) -> None:
+    most = taken(text.encode())
+    assert most > 1.4 * WRITING, "of less nothing would be said"
+    reckoned = mock.patch.object(kernel_json, "MAX_TAKEN", most - WRITING - 1)
+    with reckoned, pytest.raises(Refused, match="too much memory"):
+        parse(text.encode())
+
+
+def test_a_proof_of_nested_lists_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    """As many as fit into a file would take gigabytes; compressed they are some hundred kilobytes."""
+    case = Case(true_claim(), proof([[[LEAF]]], ["0", "0"]), {"R": REWARD}).rebind()
+    paths = case.write(tmp_path)
+    (written,) = (tmp_path / "proofs").iterdir()
+    written.unlink()
+    nested = b'{"goals":[' + b"[[[]]]," * (1 << 22) + b"[]]}"
+    (tmp_path / "proofs" / f"{written.name}.gz").write_bytes(gzip.compress(nested, 1, mtime=0))
+    unread = mock.patch.object(kernel_json.json, "loads", lambda data, **_: pytest.fail(f"{len(data)} bytes are read"))
+    with unread, pytest.raises(Refused, match="too much memory"):
+        parse(nested)
+    (told,) = check(tmp_path, paths).claims
+    assert (told.verdict, told.reason) == ("refused", "JSON of so many values would take too much memory")
+
+
+def test_a_proof_of_many_leaves_would_still_be_read() -> None:
+    """The largest that our own benchmarks write have 131,072 leaves."""
+    leaf, cut = b'["leaf",0,[],[],[]],', b'["cut",3,"123456789/1024"],'
+    each = 3 * len(leaf + cut) + sum((leaf + cut).count(mark) * size for mark, size in kernel_json.TAKES)
+    assert each * 750_000 < kernel_json.MAX_TAKEN
+
+
+def test_rows_of_many_readers_of_one_wide_layer_share_the_room_for_lanes() -> None:
+    """A row of coefficients for each of them is held until all are known: 40 readers of 8,000 neurons took 1.5 GB."""
+    wide, readers, open_ = 200, 40, 32
+    program = Program(1)
+    x = program.emit([(INPUT, [{0: 1}] * wide, 1)], [k % 7 for k in range(wide)], kind=Relu)
+    each = [program.emit([(x, [{j: (j + k) % 5 + 1 for j in range(wide)}], 1)]) for k in range(readers)]
+    last = program.emit([(k, [{0: (-1) ** (i + k)} for i in range(open_)], 1) for k in each], kind=Relu)
+    bounds = RoughBounds(program, Box([Fraction(-9)], [Fraction(9)]), {}, TOGETHER, ())
+    bounds.advance(last)
+    ends = [(k, side) for k in range(open_) for side in (0, 1)]
+    found = bounds.together(last, ends)
+    with mock.patch.object(kernel_lanes, "MAX_PACKED", 1 << 22):
+        tracemalloc.start()
+        try:
+            assert bounds.together(last, ends) == found
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peak < 3 << 20, peak
