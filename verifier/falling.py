@@ -54,7 +54,7 @@ def _pair(claim: Claim, form: Affine, *, strict: bool) -> tuple[int, int] | None
 
 def _falls(claim: Claim, artifact: Artifact, cell: Box, better: int, worse: int) -> bool:
     from rewarden.verifier.ranges.domain import Region
-    from rewarden.verifier.ranges.sensitivity import sensitivities
+    from rewarden.verifier.ranges.sensitivity import steepest
 
     box, moving = [], dict[int, int]()
     facts = {atom.affine for atom in single_atoms(claim.clauses) if not atom.affine.calls}
@@ -71,26 +71,8 @@ def _falls(claim: Claim, artifact: Artifact, cell: Box, better: int, worse: int)
                 moving[column] = sign
     if not moving:
         return True
-    found, missing = sensitivities(artifact, Region(tuple(box), "where both records may be"), budget=BOXES)
-    names = _names(artifact)
-    steep = {one.feature: one.range for one in found if one.what == "per unit"}
-    if missing is not None or any(names[column] not in steep for column in moving):
-        return False
-    return all(
-        (steep[names[column]].most <= 0 if sign > 0 else steep[names[column]].least >= 0)
-        for column, sign in moving.items()
-    )
-
-
-def _names(artifact: Artifact) -> list[str]:
-    """Of each column, as `sensitivities` names it."""
-    from rewarden.verifier.ranges.domain import domain_of
-
-    found = [""] * artifact.width
-    for name, feature, start in domain_of(artifact).features:
-        for k in range(feature.width):
-            found[start + k] = f"{name}[{k}]" if feature.is_vector else name
-    return found
+    found = steepest(artifact, Region(tuple(box), "where both records may be"), moving, budget=BOXES, aim=0.0)
+    return not isinstance(found, str) and all(most <= 0 for most in found.values())
 
 
 def _ends(form: Affine, cell: Box) -> tuple[Fraction, Fraction]:

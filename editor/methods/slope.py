@@ -82,19 +82,13 @@ def _soon_proved(task: Task, rule: str) -> bool:
 def certified_slopes(artifact: Artifact, found: Coupled) -> dict[int, Fraction]:
     """By column, at least max(0, s·∂R/∂x) anywhere in the box. EditError E17 where slopes cannot be certified."""
     from rewarden.verifier.ranges.domain import Region
-    from rewarden.verifier.ranges.sensitivity import sensitivities
+    from rewarden.verifier.ranges.sensitivity import steepest
 
     region = Region(found.box, "where both records may be")
-    ranges, missing = sensitivities(artifact.with_patches(()), region)
-    names = {column: artifact.columns[column].name.rpartition(".")[2] for column in found.signs}
-    by_name = {one.feature: one.range for one in ranges if one.what == "per unit"}
-    if missing is not None or not all(name in by_name for name in names.values()):
-        raise EditError("E17", f"no slope of the reward can be certified: {missing or 'it is no number'}")
-    slopes = {}
-    for column, sign in found.signs.items():
-        most = by_name[names[column]].most if sign > 0 else -by_name[names[column]].least
-        slopes[column] = max(Fraction(0), Fraction(most))
-    return slopes
+    steep = steepest(artifact.with_patches(()), region, found.signs)
+    if isinstance(steep, str):
+        raise EditError("E17", f"no slope of the reward can be certified: {steep}")
+    return {column: max(Fraction(0), Fraction(steep[column])) for column in found.signs}
 
 
 def _tilted(artifact: Artifact, taken: dict[int, Fraction], found: Coupled, task: Task) -> Edited:

@@ -13,18 +13,20 @@ import torch
 import rewarden as rw
 from rewarden.judging.effects import effects
 from rewarden.reward.agreement import random_rows
-from rewarden.reward.artifact import Artifact
+from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.enclosure import enclose
 from rewarden.reward.exact import evaluate_row
+from rewarden.reward.graph import AffineMap, Graph, Input, Patch, Relu
 from rewarden.spec_lang import parse_spec
 from rewarden.spec_lang.errors import UsageError
 from rewarden.spec_lang.features import Feature, RecordType
 from rewarden.verifier.bind import bind_obligation
 from rewarden.verifier.falling import falls
+from rewarden.verifier.ranges.continuity import continuous
 from rewarden.verifier.ranges.domain import Region, domain_of, region_of
 from rewarden.verifier.ranges.ends import Functional, ranges
 from rewarden.verifier.ranges.plain import plain
-from rewarden.verifier.ranges.sensitivity import sensitivities
+from rewarden.verifier.ranges.sensitivity import sensitivities, steepest
 
 MIXED = RecordType(
     "Mixed",
@@ -155,6 +157,25 @@ def test_no_two_records_differ_by_more_than_the_certified_sensitivity(seed: int)
     assert change.max() <= one.range.most + 1e-9
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_one_end_of_some_columns_is_that_of_all_and_an_aim_is_never_missed_by_mistake(seed: int) -> None:
+    artifact = net(seed)
+    region = region_of(artifact, ["x=-0.5..0.25", "v=0..1"])
+    told, _ = sensitivities(artifact, region, budget=32)
+    ends = {one.feature: one.range for one in told if one.what == "per unit"}
+    signs = {0: 1, 1: -1, 7: 1}
+    found = steepest(artifact, region, signs, budget=32)
+    assert found == {0: ends["x"].most, 1: -ends["n"].least, 7: ends["v[1]"].most}
+    for column, most in found.items():
+        wanted = {column: signs[column]}
+        for aim in (most + 0.01, most, most - 0.01, most - 1):
+            near = steepest(artifact, region, wanted, budget=32, aim=aim)
+            assert near[column] <= aim or most > aim - 1e-9
+            assert near[column] >= (ends["x"].most_taken if column == 0 else -np.inf)
+    assert steepest(artifact, region, {2: 1}) == "on is no number"
+    assert steepest(artifact, region, {0: 1, 4: -1}) == "site is no number"
+
+
 def test_what_rises_between_two_whole_numbers_is_seen() -> None:
     counted = RecordType("Counted", (Feature("n", "int", Fraction(0), Fraction(4)),))
     hidden, out = torch.nn.Linear(1, 2), torch.nn.Linear(2, 1)
@@ -241,6 +262,8 @@ def test_a_patch_that_jumps_has_no_slope_and_still_has_ends(tmp_path: Path) -> N
     lowered = {**mended.tensors, patch.level: np.array([-40.0], np.float32)}  # the cap does not rise far enough now
     jumping = replace(mended, tensors=lowered)
     assert plain(jumping) is None
+    assert not continuous(jumping)
+    assert continuous(mended)
     told, missing = sensitivities(jumping, region_of(jumping), budget=8)
     assert told == ()
     assert "jump" in (missing or "")
@@ -249,6 +272,54 @@ def test_a_patch_that_jumps_has_no_slope_and_still_has_ends(tmp_path: Path) -> N
     (found,) = ranges(jumping, [region_of(jumping)], budget=100)
     assert found.least <= high.min()
     assert low.max() <= found.most
+
+
+def beyond_a_cap(rises: float) -> Artifact:
+    """r = 0 up to x = 1, then `rises` a unit up to x = 2, then 1 less a unit. Below x = 1 a ceiling holds it at 0,
+    whose cap is x beyond 0: no jump, and out there r is far above what the cap would be, or below it."""
+    line = RecordType("Line", (Feature("x", "real", Fraction(-10), Fraction(10)),))
+    tensors = {
+        "w": [[1], [1]], "b": [-1, -2], "v": [[rises, -rises - 1]], "c": [0],
+        "rows": [[1]], "zero": [0], "one": [1],
+    }  # fmt: skip
+    return Artifact(
+        (RewardRecord("s", line),),
+        Graph((Input(), AffineMap(0, "w", "b"), Relu(1), AffineMap(2, "v", "c")), 3),
+        {name: np.array(values, np.float32) for name, values in tensors.items()},
+        "beyond",
+        patches=(Patch("ceiling", "rows", "zero", "zero", "one", "zero", "one", ""),),
+    )
+
+
+def test_a_reward_that_rises_faster_than_a_cap_would_is_bounded_beyond_it_as_it_is() -> None:
+    artifact = beyond_a_cap(100.0)
+    assert continuous(artifact)
+    assert plain(artifact) is None
+    beyond = region_of(artifact, ["x=3..10"])
+    (found,) = ranges(artifact, [beyond], budget=100)
+    assert (found.least, found.most) == pytest.approx((92.0, 99.0))
+    (slope,), _ = sensitivities(artifact, beyond, budget=32)
+    assert slope.direction == "never rises"
+    (whole,), _ = sensitivities(artifact, region_of(artifact), budget=200)
+    assert whole.range.least <= -1.0
+    assert whole.range.most >= 100.0
+    spec = parse_spec("""spec s v1
+features Line { x: real in -10 .. 10 }
+reward R(s: Line)
+must rises:
+  forall a, b: Line varying x
+  given a.x >= b.x and b.x >= 3
+  expect R(a) >= R(b)
+""")
+    assert not falls(bind_obligation(spec, spec.obligation("rises"), {"R": artifact}), {"R": artifact})
+
+
+def test_a_reward_that_a_cap_would_leave_alone_beyond_its_gate_is_a_plain_network() -> None:
+    artifact = beyond_a_cap(0.5)
+    network = plain(artifact)
+    assert network is not None
+    for x in np.linspace(-10.0, 10.0, 81):
+        assert evaluate_row(network, np.array([x])) == evaluate_row(artifact, np.array([x]))
 
 
 # ── effects and regions ────────────────────────────────────────────────────────────────────────

@@ -46,8 +46,9 @@ class Maxima:
     boxes: NDArray[np.intp]
 
 
-def maxima(domain: Domain, lo: Array, hi: Array, look: Look, budget: int) -> Maxima:
-    """Of regions lo, hi [region, column]."""
+def maxima(domain: Domain, lo: Array, hi: Array, look: Look, budget: int, aim: float | None = None) -> Maxima:
+    """Of regions lo, hi [region, column]. `aim`: all that is asked is whether the maximum is at most this, so that a
+    region is settled once its bound is, or a value clearly is not."""
     count = len(lo)
     region = np.arange(count)
     seen = _looked(look, lo, hi, region)
@@ -58,8 +59,11 @@ def maxima(domain: Domain, lo: Array, hi: Array, look: Look, budget: int) -> Max
         top = np.full(count, -np.inf)
         np.maximum.at(top, region, most)
         slack = TOLERANCE * np.maximum(first - value, 0.0)
-        open_ = (top - value > slack) & (boxes < budget)
-        worth = open_[region] & (most > (value + slack)[region]) & (hi > lo).any(axis=1)
+        open_, needless = (top - value > slack) & (boxes < budget), value + slack
+        if aim is not None:
+            open_ &= (top > aim) & (value <= aim + TOLERANCE * np.maximum(first - aim, 0.0))
+            needless = np.maximum(needless, aim)
+        worth = open_[region] & (most > needless[region]) & (hi > lo).any(axis=1)
         order = np.lexsort((-most, region))
         order = order[worth[order]]
         if not len(order):

@@ -12,6 +12,7 @@ rewards, and patches that may jump, have no certified slope here, and nothing is
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import combinations
@@ -31,10 +32,10 @@ from rewarden.verifier.box_minimum import Boxes
 from rewarden.verifier.float_program import FloatProgram
 from rewarden.verifier.fusion import functional_rows
 from rewarden.verifier.inline import compile_program
+from rewarden.verifier.ranges.continuity import continuous
 from rewarden.verifier.ranges.domain import Domain, Region, domain_of
 from rewarden.verifier.ranges.ends import BUDGET, REWARD, Functional, Range, ranges, reward_claim
-from rewarden.verifier.ranges.plain import plain
-from rewarden.verifier.ranges.search import Bounded, maxima
+from rewarden.verifier.ranges.search import Bounded, Maxima, maxima
 from rewarden.verifier.ranges.slopes import slopes
 from rewarden.verifier.torch_settings import plain_torch
 
@@ -88,15 +89,10 @@ def sensitivities(
         for k in range(feature.size)
         if region.bounds[start + k][0] < region.bounds[start + k][1]
     ]
-    network, missing = plain(artifact), None
-    if artifact.smooth:
-        missing = "the reward is smooth: its slopes are not certified"
-    elif network is None:
-        missing = "a patch may jump at its rim: there is no bound of slopes"
+    missing = _no_slopes(artifact)
     found: dict[str, list[Sensitivity]] = {}
     if missing is None and numbers:
-        assert network is not None
-        steep = _steepness(artifact, network, region, [column for _, _, column in numbers], budget)
+        steep = _steepness(artifact, region, [column for _, _, column in numbers], budget)
         for (name, feature, _), one in zip(numbers, steep, strict=True):
             found[name] = [Sensitivity(name, feature.unit, "per unit", one)]
     for name, feature, start in domain.features:
@@ -105,6 +101,40 @@ def sensitivities(
     order = [name for name, _, _ in domain.features]
     told = sorted(found, key=lambda name: order.index(name.partition("[")[0]))
     return tuple(one for name in told for one in found[name]), missing
+
+
+def steepest(
+    artifact: Artifact,
+    region: Region,
+    signs: Mapping[int, int],
+    *,
+    budget: int = SLOPE_BUDGET,
+    aim: float | None = None,
+) -> dict[int, float] | str:
+    """By column the most that sign·∂R/∂x is anywhere in the region, between whole numbers too, ±1 its sign; or why that
+    cannot be certified. Nothing is spent on other columns, nor on other ends. `aim`: as of `maxima`."""
+    if artifact.width > MOST_COLUMNS:
+        return f"the reward reads more than {MOST_COLUMNS} columns"
+    for name, feature, start in domain_of(artifact).features:  # slopes are not looked at between their two values
+        if feature.kind not in ("real", "int") and any(start <= k < start + feature.width for k in signs):
+            return f"{name} is no number"
+    missing = _no_slopes(artifact)
+    if missing is not None:
+        return missing
+    found: dict[int, float] = {}
+    for sign in (1, -1):
+        columns = [column for column, wanted in signs.items() if wanted == sign]
+        if columns:
+            (top,) = _tops(artifact, region, columns, (sign,), budget, aim)
+            found |= dict(zip(columns, top.most.tolist(), strict=True))
+    return found if np.isfinite(list(found.values())).all() else "no bound of them is finite"
+
+
+def _no_slopes(artifact: Artifact) -> str | None:
+    """Why there are no slopes to certify; None where the reward is continuous and piecewise linear."""
+    if artifact.smooth:
+        return "the reward is smooth: its slopes are not certified"
+    return None if continuous(artifact) else "a patch may jump at its rim: there is no bound of slopes"
 
 
 def _differences(artifact: Artifact, region: Region, named: tuple[str, Feature, int]) -> list[Sensitivity]:
@@ -134,16 +164,24 @@ def _differences(artifact: Artifact, region: Region, named: tuple[str, Feature, 
 
 
 # ── slopes ─────────────────────────────────────────────────────────────────────────────────────
-def _steepness(artifact: Artifact, network: Artifact, region: Region, columns: list[int], budget: int) -> list[Range]:
+def _tops(
+    artifact: Artifact,
+    region: Region,
+    columns: list[int],
+    signs: tuple[int, ...],
+    budget: int,
+    aim: float | None = None,
+) -> list[Maxima]:
+    """The maxima of sign·∂R/∂x for each column, for each sign."""
     with torch.no_grad(), plain_torch(1):
-        program = compile_program(reward_claim(network, REWARD), {"r": network})
+        program = compile_program(reward_claim(artifact, REWARD), {"r": artifact})
         engine, floats = Engine(program), FloatProgram(program)
         target = Functionals.of(functional_rows(program, [Affine(Fraction(0), (), ((0, Fraction(1)),))]))
         domain = domain_of(artifact)
         lo, hi = (np.repeat(side[None, :], len(columns), axis=0) for side in region.outward())
         wanted = np.array(columns)
         ends = []
-        for sign in (1, -1):
+        for sign in signs:
 
             def look(lo: Array, hi: Array, which: NDArray[np.intp], sign: int = sign) -> Bounded:
                 sweep = engine.intermediate(Boxes(torch.from_numpy(lo), torch.from_numpy(hi)), None, {})
@@ -159,8 +197,13 @@ def _steepness(artifact: Artifact, network: Artifact, region: Region, columns: l
                 score = np.maximum(np.abs(low.numpy()), np.abs(high.numpy())) * (hi - lo)
                 return Bounded(bound, score, middle, value)
 
-            ends.append(maxima(_between(domain), lo, hi, look, budget))
-    top, bottom = ends
+            ends.append(maxima(_between(domain), lo, hi, look, budget, aim))
+    return ends
+
+
+def _steepness(artifact: Artifact, region: Region, columns: list[int], budget: int) -> list[Range]:
+    top, bottom = _tops(artifact, region, columns, (1, -1), budget)
+    domain = domain_of(artifact)
     found = []
     for k, column in enumerate(columns):
         high = _quotient(artifact, domain, region, column, top.point[k])

@@ -2,8 +2,10 @@
 
 For a continuous, piecewise linear function the difference quotients along one column over a box are means of its slopes
 there, so their greatest value is that of the slopes. An unstable relu's slope is anything between 0 and 1; which are
-unstable is known from certified bounds (`verifier.backsub`). What binary64 loses in the products is added to the
-interval: γ_n·|G||W| for a product with weights W, |G|·E for their own error E (`verifier.rounding`), a unit for a sum.
+unstable is known from certified bounds (`verifier.backsub`). A gated neuron is a relu where its gate is closed and 0
+where it is open: its slope is the relu's, 0, or where the gate may be either anything between them. What binary64 loses
+in the products is added to the interval: γ_n·|G||W| for a product with weights W, |G|·E for their own error E
+(`verifier.rounding`), a unit for a sum.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ Interval = tuple[Tensor, Tensor]  # [box, neuron]
 def slopes(engine: Engine, sweep: Sweep, functional: Functionals) -> Interval:
     """Bounds [box, variable] of ∂F/∂x on the boxes of a sweep, F being the first functional; NaN where there are none.
 
-    For programs of linear, relu and (idle) gated layers.
+    For programs of linear, relu and gated layers that are continuous (`continuity`).
     """
     boxes = sweep.boxes.lo.shape[0]
     gradients: dict[int, Interval] = {}
@@ -34,6 +36,9 @@ def slopes(engine: Engine, sweep: Sweep, functional: Functionals) -> Interval:
         assert not layer.curved, "a piecewise linear program of one call has no curved layers"
         low, high = gradients.pop(k)
         on, off = sweep.lo[k] >= 0, sweep.hi[k] <= 0
+        if layer.gate_layer is not None:
+            off = off | (sweep.lo[layer.gate_layer] >= layer.gate).any(-1, keepdim=True)
+            on = on & ~off & (sweep.hi[layer.gate_layer] < layer.gate).all(-1, keepdim=True)
         low = torch.where(on, low, torch.where(off, 0.0, low.clamp(max=0.0)))
         high = torch.where(on, high, torch.where(off, 0.0, high.clamp(min=0.0)))
         _pass(layer.fused, gradients, (low, high), slice(None))
