@@ -60,6 +60,18 @@ class Functionals:
     def count(self) -> int:
         return int(self.bias.shape[0])
 
+    @property
+    def unsure(self) -> Tensor:
+        """Rows some number of which is known up to an error only. That error times a bound of what it stands on may be
+        too small for binary64: such a row is never free of loss, whatever its error comes to."""
+        found = self.bias_error > 0
+        for m in self.maps:
+            if m.error is not None:
+                found = found | (m.error > 0).any(-1)
+        for _, share in self.rounded:
+            found = found | ((share > 0) & (share < 2.0**-512)).any(-1)  # what execution adds is 0 or above 2^-150
+        return found
+
     @staticmethod
     def of(rows: Rows) -> Functionals:
         maps = tuple(_map(s, t.weight, t.error) for s, t in sorted(rows.terms.items()) if s >= INPUT)
@@ -94,6 +106,7 @@ class _Layer:
     rows: int  # pre-activations: twice the width of a product
     function: Function | None
     pair: tuple[int, int] | None  # twins: the relu layers whose difference it is
+    unsure: bool  # some number of `fused` is known up to an error only
 
     @property
     def curved(self) -> bool:
@@ -351,7 +364,8 @@ class Engine:
 
 @dataclass(slots=True, eq=False)
 class _State:
-    """Mutable: the invariant of `rounding` while the layers are passed; `touched` is 1.0 once a product was formed."""
+    """Mutable: the invariant of `rounding` while the layers are passed; `touched` is 1.0 once a product was formed, of
+    an error included."""
 
     terms: dict[int, Tensor]
     constant: Tensor
@@ -375,7 +389,7 @@ def _start(sweep: Sweep, functionals: Functionals, box: Tensor, neuron: Tensor, 
     for rounded, share in functionals.rounded:
         error = error + (share.index_select(0, row) * sweep.rounded[rounded].index_select(0, box)).sum(-1)
     zero = torch.zeros_like(sign)
-    touched = zero if final else torch.ones_like(zero)
+    touched = functionals.unsure.index_select(0, row).to(zero.dtype) if final else torch.ones_like(zero)
     return _State(terms, functionals.bias.index_select(0, row) * sign, error, touched, zero, box, final)
 
 
@@ -411,7 +425,7 @@ def _straight(sweep: Sweep, layer: _Layer, k: int, state: _State) -> tuple[Tenso
     if width == 1:  # multiplying by ±1 is exact, so is a sum of one product, and nothing underflows (SMALLEST)
         exact = (size == 1) & (coefficients.abs() == 1)
         noise = torch.where(exact, own[0], noise)
-        formed = ~exact[:, 0]
+        formed = ~exact[:, 0] | layer.unsure
     state.error = state.error + (size * noise).sum(-1) + gamma(width) * drop.abs()
     if state.final:
         state.touched = torch.maximum(state.touched, (formed & (size > 0).any(-1)).to(drop.dtype))
@@ -454,10 +468,11 @@ def _compile(program: Program, fused: Sequence[Rows], k: int, gates: bool) -> _L
     noise = torch.where(selects, 0.0, gamma(2 * inner)).to(torch.float64)
     rounding = None if program.executed is None else program.executed.roundings[k]
     executed = None if rounding is None else Noise.of(rounding, [(m.source, m.size) for m in own.maps], own.bias)
+    whole = Functionals.of(fused[k])
     return _Layer(
-        layer.kind, layer.width, own, noise, Functionals.of(fused[k]), fused[k].input_only, gates, layer.tight,
+        layer.kind, layer.width, own, noise, whole, fused[k].input_only, gates, layer.tight,
         layer.gate_layer, 0.0 if layer.gate is None else float(layer.gate), executed, layer.rows, layer.function,
-        layer.pair,
+        layer.pair, bool(whole.unsure.any()),
     )  # fmt: skip
 
 

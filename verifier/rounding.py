@@ -125,9 +125,19 @@ def product(left: Array, left_error: Array | None, right: Array, right_error: Ar
         error = error + left_error @ (np.abs(right) + right_error)
     loss = np.where(selects, 0.0, TINY) * (1.0 + magnitude.sum(axis=1, keepdims=True))
     error = np.where(magnitude.sum(axis=1, keepdims=True) > 0, error * INFLATE + loss, error * INFLATE)
-    may_be = magnitude if left_error is None else magnitude + left_error
-    terms = (may_be > 0).astype(np.float64) @ ((right != 0) | (right_error > 0)).astype(np.float64)
+    may_be, occurs = magnitude if left_error is None else magnitude + left_error, (right != 0) | (right_error > 0)
+    terms = _terms(may_be > 0, occurs)
+    if right_error.any():  # an error times what it stands on may underflow, in what selects as well
+        error = error + TINY * (_terms(may_be > 0, right_error > 0) > 0)
+    if left_error is not None and left_error.any():
+        error = error + TINY * (_terms(left_error > 0, occurs) > 0)
     return flush_small(value, np.where(terms > 0, error, 0.0))
+
+
+def _terms(left: NDArray[np.bool_], right: NDArray[np.bool_]) -> Array:
+    """How many products of each entry of L·R have both factors."""
+    found: Array = left.astype(np.float64) @ right.astype(np.float64)
+    return found
 
 
 def _selecting(matrix: Array, axis: int) -> NDArray[np.bool_]:

@@ -98,6 +98,20 @@ def test_weights_that_round_to_zero_count():
     never_proved(program)
 
 
+@pytest.mark.parametrize("tiny", [Fraction(1, 2**1000), Fraction(1, 2**1060), Fraction(1, 7**400)])
+@pytest.mark.parametrize("width", [Fraction(1, 2**60), Fraction(1, 2**500)])
+def test_what_an_error_times_a_small_number_loses_counts(tiny, width):
+    """On a box so narrow that the error of a weight times the size of what it stands on is 0 in binary64."""
+    box = ((Fraction(0), width),)
+    goals = (atom(variables={0: -tiny}), atom(calls={0: -tiny}))  # of x and of R(x) = x, above 0 but at a corner
+    for goal in goals:
+        never_proved(program_of(linear(INPUT, [[1.0]], [0.0]), goal=goal, box=box))
+    read = Layer("relu", (Block(INPUT, np.zeros((1, 1)), {(0, 0): tiny}),), np.zeros(1))
+    never_proved(program_of(read, goal=atom(calls={0: -1}), box=box))
+    handed_on = Layer("linear", (Block(INPUT, np.zeros((1, 1)), {(0, 0): tiny}),), np.zeros(1))
+    never_proved(program_of(handed_on, relu(0, 1), goal=atom(calls={0: -1}), box=box))
+
+
 def test_rational_thresholds_are_not_rounded():
     # x <= 1 on the box; the goal asks for 1/3 + 2/3 − 10^-40 >= x.
     threshold = Fraction(1, 3) + Fraction(2, 3) - Fraction(1, 10**40)
@@ -137,6 +151,15 @@ def test_products_of_matrices_are_within_their_error(left, right):
         for j in range(2):
             exact = sum(Fraction(a[i, k]) * Fraction(b[k, j]) for k in range(2))
             assert abs(exact - Fraction(value[i, j])) <= Fraction(error[i, j])
+
+
+@pytest.mark.parametrize("left, right", [((0.0, 2.0**-1000), (2.0**-100, 0.0)), ((2.0**-500, 0.0), (1.0, 2.0**-1000))])
+def test_products_of_errors_too_small_for_floats_are_not_nothing(left, right):
+    """A number and its error, on both sides; a row or a column that selects is exact, but not what is unknown of it."""
+    (a, a_error), (b, b_error) = ([np.array([[x]]) for x in side] for side in (left, right))
+    value, error = product(a, a_error, b, b_error)
+    most = (Fraction(a[0, 0]) + Fraction(a_error[0, 0])) * (Fraction(b[0, 0]) + Fraction(b_error[0, 0]))
+    assert most - Fraction(value[0, 0]) <= Fraction(error[0, 0])
 
 
 def test_selecting_rows_is_exact():
