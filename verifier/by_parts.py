@@ -23,6 +23,7 @@ from rewarden.verifier.caps import settled
 from rewarden.verifier.covered import Cover, cover
 from rewarden.verifier.decided_gates import ends_of
 from rewarden.verifier.exact_program import Point
+from rewarden.verifier.finite import all_finite
 from rewarden.verifier.harmless import unhelped
 from rewarden.verifier.inline import arguments_over
 from rewarden.verifier.options import VerifyOptions
@@ -83,8 +84,12 @@ def _active(claim: Claim, artifacts: Mapping[str, Artifact]) -> int:
 
 def decided(claim: Claim, artifacts: Mapping[str, Artifact], asked: Asked, options: VerifyOptions) -> RuleResult:
     """The verdict on a claim about rewards that are patched near data."""
-    whole = options.semantics == "real" and lies_between(claim, artifacts)
-    done = np.ones(len(claim.boxes), np.bool_) if whole else settled(claim, artifacts)
+    executed = options.semantics == "float32"
+    whole = not executed and lies_between(claim, artifacts)
+    if executed and not all_finite(claim, artifacts):
+        done = np.zeros(len(claim.boxes), np.bool_)
+    else:
+        done = np.ones(len(claim.boxes), np.bool_) if whole else settled(claim, artifacts, executed=executed)
     parts = [
         _Part(tuple(claim.boxes[k] for k in part), tuple(part), len(part) / len(claim.boxes))
         for part in (part.tolist() for part in _parts(claim, np.flatnonzero(~done), artifacts))
@@ -109,13 +114,16 @@ def decided_in_pieces(
     patches act are one part."""
     if options.engine == "falsify" or len(claim.boxes) > BOXES or not stacked(claim, artifacts):
         return None
+    executed = options.semantics == "float32"
+    if executed and not all_finite(claim, artifacts):
+        return None
     few = sum(len(artifacts[name].patches) for name, _ in claim.rewards) <= WHOLE
-    flat = cover(claim, artifacts, roots(claim), wholly=True)
+    flat = cover(claim, artifacts, roots(claim), wholly=True, executed=executed)
     bounded = options.engine in ("auto", "bounds") and options.semantics == "real" and bool(flat.left)
     easy = unhelped(claim, artifacts, lambda patch, tensors: True) if bounded else None
     left, looked = (None, Work()) if easy is None else _left_of(claim, easy, asked, options)
     if flat.left and (left is None or len(left.lo)):
-        flat = cover(claim, artifacts, roots(claim) if left is None else rest(claim, left))
+        flat = cover(claim, artifacts, roots(claim) if left is None else rest(claim, left), executed=executed)
         if flat.settled:
             left = OpenBoxes.of([(number, box) for number, box, _ in flat.left], len(claim.variables))
     elif not flat.left:

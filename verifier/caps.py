@@ -6,7 +6,8 @@ From the innermost patch out, over a box, for an upper bound (a lower one is its
 - any other ceiling raises nothing;
 - a floor raises the reward to its level at most, or not at all where it is open over the box.
 
-This is exact and holds of every binary32 execution as well: flat and open are decided with room for what rows round
+This is exact and holds of every binary32 execution as well, once what lies beneath is a number (`finite`) and fixed
+arguments are taken with both of their neighbours: flat and open are decided with room for what rows round
 (`reward/tables.py`), the flat cap is level + slope·0, and min and max pick. So rules near data that a patch on the same
 data has mended are proved of thousands of rows at once, without bounding the network.
 """
@@ -59,10 +60,13 @@ def capped(claim: Claim, goal: Clause) -> Iterator[Capped]:
             yield Capped(number, tuple(columns), sign, sign * (atom.affine.constant / -weight), atom.strict)
 
 
-def settled(claim: Claim, artifacts: Mapping[str, Artifact]) -> NDArray[np.bool_]:
-    """[box]: whether the patches alone prove every goal of the claim, wherever the premise can hold in the box."""
+def settled(claim: Claim, artifacts: Mapping[str, Artifact], *, executed: bool = False) -> NDArray[np.bool_]:
+    """[box]: whether the patches alone prove every goal of the claim, wherever the premise can hold in the box.
+    `executed`: of every binary32 execution, if none leaves the numbers (`finite`)."""
     done = np.ones(len(claim.boxes), np.bool_)
     lo, hi = ends_of(claim)
+    if executed and len(lo):
+        lo, hi = _with_neighbours(lo, hi)
     for goal in claim.goals:
         done &= _goal(claim, goal, artifacts, lo, hi)
     return done
@@ -77,6 +81,17 @@ def _goal(claim: Claim, goal: Clause, artifacts: Mapping[str, Artifact], lo: Arr
             if said.holds(Fraction(value)):
                 found |= caps == value
     return found
+
+
+def _with_neighbours(lo: Array, hi: Array) -> tuple[Array, Array]:
+    """Boxes in which fixed values are between the binary32 numbers around them: an execution reads either of these.
+    What is not fixed is a binary32 number."""
+    fixed = np.nextafter(lo, np.inf) >= hi
+    with np.errstate(over="ignore"):
+        near_lo, near_hi = lo.astype(np.float32), hi.astype(np.float32)
+        below = np.where(near_lo > lo, np.nextafter(near_lo, np.float32(-np.inf)), near_lo).astype(np.float64)
+        above = np.where(near_hi < hi, np.nextafter(near_hi, np.float32(np.inf)), near_hi).astype(np.float64)
+    return np.where(fixed, below, lo), np.where(fixed, above, hi)
 
 
 def _identity(arguments: Sequence[Affine]) -> list[int] | None:

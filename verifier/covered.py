@@ -82,13 +82,21 @@ class Flats:
         return found
 
 
-def cover(claim: Claim, artifacts: Mapping[str, Artifact], cells: Sequence[Cell], *, wholly: bool = False) -> Cover:
-    """What flat patches settle of parts of the claim's boxes. `wholly`: nothing, unless that may be all of it."""
+def cover(
+    claim: Claim,
+    artifacts: Mapping[str, Artifact],
+    cells: Sequence[Cell],
+    *,
+    wholly: bool = False,
+    executed: bool = False,
+) -> Cover:
+    """What flat patches settle of parts of the claim's boxes. `wholly`: nothing, unless that may be all of it.
+    `executed`: in every binary32 execution."""
     flats = flats_of(claim, artifacts, cells)
     if flats is None or (wholly and not all(_may_cover(flats, cell) for cell in cells)):
         return Cover((), tuple(cells))
     found, left = _cut_up(claim, flats, cells)
-    sure = _checked(claim, artifacts, found)
+    sure = _checked(claim, artifacts, found, executed)
     left += [cell for cell, yes in zip(found, sure, strict=True) if not yes]
     done = [cell for cell, yes in zip(found, sure, strict=True) if yes]
     return Cover(tuple(sorted(done, key=_place)), tuple(sorted(left, key=_place)))
@@ -98,13 +106,13 @@ def _place(cell: Cell) -> tuple[int, Box]:
     return cell[0], cell[1]
 
 
-def _checked(claim: Claim, artifacts: Mapping[str, Artifact], cells: list[Cell]) -> list[bool]:
+def _checked(claim: Claim, artifacts: Mapping[str, Artifact], cells: list[Cell], executed: bool) -> list[bool]:
     """Whether `caps` settles each cell; these are put in order."""
     cells.sort(key=_place)
     found: list[bool] = []
     for start in range(0, len(cells), CHECKED):
         boxes = tuple(box for _, box, _ in cells[start : start + CHECKED])
-        found += settled(replace(claim, boxes=boxes), artifacts).tolist()
+        found += settled(replace(claim, boxes=boxes), artifacts, executed=executed).tolist()
     return found
 
 

@@ -65,6 +65,12 @@ class _ExecutedEmitter(Emitter):
         self.exact_columns = _exact_columns(claim, constants)
         self.roundings: list[Rounding | None] = []
 
+    def read_over(self, rows: tuple[Affine, ...], lo: Array, hi: Array) -> tuple[Array, Array]:
+        """An argument that is no binary32 number goes to one of its two neighbours."""
+        off = np.array([0.0 if self.exact_columns(row) else 1.0 for row in rows])
+        reach = off * (2.0 * U * SLACK * np.maximum(np.abs(lo), np.abs(hi)) + TINY)
+        return lo - reach * SLACK, hi + reach * SLACK
+
     def arguments(self, rows: tuple[Affine, ...]) -> int:
         last = self._fresh(lambda: Emitter.arguments(self, rows))
         exact = np.array([self.exact_columns(row) for row in rows], dtype=np.bool_)

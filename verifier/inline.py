@@ -47,7 +47,9 @@ def inline_calls(emitter: Emitter, claim: Claim, artifacts: Mapping[str, Artifac
     outputs = []
     for call in claim.calls:
         artifact = bound_artifact(call, artifacts)
-        there = restricted(artifact, *arguments_over(claim, call)) if has_tables(artifact) else artifact
+        there = artifact
+        if has_tables(artifact):
+            there = restricted(artifact, *emitter.read_over(call.arguments, *arguments_over(claim, call)))
         outputs.append(_inline_call(emitter, there, emitter.arguments(call.arguments)))
     return tuple(outputs)
 
@@ -136,6 +138,10 @@ class Emitter:
     memo: dict[Key, int] = field(default_factory=dict)
 
     # ── what a claim and a graph are made of, each at most once ────────────────────────────────
+    def read_over(self, rows: tuple[Affine, ...], lo: Matrix, hi: Matrix) -> tuple[Matrix, Matrix]:
+        """Where what is read of arguments lies that lie in lo .. hi [arguments]."""
+        return lo, hi
+
     def arguments(self, rows: tuple[Affine, ...]) -> int:
         """One linear layer over the variables; keyed by its affine rows."""
         key: Key = ("arguments", rows)
