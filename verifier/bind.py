@@ -80,8 +80,8 @@ def bind_away(spec: Spec, obligation: Obligation, away: Away, rewards: Mapping[s
     rows = away.table.values[:, list(columns)]
     near = ClaimNear(False, away.table.table_digest, away.table.rows, columns, radii, rows)
     claim = _bind_plain(spec, obligation, rewards)
-    if len(claim.variables) > len(columns):  # data constants of smooth rewards
-        with_instances(spec.lowered[claim.rule], away.table.values)  # raises X03
+    if len(claim.variables) > len(columns):  # data constants of smooth rewards: rows are written out, if that can be
+        return _bind_plain(spec, with_instances(spec.lowered[claim.rule], away.table.values), rewards)  # raises X03
     return replace(claim, near=near, instances=away.data)
 
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang.boxes import apart, down, up
 from rewarden.spec_lang.claim import Box, Claim, ClaimNear
-from rewarden.spec_lang.claim_json import claim_digest
+from rewarden.spec_lang.claim_json import claim_digest, shown_point
 from rewarden.verifier.exact_program import ExactProgram, Point
 from rewarden.verifier.linear import program_of
 from rewarden.verifier.options import VerifyOptions
@@ -152,7 +152,8 @@ def decided(
     if isinstance(proof, Unwritten):
         proof = replace(proof, beyond=proof.beyond or less is not None)
     elif proof is not None:
-        proof = {**proof, "claim": claim_digest(claim), **({} if less is None else {"beyond": True})}
+        shown = shown_point(claim, 0, premise.point)  # the one that was seen may be near a row
+        proof = {**proof, **shown, "claim": claim_digest(claim), **({} if less is None else {"beyond": True})}
     return replace(found, claim=told, premise_witness=premise, proof=proof)
 
 

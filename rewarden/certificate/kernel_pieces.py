@@ -98,6 +98,9 @@ def pieces(
     for value, (low, high) in zip(x, claim.boxes[number], strict=True):
         if not low <= value <= high:
             refuse("the witness lies outside its box")
+    nodes = sum(len(array(tree, "the cuts of a box")) for tree in found["pieces"]["cut"])
+    if nodes * max(1, len(claim.names)) > MAX_HELD:
+        refuse("the cuts of all boxes are too many")
     cells = [list(_cells(claim, n, tree)) for n, tree in enumerate(found["pieces"]["cut"])]
     there, said = tuple((value, value) for value in x), {"box": 0, "point": found["witness"]["point"]}
     alone: list[list[Cell]] = [[] for _ in cells]
@@ -120,7 +123,7 @@ def _cells(claim: Claim, number: int, value: object) -> Iterator[Cell]:
             less = narrowed(low, high, clause[0], claim.discrete)
             low, high = less if all(a <= b for a, b in zip(*less, strict=True)) else (low, high)
     waiting = [(low, high)]
-    for node in array(value, "the cuts of a box", MAX_HELD // max(1, len(low))):
+    for node in array(value, "the cuts of a box"):
         low, high = waiting.pop() if waiting else refuse("there are cuts left over")
         match node:
             case ["cut", variable, at]:

@@ -284,7 +284,7 @@ def evaluate(program: Program, point: Sequence[Fraction]) -> list[Fraction]:
             source, bottom = values[block.source]
             for i, row in enumerate(block.rows):
                 z[i] += sum(w * source[j] for j, w in row.items()) * (over // bottom)
-        bits += sum(x.bit_length() for x in z if type(x) is int) + over.bit_length()  # `kernel_smooth` bounds its own
+        bits += sum(x.bit_length() for x in z) + over.bit_length()
         if bits > MAX_POINT:
             refuse("the values at a point have too many digits")
         values[index] = layer.output(z, values), over * layer.bottom

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -47,14 +48,16 @@ def _is_digest(value: object) -> bool:
 
 def sentence(claim: Claim) -> str:
     """E.g. `must slow: for all s.speed in [0, 5/2] m/s: if s.speed > 1/2, then 3/10 - R(s) >= 0.`"""
-    claim = _quoted(claim)
+    count = Counter(claim.names)
+    names = tuple(name if count[name] == 1 else f"{name}#{k + 1}" for k, name in enumerate(claim.names))
+    claim = _quoted(replace(claim, names=names))
     if claim.lineage is not None:
         from rewarden.certificate.kernel_lineage import told
 
         return told(claim)
     if claim.cases:
         return " ".join(map(sentence, claim.cases))
-    records = {variables: name for name, variables in reversed(claim.records)}
+    records = {variables: word(name) for name, variables in reversed(claim.records)}
     calls = [_call(claim, records, name, arguments) for name, arguments in claim.calls]
     if claim.loops is not None:
         return _of_loops(claim, calls)
@@ -73,10 +76,18 @@ def _quoted(claim: Claim) -> Claim:
         rule=word(claim.rule) if claim.lineage is None else claim.rule,
         names=tuple(map(word, claim.names)),
         units=tuple(None if unit is None else word(unit, _UNIT) for unit in claim.units),
-        records=tuple((word(name), variables) for name, variables in claim.records),
+        records=_own(claim),
         calls=tuple((word(name), arguments) for name, arguments in claim.calls),
         instances=None if claim.instances is None else word(claim.instances),
     )
+
+
+def _own(claim: Claim) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """The records that have exactly the variables that are called after them, in order; others are not named."""
+    called: dict[str, list[int]] = {}
+    for k, name in enumerate(claim.names):
+        called.setdefault(name.partition(".")[0], []).append(k)
+    return tuple((name, variables) for name, variables in claim.records if called.get(name) == list(variables))
 
 
 def word(text: str, plain: re.Pattern[str] = _PLAIN) -> str:
@@ -88,7 +99,7 @@ def _of_loops(claim: Claim, calls: Sequence[str]) -> str:
     from rewarden.certificate.kernel_loops import sums_of, width
 
     rise = 2 * width(claim)
-    here, there = (name for name, _ in claim.records)
+    here, there = (word(name) for name, _ in claim.records) if len(claim.records) == 2 else ("one", "the next")
     premise = f" if at each step, from {here} to {there}, {_all(claim, calls, claim.clauses)}," if claim.clauses else ""
     told = []
     for goals in sums_of(claim):
@@ -109,6 +120,7 @@ def _of_rows(claim: Claim, calls: Sequence[str]) -> str:
     assert claim.rows is not None
     share = claim.rows["share"]
     tables = f"bundled table{'s' * (len(claim.rows['tables']) > 1)} {', '.join(claim.rows['tables'])}"
+    tables = f"{tables}, {_columns(claim.rows['columns'])}"
     rows = f"{claim.rows['count']} rows of {claim.instances or 'data'} ({tables})"
     premise = f" if {_all(claim, calls, claim.clauses)}," if claim.clauses else ""
     goals = _all(claim, calls, claim.goals) if claim.goals else "nothing more is asked"
@@ -137,8 +149,14 @@ def _near(claim: Claim) -> str:
     for name, radius in zip(claim.names, near["radii"], strict=True):
         names.setdefault(radius, []).append(name)
     told = [f"{'as it is' if r is None else f'within {number(r)} of it'} in {', '.join(n)}" for r, n in names.items()]
-    rows = f"{near['count']} rows of {claim.instances or 'data'} (bundled table {near['table']})"
+    table = f"bundled table {near['table']}, {_columns(near['columns'])}"
+    rows = f"{near['count']} rows of {claim.instances or 'data'} ({table})"
     return f"that are near {'one' if near['inside'] else 'none'} of the {rows}, which is {' and '.join(told)}"
+
+
+def _columns(columns: Sequence[int]) -> str:
+    """Which of a table the variables are read from, in their order; the first is 1."""
+    return f"columns {', '.join(str(c + 1) for c in columns)}"
 
 
 def _all(claim: Claim, calls: Sequence[str], clauses: Sequence[Sequence[Atom]]) -> str:

@@ -203,6 +203,10 @@ class Enclosed:
 
     __radd__, __rmul__ = __add__, __mul__
 
+    def bit_length(self) -> int:
+        """Of all that it is written with, as of a whole number: what is kept of a point is bounded."""
+        return sum(x.bit_length() for end in (self.low, self.high) for x in end.as_integer_ratio())
+
     def __gt__(self, zero: object) -> bool:
         return self.sign(zero) > 0
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from rewarden.certificate.kernel_near import Row
 
 MAX_NUMBERS = 1 << 23  # of the table that are read
-COMPARED = 32  # what a comparison of an offset with a row counts for
+COMPARED, SORTED = 32, 16  # what a comparison of an offset with a row counts for, and a number of the table, sorted
 Box = Sequence[Pair]
 Edge = tuple[int, int, int, int]  # a row of a patch, and c, w, k: it is at or above the gate where c·x ≥ w·offset + k
 Place = tuple[int, bool]  # a variable, and whether it is the upper end of boxes
@@ -113,11 +113,12 @@ class Rows:
         self, left: Sequence[int], forms: Sequence[Row], offsets: Tensor, gate: Fraction, spend: Callable[[int], None]
     ) -> list[int]:
         """The patches that no row opens."""
+        spend(SORTED * len(self.values))
         covers = Covers(self, offsets.values, offsets.shape[-1], _edges(forms, offsets.bottom, gate))
-        found = []
+        found, each = [], len(self.radii) + len(forms)
         for patch in left:
             rows = covers.candidates(patch)
-            spend(COMPARED * (1 + len(rows)) * len(self.radii))
+            spend(COMPARED * (1 + len(rows)) * each)
             found += [] if any(covers.opened(patch, row) for row in rows) else [patch]
         return found
 

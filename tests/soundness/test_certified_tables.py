@@ -7,6 +7,7 @@ out, points against the clauses that `not near` stands for, and forgeries agains
 from __future__ import annotations
 
 import json
+from array import array
 from collections import Counter
 from dataclasses import replace
 from fractions import Fraction
@@ -21,17 +22,22 @@ from jsonschema import Draft202012Validator
 import rewarden as rw
 from rewarden.certificate import kernel_near, kernel_table
 from rewarden.certificate.check import check
+from rewarden.certificate.kernel_artifact import Tensor
 from rewarden.certificate.kernel_claim import read_claim
 from rewarden.certificate.kernel_files import table_name
 from rewarden.certificate.kernel_json import Refused, canonical, digest
-from rewarden.certificate.kernel_table import tabled
-from rewarden.reward.artifact import Artifact
+from rewarden.certificate.kernel_near import Row
+from rewarden.certificate.kernel_sentence import sentence
+from rewarden.certificate.kernel_table import Rows, tabled
+from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.exact import evaluate
+from rewarden.reward.graph import AffineMap, Graph, Input, Relu, Tanh
 from rewarden.reward.store import save_artifact
 from rewarden.spec_lang import Spec, limits
 from rewarden.spec_lang.boxes import apart
 from rewarden.spec_lang.claim_json import claim_digest, claim_object, dump_claim, load_claim
 from rewarden.spec_lang.errors import Unsupported
+from rewarden.spec_lang.features import Feature, RecordType
 from rewarden.spec_lang.tables import canonical_table
 from rewarden.verifier.bind import bind, bind_claim
 from rewarden.verifier.options import VerifyOptions
@@ -308,6 +314,26 @@ def test_a_claim_near_rows_has_one_box_and_is_of_no_other_kind() -> None:
         read_claim({"rule": "rule", "severity": "must", "cases": [said]})
 
 
+def test_which_columns_are_read_is_said() -> None:
+    said, _, _ = local(HERE)
+    other = {**said, "near": {**said["near"], "columns": [2, 1]}}
+    assert ", columns 1, 2)" in sentence(read_claim(said))
+    assert ", columns 3, 2)" in sentence(read_claim(other))
+
+
+def test_rows_of_a_patch_and_the_sorting_of_a_table_count_as_work() -> None:
+    rows = Rows(array("d", [0, 0, 1, 1]), 2, (Fraction(0),) * 2, (False,) * 2, ((Fraction(-4), Fraction(4)),) * 2)
+    ways = [Row(0, {1: way}, 1) for way in (1, -1)]
+    spent = []
+    for count in (2, 2_000):
+        shut = [Row(0, {0: 1}, 1)] * count  # which never open: all of them are looked at
+        offsets = Tensor((count + 2,), (100,) * count + (-100, -100), 1)
+        near = kernel_near.Near(2)
+        assert rows.closed([0], [*shut, *ways], offsets, Fraction(1), near.spend) == [0]
+        spent.append(near.work)
+    assert spent[1] > 100 * spent[0]
+
+
 # ── patches that change one atom and keep another ──────────────────────────────────────────────
 def between(level: Fraction, way: int, other: bool = False) -> Made:
     """R >= Base or `way`·R >= `way`·level, of a ceiling at −2 on top of Base; `other`: with another call of R."""
@@ -337,6 +363,34 @@ def test_a_goal_with_a_bound_of_the_same_call_survives_a_patch_within_it(
     proof = {key: value for key, value in proof_of(made[0], FAR).items() if key != "beyond"}
     proof |= {"pieces": pieces, "goals": [[[["leaf", 0, [], [], []]]]]}
     assert both(tmp_path / "c", made, proof) == verdict
+
+
+def test_a_wide_table_beside_a_constant_of_a_smooth_reward_is_written_out(tmp_path: Path) -> None:
+    """A constant is a variable more, and tables are named sooner than comparisons are too many to be written."""
+    names = [f"x{k}" for k in range(24)]
+    values = np.random.default_rng(0).integers(0, 9, (100, 24)) / 8
+    lines = [",".join(map(str, row)) for row in values.tolist()]
+    (tmp_path / "bad.csv").write_text("\n".join([",".join(names), *lines]) + "\n")
+    features = "\n".join(f"  {name} : real [m] in 0 .. 1" for name in names)
+    (tmp_path / "s.rwd").write_text(
+        f'spec wide v1\nfeatures S {{\n{features}\n}}\nreward R(s: S)\ndata bad: S from "bad.csv"\n'
+        "must far:\n  forall s: S not near bad within 1 %\n  expect R(s) <= quantile(R(bad), 1/2) + 100\n"
+    )
+    kind = RecordType("S", tuple(Feature(name, "real", Fraction(0), Fraction(1), "m") for name in names))
+    weights = {"w": np.full((2, 24), 0.25), "b": np.zeros(2), "v": np.ones((1, 2)), "c": np.zeros(1)}
+    tensors = {name: w.astype(np.float32) for name, w in weights.items()}
+    spec = rw.load_spec(tmp_path / "s.rwd")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(limits, "AWAY", 1 << 17)
+        patch.setattr(limits, "AWAY_WIDE", 1 << 12)
+        for step in (Relu, Tanh):  # of a relu the table is named, and the point that is seen first is one of its rows
+            graph = Graph((Input(), AffineMap(0, "w", "b"), step(1), AffineMap(2, "v", "c")), 3)
+            rewards = {"R": Artifact((RewardRecord("s", kind),), graph, tensors, "exact")}
+            result = rw.verify(spec, OPTIONS, rewards=rewards)
+            assert (result.rules[0].claim.near is None) == (step is Tanh)
+            rw.certify(result, tmp_path / step.__name__)
+            checked = rw.check_certificate(tmp_path / step.__name__, rewards=rewards, spec=spec)
+            assert checked.accepted, checked.problems
 
 
 # ── from the words to the kernel ───────────────────────────────────────────────────────────────

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pytest
 
 from rewarden.certificate import kernel_json, kernel_lanes, kernel_pieces, kernel_program
@@ -22,7 +23,9 @@ from rewarden.certificate.kernel_json import Refused, parse
 from rewarden.certificate.kernel_lanes import RoughBounds
 from rewarden.certificate.kernel_program import INPUT, Program, Relu
 from rewarden.certificate.kernel_sentence import number, sentence, word
-from tests.reference.certificates import Case, affine, atom, claim, network
+from rewarden.reward.artifact import Artifact, RewardRecord
+from rewarden.reward.graph import AffineMap, Graph, Input, Scale, Tanh
+from tests.reference.certificates import Case, affine, atom, claim, network, schema
 
 LEAF = ["leaf", 0, [], [], []]
 REWARD = network(0)
@@ -64,10 +67,31 @@ def test_what_the_issuer_calls_things_cannot_be_read_as_what_is_claimed(where: s
     case = Case(made, proof([[[LEAF]] * boxes], ["0", "0"]), {SAID if where == "reward" else "R": REWARD})
     if where == "record":
         case.claim["goals"] = [[atom(affine(10**6, {}, {0: 1}))]]
+        for variable in case.claim["variables"]:
+            variable["name"] = variable["name"].replace("s.", f"{SAID}.")
     (report,) = judged(case, tmp_path / "c").claims
     assert report.verdict == "proved", report.reason
     assert json.dumps(SAID) in report.sentence
-    assert SAID not in report.sentence.replace(json.dumps(SAID), "")
+    assert SAID not in report.sentence.replace(json.dumps(SAID)[:-1], "")  # always behind a quotation mark
+
+
+@pytest.mark.parametrize(
+    ("names", "variables", "said"),
+    [
+        (["s.x0", "s.x1"], [0, 1], "R(s) >= 0"),
+        (["t.x0", "t.x1"], [0, 1], "R(t.x0, t.x1) >= 0"),  # the variables of another record
+        (["s.x0", "s.x1"], [1, 0], "R(s.x1, s.x0) >= 0"),  # its columns in another order
+        (["s.x0", "s.x0"], [0, 1], '"s.x0#1" in [0, 1], "s.x0#2" in [0, 1]'),
+    ],
+)
+def test_a_record_is_said_only_of_all_that_is_called_after_it(
+    names: list[str], variables: list[int], said: str
+) -> None:
+    made = true_claim(goals=[[atom(affine(0, {}, {0: 1}))]])
+    made["variables"] = [{**v, "name": name} for v, name in zip(made["variables"], names, strict=True)]
+    made["records"][0]["variables"] = variables
+    made["calls"][0]["arguments"] = [affine(0, {k: 1}) for k in variables]
+    assert said in sentence(read_claim(made))
 
 
 def test_nor_can_the_name_of_a_rule() -> None:
@@ -131,12 +155,43 @@ def test_values_at_a_point_are_of_bounded_size(tmp_path: Path) -> None:
     assert (report.verdict, report.reason) == ("refused", "the values at a point have too many digits")
 
 
+def test_values_of_smooth_rewards_at_a_point_are_counted_too(tmp_path: Path) -> None:
+    """A tanh of 600 and 600 layers that scale it, 40 kB: 0.9 GB of digits, and eight times that of twice as many."""
+    nodes: list[Any] = [Input(), AffineMap(0, "w", "b"), Tanh(1)]
+    for _ in range(40):
+        nodes.append(Scale(len(nodes) - 1, "s", "t"))
+    nodes.append(AffineMap(len(nodes) - 1, "v", "c"))
+    wide = np.ones(20, dtype=np.float32)
+    tensors = {"w": wide[:, None], "b": 0 * wide, "s": wide * (1 + 2.0**-23) * 2.0**-100, "t": 0 * wide}
+    tensors |= {"v": wide[None, :], "c": np.zeros(1)}
+    tensors = {name: values.astype(np.float32) for name, values in tensors.items()}
+    records = (RewardRecord("s", schema(1)),)
+    reward = Artifact(records, Graph(tuple(nodes), len(nodes) - 1), tensors, "exact")
+    made = claim({"R": reward.digest}, [("R", [0])], [[atom(affine(1))]], [[(0, 1)]])
+    case = Case(made, proof([[[LEAF]]], ["1/3"]), {"R": reward})
+    assert judged(case, tmp_path / "c").accepted
+    with mock.patch.object(kernel_program, "MAX_POINT", 1 << 20):  # they take 8 million bits
+        (report,) = judged(case, tmp_path / "d").claims
+    assert report.reason == "the values at a point have too many digits"
+
+
 def test_pieces_whose_ends_have_one_and_the_same_hash() -> None:
     """Multiples of 2⁶¹ − 1 all hash to 0."""
     ends = [Fraction(k * (2**61 - 1)) for k in range(300)]
     assert len(set(map(hash, ends))) == 1
     keys = {kernel_pieces._key([pair]) for pair in pairwise(ends)}
     assert len({hash(key) for key in keys}) == len(keys) == 299
+
+
+def test_cuts_of_all_boxes_are_counted_together(tmp_path: Path) -> None:
+    made = true_claim()
+    made["boxes"] = [[[str(k), str(k + 1)], ["0", "1"]] for k in range(8)]
+    pieces = {"cut": [[["piece", 0]]] * 8, "without": []}
+    case = Case(made, proof([[[LEAF]] * 8], ["0", "0"], pieces=pieces), {"R": REWARD})
+    assert judged(case, tmp_path / "a").accepted
+    with mock.patch.object(kernel_pieces, "MAX_HELD", 15):  # 8 cells of 2 sides
+        (report,) = judged(case, tmp_path / "b").claims
+    assert report.reason == "the cuts of all boxes are too many"
 
 
 def test_the_work_of_pieces_is_counted_by_the_entries_of_rows(tmp_path: Path) -> None:

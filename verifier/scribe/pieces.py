@@ -42,6 +42,8 @@ WHOLLY, EASY = 1_000, 64  # branches that may be bounded without what cannot har
 TOGETHER = 12  # patches that are bounded together while there is something to cut
 Trees = list[Any]  # one for each goal
 
+MOST_SIDES = 1 << 21  # of all cells: the kernel reads no more
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Held:
@@ -83,6 +85,8 @@ def written_pieces(
         refused = writing.box(number, proof)
         if refused is not None:
             return refused
+    if sum(map(len, proof.cuts)) * len(claim.variables) > MOST_SIDES:
+        return "it would be too large to be of use"
     used = [[name, k] for name, numbers in sorted(without.items()) for k in sorted(numbers)]
     easy = any(node == ["piece", 1] for cuts in proof.cuts for node in cuts)
     pieces = {"cut": proof.cuts, "without": used if easy else []}
