@@ -149,7 +149,7 @@ def _covering(lo: Array, hi: Array, least: Array, most: Array, unit: float) -> t
     free_low, free_high = lo <= least, hi >= most
     middle = np.where(free_low & ~free_high, np.maximum(least, hi - radius), middle)
     middle = np.where(free_high & ~free_low, np.minimum(most, lo + radius), middle)
-    digits = max(0, -round(log10(unit)))
+    digits = -round(log10(unit))  # of a wide feature less than 0: in tens, hundreds, …
     middle = np.clip(np.round(middle, digits), least, most)
     needed = float(np.maximum(hi - middle, middle - lo).max())
     if needed <= 0:

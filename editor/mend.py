@@ -18,10 +18,10 @@ from rewarden.editor.patch import ExtremumBound, PatchFacts, PatchOptions, apply
 from rewarden.editor.region import Bound, bounds_of, premise_only
 from rewarden.reward.artifact import Artifact, Edit
 from rewarden.spec_lang.errors import Unsupported
-from rewarden.spec_lang.obligation import TRUE
+from rewarden.spec_lang.obligation import TRUE, And, Formula, Obligation
 from rewarden.spec_lang.spec import Spec
 from rewarden.verifier.bind import bind_obligation
-from rewarden.verifier.verdict import Reason, VerificationResult
+from rewarden.verifier.verdict import VerificationResult
 
 Verify = Callable[[Mapping[str, Artifact], Sequence[str] | None], VerificationResult]
 MOST_ROUNDS = 4
@@ -79,12 +79,25 @@ def bounds_for(spec: Spec, rewards: Mapping[str, Artifact], rule: str, options: 
     except Unsupported:
         if obligation.instances is None:
             raise
-        obligation = replace(obligation, premise=TRUE)  # a ball around a row: the box around it is patched
+        obligation = replace(obligation, premise=_bindable(spec, obligation, rewards))
         claim = bind_obligation(spec, obligation, rewards)
     found = bounds_of(obligation, claim, options.ring)
     return tuple(
         replace(bound, anchor=anchored(spec, obligation, rewards, bound.reward, bound.level)) for bound in found
     )
+
+
+def _bindable(spec: Spec, obligation: Obligation, rewards: Mapping[str, Artifact]) -> Formula:
+    """Of a premise near data the parts that can be bound. A ball around a row cannot, and the box around it is patched
+    in its place; what the rule says of the record itself narrows that all the same."""
+    kept = []
+    for part in obligation.premise.parts if isinstance(obligation.premise, And) else (obligation.premise,):
+        try:
+            bind_obligation(spec, replace(obligation, premise=part, conclusion=TRUE), rewards)
+        except Unsupported:
+            continue
+        kept.append(part)
+    return And(tuple(kept))
 
 
 def patched_in_rounds(
@@ -119,7 +132,7 @@ def patched_in_rounds(
         edit = Edit("patch", ", ".join(dict.fromkeys(r.rule for r in reports)), _statement(made))
         child = replace(child, parent=parent.digest, edit=edit)
         after = mender.verify({**rewards, target: child}, failing)
-        pending = [rule for rule in failing if after[rule].verdict != "proved" and after[rule].reason != Reason.STOPPED]
+        pending = [rule for rule in failing if after[rule].verdict != "proved" and not after[rule].stopped]
         if not pending:
             break
     if not partial:

@@ -43,6 +43,7 @@ class Near:
     hi: Array
     rest: Polytope
     weights: Array  # [columns]: one over the ring's width, binary32 numbers; of a discrete column 2
+    discrete: NDArray[np.bool_]  # [columns]; a weight of 2 does not tell: a real column may have it, too
     box: Box  # the declared ranges
 
     def reach(self) -> tuple[Array, Array]:
@@ -51,9 +52,8 @@ class Near:
         width = np.nextafter(1.0 / self.weights, np.inf)
         least = np.array([float(lo) for lo, _ in self.box])
         most = np.array([float(hi) for _, hi in self.box])
-        discrete = self.weights == 2.0
-        lo = np.where(discrete, self.lo, np.nextafter(self.lo - width * 1.02, -np.inf))
-        hi = np.where(discrete, self.hi, np.nextafter(self.hi + width * 1.02, np.inf))
+        lo = np.where(self.discrete, self.lo, np.nextafter(self.lo - width * 1.02, -np.inf))
+        hi = np.where(self.discrete, self.hi, np.nextafter(self.hi + width * 1.02, np.inf))
         return np.maximum(lo, np.nextafter(least, -np.inf)), np.minimum(hi, np.nextafter(most, np.inf))
 
 
@@ -75,7 +75,8 @@ def near_of(claim: Claim, obligation: Obligation, ring: Fraction) -> tuple[Near,
     weights = np.array([_weight(pair, whole, ring) for pair, whole in zip(declared, discrete, strict=True)])
     own = [clause for clause in claim.clauses if all(j < columns for atom in clause for j, _ in atom.affine.variables)]
     rests = polytopes_of(own, declared, discrete, ring, rule)
-    return tuple(Near(claim.instances, lo, hi, rest, weights, declared) for rest in rests)
+    whole = np.array(discrete)
+    return tuple(Near(claim.instances, lo, hi, rest, weights, whole, declared) for rest in rests)
 
 
 def _weight(declared: tuple[Fraction, Fraction], discrete: bool, ring: Fraction) -> float:

@@ -14,6 +14,7 @@ from rewarden.editor.mend import bounds_for
 from rewarden.editor.patch import PatchOptions, apply_patch
 from rewarden.reward import statistics
 from rewarden.reward.artifact import Artifact, RewardRecord
+from rewarden.reward.assembly import Assembly
 from rewarden.reward.deployed import forward
 from rewarden.reward.exact import evaluate_row
 from rewarden.spec_lang.errors import EditError
@@ -119,6 +120,20 @@ def test_a_premise_narrows_all_boxes_and_a_ball_is_patched_as_its_box(tmp_path: 
     assert {r.verdict for r in result.after if r.rule != "ball"} == {"proved"}
 
 
+@pytest.mark.parametrize("norm", ["", "in l1", "in l2"])
+def test_what_a_premise_says_of_the_record_narrows_balls_as_well(tmp_path: Path, norm: str) -> None:
+    """A ball is patched as its box, which is no reason to patch records that the rule does not speak of."""
+    data(tmp_path, 20)
+    parent = reward(1)
+    rule = f"must r:\n  forall s: S near bad within 10 % {norm}\n  given s.on and s.x <= 5 [m]\n  expect R(s) >= 1\n"
+    spec = spec_of(rule, tmp_path)
+    child, _ = apply_patch(parent, bounds_for(spec, {"R": parent}, "r", RING)[0], certified_extremum)
+    rows = random_rows(np.random.default_rng(8), TYPE, 4000).astype(np.float32)
+    moved = forward(parent, rows).view(np.uint32) != forward(child, rows).view(np.uint32)
+    assert moved.any()
+    assert not (moved & ((rows[:, 2] == 0) | (rows[:, 0] >= 5.21))).any()  # the ring is 0.2 m wide
+
+
 def test_a_second_rule_on_top_is_decided_box_by_box(tmp_path: Path) -> None:
     """Looser and stricter rules near the same rows: nothing of them is settled by the first patch's level alone."""
     data(tmp_path, 25)
@@ -207,6 +222,55 @@ def test_rows_held_at_the_level_are_known_and_settled_without_search(
     found = rw.verify(spec, OPTIONS, R=child)["r"]
     assert (found.verdict, found.engine, found.work.boxes) == ("proved", "caps", 0)
     assert found.premise_witness is not None
+
+
+@pytest.mark.parametrize("most", [10, 11])
+def test_the_rim_is_bounded_with_the_boxes_whatever_a_rings_width_is(tmp_path: Path, most: int) -> None:
+    """A range of 10 has rings of 1/2, whose rows have the weight of a discrete column's. The reward is steep there."""
+    (tmp_path / "bad.csv").write_text("x\n2\n5\n")
+    text = f"""spec narrow v1
+features S {{
+  x : real in 0 .. {most}
+}}
+reward R(s: S)
+data bad: S from "bad.csv"
+must r:
+  forall s: S near bad within {{x = 0.3}}
+  expect R(s) <= 1
+"""
+    spec, build = parse_spec(text, base=tmp_path), Assembly(1)
+    risen = build.relu(build.affine(Assembly.INPUT, np.ones((1, 1), np.float32), np.array([-5.25], np.float32)))
+    made = build.finish(build.affine(risen, np.full((1, 1), 100, np.float32), np.zeros(1, np.float32)))
+    record = RecordType("S", (Feature("x", "real", Fraction(0), Fraction(most)),))
+    parent = Artifact((RewardRecord("s", record),), made.graph, made.tensors, "exact")
+    result = rw.patch(spec, PatchOptions(), verify_options=OPTIONS, R=parent)
+    assert result.artifact is not None
+    (fact,) = result.edits[0].patches
+    rows = np.linspace(4, 7, 60_001, dtype=np.float32)[:, None]
+    before, after = forward(parent, rows), forward(result.artifact, rows)
+    assert np.abs(after - before).max() <= float(fact.extremum - fact.level)
+    assert np.abs(np.diff(after)).max() < 0.02  # steps of 1/20,000, slopes of some 110 a unit
+
+
+@pytest.mark.parametrize("most", [1_000, 1_000_000])
+def test_a_promise_reaches_as_far_as_the_rims_of_wide_features(tmp_path: Path, most: int) -> None:
+    """Radii are told in short numbers: of a rim of 50,000 in tens."""
+    kind = RecordType("S", (Feature("x", "real", Fraction(0), Fraction(most)),))
+    rows = random_rows(np.random.default_rng(5), kind, 20)
+    (tmp_path / "bad.csv").write_text("x\n" + "".join(f"{x!r}\n" for x in rows[:, 0].tolist()))
+    text = (
+        f"spec wide v1\nfeatures S {{\n  x : real in 0 .. {most}\n}}\nreward R(s: S)\n"
+        'data bad: S from "bad.csv"\nmust r:\n  forall s: S near bad within 0.1 %\n'
+        "  expect R(s) <= quantile(R(bad), 1/4)\n"
+    )
+    spec = parse_spec(text, base=tmp_path)
+    parent = replace(random_mlp(np.random.default_rng(1), kind, (6, 6)), records=(RewardRecord("s", kind),))
+    child, _ = apply_patch(parent, bounds_for(spec, {"R": parent}, "r", RING)[0], certified_extremum)
+    text = rw.promise(child, parent, rows=tmp_path / "changed.jsonl")
+    assert "not near changed" in text
+    rewards = {"R": child, "Before": parent}
+    result = rw.verify(parse_spec(text, base=tmp_path), OPTIONS, rules=["outside", "inside"], rewards=rewards)
+    assert {r.verdict for r in result} == {"proved"}
 
 
 def test_around_everything_there_is_no_outside(tmp_path: Path) -> None:
