@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewarden.editor.patch import Box, ExtremumBound, needed_slope
+from rewarden.editor.ring import TINY, UNIT
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.graph import Patch
 from rewarden.reward.tables import index_of
@@ -66,6 +67,20 @@ class Stored:
             ([Fraction(float(a)) for a in row], Fraction(float(b))) for row, b in zip(self.rows, furthest, strict=True)
         ]
 
+    def ringed(self, box: Box) -> bool:
+        """Whether its numbers are as `editor/ring.py` makes them, which this file's first lines rest on: δ is at least
+        what rows lose to rounding in the box, and the gate is at 1 − δ at most. A stranger's need not be so."""
+        n = len(box)
+        gamma = (n + 2) * UNIT / (1 - (n + 2) * UNIT)
+        far = [max(abs(lo), abs(hi)) for lo, hi in box]
+        offsets = np.abs(np.atleast_2d(self.offsets)).max(axis=0)
+        sizes = [
+            sum((abs(Fraction(float(a))) * most for a, most in zip(row, far, strict=True) if a), Fraction(float(b)))
+            for row, b in zip(self.rows, offsets, strict=True)
+        ]
+        lost = gamma * max(sizes) + (n + 2) * TINY
+        return lost <= self.delta < self.gate <= 1 - self.delta
+
     def reach(self, box: Box) -> Box | None:
         """The part of a box in which the patch may act: rows of one column cut it. None where nothing is left."""
         found = list(box)
@@ -107,6 +122,26 @@ def with_patch(artifact: Artifact, patch: Stored, extremum: ExtremumBound) -> Ar
     if reach is not None:
         slope = max(slope, needed_slope(patch.level, extremum(artifact, reach, patch.sign), patch.delta, patch.sign))
     return pushed(artifact, replace(patch, slope=slope))
+
+
+def relaid(
+    child: Artifact, patches: Sequence[Stored], extremum: ExtremumBound, around: Sequence[Box], *, lowered: bool = False
+) -> Artifact:
+    """`child` with the patches of the reward that it was made of, from which it differs in these boxes alone (without
+    any, anywhere); `lowered`: it is nowhere higher. A slope was made for what the reward reached, so that it is looked
+    at anew only where the child may reach further: all other patches stay as they are, and with them the bits of the
+    reward in their rims."""
+    whole = tuple((column.lo, column.hi) for column in child.columns)
+    for patch in patches:
+        reach = patch.reach(whole)
+        apart = reach is None or (around and not any(_meet(reach, box) for box in around))
+        kept = apart or (lowered and patch.kind == "ceiling")
+        child = pushed(child, patch) if kept else with_patch(child, patch, extremum)
+    return child
+
+
+def _meet(one: Box, other: Box) -> bool:
+    return all(lo <= high and low <= hi for (lo, hi), (low, high) in zip(one, other, strict=True))
 
 
 def _most_near(artifact: Artifact, patch: Stored, whole: Box) -> Fraction:

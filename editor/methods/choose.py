@@ -24,6 +24,7 @@ from rewarden.editor.methods.threshold import Threshold, separated
 from rewarden.editor.methods.together import least_moving
 from rewarden.editor.methods.tuning import Tuning
 from rewarden.editor.methods.violated import Violated
+from rewarden.editor.statement import of_several
 from rewarden.reward.artifact import Artifact, Edit
 from rewarden.spec_lang.errors import EditError, RewardenError
 from rewarden.spec_lang.spec import Spec
@@ -144,7 +145,8 @@ def _one_edit(parent: Artifact, line: Sequence[Artifact]) -> Artifact:
         edit = made[0]
     else:
         said = {f"{edit.kind}: {key}": text for edit in made for key, text in edit.statement.items()}
-        edit = Edit("patch", ", ".join(edit.rule for edit in made), said)
+        rules = ", ".join(edit.rule for edit in made)
+        edit = Edit("patch", rules, of_several(said, rules.split(", ")))
     return replace(line[-1], parent=parent.digest, edit=edit)
 
 

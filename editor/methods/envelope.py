@@ -21,7 +21,7 @@ import numpy as np
 from rewarden.editor.beyond import BEYOND, beyond_all
 from rewarden.editor.correction import Workshop
 from rewarden.editor.envelope import Ladder, Limits, Rim, Shape, enveloped, reward_at, rimmed
-from rewarden.editor.history.stored import all_stored, with_patch
+from rewarden.editor.history.stored import all_stored, relaid
 from rewarden.editor.mend import EditReport
 from rewarden.editor.methods.pairs import Coupled, coupled
 from rewarden.editor.methods.task import Edited, Task
@@ -29,6 +29,7 @@ from rewarden.editor.patch import Box, ExtremumBound, closed_box
 from rewarden.editor.reach import Reach
 from rewarden.editor.ring import binary32_above, binary32_below
 from rewarden.editor.sampling import rows_within
+from rewarden.editor.statement import of_several, with_rims
 from rewarden.reward.agreement import random_rows
 from rewarden.reward.artifact import Artifact, Edit
 from rewarden.reward.deployed import forward
@@ -59,7 +60,7 @@ class Envelope:
             child, text, extremum = _mended(child, rule, found, extremum)
             said |= {f"{rule}.{key}": value for key, value in text.items()}
             reports.append(EditReport(rule, task.target, ()))
-        edit = Edit("envelope", ", ".join(task.rules), said)
+        edit = Edit("envelope", ", ".join(task.rules), of_several(said, task.rules))
         return Edited(replace(child, parent=task.artifact.digest, edit=edit), tuple(reports), extremum=extremum)
 
 
@@ -75,9 +76,9 @@ def _mended(
     child, rim = _built(bare, ladder, shape, found, limits)
     around = _around(found, whole_box(bare))
     reach = Reach(extremum, child, bare, around, {j: found.box[j] for j in ladder.ratios})
-    for patch in all_stored(artifact):
-        child = with_patch(child, patch, reach)
-    return child, _statement(artifact, rule, ladder, shape, found, rim, limits.most - limits.least), reach
+    child = relaid(child, all_stored(artifact), reach, [closed_box(polytope) for polytope in found.both])
+    said = _statement(artifact, rule, ladder, shape, found, rim, limits.most - limits.least)
+    return child, with_rims(said, child, artifact), reach
 
 
 # ── directions and levels ──────────────────────────────────────────────────────────────────────
@@ -244,12 +245,12 @@ def _statement(
         else "none: the rule speaks of all records"
     )
     return {
-        "fix": f"wherever the records of {rule} may be, the reward is the running {kind} along {names} on "
-        f"{len(ladder.levels)} levels, which never rises",
+        "fix": f"wherever the records of {rule} may be, the reward beneath patches is the running {kind} along {names} "
+        f"on {len(ladder.levels)} levels, which never rises",
         "locality": where,
         BEYOND: beyond_all(artifact.records, found.both),
         "continuity": f"the edited reward is continuous wherever the parent is; the rim gives way by "
-        f"{float(rim.steep)!r} a ring width, and no record moves by more than {_above(spread)!r}",
+        f"{float(rim.steep)!r} a ring width, and it moves no record by more than {_above(spread)!r}",
     }
 
 

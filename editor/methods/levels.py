@@ -25,6 +25,7 @@ from rewarden.editor.methods.threshold import level_between
 from rewarden.editor.patch import apply_patch
 from rewarden.editor.region import Bound, Polytope, polytopes_of
 from rewarden.editor.sampling import rows_within
+from rewarden.editor.statement import of_several
 from rewarden.reward.artifact import Artifact, Edit
 from rewarden.reward.deployed import forward
 from rewarden.spec_lang.claim import AffineAtom, Claim
@@ -82,8 +83,9 @@ class Levels:
         for name, text in said.items():
             text["locality"] = "beyond the rims of these regions the reward is that of the parent, bit for bit"
             text["continuity"] = "the patched reward is continuous wherever the parent is"
-            made = ", ".join(dict.fromkeys(report.rule for report in reports if report.reward == name))
-            children[name] = replace(now[name], parent=task.rewards[name].digest, edit=Edit("patch", made, text))
+            made = list(dict.fromkeys(report.rule for report in reports if report.reward == name))
+            edit = Edit("patch", ", ".join(made), of_several(text, made))
+            children[name] = replace(now[name], parent=task.rewards[name].digest, edit=edit)
         first = task.target if task.target in children else next(iter(children))
         return Edited(children.pop(first), tuple(reports), others=children, reward=first)
 

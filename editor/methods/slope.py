@@ -21,13 +21,14 @@ from fractions import Fraction
 
 from rewarden.editor.beyond import BEYOND, beyond_all
 from rewarden.editor.correction import Workshop
-from rewarden.editor.history.stored import all_stored, with_patch
+from rewarden.editor.history.stored import all_stored, relaid
 from rewarden.editor.mend import EditReport
 from rewarden.editor.methods.pairs import Coupled, coupled
 from rewarden.editor.methods.task import Edited, Task
 from rewarden.editor.patch import Box, closed_box
 from rewarden.editor.reach import Reach
 from rewarden.editor.ring import binary32_above
+from rewarden.editor.statement import of_several, with_rims
 from rewarden.reward.artifact import Artifact, Edit
 from rewarden.spec_lang.boxes import hull
 from rewarden.spec_lang.claim import Affine
@@ -55,7 +56,7 @@ class Slope:
             child, now = done.artifact, now.after(done)
             said |= {f"{rule}.{key}": value for key, value in text.items()}
             reports.append(EditReport(rule, task.target, ()))
-        edit = Edit("slope", ", ".join(task.rules), said)
+        edit = Edit("slope", ", ".join(task.rules), of_several(said, task.rules))
         child = replace(child, parent=task.artifact.digest, edit=edit)
         return Edited(child, tuple(reports), extremum=now.mender.extremum)
 
@@ -69,7 +70,7 @@ class Slope:
             after = task.after(done)
             proved = falls(after.claim(rule), after.rewards) if share == 1 else _soon_proved(after, rule)
             if proved or (share == 1 and task.mender.verify(after.rewards, [rule])[rule].verdict == "proved"):
-                return done, _statement(artifact, rule, taken, found)
+                return done, with_rims(_statement(artifact, rule, taken, found), done.artifact, artifact)
         raise EditError("E17", f"less the certified slope, {rule} is still not proved", help="raise --budget")
 
 
@@ -103,8 +104,8 @@ def _tilted(artifact: Artifact, taken: dict[int, Fraction], found: Coupled, task
     child, extremum = shop.finish(shop.moved(reward, faded, Fraction(-1)), bare), task.mender.extremum
     if isinstance(extremum, Reach) and extremum.knows(bare):
         extremum = Reach(extremum, child, bare, _around(bare, found), {}, cap * (1 + Fraction(1, 2**12)))
-    for patch in all_stored(artifact):
-        child = with_patch(child, patch, extremum)
+    around = [closed_box(polytope) for polytope in found.polytopes]
+    child = relaid(child, all_stored(artifact), extremum, around, lowered=True)
     return Edited(child, (), extremum=extremum)
 
 
@@ -129,7 +130,7 @@ def _statement(artifact: Artifact, rule: str, taken: dict[int, Fraction], found:
         else "none: the rule speaks of all records, and the reward changes by that amount everywhere"
     )
     return {
-        "fix": f"the reward less {amounts}, wherever the worse record of {rule} may be; verified",
+        "fix": f"the reward beneath patches is less by {amounts}, wherever the worse record of {rule} may be; verified",
         "locality": where,
         BEYOND: beyond_all(artifact.records, found.polytopes),
         "continuity": "the edited reward is continuous wherever the parent is",

@@ -30,6 +30,7 @@ from rewarden.editor.patch import ExtremumBound, PatchFacts, apply_patch
 from rewarden.editor.preconditions import possible
 from rewarden.editor.region import Bound, polytopes_of
 from rewarden.editor.sampling import rows_within
+from rewarden.editor.statement import of_several
 from rewarden.reward.agreement import random_rows
 from rewarden.reward.artifact import Artifact, Edit
 from rewarden.reward.deployed import forward
@@ -63,7 +64,7 @@ class Threshold:
             )
             reports.append(EditReport(rule, task.target, facts))
         said["locality"] = "beyond the rims of these regions the reward is that of the parent, bit for bit"
-        edit = Edit("patch", ", ".join(task.rules), said)
+        edit = Edit("patch", ", ".join(task.rules), of_several(said, task.rules))
         return Edited(replace(child, parent=task.artifact.digest, edit=edit), tuple(reports))
 
 

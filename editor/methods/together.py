@@ -20,6 +20,7 @@ from rewarden.editor.methods.envelope import Envelope, region_rows
 from rewarden.editor.methods.pairs import coupled
 from rewarden.editor.methods.slope import Slope
 from rewarden.editor.methods.task import Edited, Method, Task
+from rewarden.editor.statement import of_several
 from rewarden.reward.artifact import Edit
 from rewarden.reward.deployed import forward
 from rewarden.spec_lang.errors import EditError
@@ -44,7 +45,7 @@ def least_moving(task: Task) -> Edited:
     made = [edit for done in edits if (edit := done.artifact.edit) is not None]
     said = {key: text for edit in made for key, text in edit.statement.items()}
     kind = made[0].kind if len({edit.kind for edit in made}) == 1 else "patch"
-    edit = Edit(kind, ", ".join(task.rules), said)
+    edit = Edit(kind, ", ".join(task.rules), of_several(said, task.rules))
     child = replace(now.artifact, parent=task.artifact.digest, edit=edit)
     reports = tuple(report for done in edits for report in done.reports)
     return Edited(child, reports, extremum=now.mender.extremum)

@@ -17,6 +17,7 @@ from rewarden.editor.mend import EditReport
 from rewarden.editor.methods.task import Edited, Task
 from rewarden.editor.patch import apply_patch
 from rewarden.editor.region import Bound, Polytope, Row, discrete_row
+from rewarden.editor.statement import of_several
 from rewarden.reward.artifact import Edit
 from rewarden.spec_lang.claim import Claim
 from rewarden.spec_lang.errors import EditError
@@ -53,12 +54,15 @@ class Violated:
                 relation, level = "at most" if bound.kind == "ceiling" else "at least", float(facts[0].level)
                 said[f"{name}.fix"] = (
                     f"{bound.reward} is {relation} {level!r} in the {len(bound.polytopes)} boxes in which {rule} was "
-                    "not proved; elsewhere in its region it was proved"
+                    "not proved, over the reals and as deployed in binary32"
+                )
+                said[f"{name}.elsewhere"] = (  # apart: of another reward below, after a revert or merge, nobody knows
+                    f"in the rest of its region {rule} was proved of the reward that this was laid on"
                 )
                 reports.append(EditReport(rule, task.target, facts))
             if not found:
                 raise EditError("E05", f"where {rule} fails cannot be told", help="use --method region")
-        edit = Edit("patch", ", ".join(task.rules), said)
+        edit = Edit("patch", ", ".join(task.rules), of_several(said, task.rules))
         return Edited(replace(child, parent=task.artifact.digest, edit=edit), tuple(reports))
 
     def narrowed(self, bound: Bound, claim: Claim, task: Task) -> Bound | None:
