@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 PAIRS = 100_000
-SHAPED = 1e-3  # EPIC's distance below which two rewards differ by shaping, as far as binary32 tells
+SHAPED = 1e-3  # EPIC's distance below which two rewards may differ by shaping alone, as far as binary32 tells
 LONGEST = 1000  # visits of a behaviour that is told
 
 
@@ -112,7 +112,10 @@ class Behaviour:
                 "whether it can change which behaviour is optimal was not told: steps moved, perhaps by shaping alone"
             )
         if epic < SHAPED:
-            return f"EPIC's distance is {epic:.2g}, as of potential shaping, which changes no optimal behaviour"
+            return (  # a sampled distance: that of an edit which moves few steps, or little, is as small
+                "whether it can change which behaviour is optimal was not told: EPIC's distance is "
+                f"{epic:.2g}, as of potential shaping, which cannot, and as of an edit that moves few steps or little"
+            )
         shown = "" if self.example is None else f" ({self._pair})"
         return (
             f"it can change which behaviour is optimal: EPIC's distance, which is 0 for potential shaping, is "

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from rewarden.editor.anchor import own_data
 from rewarden.editor.behaviour import Behaviour, Flip
-from rewarden.editor.built_in import moves, regions
+from rewarden.editor.built_in import Less, moves, on_top, regions
 from rewarden.editor.drift import Drift, drift
 from rewarden.editor.mend import EditReport, PatchResult
 from rewarden.editor.steepness import Steepness, steepness
@@ -37,6 +37,7 @@ from rewarden.editor.volume import Share, where_patches_act
 from rewarden.reward.agreement import random_rows
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.deployed import forward
+from rewarden.reward.figures import at_most_text
 from rewarden.reward.graph import Patch
 from rewarden.reward.widths import patch_tensors
 from rewarden.spec_lang.errors import RewardenError
@@ -50,6 +51,7 @@ Rows = NDArray[np.float32]
 DRAWN = 20_000
 SHOWN = 12  # features of a record
 NO_STEPS = "none: the spec's data have no recorded steps (columns episode and step)"
+ROUNDED = " (over the reals; as deployed the difference is rounded to what the reward's size allows)"
 NEXT = ("next", "after", "later")  # what the second record of recorded steps is called
 
 
@@ -70,6 +72,7 @@ class Effect:
     shown: Mapping[int, str] = field(default_factory=dict)  # drawn records that the behaviour's sentence speaks of
     said: Mapping[str, str] = field(default_factory=dict)  # of the edit's own statement: where weights moved, anchors
     rims: tuple[Steepness, ...] = ()  # of the new patches
+    rounded: bool = False  # `most` is of real numbers: as deployed what slopes take is rounded with the reward
 
     @property
     def flips(self) -> int:
@@ -96,13 +99,14 @@ class Effect:
                 "the reward is that of the parent everywhere, bit for bit, over the reals and as deployed"
             )
         elif self.acts is not None and self.most is not None:
-            share = f"{float(self.acts.most):.4g}" + ("" if self.acts.exact else " at most")
+            share = at_most_text(self.acts.most, 4) + ("" if self.acts.exact else " at most")
             found["outside"] = (
                 f"outside of {share} of the domain the reward is that of the parent, bit for bit, over the reals and "
                 "as deployed; a behaviour that stays there is worth what it was"
             )
             found["inside"] = (
-                f"no record anywhere moves by more than {float(self.most):.6g}; one that moves by "
+                f"no record anywhere moves by more than {at_most_text(self.most)}"
+                f"{ROUNDED if self.rounded else ''}; one that moves by "
                 f"{self.attained:.6g} was met with"
             )
         else:
@@ -196,6 +200,7 @@ def effect(spec: Spec, before: Artifact, after: Artifact, edits: Sequence[EditRe
         {row: _shown(before, rows[row - 1]) for row in behaviour.named} if drawn_rows else {},
         _said(after),
         steepness(after, kept) if local else (),
+        local and any(isinstance(part, Less) for part in on_top(after, before) or ()),
     )
 
 

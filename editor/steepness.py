@@ -14,6 +14,7 @@ from fractions import Fraction
 import numpy as np
 
 from rewarden.reward.artifact import Artifact
+from rewarden.reward.figures import at_most_text
 from rewarden.reward.widen import widened
 
 MOST_TOLD = 8  # amounts, in words; all are in the JSON
@@ -37,7 +38,7 @@ class Steepness:
         for name, most in self.lipschitz.items():
             alike.setdefault((most, self.units[name] or "unit"), []).append(name)
         steepest = sorted(alike.items(), key=lambda entry: -entry[0][0])
-        told = [f"{float(most):.6g} a {unit} of {_listed(names)}" for (most, unit), names in steepest[:MOST_TOLD]]
+        told = [f"{at_most_text(most)} a {unit} of {_listed(names)}" for (most, unit), names in steepest[:MOST_TOLD]]
         more = sum(len(names) for _, names in steepest[MOST_TOLD:])
         told += [f"less in {more} more"] if more else []
         return f"the rim of {self.rule}'s {self.kind} rises by at most " + ", ".join(told)

@@ -1,8 +1,10 @@
-"""Figures that say how good a learned reward is, for its record: an interval with every share."""
+"""Figures for records and readers: an interval with every share, and bounds that are no less than what is proved."""
 
 from __future__ import annotations
 
 import math
+from decimal import ROUND_CEILING, Context, Decimal
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,12 @@ def share_text(successes: int, trials: int) -> str:
         return "not known (n = 0)"
     lo, hi = wilson(successes, trials)
     return f"{successes / trials:.4f} (95 % interval {lo:.4f} to {hi:.4f}, n = {trials})"
+
+
+def at_most_text(value: Fraction, digits: int = 6) -> str:
+    """A bound from above with so many significant digits: rounded up, so that what is read is a bound as well."""
+    up = Context(prec=digits, rounding=ROUND_CEILING)
+    return f"{float(up.divide(Decimal(value.numerator), Decimal(value.denominator))):.{digits}g}"
 
 
 def auc(above: NDArray[np.float64], below: NDArray[np.float64]) -> float:

@@ -10,6 +10,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from rewarden.output import number
+from rewarden.reward.figures import at_most_text
 
 if TYPE_CHECKING:
     from rewarden.editor.compare import Compared, Moved
@@ -59,12 +60,17 @@ def _cells(moved: Moved) -> tuple[str, ...]:
     share = f"{domain.changed / max(domain.rows, 1):.2%}"
     most = number(moved.attained)
     return (
-        share if moved.acts is None else f"{share} ({float(Fraction(moved.acts)):.2%})",
-        most if moved.most is None else f"{most} ({number(float(Fraction(moved.most)))})",
+        share if moved.acts is None else f"{share} ({_at_most_percent(moved.acts)})",
+        most if moved.most is None else f"{most} ({at_most_text(Fraction(moved.most))})",
         f"{moved.moved} of {moved.rows}, {number(moved.mean)}",
         f"{moved.flips} of {moved.pairs}, {moved.ranks}",
         "–" if moved.rise is None else f"{number(moved.rise)} ({moved.along})",
     )
+
+
+def _at_most_percent(share: str) -> str:
+    """Hundredths of a percent, rounded up."""
+    return f"{-(-Fraction(share) * 10_000 // 1) / 10_000:.2%}"
 
 
 def _time(one: Compared) -> str:

@@ -23,8 +23,10 @@ from rewarden.editor.patch import PatchOptions, apply_patch
 from rewarden.editor.volume import where_patches_act
 from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.deployed import forward
+from rewarden.reward.figures import at_most_text
 from rewarden.reward.graph import AffineMap, Graph, Input
 from rewarden.reward.store import save_artifact
+from rewarden.spec_lang.features import Feature, RecordType
 from rewarden.spec_lang.spec import parse_spec
 from rewarden.verifier.extremum import certified_extremum
 from tests.reference.random_graphs import MIXED, random_mlp, random_rows, seeds
@@ -124,6 +126,8 @@ def test_no_record_moves_by_more_than_is_stated(order: list[str], tmp_path: Path
     assert found.attained <= float(found.most)
     assert change.max() <= float(found.most) <= 1.2 * change.max()
     assert (change != 0).mean() <= float(found.acts.most) + 0.01
+    told = found.statement["inside"].removeprefix("no record anywhere moves by more than ").partition(";")[0]
+    assert Fraction(told) >= found.most  # what is read is a bound as well
     assert found.over == "rows of rows"
     assert found.drift.rows == 4
 
@@ -147,6 +151,25 @@ def test_an_order_that_turned_is_shown(tmp_path: Path) -> None:
     assert told["acts"]["exact"] is True
 
 
+def test_what_a_slope_takes_of_a_large_reward_is_told_of_real_numbers() -> None:
+    """Of a million binary32 takes away 1/16 or nothing."""
+    kind = RecordType(
+        "S", (Feature("x", "real", Fraction(0), Fraction(1)), Feature("y", "real", Fraction(0), Fraction(9)))
+    )
+    tensors = {"w": np.array([[0.04, 0]], np.float32), "b": np.array([1e6], np.float32)}
+    parent = Artifact((RewardRecord("s", kind),), Graph((Input(), AffineMap(0, "w", "b")), 1), tensors, "exact")
+    spec = parse_spec(
+        "spec m v1\nfeatures S {\n  x : real in 0 .. 1\n  y : real in 0 .. 9\n}\nreward R(s: S)\n"
+        "must r:\n  forall a, b: S varying x\n  given a.x <= b.x and a.y <= 3\n  expect R(a) >= R(b)\n"
+    )
+    result = rw.patch(spec, verify_options=OPTIONS, method="slope", R=parent)
+    assert result.artifact is not None
+    found = effect(spec, parent, result.artifact, result.edits)
+    assert found.most is not None
+    assert found.attained > float(found.most)
+    assert "over the reals" in found.statement["inside"]
+
+
 def test_weights_that_moved_are_not_called_local(tmp_path: Path) -> None:
     spec = spec_of(rule("r", "s.x >= 8 [m]", "R(s) <= 1"), tmp_path)
     parent = reward()
@@ -159,6 +182,16 @@ def test_weights_that_moved_are_not_called_local(tmp_path: Path) -> None:
     assert found.epic is not None
     assert found.epic < 1e-3
     assert rw.patch(spec, verify_options=OPTIONS, R=parent).artifact is not None
+
+
+@pytest.mark.parametrize("digits", [4, 6])
+def test_bounds_are_rounded_up(digits: int) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        value = Fraction(int(rng.integers(1, 10**12)), int(rng.integers(1, 10**12)))
+        told = Fraction(at_most_text(value, digits))
+        assert value <= told <= value * (1 + Fraction(10, 10**digits))
+    assert at_most_text(Fraction(4) + Fraction(1, 10**9), digits) != "4" == at_most_text(Fraction(4), digits)
 
 
 # ── behaviour ──────────────────────────────────────────────────────────────────────────────────
@@ -212,6 +245,7 @@ def test_what_no_behaviour_shows_is_not_claimed() -> None:
     steps = Behaviour.of(old, np.array([0.0, 1.0, 2.0, 0.5]), states=False)
     assert steps.flips
     assert "EPIC's distance is 0, as of potential shaping" in steps.sentence(0.0)
+    assert steps.sentence(0.0).startswith("whether it can change which behaviour is optimal was not told")
     assert steps.sentence(0.5).startswith("it can change which behaviour is optimal: EPIC's distance")
     assert "was not told" in steps.sentence(None)
 
@@ -233,6 +267,28 @@ def test_shaping_turns_steps_and_no_behaviour(tmp_path: Path) -> None:
     changed = effect(spec, parent, other, [])
     assert changed.statement["behaviour"].startswith("it can change which behaviour is optimal: EPIC's distance")
     assert "is {s.x = " in changed.statement["behaviour"]
+
+
+def test_a_small_distance_is_not_taken_for_shaping() -> None:
+    """A patch on a corner: what is best there is another action now, of which EPIC's sampled distance sees little."""
+    state, action = (RecordType(name, (Feature(name.lower(), "real", Fraction(0), Fraction(1)),)) for name in "XU")
+    tensors = {"w": np.ones((1, 2), np.float32), "b": np.zeros(1, np.float32)}
+    records = (RewardRecord("s", state), RewardRecord("a", action))
+    parent = Artifact(records, Graph((Input(), AffineMap(0, "w", "b")), 1), tensors, "exact")
+    text = (
+        "spec m v1\nfeatures X {\n  x : real in 0 .. 1\n}\nfeatures U {\n  u : real in 0 .. 1\n}\n"
+        "reward R(s: X, a: U)\nmust r:\n  forall s: X, a: U\n  given s.x >= 0.98 and a.u >= 0.98\n"
+        "  expect R(s, a) <= 1.97\n"
+    )
+    spec, options = parse_spec(text), PatchOptions(ring=Fraction(1, 1000))
+    child, facts = apply_patch(parent, bounds_for(spec, {"R": parent}, "r", options)[0], certified_extremum)
+    found = effect(spec, parent, child, [EditReport("r", "R", facts)])
+    assert found.drift.changed
+    assert found.epic is not None
+    assert found.epic < 1e-3
+    best = [float(forward(a, np.array([[1, 1], [1, 0.975]], np.float32)).argmax()) for a in (parent, child)]
+    assert best == [0, 1]
+    assert "was not told" in found.statement["behaviour"]
 
 
 # ── distances ──────────────────────────────────────────────────────────────────────────────────
