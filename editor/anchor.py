@@ -24,8 +24,16 @@ from rewarden.verifier.bind import statistics_of
 
 
 def anchored(spec: Spec, obligation: Obligation, rewards: Mapping[str, Artifact], reward: str, level: Fraction) -> str:
-    """Of a level that a rule gives, in words; nothing to be said where the reward is exactly identified and the level a
-    number."""
+    """Of a level that a rule gives, in words, and of the rows that it is held around: forgetting some of these has to
+    find it (`unlearn/anchored.py`). "" where the reward is exactly identified, and the level a number of a region."""
+    told = _of_level(spec, obligation, rewards, reward, level)
+    if obligation.instances is None:
+        return told
+    around = f"{float(level):.9g} is held around {_told(spec, obligation.instances.data)}"
+    return f"{told}; {around}" if told else around
+
+
+def _of_level(spec: Spec, obligation: Obligation, rewards: Mapping[str, Artifact], reward: str, level: Fraction) -> str:
     loose = rewards[reward].identified != "exact"
     parts = [
         f"{statistic_text(s)} = {float(value):.9g} ({_told(spec, s.data)})"

@@ -68,6 +68,9 @@ class Chain:
         """Of the artifact with that number. Raises EditError E30 where it is not at hand."""
         if number + 1 < len(self.steps):
             return self.load(number + 1)
+        if number >= len(self.steps):
+            told = sum(step.edit is not None for step in self.steps)
+            raise EditError("E30", f"there are {told} edits at hand, not {number + 1}", help="see rewarden log")
         missing = self.steps[number].parent
         raise EditError(
             "E30",
@@ -184,6 +187,5 @@ def _undone(patches: Sequence[Stored]) -> set[str]:
     return {
         one.rule
         for one, other in met
-        if one.rule != other.rule
-        and one.sign * other.level > one.sign * one.level  # else it pushes no further than where it is held
+        if one.sign * other.level > one.sign * one.level  # else it pushes no further than where it is held
     }

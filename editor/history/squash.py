@@ -2,7 +2,8 @@
 
 A patch p does nothing if a patch q of its kind, with none of the other kind between them, is flat wherever p may act
 and holds the reward lower (for ceilings): then min(·, p) after or before min(·, q) is min(·, q), exactly and as
-deployed, since min does not round and q's level is a binary32 number.
+deployed, since min does not round and q's level is a binary32 number. Where p may act and where q is flat is known of
+patches as the editor makes them (`Stored.ringed`); a stranger's are left where they are.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ def squash(chain: Chain, count: int) -> Squashed:
     asked, dropped = patches[below:], list[Stored]()
     for patch, others in zip(asked, _about(patches, asked, box), strict=True):
         rest = [p for p in patches if p is not patch]
-        if any(q in rest and _covers(q, patch, box) and _neighbours(patches, patch, q) for q in others):
+        covering = (q for q in others if q in rest and _covers(q, patch, box) and _neighbours(patches, patch, q))
+        if any(q.ringed(box) for q in covering) and patch.ringed(box):
             patches, dropped = rest, [*dropped, patch]
     edits = tuple(reversed(chain.steps[:count]))
     rules = tuple(dict.fromkeys(rule for step in edits for rule in rules_of(step)))

@@ -75,7 +75,17 @@ def clashes(task: Task, rules: Sequence[str]) -> list[Clash]:
     for at_hand in (False, True):
         known = [set(clash.rules) for clash in found]
         found += [clash for clash in _sets(task, rules, at_hand) if not any(one <= set(clash.rules) for one in known)]
-    return found
+    return _least(found)
+
+
+def _least(found: Sequence[Clash]) -> list[Clash]:
+    """One of each set of rules, and none that holds another: a rule that contradicts itself clashes with any."""
+    first = {frozenset(clash.rules): clash for clash in reversed(found)}
+    return [
+        clash
+        for clash in found
+        if first[frozenset(clash.rules)] is clash and not any(other < set(clash.rules) for other in first)
+    ]
 
 
 def _sets(task: Task, rules: Sequence[str], at_hand: bool) -> list[Clash]:
@@ -152,7 +162,8 @@ def _pairs(task: Task, rules: Sequence[str]) -> Iterator[Clash]:
                 f"at {_shown(task, point)} {upper[0].rule} asks for at most {most:.6g}, {lower[0].rule} for at least "
                 f"{least:.6g}"
             )
-            yield Clash((upper[0].rule, lower[0].rule), witness, bool(upper[1].constants or lower[1].constants))
+            rules = tuple(dict.fromkeys((upper[0].rule, lower[0].rule)))
+            yield Clash(rules, witness, bool(upper[1].constants or lower[1].constants))
 
 
 def _common(one: Claim, other: Claim) -> tuple[Fraction, ...] | None:

@@ -18,16 +18,18 @@ from rewarden.editor.history.merge import merge
 from rewarden.editor.history.overlap import Columns, broken, clash, near_each_other
 from rewarden.editor.history.revert import revert
 from rewarden.editor.history.squash import squash
-from rewarden.editor.history.stored import all_stored, rebuilt
+from rewarden.editor.history.stored import Stored, all_stored, pushed, rebuilt
 from rewarden.editor.patch import apply_patch
 from rewarden.editor.region import Bound
 from rewarden.history import chain_of, difference, situation
 from rewarden.reward import lineage
-from rewarden.reward.artifact import Artifact
+from rewarden.reward.artifact import Artifact, Edit, RewardRecord
 from rewarden.reward.deployed import forward
 from rewarden.reward.exact import evaluate
+from rewarden.reward.graph import AffineMap, Graph, Input
 from rewarden.reward.store import load_artifact, save_artifact
 from rewarden.spec_lang.errors import EditError
+from rewarden.spec_lang.features import Feature, RecordType
 from rewarden.verifier.extremum import certified_extremum
 from rewarden.verifier.options import VerifyOptions
 from tests.property.test_patch import PREMISES, bound, network, points
@@ -163,6 +165,23 @@ def test_a_patch_that_another_covers_is_left_out() -> None:
     assert squash(chain(lower), 2).dropped == ()
 
 
+@pytest.mark.parametrize(("gates", "levels"), [((5, 1 / 2), (0, 0)), ((1 / 2, -4), (0, -1))])
+def test_a_strangers_patches_are_left_where_they_are(gates: tuple[float, float], levels: tuple[int, int]) -> None:
+    """A gate may be anywhere in a file. Of one that is not at the rim's edge it is not known where the patch acts."""
+    kind = RecordType("S", (Feature("x", "real", Fraction(0), Fraction(10)),))
+    tensors = {"w": np.ones((1, 1), np.float32), "b": np.zeros(1, np.float32)}
+    base = Artifact((RewardRecord("s", kind),), Graph((Input(), AffineMap(0, "w", "b")), 1), tensors, "exact")
+    line = [base]
+    for rule, offset, gate, level in zip("qp", (3, 1), reversed(gates), reversed(levels), strict=True):
+        rows, offsets = np.ones((1, 1), np.float32), np.array([offset], np.float32)
+        numbers = (Fraction(level), Fraction(0), Fraction(1, 64), Fraction(gate))
+        made = pushed(line[-1], Stored(rule, "ceiling", rows, offsets, *numbers))
+        line.append(replace(made, parent=line[-1].digest, edit=Edit("patch", rule, {})))
+    done = squash(chain(line), 2)
+    x = np.linspace(0, 10, 501, dtype=np.float32)[:, None]
+    assert same(forward(done.artifact, x), forward(line[-1], x))
+
+
 @settings(max_examples=4, deadline=None)
 @given(st.integers(0, 10**6), st.booleans(), st.booleans())
 def test_merging_keeps_both_lines_or_shows_where_it_cannot(seed: int, one: bool, two: bool) -> None:
@@ -271,6 +290,10 @@ def test_what_is_more_than_patches_cannot_be_moved() -> None:
     with pytest.raises(EditError) as caught:
         chain(line).number("nothing")
     assert caught.value.code == "E30"
+    with pytest.raises(EditError) as caught:
+        squash(chain(line), 9)
+    assert caught.value.code == "E30"
+    assert "2 edits at hand, not 9" in caught.value.message
 
 
 def test_a_long_line_is_told_by_manifests_and_few_of_it_are_loaded(

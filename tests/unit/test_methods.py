@@ -382,6 +382,16 @@ def test_a_circle_of_three_rules_clashes_at_three_records_and_no_two_of_them_do(
     assert found_clashes(apart, network()) == []
 
 
+def test_a_rule_that_contradicts_itself_clashes_alone_and_takes_no_other_with_it() -> None:
+    rules = {
+        "torn": "forall s: Step\n  given s.gap <= 2 [m]\n  expect 3 <= R(s) <= 1",
+        "capped": "forall s: Step\n  given s.gap <= 4 [m]\n  expect R(s) <= 2",
+    }
+    (clash,) = found_clashes(rules, network())
+    assert clash.rules == ("torn",)
+    assert clash.words.startswith("no reward satisfies it")
+
+
 def test_rules_in_a_circle_are_left_and_others_are_mended() -> None:
     text = HEAD + "".join(f"must {name}:\n  {rule}\n" for name, rule in CIRCLE.items())
     text += "must far:\n  forall s: Step\n  given 6 [m] <= s.gap <= 8 [m]\n  expect R(s) <= -9\n"

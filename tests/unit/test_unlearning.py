@@ -625,6 +625,26 @@ def test_edits_whose_levels_came_of_forgotten_rows_are_named_though_the_specs_da
     assert levels_of_other_data(clean, [patched, artifact]) == ("cap",)
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_patch_around_forgotten_rows_is_named_though_the_specs_data_are_clean(tmp_path: Path, count: int) -> None:
+    """One row is one box, which is stored like the patch of any region."""
+    artifact = Preferences().fit(pairs(300), replace(QUICK, epochs=2))
+    records = pairs(6, 2).segments.reshape(-1, 2)
+
+    def made(rows: np.ndarray) -> Spec:
+        (tmp_path / "seen.csv").write_text("\n".join(["speed,gap", *(f"{a!r},{b!r}" for a, b in rows.tolist())]) + "\n")
+        return parse_spec(
+            "spec s v1\nfeatures Step { speed: real in 0 .. 4  gap: real in -2 .. 2 }\nreward R(s: Step)\n"
+            'data seen: Step from "seen.csv"\nmust cap:\n  forall s: Step near seen within 1 %\n  expect R(s) <= -9\n',
+            base=tmp_path,
+        )
+
+    spec = made(records[:count])
+    patched = rw.patch(spec, rules=["cap"], rewards={"R": artifact}).artifacts["R"]
+    assert levels_of_other_data(spec, [patched, artifact]) == ()
+    assert levels_of_other_data(made(records[count:]), [patched, artifact]) == ("cap",)
+
+
 # ── the command ────────────────────────────────────────────────────────────────────────────────
 def project(folder: Path, learner: str, extra: str = "") -> Path:
     data = pairs(240, 9)
