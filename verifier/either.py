@@ -20,13 +20,14 @@ from rewarden.spec_lang.claim import Clause
 from rewarden.spec_lang.claim_json import claim_digest
 from rewarden.verifier.by_construction import DEEP, ExactBounds, form_of
 from rewarden.verifier.fusion import SparseRow
-from rewarden.verifier.program import INPUT, Program
+from rewarden.verifier.program import INPUT, Layer, Program
 
 Rows = Sequence[tuple[int, SparseRow, Fraction, bool]]  # the number of an atom, and sum + constant >= 0, > 0 if strict
 SIGNS = 8  # above a leaf
 FEW = 3  # neurons that bounds of neurons may lead to, one after the other: a clip's two, and not those of a network
 WORK = 2**16  # terms that are added up for one goal, at most
 MOST = 64  # leaves of a goal
+MOST_LINES = 1024  # of a leaf
 
 
 def either_proof(program: Program) -> dict[str, Any] | None:
@@ -58,7 +59,7 @@ def _grown(bounds: ExactBounds, rows: Rows, nodes: list[list[object]], signs: in
     written = [(number, *bounds.written_out(row, constant), strict) for number, row, constant, strict in rows]
     for number, row, constant, strict in written:
         if bounds.sum_of(_at_worst(bounds, row), constant) >= (Fraction(0), strict):
-            nodes.append(["leaf", number, [], [[k, 0, 0] for k in _near(bounds, row)], []])
+            nodes.append(["leaf", number, [], [[k, j, 0] for k, j in _near(bounds, row)], []])
             return True
     chosen = next((max(harm) for _, row, _, _ in written if (harm := _harmful(bounds, row))), None)
     if chosen is None or signs == 0 or bounds.left <= 0 or len(nodes) > 2 * MOST:
@@ -84,16 +85,25 @@ def _harmful(bounds: ExactBounds, row: SparseRow) -> list[tuple[int, int]]:
     ]
 
 
-def _near(bounds: ExactBounds, row: SparseRow) -> list[int]:
-    """Relus of width one that the row reads, and those that they read."""
-    found, waiting = set[int](), [row]
-    while waiting and len(found) < MOST:
-        form, _ = bounds.written_out(waiting.pop(), Fraction(0))
-        for k in form:
-            if k != INPUT and k not in found and bounds.layers[k].kind == "relu" and bounds.layers[k].width == 1:
-                found.add(k)
-                waiting.append(bounds.with_inner(k, 0, Fraction(1), {}, Fraction(0))[0])
+def _near(bounds: ExactBounds, row: SparseRow) -> list[tuple[int, int]]:
+    """Relus that the row reads, and of what relus of width one among them read those of width one, and rows of a rim,
+    which read variables alone. All count as at least 0: a line that is better somewhere is worse elsewhere."""
+    form, _ = bounds.written_out(row, Fraction(0))
+    found = {(k, j) for k in form if k != INPUT and bounds.layers[k].kind == "relu" for j in form[k]}
+    waiting = sorted({k for k, _ in found})
+    while waiting and len(found) < MOST_LINES:
+        k = waiting.pop()
+        if bounds.layers[k].width > 1:
+            continue
+        form, _ = bounds.written_out(*bounds.with_inner(k, 0, Fraction(1), {}, Fraction(0)))
+        new = {(i, j) for i in form if i != INPUT and _is_near(bounds.layers[i]) for j in form[i]} - found
+        found |= new
+        waiting += sorted({i for i, _ in new})
     return sorted(found)
+
+
+def _is_near(layer: Layer) -> bool:
+    return layer.kind == "relu" and (layer.width == 1 or all(block.source == INPUT for block in layer.blocks))
 
 
 def _at_worst(bounds: ExactBounds, row: SparseRow) -> SparseRow:

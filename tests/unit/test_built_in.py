@@ -158,6 +158,19 @@ def test_what_lies_between_is_proved_by_signs_alone(parent: Artifact, enveloped:
         assert either_proof(program_of(between(low, high), "inside", R=enveloped, Before=parent)) is None
 
 
+def test_a_patch_of_several_rows_on_an_envelope_is_certified(
+    tmp_path: Path, parent: Artifact, enveloped: Artifact
+) -> None:
+    """Its distance is the largest of two rows, which count as at least 0 to the kernel, too."""
+    (held,) = on_top(enveloped, parent)
+    capped = "must capped:\n  forall s: Step\n  given s.gap >= 8 [m] and s.close\n  expect R(s) <= 0.1\n"
+    pair = {"R": mended(HEAD + capped, "region", enveloped), "Before": parent}
+    assert len(pair["R"].patches) == 1
+    found = rw.verify(parse_spec(between(float(held.least) - 1e-3, float(held.most) + 1e-3)), QUICK, rewards=pair)
+    assert found["inside"].verdict == "proved"
+    assert not rw.certify(found, tmp_path / "certificate").refused
+
+
 def test_signs_say_nothing_that_is_false(parent: Artifact) -> None:
     """Of rewards that are not made of each other."""
     other = network(3, 4)
