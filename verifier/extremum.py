@@ -43,6 +43,7 @@ PRODUCTS = 2**28  # multiplications: about a second
 MANY = 64  # boxes from which on those that decide are told from the others
 WIDE = 24  # columns from which on halving boxes gets nowhere
 Bounding = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # boxes lo, hi: upper bounds, and axes to halve them along
+SMALL = 2**13  # weights of a layer
 ENOUGH = 0.02  # stop when the bound exceeds a reached value by this share of its spread over the first boxes
 
 
@@ -64,7 +65,7 @@ def certified_extremum(artifact: Artifact, box: Box, sign: int) -> Fraction:
         ]
         rest = tuple(p for p in artifact.patches if not is_table(p, artifact.tensors))
         return max(certified_extremum(artifact.with_patches(rest), box, sign), *levels)
-    with torch.no_grad(), plain_torch():
+    with torch.no_grad(), plain_torch(_threads(artifact)):
         lo, hi = outward(box)
         bound = _search(artifact, lo[None, :], hi[None, :], sign)
     if not isfinite(bound):
@@ -78,11 +79,16 @@ def certified_extremum_over(artifact: Artifact, lo: Array, hi: Array, sign: int)
     artifact = _without(artifact, lowering)
     levels = [sign * Fraction(float(artifact.tensors[p.level][0])) for p in artifact.patches]
     bare = artifact.with_patches(())  # patches that raise sign·r raise it to their level at most
-    with torch.no_grad(), plain_torch():
+    with torch.no_grad(), plain_torch(_threads(bare)):
         bound = _search(bare, lo, hi, sign)
     if not isfinite(bound):
         raise EditError("E11", "the reward has no finite certified bound near the region", help="check its weights")
     return max([Fraction(bound) + abs(Fraction(bound)) / 2**50, *levels])
+
+
+def _threads(artifact: Artifact) -> int | None:
+    """One, for what is small: threads that wait for each other thousands of times take far longer than the work."""
+    return 1 if max((tensor.size for tensor in artifact.tensors.values()), default=0) <= SMALL else None
 
 
 def _without(artifact: Artifact, kind: str) -> Artifact:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rewarden.verifier import torch_settings
+from rewarden.verifier import extremum, torch_settings
 from rewarden.verifier.extremum import certified_extremum
 from rewarden.verifier.torch_settings import plain_torch
 from tests.reference.random_graphs import random_mlp, random_record_type
@@ -78,3 +78,22 @@ def test_ends_of_a_reward_are_found_whatever_torch_is_set_to() -> None:
     torch.set_default_dtype(torch.bfloat16)
     with torch.device("meta"):  # where tensors have no values: what a GPU that is not there would do to them
         assert [certified_extremum(artifact, box, sign) for sign in (1, -1)] == plain
+
+
+@pytest.mark.parametrize(("hidden", "expected"), [(8, 1), (100, 2)])
+def test_small_rewards_are_bounded_on_one_thread(hidden: int, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that wait for each other at every small product take many times the work, on a machine that is busy."""
+    torch.set_num_threads(2)
+    seen: list[int] = []
+
+    def search(*given: object) -> float:
+        seen.append(torch.get_num_threads())
+        return 0.0
+
+    monkeypatch.setattr(extremum, "_search", search)
+    rng = np.random.default_rng(0)
+    record = random_record_type(rng)
+    artifact = random_mlp(rng, record, (hidden, hidden))
+    certified_extremum(artifact, tuple((column.lo, column.hi) for column in artifact.columns), 1)
+    assert seen == [expected]
+    assert torch.get_num_threads() == 2
