@@ -13,7 +13,7 @@ from rewarden.spec_lang import Spec
 from rewarden.verdict_cache import code_digest
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.saved import Saver, damaged
-from rewarden.verifier.verdict import Reason, VerificationResult
+from rewarden.verifier.verdict import VerificationResult
 
 MOST = 2**33  # bytes of a state that is read
 
@@ -27,7 +27,7 @@ class Resumed:
 
     def has(self, result: VerificationResult) -> None:
         """All is said, unless somebody has stopped it."""
-        self.ended = not any(rule.reason == Reason.STOPPED for rule in result.rules)
+        self.ended = not any(rule.stopped for rule in result.rules)
 
 
 @contextmanager
@@ -58,6 +58,7 @@ def _about(spec: Spec, rewards: Mapping[str, Artifact], options: VerifyOptions, 
     return {
         "spec": spec.digest,
         **{f"reward {name}": artifact.digest for name, artifact in sorted(rewards.items())},
+        **({} if spec.base is None else {f"data {name}": _data(spec, name) for name in sorted(spec.data)}),
         **{
             f"{f.name.replace('_', ' ')}": str(getattr(options, f.name))
             for f in fields(options)
@@ -66,3 +67,8 @@ def _about(spec: Spec, rewards: Mapping[str, Artifact], options: VerifyOptions, 
         "choice of rules": " ".join(rules),
         "code": code_digest(),
     }
+
+
+def _data(spec: Spec, name: str) -> str:
+    """The tables of some data as they are now, which the spec knows by the names of files."""
+    return " ".join(spec.table(name, member).table_digest for member, _ in spec.data[name].members)

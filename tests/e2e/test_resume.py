@@ -9,9 +9,17 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
 
 import rewarden as rw
+from rewarden.resuming import resuming
+from rewarden.spec_lang import parse_spec
+from rewarden.spec_lang.errors import UsageError
+from rewarden.verifier.options import VerifyOptions
+from rewarden.verifier.steps import verify_lengths
+from rewarden.verifier.verdict import Reason, RuleResult, Verdict
+from tests.reference.loop_specs import random_case
 
 SPEC = """spec yard v1
 
@@ -98,6 +106,28 @@ def test_a_state_of_something_else_is_refused(tmp_path: Path) -> None:
     assert state.exists()
 
 
+def test_a_state_about_other_data_is_refused(tmp_path: Path) -> None:
+    """A spec names a file, and its digest says nothing of what is in it."""
+    _project(tmp_path)
+    rows = "x,y,z,w,u,v\n0.5,0.5,0.5,0.5,0.5,{}\n"
+    text = SPEC.replace("must easy", 'data logs: Step from "logs.csv"\n\nmust easy')
+    (tmp_path / "yard.rwd").write_text(text, encoding="utf-8")
+    (tmp_path / "logs.csv").write_text(rows.format(0.25), encoding="utf-8")
+    rewards = {"R": rw.load_reward(tmp_path / "reward")}
+    state, spec = tmp_path / "state.npz", rw.load_spec(tmp_path / "yard.rwd")
+    with resuming(state, spec, rewards, VerifyOptions(), ()) as begun:
+        begun.saver.save()
+    assert state.exists()
+    with resuming(state, spec, rewards, VerifyOptions(), ()):
+        (tmp_path / "logs.csv").write_text(rows.format(0.75), encoding="utf-8")
+    with (
+        pytest.raises(UsageError, match="the saved state is about another data logs") as error,
+        resuming(state, rw.load_spec(tmp_path / "yard.rwd"), rewards, VerifyOptions(), ()),
+    ):
+        pass
+    assert error.value.code == "G16"
+
+
 def test_ctrl_c_tells_what_is_known(tmp_path: Path) -> None:
     """The signal is sent once the second rule is at work; the first one's verdict is told and written."""
     arguments = [a if a != "1500" else "100000000" for a in _project(tmp_path)]
@@ -120,3 +150,37 @@ def test_ctrl_c_tells_what_is_known(tmp_path: Path) -> None:
     assert "of the region" in out
     assert "stopping" in err
     assert state.exists()
+
+
+@pytest.mark.parametrize("after", [5, 15])
+def test_a_stop_among_loops_leaves_what_to_go_on_from(after: int, tmp_path: Path) -> None:
+    """What is said beside the stop (how many cells lie on no loop that pays) does not make it an end."""
+    case = random_case(7)
+    options, state, asked = VerifyOptions(budget=20_000, falsify_budget=400), tmp_path / "state.npz", [0]
+    plain = rw.verify(case.spec, options, rewards=case.rewards)
+
+    def stop() -> bool:
+        asked[0] += 1
+        return asked[0] > after
+
+    stopped = rw.verify(case.spec, options, rewards=case.rewards, resume=state, stop=stop)
+    assert stopped["r"].verdict == "unknown"
+    assert stopped["r"].reason.startswith(Reason.STOPPED)
+    assert state.exists()
+    again = rw.verify(case.spec, options, rewards=case.rewards, resume=state)
+    assert again.to_json() == plain.to_json()
+    assert not state.exists()
+
+
+def test_lengths_that_were_stopped_are_told_before_those_that_took_too_much() -> None:
+    """Else a run of which a part was stopped would pass for one that came to its end."""
+    rule = "must r:\n  trace t: Step within 2 steps\n  expect sum(R(t)) <= 9\n"
+    spec = parse_spec(SPEC.partition("must")[0] + rule)
+    reasons = iter((Reason.BUDGET, Reason.STOPPED))
+
+    def decide(obligation: object) -> RuleResult:
+        return RuleResult(rule="r", severity="must", verdict=Verdict.UNKNOWN, reason=next(reasons))
+
+    found = verify_lengths(spec.obligations_of("r"), decide)
+    assert found.stopped
+    assert "Open for traces of 1 step, 2 steps" in found.reason

@@ -39,7 +39,7 @@ from rewarden.verifier.proof_tree import CUT, LEAF, OPEN
 from rewarden.verifier.saved import Saver
 from rewarden.verifier.trail import trail_out
 from rewarden.verifier.unwritten import Unwritten
-from rewarden.verifier.verdict import VerificationResult
+from rewarden.verifier.verdict import Reason, VerificationResult
 from tests.reference.how_many import ALL
 from tests.reference.loop_specs import random_case
 
@@ -307,6 +307,41 @@ def test_graphs_of_cells_go_on_where_they_were(seed: int, monkeypatch: pytest.Mo
     assert spent[-1] < whole
 
 
+RAMP = """spec walk v1
+features S { x : real in 0 .. 5 }
+reward R(s: S)
+reward M(a: S, b: S)
+data logs: S from "logs.csv"
+relation ramp(a: S, b: S) = b.x - a.x <= 1 and a.x - b.x <= 4
+must r: cycle t: S via ramp given always R(t) <= max(R(logs)) expect sum(max(M(t), 0) - 0.78) <= 0
+"""
+
+
+@pytest.mark.usefixtures("_often")
+def test_a_graph_of_cells_is_about_the_data_that_it_was_made_from(tmp_path: Path) -> None:
+    """Up to x = 2 no loop pays; up to 5 one of five steps does, and cells beyond 2 had been left out."""
+
+    def ramp(most: float) -> Spec:
+        (tmp_path / "logs.csv").write_text(f"x\n{most}\n", encoding="utf-8")
+        (tmp_path / "walk.rwd").write_text(RAMP, encoding="utf-8")
+        return load_spec(tmp_path / "walk.rwd")
+
+    before = ramp(2.0)
+    rewards = {}
+    for name, weights in (("R", [1.0]), ("M", [-1.0, 1.0])):
+        net = torch.nn.Linear(len(weights), 1, bias=False)
+        with torch.no_grad():
+            net.weight[:] = torch.tensor([weights])
+        rewards[name] = from_torch(net, tuple((p, before.features[k]) for p, k in before.rewards[name].params))
+    options = VerifyOptions(budget=60_000, falsify_budget=200)
+    states: list[bytes] = []
+    assert verify(before, rewards, options, saver=Saver(ABOUT, states.append))["r"].verdict == "proved"
+    assert _searches(states[-1])[-1]["dropped"]
+    after = ramp(5.0)
+    assert after.digest == before.digest, "a spec knows data by the name of a file"
+    assert _gone_on(after, rewards, options, states[-1])["r"].verdict == "violated"
+
+
 @pytest.mark.usefixtures("_often")
 def test_graphs_of_cells_that_were_tampered_with_are_refused() -> None:
     spec, rewards, options = _loops(19)
@@ -445,6 +480,27 @@ def test_a_stop_is_gone_on_from(tmp_path: Path) -> None:
     assert any("Stopped" in r.reason for r in stopped.rules)
     result = verify(spec, rewards, OPTIONS, saver=Saver(ABOUT, lambda data: None, state[-1]))
     assert _bytes(result) == _bytes(plain)
+
+
+def test_a_stop_just_as_signs_of_neurons_came_to_their_end() -> None:
+    """What they had done by then counts, and no larger budget is asked for where none helps."""
+    spec, rewards = _case()
+    options, asked, limit = replace(OPTIONS, engine="neurons"), [0], [10**9]
+
+    def stop() -> bool:
+        asked[0] += 1
+        return asked[0] > limit[0]
+
+    plain = verify(spec, rewards, options, rules=["near_high"], stop=stop)
+    assert plain["near_high"].reason == Reason.NEURONS_LIMIT
+    assert plain["near_high"].work.boxes > 0
+    last = asked[0]
+    for after in range(last - 4, last):
+        state: list[bytes] = []
+        asked[0], limit[0] = 0, after
+        verify(spec, rewards, options, rules=["near_high"], stop=stop, saver=Saver(ABOUT, state.append))
+        again = verify(spec, rewards, options, rules=["near_high"], saver=Saver(ABOUT, lambda _: None, state[-1]))
+        assert _bytes(again) == _bytes(plain)
 
 
 DYING = """

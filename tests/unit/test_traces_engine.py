@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -69,6 +70,11 @@ def decide(rule: str, **options: int) -> RuleResult:
         ("trace t: S of 6 steps via climb expect sum(R(t)) <= 0", "vacuous", "no way"),
         ("trace t: S of 6 steps via climb expect sum(R(t)) <= 900", "vacuous", "no way"),
         ("trace t: S of 8 steps via creep expect eventually R(t) <= 10.1", "proved", "for 8 steps"),
+        (  # shorter traces do not get so far: that is no word on the longer ones
+            "trace t: S within 8 steps via creep given last(t).x >= first(t).x + 3 expect sum(R(t) + 1) >= 3.5",
+            "proved",
+            "from 1 to 8 steps",
+        ),
         ("trace t: S within 9 steps via creep expect always R(t) <= 10.1", "proved", "from 1 to 9 steps"),
     ],
 )
@@ -79,6 +85,18 @@ def test_verdicts(rule: str, verdict: str, reason: str) -> None:
     if verdict == "violated":
         assert result.witness is not None
         assert next(iter(result.witness.values())) == "t[0]"
+
+
+@pytest.mark.parametrize(
+    ("expected", "warned"),
+    [("sum(R(t)) <= 3 * R(first(t)) + 90", True), ("R(last(t)) <= R(first(t)) + 90", False)],
+)
+def test_a_constant_that_flips_shorter_traces_is_warned_of(expected: str, warned: bool) -> None:
+    """A constant is added three times to the sum of three records, and once to that of one."""
+    text = f"must r: trace t: S within 3 steps via creep expect {expected}"
+    rewards = {name: replace(reward, identified="shift") for name, reward in linear().items()}
+    result = verify(parse_spec(HEADER + text), rewards, VerifyOptions(falsify_budget=300))["r"]
+    assert any("only up to an added constant" in warning for warning in result.warnings) == warned
 
 
 def test_a_loop_that_pays_needs_two_steps() -> None:

@@ -13,6 +13,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from rewarden.spec_lang.claim_json import claim_digest
 from rewarden.spec_lang.errors import Unsupported
 from rewarden.verifier.bind import bind_loops, data_constants
 from rewarden.verifier.inline import compile_program
@@ -29,6 +30,10 @@ from rewarden.verifier.verdict import CERTIFIABLE, Reason, RuleResult, Verdict, 
 from rewarden.verifier.witness import Witness, replay_premise
 
 SHORT = 3  # records of the longest loop that is searched by unrolling
+NUMBERS = (
+    "data constants of loops are known in real semantics only: ask for --semantics real, or write the number itself "
+    "into the rule"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,10 +55,11 @@ class LoopRule(Unrolled):
         if self.options.engine not in ("auto", "bounds"):
             return self._searched(results, "ask for the engine auto."), ()
         if self.executed and self.constants():
-            return self._searched(results, "data constants of loops are known in real semantics only."), ()
+            return self._searched(results, f"{NUMBERS}."), ()
         examples = [r.premise_witness for r in results if r.premise_witness is not None]
         if self.saver is not None:
-            self.saver.begin(f"loops of {self.name}")
+            # The claim names all that bounds rest on: data may have become others since.
+            self.saver.begin(f"loops of {self.name}: {claim_digest(self.claim(LOOP))}")
         outcomes, found = self._by_cells(examples[0] if examples else None)
         if self.saver is not None:
             if self.stop():
@@ -63,7 +69,7 @@ class LoopRule(Unrolled):
         return self._told(outcomes, found, replace(results[-1], work=total_work(results))), outcomes
 
     def _searched(self, results: Sequence[RuleResult], more: str) -> RuleResult:
-        reason = f"Loops of up to {SHORT} records were searched; {more}"
+        reason = Reason.STOPPED if self.stop() else f"Loops of up to {SHORT} records were searched; {more}"
         plain = replace(results[-1], verdict=Verdict.UNKNOWN, reason=reason, coverage=0.0, engine="search")
         return replace(plain, witness=None, proof=None, claim=None, work=total_work(results))
 

@@ -118,9 +118,11 @@ class TraceRule(Unrolled):
         lengths = sorted({found.lengths[number] for number in open_})
         if lengths and lengths[-1] <= CLAIMED:
             left = verify_lengths([self.spec.unrolled(self.name, n) for n in lengths], self.decide)
-            if left.verdict is not Verdict.PROVED:
+            # That these lengths have no trace is no word on those that cells have settled, which may have some.
+            without = left.verdict is Verdict.VACUOUS and len(lengths) < len(self.lengths)
+            if left.verdict is not Verdict.PROVED and not without:
                 return replace(left, work=left.work + work)
-            plain, lengths = replace(plain, work=left.work + work), []
+            plain, lengths, results = replace(plain, work=left.work + work), [], [*results, left]
         if lengths:
             share = 1.0 - len(lengths) / len(self.lengths)
             reason = Reason.STOPPED.value if self.stop() else Reason.BUDGET.value
@@ -138,8 +140,9 @@ class TraceRule(Unrolled):
         if example is None and self._none():
             reason = "No trace satisfies the premise: there is no way from one record to the next."
             return replace(plain, verdict=Verdict.VACUOUS, reason=reason, premise_witness=None)
+        example = example or self._longer()
         if example is None:
-            return replace(plain, reason=Reason.NO_POINT)
+            return replace(plain, reason=Reason.STOPPED if self.stop() else Reason.NO_POINT)
         n = self.lengths
         for_each = f"for each length, from {n[0]} to {n[-1]} steps" if len(n) > 1 else f"for {n[0]} steps"
         reason = f"Proved {for_each}: bounds on {found.outcome.cells} cells, added up along the steps"
@@ -149,6 +152,14 @@ class TraceRule(Unrolled):
             return replace(plain, verdict=Verdict.PROVED, reason=told, premise_witness=example)
         proved = replace(plain, verdict=Verdict.PROVED, reason=reason + CERTIFIABLE, premise_witness=example)
         return replace(proved, claim=bind(self.spec, self.name, self.rewards), proof=owed)
+
+    def _longer(self) -> Witness | None:
+        """A trace of the premise with more records than were looked for at first: it may ask for so many."""
+        for n in reversed([n for n in SEARCHED if n in self.lengths[1:]]):
+            found = None if self.stop() else self.search(self.spec.unrolled(self.name, n)).premise_witness
+            if found is not None:
+                return found
+        return None
 
     def _owed(self, example: Witness) -> Unwritten | None:
         """A proof without sums along cells, of each length anew: for short traces, and not always to be found."""
