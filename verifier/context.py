@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import isfinite
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from rewarden.verifier.exact_bounds import Multipliers, combination
 from rewarden.verifier.facts import FactId, Facts
 from rewarden.verifier.fusion import functional_rows, stacked
 from rewarden.verifier.program import Program
+from rewarden.verifier.rounding import to_nearest
 
 CANDIDATES = 3  # multipliers tried for a fact that calls a reward, per goal atom
 MAX_FUNCTIONALS = 24
@@ -108,7 +110,8 @@ def _cancelling(goal: Affine, fact: Affine) -> list[Fraction]:
     """Dyadic multipliers for a fact with calls: those that cancel a call of the goal, then 1."""
     calls = dict(fact.calls)
     ratios = [value / calls[call] for call, value in goal.calls if call in calls]
-    factors = [Fraction(float(r)) for r in ratios if r > 0] + [Fraction(1)]
+    near = [to_nearest(ratio) for ratio in ratios if ratio > 0]  # one beyond binary64 is of no use
+    factors = [Fraction(factor) for factor in near if isfinite(factor)] + [Fraction(1)]
     return [f for f in dict.fromkeys(factors) if f > 0][:CANDIDATES]
 
 

@@ -129,11 +129,11 @@ class _Run:
                 return self._told(self._with_rows(verify_rows(obligation, bound), obligation, bound), obligation)
             case "trace" if self.spec.lowered[name].lengths[-1] > UNROLLED:
                 obligations = self.spec.obligations_of(name)
-                return self._told(self._with_lengths(self._stepped(name), obligations), obligations[-1])
+                return self._told(self._with_lengths(self._stepped(name), obligations), *obligations)
             case "trace" if len(self.spec.lowered[name].lengths) > 1:
                 obligations = self.spec.obligations_of(name)
                 plain = verify_lengths(obligations, self._claim)
-                return self._told(self._with_lengths(plain, obligations), obligations[-1])
+                return self._told(self._with_lengths(plain, obligations), *obligations)
             case "cycle":
                 return self._told(self._with_loops(self._stepped(name), name), self.spec.unrolled(name, 2))
         tabled = self.spec.by_table(name) if self.options.semantics == "real" else None
@@ -321,7 +321,8 @@ class _Run:
         with plain_torch(self.options.threads):
             proved = plain.verdict is Verdict.PROVED
             budget, split = self.options.coverage_budget, compiled if apart else None
-            coverage = cover(program, frame, budget, self.stop, report, proved=proved, compiled=split)
+            failing = None if plain.witness is None or claim.instances is None else plain.witness.box
+            coverage = cover(program, frame, budget, self.stop, report, proved=proved, compiled=split, failing=failing)
         return replace(plain, coverage_details=coverage)
 
     def _bound(self, obligation: Obligation) -> Bound:
@@ -343,9 +344,11 @@ class _Run:
         tables = {s: self.spec.rows(s.data).values for s in data_constants(obligation)}
         return executed_constants(self.rewards, tables)
 
-    def _told(self, plain: RuleResult, obligation: Obligation) -> RuleResult:
-        rule = obligation.rule
-        warnings = (*plain.warnings, *warnings_of(obligation, self.rewards))
+    def _told(self, plain: RuleResult, *obligations: Obligation) -> RuleResult:
+        """`obligations`: all that the rule asks, one for each length: what a reward's constant adds differs."""
+        rule = obligations[-1].rule
+        found = (warning for obligation in obligations for warning in warnings_of(obligation, self.rewards))
+        warnings = (*plain.warnings, *dict.fromkeys(found))
         nearest = nearest_rows(self.spec, plain.witness) if plain.witness and plain.engine != "rows" else ()
         return replace(plain, title=rule.title, where=str(rule.span), warnings=warnings, nearest=nearest)
 
@@ -354,10 +357,12 @@ class _Run:
         if not self.options.coverage_budget or result.coverage_details is not None:
             return ()
         kind = self.spec.rule(result.rule).kind
-        if kind == "cycle" and self.options.semantics != "real":
-            why = "with data constants the records on loops are told apart in real semantics only"
-        elif self.stop():
+        if self.stop():
             why = "the verification was stopped before"
+        elif kind == "cycle" and self.options.semantics != "real" and data_constants(self._searchable(result.rule)[0]):
+            from rewarden.verifier.loops.engine import NUMBERS
+
+            why = NUMBERS
         elif result.engine == "search":
             why = "no engine settles a part of such a rule, so that all of its region is unsettled but for what is told"
         else:

@@ -21,7 +21,8 @@ from rewarden.reward.torch_import import from_torch
 from rewarden.spec_lang import Spec, parse_spec
 from rewarden.spec_lang.claim import Box, Claim
 from rewarden.spec_lang.features import Feature, RecordType
-from rewarden.verifier.coverage.judge import Judge
+from rewarden.verifier.box_minimum import Boxes
+from rewarden.verifier.coverage.judge import FALSE, Judge
 from rewarden.verifier.coverage.parts import STATUSES, Coverage
 from rewarden.verifier.coverage.search import cover, frame_of
 from rewarden.verifier.deployed_program import DeployedProgram
@@ -36,6 +37,7 @@ from tests.reference.how_many import part_of
 from tests.reference.loop_specs import random_case, status_of_records
 from tests.reference.random_claims import random_claim, random_point, truth
 from tests.reference.random_graphs import MIXED, TWO_REALS, random_artifact, random_mlp
+from tests.reference.random_programs import atom, claim_over
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -329,6 +331,36 @@ def test_rows_of_a_rule_near_data_one_by_one(near_results: dict[str, Coverage]) 
     assert coverage.violated.parts[0].words == "near row 3 of d, all of it"
 
 
+FACES = """spec beside v1
+features S { x : real in 0 .. 10  v : real in 0 .. 1 }
+reward R(s: S)
+data d: S from "d.csv"
+must both: forall s: S near d within {x = 1, v = 0.5} given s.v == 0.5 expect R(s) <= 3
+must one: forall s: S near d within {x = 1, v = 0.5} given s.v == 0.5 expect R(s) <= 6.5
+must edge: forall s: S near d within {x = 1, v = 0.5} given s.v <= 0 expect R(s) <= 6.5
+must goal: forall s: S near d within {x = 1, v = 0.5} expect s.v > 0 or R(s) <= 6.5
+must all: forall s: S near d within {x = 1, v = 0.5} given s.v == 0.5 expect R(s) <= 7
+"""
+
+
+def test_a_row_around_which_the_rule_fails_on_a_face_is_none_around_which_it_holds(tmp_path: Path) -> None:
+    """R is x, which is 4 .. 6 around the first row and 5 .. 7 around the other. What has no volume has no share, and
+    fails all the same."""
+    (tmp_path / "d.csv").write_text("x,v\n5,0.5\n6,0.5\n")
+    spec = parse_spec(FACES, base=tmp_path)
+    rewards = {"R": linear(spec, "R", [1.0, 0.0])}
+    results = verify(spec, rewards, VerifyOptions(coverage_budget=400, falsify_budget=800))
+    told = {}
+    for rule in results:
+        assert rule.coverage_details is not None
+        anchors = rule.coverage_details.anchors
+        assert anchors is not None
+        assert rule.coverage_details.shares["violated"] == 0
+        told[rule.rule] = rule.verdict.value, anchors.proved, anchors.violated, anchors.open
+    one = ("violated", 1, 1, 0)
+    assert told == {"both": ("violated", 0, 1, 1), "one": one, "edge": one, "goal": one, "all": ("proved", 2, 0, 0)}
+
+
 def test_slices_of_a_vector_are_of_the_elements_that_matter(near_results: dict[str, Coverage]) -> None:
     coverage = near_results["element"]
     assert close(coverage.shares["violated"]) == 1 / 4
@@ -355,6 +387,7 @@ must low: trace t: S of 6 steps expect sum(R(t)) <= 6
 must first: trace t: S of 7 steps given first(t).n >= 2 expect R(last(t)) - R(first(t)) <= 2
 must all: trace t: S within 5 steps via up expect R(last(t)) >= first(t).x
 must never: trace t: S of 5 steps expect sum(R(t)) >= 21
+must plain: trace t: S of 5 steps expect R(last(t) with {x = 2, n = 1}) >= 3
 """
 
 
@@ -365,6 +398,7 @@ def test_long_traces_have_shares_for_each_length() -> None:
     results = verify(spec, {"R": linear(spec, "R", [1.0, 0.0])}, options)
     found = {rule.rule: rule.coverage_details for rule in results}
     low, first, everything, never = (found[name] for name in ("low", "first", "all", "never"))
+    assert found["plain"].shares["violated"] == 1, "a call of numbers reads no column"
     assert all(sum(one.shares.values()) == 1 for one in (low, first, everything, never))
     assert set(low.cases) == {"6 steps"}
     share = Fraction(1, 720)  # of the cube's corner below a sum of 6 in units of 4: (6/4)^6/6! − 6·(2/4)^6/6!
@@ -377,6 +411,17 @@ def test_long_traces_have_shares_for_each_length() -> None:
     assert everything.shares["violated"] == 0
     assert list(everything.cases) == [f"{n} step{'s' if n > 1 else ''}" for n in range(1, 6)]
     assert never.shares["violated"] == 1
+
+
+def test_coefficients_that_binary64_hardly_holds_are_compared_exactly() -> None:
+    """The nearest binary64 number is half a percent off, and the box a thousandth beyond the edge."""
+    slope, edge = Fraction(10049, 100 * 2**1074), Fraction(10) ** 200
+    box = ((edge * Fraction(1001, 1000), edge * Fraction(1002, 1000)),)
+    claim = claim_over((box,), ((atom(slope * edge, {0: -slope}),),), calls=0)
+    judge = Judge(Program(claim, (), ()))
+    lo, hi = (torch.tensor([[float(end)]], dtype=torch.float64) for end in box[0])
+    judged = judge.judge(Boxes(lo, hi), [box], np.zeros((1, 1), np.int8))
+    assert judged.atoms.tolist() == [[FALSE]]
 
 
 @settings(max_examples=part_of(20))
@@ -533,7 +578,8 @@ def test_where_nothing_is_measured_a_warning_says_why(constant_results: Verifica
         assert coverage.of == of
     assert constant_results["round"].coverage_details is not None
     if constant_results.semantics == "float32":
-        assert any("told apart in real semantics only" in one for one in constant_results["capped"].warnings)
+        warned = constant_results["capped"].warnings
+        assert any("real semantics only: ask for --semantics real" in one for one in warned)
     for rule in constant_results:
         assert (rule.coverage_details is None) == any("no coverage" in one for one in rule.warnings)
 

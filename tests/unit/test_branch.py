@@ -85,6 +85,13 @@ def test_premises_about_rewards_are_used():
     assert outcome_of(program).status == "proved"
 
 
+def test_factors_between_premise_and_goal_may_be_beyond_binary64():
+    """1e-200·r >= 0 shows that 1e200·r >= 0, and the one is 1e400 times the other."""
+    premise, goal = (atom(Fraction(0), {}, {0: Fraction(10) ** size}) for size in (-200, 200))
+    outcome = outcome_of(sum_of(1.0, -1.0, clauses=((premise,),), goals=((goal,),)), budget=10)
+    assert outcome.status in ("proved", "unknown")
+
+
 def test_a_premise_that_excludes_everything_proves_anything():
     program = sum_of(1, 1, clauses=((atom(-3, {0: 1, 1: 1}),),), goals=((atom(-9, {}, {0: 1}),),))
     assert outcome_of(program).status == "proved"

@@ -64,7 +64,8 @@ class Apart:
             numbers = [number for number, _ in places]
             low = np.stack([lo[:, columns] for _, columns in places])
             high = np.stack([hi[:, columns] for _, columns in places])
-            both = _bounded(engine, functionals, low.reshape(-1, low.shape[2]), high.reshape(-1, low.shape[2]))
+            shape = (low.shape[0] * low.shape[1], low.shape[2])  # a call of numbers alone reads no column
+            both = _bounded(engine, functionals, low.reshape(shape), high.reshape(shape))
             least[:, numbers] = both[:, 0].reshape(len(places), len(lo)).T
             most[:, numbers] = -both[:, 1].reshape(len(places), len(lo)).T
         return self._added(np.hstack((lo, least)), np.hstack((hi, most)))

@@ -21,15 +21,18 @@ from torch import Tensor
 from rewarden.spec_lang.claim import Affine, AffineAtom, Box, Claim
 from rewarden.verifier.backsub import Engine, Functionals, Sweep
 from rewarden.verifier.box_minimum import AffineRows, Boxes
+from rewarden.verifier.context import implied, refuted
 from rewarden.verifier.coverage.apart import Apart
 from rewarden.verifier.facts import Facts, strengthen
 from rewarden.verifier.fusion import functional_rows
 from rewarden.verifier.program import INPUT, Program
+from rewarden.verifier.rounding import with_error
 from rewarden.verifier.sensitivity import steepness
 
 TRUE, FALSE, OPEN = 1, -1, 0
 CLEAR = 2.0**-30  # relative: margins below are judged in fractions
 Marks = NDArray[np.int8]
+Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,7 +65,7 @@ class Judge:
         self.continuous = np.array(
             [not v.discrete and i not in self.constants_at for i, v in enumerate(claim.variables)]
         )
-        self.slopes, self.constants = _matrix(claim, [self.atoms[k].affine for k in self.plain])
+        self.slopes, self.slope_errors, self.constants = _matrix(claim, [self.atoms[k].affine for k in self.plain])
         self.discrete = np.array([v.discrete for v in claim.variables])
         self.counted = [_counted(self.atoms[k].affine, self.discrete) for k in self.plain]
         affines = [self.atoms[k].affine for k in self.calling]
@@ -147,8 +150,9 @@ class Judge:
         up, down = np.maximum(self.slopes, 0.0), np.minimum(self.slopes, 0.0)
         least = lo @ up.T + hi @ down.T + self.constants
         most = hi @ up.T + lo @ down.T + self.constants
-        size = np.maximum(np.abs(lo), np.abs(hi)) @ np.abs(self.slopes).T + np.abs(self.constants)
-        doubt = CLEAR * size + 1e-300
+        magnitude = np.maximum(np.abs(lo), np.abs(hi))
+        size = magnitude @ np.abs(self.slopes).T + np.abs(self.constants)
+        doubt = CLEAR * size + 2.0 * (magnitude @ self.slope_errors.T) + 1e-250  # which is more than underflow may take
         for column, k in enumerate(self.plain):
             todo = marks[:, k] == OPEN
             true, false = least[:, column] > doubt[:, column], most[:, column] < -doubt[:, column]
@@ -174,6 +178,23 @@ class Judge:
         if least > 0 or (least == 0 and (moving or not atom.strict)):
             return TRUE
         return FALSE if most < 0 or (most == 0 and (moving or atom.strict)) else OPEN
+
+    def held(self, judged: Judged, i: int, box: Box) -> bool:
+        """Whether the claim is known to hold all over box i, which is `box`, its faces included: some clause fails, or
+        each goal has a true atom. Marks of atoms over variables may be of the inside alone; those of others are not."""
+        marks, claim = judged.atoms[i], self.claim
+        for clause, atoms in zip(self.clauses, claim.clauses, strict=True):
+            false = [atom for k, atom in zip(clause, atoms, strict=True) if marks[k] == FALSE]
+            if len(false) == len(atoms) and all(atom.affine.calls or refuted(atom, box) for atom in false):
+                return True
+        for g, (goal, atoms) in enumerate(zip(self.goals, claim.goals, strict=True)):
+            true = [(k, atom) for k, atom in zip(goal, atoms, strict=True) if marks[k] == TRUE]
+            # A goal without a true atom holds by the facts of the premise, which are bounded all over the box.
+            if true and not any(atom.affine.calls or implied(atom, box) for _, atom in true):
+                return False
+            if not judged.goals[i, g]:
+                return False
+        return True
 
     def edge(self, atom: AffineAtom, box: Box) -> tuple[int, Fraction] | None:
         """Where a box has to be cut for an atom over one variable to be decided on both sides."""
@@ -209,13 +230,15 @@ def _counted(affine: Affine, discrete: NDArray[np.bool_]) -> bool:
     return whole and affine.constant.denominator == 1
 
 
-def _matrix(claim: Claim, affines: Sequence[Affine]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    slopes, constants = np.zeros((len(affines), len(claim.variables))), np.zeros(len(affines))
+def _matrix(claim: Claim, affines: Sequence[Affine]) -> tuple[Array, Array, Array]:
+    """Slopes [atom, variable], how far they are off, and constants, which are off by a last place or 2^-900."""
+    shape = (len(affines), len(claim.variables))
+    slopes, errors, constants = np.zeros(shape), np.zeros(shape), np.zeros(len(affines))
     for i, affine in enumerate(affines):
-        constants[i] = float(affine.constant)
+        constants[i], _ = with_error(affine.constant)
         for j, value in affine.variables:
-            slopes[i, j] = float(value)
-    return slopes, constants
+            slopes[i, j], errors[i, j] = with_error(value)
+    return slopes, errors, constants
 
 
 def _negative(affine: Affine) -> Affine:

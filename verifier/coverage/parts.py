@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import pairwise
@@ -44,7 +44,7 @@ class Around:
 @dataclass(frozen=True, slots=True, eq=False)
 class Anchors:
     """The rows of `data` one by one: how many there are, around how many of them the rule holds everywhere (`proved`),
-    fails somewhere (`violated`), or neither is known; `told` are those around which not all is proved or outside."""
+    fails somewhere (`violated`), or neither is known, faces included; `told` are those that are not `proved`."""
 
     data: str
     count: int
@@ -110,8 +110,18 @@ class Coverage:
 Found = Mapping[Status, Sequence[tuple[int, tuple[Side | int, ...]]]]
 
 
-def coverage_of(frame: Frame, found: Found, within: Fraction, boxes: int, of: Of = "records") -> Coverage:
-    """From the boxes of each part, as (the claim's box that it is part of, its sides)."""
+def coverage_of(
+    frame: Frame,
+    found: Found,
+    within: Fraction,
+    boxes: int,
+    of: Of = "records",
+    *,
+    doubtful: Collection[int] = (),
+    failing: int | None = None,
+) -> Coverage:
+    """From the boxes of each part, as (the claim's box that it is part of, its sides). Of rows: `doubtful` ones, around
+    which the rule may fail on a face, and one near which it is known to be `failing`."""
     parts = {status: Region.of_sides(frame, found[status]).merged() for status in STATUSES}
     sizes = {status: parts[status].shares() for status in STATUSES}
     shares = {status: sum(sizes[status], Fraction(0)) for status in STATUSES}
@@ -124,7 +134,7 @@ def coverage_of(frame: Frame, found: Found, within: Fraction, boxes: int, of: Of
         slices_of(frame, parts, sizes),
         described(parts["violated"]),
         described(parts["unsettled"]),
-        None if frame.claim.instances is None else _anchors(frame, frame.claim.instances, parts, sizes),
+        None if frame.claim.instances is None else _anchors(frame, parts, sizes, doubtful, failing),
         of=of,
     )
 
@@ -149,15 +159,22 @@ def _shares_json(shares: Shares) -> dict[str, dict[str, Any]]:
     return {status: {"share": float(shares[status]), "exact": str(shares[status])} for status in STATUSES}
 
 
-def _anchors(frame: Frame, data: str, parts: Mapping[Status, Region], sizes: Sizes) -> Anchors:
+def _anchors(
+    frame: Frame, parts: Mapping[Status, Region], sizes: Sizes, doubtful: Collection[int], failing: int | None
+) -> Anchors:
+    """What has no volume counts here, too: a rule about `v == 0` has none, and fails near a row all the same."""
     count = len(frame.claim.boxes)
     totals = [dict.fromkeys(STATUSES, Fraction(0)) for _ in range(count)]
     for status, region in parts.items():
         for instance, size in zip(region.instance.tolist(), sizes[status], strict=True):
             totals[instance][status] += size * count
-    done = [total["proved"] + total["outside"] == 1 for total in totals]
+    fails = [total["violated"] > 0 or i == failing for i, total in enumerate(totals)]
+    done = [
+        total["proved"] + total["outside"] == 1 and i not in doubtful and not fails[i] for i, total in enumerate(totals)
+    ]
     told = tuple(Around(i + 1, total) for i, total in enumerate(totals) if not done[i])
-    return Anchors(data, count, sum(done), sum(total["violated"] > 0 for total in totals), told)
+    assert frame.claim.instances is not None, "it is about rows"
+    return Anchors(frame.claim.instances, count, sum(done), sum(fails), told)
 
 
 # ── slices ─────────────────────────────────────────────────────────────────────────────────────

@@ -20,6 +20,7 @@ from rewarden.spec_lang.features import RecordType
 from rewarden.verifier.box_minimum import Boxes
 from rewarden.verifier.coverage.judge import FALSE, OPEN, TRUE, Judge, Judged, Marks, constants_of
 from rewarden.verifier.coverage.parts import Coverage, Status, coverage_of
+from rewarden.verifier.narrowing import narrowed, single_atoms
 from rewarden.verifier.program import Program
 from rewarden.verifier.progress import Stop
 from rewarden.verifier.regions import Frame, Side, ratio
@@ -28,6 +29,7 @@ from rewarden.verifier.splitting import Axes, Cuts, choose_cuts
 
 BATCH = 256
 LARGEST = 2**20  # boxes times variables: their exact ends are kept
+FACES = 64  # of the boxes around one row that are looked at, at most
 
 
 Floats = NDArray[np.float64]
@@ -57,18 +59,19 @@ def cover(
     *,
     proved: bool = False,
     compiled: Callable[[Claim], Program] | None = None,
+    failing: int | None = None,
 ) -> Coverage | None:
     """What `budget` boxes settle of the claim's region, by volume; of an executed program, for all its executions. A
     stop leaves the rest unsettled. None for what cannot be measured: enums of very many cases, boxes that hold no
     case, very many boxes of very many variables. `proved`: the claim is known to hold, so that only its premise is to
     be measured. `frame` is of the claim with its constants as points (`frame_of`). `compiled`: calls are bounded apart
-    (`Judge`)."""
+    (`Judge`). `failing`: a box of the claim in which it is known to fail."""
     size = len(program.claim.boxes) * len(program.claim.variables)
     if not frame.tellable or size > LARGEST:
         return None
     if not all(frame.share(sides, i) for i, sides in enumerate(frame.bases)):
         return None
-    search = _Search(Judge(program, compiled), frame, proved)
+    search = _Search(Judge(program, compiled), frame, proved, failing)
     with torch.no_grad():
         while search.heap and search.boxes < budget and not stop():
             search.step(min(BATCH, budget - search.boxes))
@@ -89,9 +92,11 @@ def frame_of(program: Program, types: Mapping[str, RecordType]) -> Frame:
 class _Search:
     """The parts so far, and a heap of open boxes (mutable)."""
 
-    def __init__(self, judge: Judge, frame: Frame, proved: bool) -> None:
+    def __init__(self, judge: Judge, frame: Frame, proved: bool, failing: int | None = None) -> None:
         self.claim: Claim = judge.claim
-        self.frame, self.proved, self.judge = frame, proved, judge
+        self.frame, self.proved, self.judge, self.failing = frame, proved, judge, failing
+        self.by_row = self.claim.instances is not None and not proved
+        self.faces: dict[int, set[Box] | None] = {}  # of each row: what is to be looked at again; None: it is not told
         self.boxes, self.within, self.pushed = 0, Fraction(0), 0
         self.settled = 0.0
         self.found: dict[Status, list[tuple[int, tuple[Side | int, ...]]]] = {
@@ -170,6 +175,8 @@ class _Search:
             if status == "unsettled":
                 left.append(i)
                 continue
+            if self.by_row and status != "violated" and not self.judge.held(judged, i, one.box):
+                self._look_again(one)
             self.found[status].append((one.instance, one.sides))
             self.settled += float(one.share)
             self.within += one.share * within
@@ -263,11 +270,38 @@ class _Search:
                     total[n] += _scaled(self.judge.slope_of(k)[None], width[n : n + 1])[0]
         return total
 
+    # ── faces ──────────────────────────────────────────────────────────────────────────────────
+    def _look_again(self, one: _Open) -> None:
+        """At what facts about single variables leave of a box in which the rule holds but for faces: `v == 0` leaves a
+        face, which has no volume, and of which nothing was said."""
+        known = self.faces.setdefault(one.instance, set())
+        face = narrowed(one.box, single_atoms(self.claim.clauses), self.discrete.tolist())
+        if face is None or known is None:
+            return
+        known.add(face)
+        if len(known) > FACES:
+            self.faces[one.instance] = None
+
+    def _doubtful(self) -> frozenset[int]:
+        """Rows around which the rule may fail on a face."""
+        doubtful = {row for row, faces in self.faces.items() if faces is None}
+        listed = [(row, face) for row, faces in self.faces.items() for face in sorted(faces or ())]
+        with torch.no_grad():
+            for start in range(0, len(listed), BATCH):
+                some = listed[start : start + BATCH]
+                lo, hi = (np.stack(side) for side in zip(*(outward(face) for _, face in some), strict=True))
+                boxes = Boxes(torch.from_numpy(lo), torch.from_numpy(hi))
+                nothing = np.zeros((len(some), len(self.judge.atoms)), np.int8)
+                judged = self.judge.judge(boxes, [face for _, face in some], nothing)
+                doubtful |= {row for i, (row, face) in enumerate(some) if not self.judge.held(judged, i, face)}
+        return frozenset(doubtful)
+
     def result(self) -> Coverage:
         for _, _, one in self.heap:
             self.found["proved" if one.holds else "unsettled"].append((one.instance, one.sides))
         self.heap = []
-        return coverage_of(self.frame, self.found, self.within, self.boxes)
+        doubtful = self._doubtful() if self.by_row else frozenset()
+        return coverage_of(self.frame, self.found, self.within, self.boxes, doubtful=doubtful, failing=self.failing)
 
 
 def _chosen(one: _Open, cuts: Cuts, n: int) -> tuple[int, Fraction] | None:
