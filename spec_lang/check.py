@@ -5,6 +5,8 @@ A mistake gives the expression type UNKNOWN, which silences what would only foll
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from rewarden.spec_lang import syntax, units
 from rewarden.spec_lang.check_functions import FunctionChecks
 from rewarden.spec_lang.check_steps import StepChecks
@@ -60,11 +62,11 @@ class Checker:
             case syntax.With():
                 return self._with(expr, scope)
             case syntax.Abs(inner=inner):
-                return self.measured(self.plain(inner, scope, "|…|"), inner, "|…|")
+                return _computed(self.measured(self.plain(inner, scope, "|…|"), inner, "|…|"))
             case syntax.Negate(inner=syntax.Number() as literal):
                 return self._literal(literal)  # -5 [degC] is a reading, not a computation
             case syntax.Negate(inner=inner):
-                return self.measured(self.number(inner, scope), inner, "-")
+                return _computed(self.measured(self.number(inner, scope), inner, "-"))
             case syntax.Not(inner=inner):
                 self.predicate(inner, scope)
                 return BOOL
@@ -224,7 +226,7 @@ class Checker:
         if expr.index >= base.size:
             help = f"indices run from 0 to {base.size - 1}"
             self.findings.add("T11", f"index {expr.index} of a vector of {base.size}", expr.span, help=help)
-        return NumberType(base.dimension, base.unit, base.affine)
+        return replace(base, size=1)
 
     # ── composites ─────────────────────────────────────────────────────────────────────────────
     def _with(self, expr: syntax.With, scope: Scope) -> Type:
@@ -429,3 +431,7 @@ def _difference(a: EnumType, b: EnumType) -> str:
             more = ", …" if len(missing) > 6 else ""
             parts.append(f"{other.feature} lacks {', '.join(missing[:6])}{more}")
     return "; ".join(parts)
+
+
+def _computed(found: NumberType | UnknownType) -> NumberType | UnknownType:
+    return replace(found, computed=True) if isinstance(found, NumberType) else found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rewarden.spec_lang import syntax, units
@@ -122,7 +123,7 @@ class FunctionChecks:
         if len(expr.arguments) == 1:
             only = expr.arguments[0]
             found = self.checker.measured(self.checker.number(only, scope), only, expr.function)
-            return found if isinstance(found, UnknownType) else NumberType(found.dimension, found.unit)
+            return found if isinstance(found, UnknownType) else replace(found, affine=False, size=1)
         first = expr.arguments[0]
         left = self.checker.measured(self.checker.plain(first, scope, expr.function), first, expr.function)
         for argument in expr.arguments[1:]:
@@ -145,7 +146,7 @@ class FunctionChecks:
         if not self._count(expr, 1, f"{expr.function}(v)"):
             return UNKNOWN
         found = self._vector(expr.arguments[0], scope, expr.function)
-        return found if isinstance(found, UnknownType) else NumberType(found.dimension, found.unit)
+        return found if isinstance(found, UnknownType) else replace(found, affine=False, size=1, computed=True)
 
     def _dot(self, expr: syntax.Apply, scope: Scope) -> Type:
         if not self._count(expr, 2, "dot(v, w)"):

@@ -384,6 +384,8 @@ def _radius(checker: Checker, near: syntax.Near, record: RecordType) -> None:
             _feature_radius(checker, update.name, wanted, update.value)
         return
     found = checker.constant(near.radius, "a radius")
+    if _hidden_percentage(checker, near.radius):
+        return
     if is_percentage(near.radius) or not _is_number(found, near.radius, checker):
         return
     reals = [f for f in record.features if f.kind == "real"]
@@ -403,6 +405,8 @@ def _feature_radius(checker: Checker, name: str, wanted: Type, value: syntax.Exp
     found = checker.constant(value, "a radius")
     if isinstance(wanted, UnknownType) or isinstance(found, UnknownType) or is_percentage(value):
         return
+    if _hidden_percentage(checker, value):
+        return
     if not isinstance(wanted, NumberType):
         checker.findings.add("T10", f"{name} has no radius: it is {wanted}", value.span)
         return
@@ -421,6 +425,17 @@ def _is_number(found: Type, radius: syntax.Expr, checker: Checker) -> TypeGuard[
     if not isinstance(found, NumberType | UnknownType):
         checker.findings.add("T01", f"a radius is a number, found {found}", radius.span)
     return isinstance(found, NumberType)
+
+
+def _hidden_percentage(checker: Checker, radius: syntax.Expr) -> bool:
+    """Is a percentage written within a larger radius (T10)? `2 * 5 %` would be the number 0.1, not a part of a range.
+    A parameter is the number that it is declared to be, however that was written."""
+    hidden = [] if is_percentage(radius) else [e for e in syntax.walk(radius) if is_percentage(e)]
+    if hidden:
+        message = "a percentage of each range stands alone"
+        help = "work it out, as in `within 10 %`, or write a number without %"
+        checker.findings.add("T10", message, hidden[0].span, help=help)
+    return bool(hidden)
 
 
 def is_percentage(expr: syntax.Expr) -> bool:

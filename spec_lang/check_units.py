@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 from rewarden.spec_lang import syntax, units
 from rewarden.spec_lang.errors import Label
 from rewarden.spec_lang.findings import Findings
+from rewarden.spec_lang.numerals import decimal
 from rewarden.spec_lang.source import Span
 from rewarden.spec_lang.symbols import Symbols
 from rewarden.spec_lang.types import UNKNOWN, NumberType, UnknownType, derived
@@ -48,11 +50,12 @@ class UnitMessages:
         if not self._agree(left, right, a, b, forms[verb]):
             return UNKNOWN
         known = right if left.dimension is None else left
+        computed = left.computed or right.computed or verb in ("add", "subtract")
         if left.unit == right.unit or None in (left.dimension, right.dimension):
-            return NumberType(known.dimension, known.unit, known.affine, known.size)
+            return replace(known, computed=computed)
         if left.affine or right.affine:
-            return NumberType(known.dimension, known.unit, True, known.size)
-        return derived(known.dimension, known.size)
+            return replace(known, affine=True)
+        return replace(derived(known.dimension, known.size), computed=computed)
 
     def assign(self, name: str, wanted: NumberType, found: NumberType, value: syntax.Expr) -> bool:
         """Whether a feature may take the value."""
@@ -84,7 +87,14 @@ class UnitMessages:
             self.findings.add("U04", message, zero.span, help=f"write 0 [{known.unit}]")
             return False
         if left.dimension == right.dimension:
-            return True
+            if not ((left.affine and right.computed) or (left.computed and right.affine)):
+                return True
+            reading, computed, expr = (left, right, b) if left.affine else (right, left, a)
+            message = f"cannot {form.format(_unit(left), _unit(right))}: what is computed may be a difference"
+            apart = f"0 [{reading.unit}] as a reading is {_zero(reading)} [K], as a difference 0 [K]"
+            label = Label(expr.span, f"computed, in {_unit(computed)}")
+            self.findings.add("U04", message, (label,), help=f"write all of it in K: {apart}")
+            return False
         fixed, loose, literal = (left, right, b) if not isinstance(a, syntax.Number) else (right, left, a)
         code, help = self._remedy(fixed, loose, literal)
         labels = (Label(a.span, _kind(left)), Label(b.span, _kind(right)))
@@ -135,6 +145,11 @@ class UnitMessages:
             case _:
                 return None
         return f"{name} is declared {text} at {where.source.name}:{where.line}"
+
+
+def _zero(found: NumberType) -> str:
+    """What 0 in the unit is in K."""
+    return decimal(units.unit_or_plain(found.unit).offset)
 
 
 def _unit(found: NumberType) -> str:

@@ -12,13 +12,15 @@ from rewarden.spec_lang.units import Dimension, Unit, dimension_unit
 class NumberType:
     """A number (size 1) or a vector. `dimension` None: the literal 0, which fits any unit without offset.
 
-    `unit` is how messages name the unit; `affine` marks readings in °C and the like, which only compare.
+    `unit` is how messages name the unit; `affine` marks readings in °C and the like, which only compare; `computed`
+    is what sums, products and |…| make, which may be a difference: 5 K is no reading of −268.15 °C.
     """
 
     dimension: Dimension | None
     unit: str
     affine: bool = False
     size: int = 1
+    computed: bool = False
 
     def __str__(self) -> str:
         if self.size > 1:
@@ -80,7 +82,7 @@ def number_in(unit: Unit, text: str | None, size: int = 1) -> NumberType:
 
 def derived(dimension: Dimension | None, size: int = 1) -> NumberType:
     """A computed quantity, named by its coherent unit."""
-    return NumberType(dimension, dimension_unit(dimension) if dimension else "", size=size)
+    return NumberType(dimension, dimension_unit(dimension) if dimension else "", size=size, computed=True)
 
 
 def type_of_feature(feature: Feature, unit: Unit) -> Type:
