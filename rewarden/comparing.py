@@ -29,7 +29,7 @@ from rewarden.spec_lang.canonical import canonical_json
 from rewarden.spec_lang.errors import RewardenError
 from rewarden.spec_lang.spec import Spec
 from rewarden.verdict_cache import code_digest, default_folder
-from rewarden.verifier.verdict import Reason, VerificationResult
+from rewarden.verifier.verdict import VerificationResult
 
 ORDER = ("threshold", "levels", "envelope", "slope", "region", "violated", "last-layer", "tuning")  # who soon declines
 FIRST = 1 / 3  # of the time: what fails?
@@ -151,7 +151,7 @@ def _before(asked: Asked, clock: Clock) -> VerificationResult | None:
     except TimeIsUp:
         return None
     wanted = [r for r in found.rules if (r.severity == "must" if asked.rules is None else r.rule in asked.rules)]
-    return None if any(rule.reason == Reason.STOPPED for rule in wanted) else found
+    return None if any(rule.stopped for rule in wanted) else found
 
 
 def _one(asked: Asked, name: str, before: VerificationResult, clock: Clock, share: float | None) -> Compared:
@@ -160,7 +160,7 @@ def _one(asked: Asked, name: str, before: VerificationResult, clock: Clock, shar
 
     def watched(now: Mapping[str, Artifact], rules: Sequence[str] | None) -> VerificationResult:
         found = mender.verify(now, rules)
-        stopped.extend(rule.rule for rule in found.rules if rule.reason == Reason.STOPPED)
+        stopped.extend(rule.rule for rule in found.rules if rule.stopped)
         return found
 
     try:

@@ -280,7 +280,8 @@ def _together(base: RuleResult, parts: Sequence[_Part], asked: Asked, own: Verif
     base = replace(base, claim=told, work=work, premise_witness=premise)
     if tried == len(parts) and not open_:
         return replace(base, verdict=Verdict.PROVED, coverage=1.0)
-    reason = Reason.STOPPED if tried < len(parts) else open_[0][1].reason
+    stopped = tried < len(parts) or any(found.stopped for _, found in open_)
+    reason = Reason.STOPPED if stopped else open_[0][1].reason
     left = _left(claim, open_, parts[tried:])
     return replace(base, reason=reason, coverage=min(coverage, BELOW), left=left)
 

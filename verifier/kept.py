@@ -66,7 +66,7 @@ def key_of(claim: Claim, options: VerifyOptions, rows: Rows, code: str) -> str:
 
 def lasting(result: RuleResult, options: VerifyOptions) -> bool:
     """Whether a second run would say the same: what a clock or a person has stopped may not."""
-    if result.reason == Reason.STOPPED:
+    if result.stopped:
         return False
     return result.verdict is not Verdict.UNKNOWN or options.time_limit is None
 

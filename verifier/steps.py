@@ -30,7 +30,8 @@ def verify_lengths(obligations: Sequence[Obligation], decide: Decide) -> RuleRes
     open_cases = [o.case for o, r in zip(obligations, results, strict=True) if r.verdict is Verdict.UNKNOWN]
     told = {"work": _work(results), "coverage": sum(r.coverage for r in results) / len(results)}
     if open_cases:
-        first = next(r for r in results if r.verdict is Verdict.UNKNOWN)
+        unknown = [r for r in results if r.verdict is Verdict.UNKNOWN]
+        first = next((r for r in unknown if r.stopped), unknown[0])  # who goes on has those lengths to settle
         reason = f"{first.reason} Open for traces of {', '.join(open_cases)}."
         return replace(first, reason=reason, proof=None, claim=None, **told)  # type: ignore[arg-type]
     proved = [r for r in results if r.verdict is Verdict.PROVED]

@@ -34,6 +34,9 @@ class Reason(StrEnum):
     )
     NEURONS = "Every box was settled by sound bounds and signs of neurons; the proof can be certified."
     NOT_NEURONS = "Gates, smooth layers and very many cases are not for the neurons engine: ask for another."
+    NEURONS_LIMIT = (
+        "Signs of neurons leave something open, whatever the budget: the engine auto, or cells, cuts boxes as well."
+    )
     DIFFERENCES = "Every box was settled by sound bounds of a difference; the proof can be certified."
     SLOPES = (
         "Certified slopes of the reward say that it never rises along the rule's direction. A certificate of that "
@@ -61,7 +64,8 @@ CERTIFIABLE = "; the proof can be certified."
 
 
 def without_proof(reason: str, why: str) -> str:
-    """The same reason for a verdict of which no proof could be written."""
+    """The same reason for a verdict of which no proof could be written; said once, however often it was tried."""
+    reason, _, _ = reason.partition("; no proof to certify: ")
     if reason == Reason.SLOPES:
         return f"{Reason.SLOPES.partition('.')[0]}; no proof to certify: {why}."
     if reason == Reason.Z3:
@@ -117,6 +121,11 @@ class RuleResult:
     nearest: tuple[NearestRow, ...] = ()  # data rows, to the records of the witness
     cached: bool = False  # decided before, by the same verifier about the same claim
     recount: bool = False  # about rows of data, which the kernel of a certificate can count again
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a clock or a person ended the work on it: what more is said of that follows the words."""
+        return self.verdict is Verdict.UNKNOWN and self.reason.startswith(Reason.STOPPED)
 
     @property
     def certifiable(self) -> bool:

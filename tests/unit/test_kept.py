@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -291,3 +292,20 @@ def test_a_damaged_trail_is_decided_anew(tmp_path: Path, change: dict[str, Any])
     path.write_text(json.dumps(entry), encoding="utf-8")
     assert _cached(case.verify(CELLS)) == [False]
     assert len(case.notes) == 1
+
+
+def test_another_version_of_what_decides_with_us_is_another_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A z3 in which an error was mended may say otherwise."""
+    found = set()
+    for installed in ("4.12.0", "4.13.0", None):
+
+        def version(name: str, installed: str | None = installed) -> str:
+            if installed is None:
+                raise PackageNotFoundError(name)
+            return installed if name == "z3-solver" else "1"
+
+        monkeypatch.setattr(verdict_cache, "version", version)
+        verdict_cache.code_digest.cache_clear()
+        found.add(verdict_cache.code_digest())
+    verdict_cache.code_digest.cache_clear()
+    assert len(found) == 3

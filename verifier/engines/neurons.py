@@ -43,6 +43,12 @@ class _Search:
     def __post_init__(self) -> None:
         self.open = tuple(self.boxes.tolist())
 
+    @property
+    def waits(self) -> bool:
+        """Would more work settle more? Of what is open, cases may have nothing left that tells them apart."""
+        signs = self.signs
+        return signs is not None and bool(self.open) and (signs.looked < len(signs.fresh) or bool(signs.hard))
+
 
 @dataclass(slots=True)
 class _Neurons:
@@ -80,7 +86,10 @@ class _Neurons:
         if not any(search.open for search in self.searches):
             return Outcome(status="proved", reason=Reason.NEURONS, work=work_done, settled=1.0)
         reason = Reason.STOPPED if task.stop() else Reason.BUDGET
-        if all(search.signs is None or search.signs.end is None for search in self.searches):
+        if reason == Reason.BUDGET and task.options.engine == "neurons" and not any(s.waits for s in self.searches):
+            reason = Reason.NEURONS_LIMIT
+        ended = all(search.signs is None or search.signs.end is None for search in self.searches)
+        if ended and reason != Reason.STOPPED:  # else who goes on is told what this go has done
             self.spent = 0
             for search in self.searches:
                 search.visited = False
