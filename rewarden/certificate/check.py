@@ -59,7 +59,7 @@ def _report(claim: Claim, rewards: Mapping[str, Reward], file: Path | None, run:
     used.clear()
     try:
         verdict, reason, count = _judged(claim, rewards, file, run)
-    except Refused as error:
+    except (Refused, RecursionError) as error:
         verdict, reason, count = "refused", str(error), 0
     files = tuple(sorted({*POINT, *used})) if verdict not in ("refused", "not checked") else ()
     return ClaimReport(claim.rule, claim.severity, sentence(claim), verdict, reason, claim.digest, count, files)

@@ -15,7 +15,7 @@ from typing import Any
 from rewarden.certificate.kernel_claim import Claim
 from rewarden.certificate.kernel_json import used
 from rewarden.certificate.kernel_program import Affine, Program
-from rewarden.certificate.kernel_proof import Check, Leaf, Plan, bounds_of, check_leaf, check_leaves
+from rewarden.certificate.kernel_proof import MAX_HELD, Check, Leaf, Plan, bounds_of, check_leaf, check_leaves
 
 AHEAD = 1 << 13  # leaves among which those over one cell are looked for
 
@@ -57,8 +57,19 @@ def sharing(how: Check) -> Check:
     return how if bounding is None else Sharing(bounding)
 
 
+def _ahead(found: Iterator[Leaf]) -> list[Leaf]:
+    """The next leaves, so many that what they hold is bounded."""
+    some, room = list[Leaf](), MAX_HELD
+    for leaf in islice(found, AHEAD):
+        some.append(leaf)
+        room -= 2 * len(leaf.low) + len(leaf.cases) + len(leaf.signs)
+        if room < 0:
+            break
+    return some
+
+
 def _ordered(found: Iterator[Leaf]) -> Iterator[Leaf]:
-    while some := list(islice(found, AHEAD)):
+    while some := _ahead(found):
         cells: dict[int, list[Leaf]] = {}
         for leaf in some:
             ends = tuple(x.numerator for x in (*leaf.low, *leaf.high))  # quick to hash, and nearly always enough

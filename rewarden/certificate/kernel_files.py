@@ -16,6 +16,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,14 +76,13 @@ def two_files(path: Path) -> tuple[bytes, bytes]:
     names = ("manifest.json", "tensors.safetensors")
     if path.is_dir():
         return read_file(path / names[0], MAX_PART), read_file(path / names[1], MAX_PART)
-    try:
-        with _found(), zipfile.ZipFile(path) as archive:
+    try:  # its list of names is read before anything is known of it, so there is a limit to all of it
+        with _found(), zipfile.ZipFile(BytesIO(read_regular(path.resolve(), 2 * MAX_PART + (1 << 16)))) as archive:
             entries = {entry.filename: entry for entry in archive.infolist()}
             if len(archive.infolist()) != 2 or entries.keys() != set(names):
                 refuse("the zip must hold exactly manifest.json and tensors.safetensors")
-            for entry in entries.values():
-                if entry.compress_type != zipfile.ZIP_STORED or max(entry.file_size, entry.compress_size) > MAX_PART:
-                    refuse(f"{entry.filename} is compressed, or larger than {MAX_PART} bytes")
+            if any(e.compress_type != zipfile.ZIP_STORED or e.file_size > MAX_PART for e in entries.values()):
+                refuse(f"a file of it is compressed, or larger than {MAX_PART} bytes")
             return archive.read(entries[names[0]]), archive.read(entries[names[1]])
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, struct.error) as error:
         refuse(f"not an artifact: {error}")

@@ -19,8 +19,8 @@ from rewarden.certificate.kernel_json import Refused, refuse
 from rewarden.certificate.kernel_program import Affine, Program
 from rewarden.certificate.kernel_shapes import anything, array, rational, read, within
 
-MAX_OPEN, MAX_NODES = 10_000, 1 << 23  # branches waiting, or cases above a leaf: far more than a search makes; nodes
-WAYS, LARGE = (NONE, OPEN, ALL), 200  # to bound a leaf, all sound; weights from which on rough ways come before them
+MAX_OPEN, MAX_HELD = 10_000, 1 << 25  # branches that wait, or cases above a leaf: more than a search makes; what waits
+WAYS, LARGE, MAX_NODES = (NONE, OPEN, ALL), 200, 1 << 23  # to bound a leaf; weights from which on rough ways come first
 
 
 Bound = tuple[Fraction, ...]
@@ -72,7 +72,7 @@ def walk(claim: Claim, goal: int, box: int, value: object) -> Iterator[Leaf]:
                 from rewarden.certificate.kernel_steps import branches_of
 
                 branches += reversed(branches_of(claim, at, node))
-        if len(branches) > MAX_OPEN:
+        if len(branches) > MAX_OPEN or len(branches) * (len(at.low) + len(at.cases) + len(at.signs)) > MAX_HELD:
             refuse("a tree is too deep")
     if branches:
         refuse("a tree ends before it is whole")

@@ -25,6 +25,7 @@ from rewarden.certificate.kernel_proof import MAX_OPEN, Leaf, facts_of, narrowed
 from rewarden.certificate.kernel_shapes import array, within
 
 MAX_SIGNS = 1_000  # above a leaf: each branch that waits holds its own
+MAX_ATOMS = 1 << 23  # of a case, times what each of its branches holds
 
 
 def branches_of(claim: Claim, at: Leaf, node: object) -> list[Leaf]:
@@ -34,12 +35,12 @@ def branches_of(claim: Claim, at: Leaf, node: object) -> list[Leaf]:
         refuse("a tree is too deep")
     match node:
         case ["sign", layer, neuron]:
-            signs: list[Any] = [(layer, neuron, side) for side in (0, 1)]  # z ≥ 0 first; read where there is a program
-            return [at._replace(signs=(*at.signs, sign)) for sign in signs]
+            k, i = (within(0, 1 << 40)(x, "a layer or a neuron") for x in (layer, neuron))  # `plan` has a program
+            return [at._replace(signs=(*at.signs, (k, i, side))) for side in (0, 1)]  # z ≥ 0 first
         case ["case", clause]:
             k = within(0, len(claim.clauses) - 1)(clause, "a case's clause")
-            if not claim.clauses[k]:
-                refuse("a case on a clause without atoms")
+            if not claim.clauses[k] or len(claim.clauses[k]) * (len(at.low) + len(at.cases)) > MAX_ATOMS:
+                refuse("a case on a clause without atoms, or of too many")
             found = []
             for i, atom in enumerate(claim.clauses[k]):
                 low, high = narrowed(at.low, at.high, atom, claim.discrete)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import tracemalloc
 import zipfile
 from fractions import Fraction
@@ -15,7 +16,15 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from rewarden.certificate import kernel_json, kernel_lanes, kernel_pieces, kernel_program
+from rewarden.certificate import (
+    kernel_alike,
+    kernel_files,
+    kernel_json,
+    kernel_lanes,
+    kernel_pieces,
+    kernel_program,
+    kernel_proof,
+)
 from rewarden.certificate.check import Report, check
 from rewarden.certificate.kernel_bounds import TOGETHER, Box
 from rewarden.certificate.kernel_claim import read_claim
@@ -94,8 +103,64 @@ def test_a_record_is_said_only_of_all_that_is_called_after_it(
     assert said in sentence(read_claim(made))
 
 
+@pytest.mark.parametrize(
+    ("record", "names", "said"),
+    [
+        ("p.better", ["p.better.x0", "p.better.x1"], "R(p.better) >= 0"),  # as records of pairs of rows are called
+        ("p", ["p.x0", "p.x1"], "R(p) >= 0"),
+        ("p.better", ["p.better.x0", "p.better.x1.x"], "R(p.better) >= 0"),
+        ("p", ["p.x0", "p.better.x1"], "R(p) >= 0"),
+        ("p.better", ["p.x0", "p.better.x1"], "R(p.x0, p.better.x1) >= 0"),
+    ],
+)
+def test_records_of_pairs_have_names_of_two_parts(record: str, names: list[str], said: str) -> None:
+    made = true_claim(goals=[[atom(affine(0, {}, {0: 1}))]])
+    made["variables"] = [{**v, "name": name} for v, name in zip(made["variables"], names, strict=True)]
+    made["records"][0] |= {"name": record, "variables": [0, 1]}
+    made["calls"][0]["arguments"] = [affine(0, {k: 1}) for k in (0, 1)]
+    assert said in sentence(read_claim(made))
+
+
 def test_nor_can_the_name_of_a_rule() -> None:
     assert sentence(read_claim(true_claim(rule=SAID))).startswith(f"must {json.dumps(SAID)}: for all s.x0 in [0, 1]")
+
+
+def side(k: int, end: int, slope: int) -> Any:
+    """x_k >= end, or x_k <= end."""
+    return atom(affine(-slope * end, {k: slope}))
+
+
+@pytest.mark.parametrize(
+    ("clause", "told"),
+    [
+        ([side(0, 1, 1), side(0, -1, -1)], ", each with the radius 1 in s.x0"),  # as the other three
+        ([side(0, 1, 1), side(0, 3, 1), side(0, -1, -1)], ", each with the radius 1 in s.x0"),  # 3 says nothing more
+        ([side(0, 3, 1), side(0, 1, 1), side(0, -1, -1)], ", each with the radius 1 in s.x0"),
+        ([side(0, 2, 1), side(0, 3, 1), side(0, -1, -1), side(0, -5, -1)], ""),  # 3/2
+        ([side(0, 100, 1), side(0, 101, 1)], ""),  # all of s.x0 below 100: no radius
+        ([side(0, 2, 1), side(0, 3, 1)], ", each with the radius 1 in s.x0"),  # below 2, and nothing is below 0
+        ([side(0, -2, -1), side(0, -3, -1)], ""),  # above -2: all there is
+        ([side(0, 0, -1), side(0, -3, -1)], ", each with the radius 1 in s.x0"),  # above 0, and nothing is above 2
+        ([side(1, 1, 1), side(1, -1, -1)], ", each with the radius 1 in s.x0, 1 in s.x1"),  # nothing is further off
+        ([side(1, 3, 1), side(1, 0, -1)], ", each with the radius 1 in s.x0, 1.5 in s.x1"),
+    ],
+)
+def test_the_radius_of_boxes_is_that_of_each_of_them(clause: Any, told: str) -> None:
+    three = [[side(0, k + 1, 1), side(0, k - 1, -1)] for k in (3, 6, 9)]
+    made = true_claim(goals=[*three, clause], boxes=[[["0", "1"], ["-1", "1"]], [["1", "2"], ["0", "1"]]])
+    said = sentence(read_claim(made))
+    names = "(s.x0, s.x1)" if clause[0]["affine"]["variables"][0][0] else "(s.x0)"
+    assert said.endswith(f"then {names} is in none of the 4 boxes that claims.json lists{told}.")
+
+
+def test_a_number_or_a_factor_is_no_name() -> None:
+    """`3·2 - R(s) >= 0`, with a variable called 2."""
+    made = true_claim(goals=[[atom(affine(0, {0: 3}, {0: -1}))]])
+    made["variables"] = [{"name": n, "unit": u, "discrete": False} for n, u in (("2", "*10"), ("0.5", "1/2"))]
+    said = sentence(read_claim(made))
+    assert 'for all "2" in [0, 1] "*10", "0.5" in [0, 1] "1/2": then 3·"2" - R(' in said
+    made["variables"][0] |= {"name": "s.x", "unit": "1/s"}
+    assert "for all s.x in [0, 1] 1/s, " in sentence(read_claim(made))
 
 
 def test_letters_that_are_read_from_the_right_are_told_by_number(tmp_path: Path) -> None:
@@ -146,6 +211,34 @@ def test_a_zip_with_a_name_that_is_no_text(tmp_path: Path) -> None:
     assert "not an artifact" in report.problem
 
 
+def test_a_sign_whose_layer_is_no_number(tmp_path: Path) -> None:
+    """Leaves of several goals are put in order by their signs, before there is a program to hold these against."""
+    made = true_claim(goals=[[atom(affine(1))]] * 2)
+    tree = [["sign", [], 0], LEAF, LEAF]
+    (report,) = judged(Case(made, proof([[tree]] * 2, ["0", "0"]), {"R": REWARD}), tmp_path / "c").claims
+    assert (report.verdict, report.leaves) == ("refused", 0)
+    assert "a layer or a neuron must be an integer" in report.reason
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_leaf_of_lists_in_lists(workers: int, tmp_path: Path) -> None:
+    """JSON reads it; pickle, which hands leaves to other processes, goes as deep and some steps more."""
+    case = Case(true_claim(), proof([[["HERE"]]], ["0", "0"]), {"R": REWARD})
+    paths = case.rebind().write(tmp_path / "c")
+    (file,) = (tmp_path / "c" / "proofs").iterdir()
+    file.write_text(file.read_text().replace('"HERE"', f'["leaf",0,{"[" * 900 + "]" * 900},[],[]]'))
+    (report,) = check(tmp_path / "c", paths, workers).claims
+    assert report.verdict == "refused"
+
+
+def test_an_artifact_that_is_a_pipe(tmp_path: Path) -> None:
+    case = Case(true_claim(), proof([[[LEAF]]], ["0", "0"]), {"R": REWARD})
+    paths = case.rebind().write(tmp_path / "c")
+    os.mkfifo(tmp_path / "pipe.rwz")
+    report = check(tmp_path / "c", {**paths, "R": tmp_path / "pipe.rwz"})
+    assert report.problem == "pipe.rwz: pipe.rwz is not a regular file"
+
+
 # ── what grew ──────────────────────────────────────────────────────────────────────────────────
 def test_values_at_a_point_are_of_bounded_size(tmp_path: Path) -> None:
     case = Case(true_claim(), proof([[[LEAF]]], ["1/3", "1/7"]), {"R": REWARD})
@@ -173,6 +266,56 @@ def test_values_of_smooth_rewards_at_a_point_are_counted_too(tmp_path: Path) -> 
     with mock.patch.object(kernel_program, "MAX_POINT", 1 << 20):  # they take 8 million bits
         (report,) = judged(case, tmp_path / "d").claims
     assert report.reason == "the values at a point have too many digits"
+
+
+def test_branches_that_wait_hold_a_box_each_and_all_of_them_little(tmp_path: Path) -> None:
+    """300 kB of proof and 5 MB of claim: 10,000 cuts of 100,000 variables held 16 GB."""
+    tree = [*(["cut", 0, f"1/{2**k}"] for k in range(1, 9)), *[LEAF] * 9]
+    case = Case(true_claim(), proof([[tree]], ["0", "0"]), {"R": REWARD})
+    assert judged(case, tmp_path / "a").accepted
+    with mock.patch.object(kernel_proof, "MAX_HELD", 2 * 8):  # two variables; nine branches wait
+        (report,) = judged(case, tmp_path / "b").claims
+    assert report.reason == "goal 0, box 0: a tree is too deep"
+
+
+def test_a_case_of_many_atoms_far_down(tmp_path: Path) -> None:
+    """7 MB of claim and 100 kB of proof: 100,000 atoms below 9,999 cases held 8 GB."""
+    one = [atom(affine(1))]
+    tree = [*[["case", 0]] * 9000, ["case", 1], LEAF]
+    case = Case(true_claim(clauses=[one, one * 4000]), proof([[tree]], ["0", "0"]), {"R": REWARD})
+    case.rebind().write(tmp_path / "c")
+    tracemalloc.start()
+    try:
+        (report,) = judged(case, tmp_path / "d").claims
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert report.reason == "goal 0, box 0: a case on a clause without atoms, or of too many"
+    assert most < 192 << 20  # a file's buffer has 128 MB; it was 300
+
+
+def test_leaves_that_are_put_in_order_hold_little(tmp_path: Path) -> None:
+    tree = [*(["cut", 0, f"1/{2**k}"] for k in range(1, 9)), *[LEAF] * 9]
+    made = true_claim(goals=[[atom(affine(1))]] * 2)
+    found = kernel_proof.leaves(read_claim(made), [[tree]] * 2)
+    with mock.patch.object(kernel_alike, "MAX_HELD", 10):  # three leaves of two variables
+        assert [len(kernel_alike._ahead(found)) for _ in range(7)] == [3, 3, 3, 3, 3, 3, 0]
+    case = Case(made, proof([[tree]] * 2, ["0", "0"]), {"R": REWARD})
+    with mock.patch.object(kernel_alike, "MAX_HELD", 10):
+        (report,) = judged(case, tmp_path / "c").claims
+    assert (report.verdict, report.leaves) == ("proved", 18)
+
+
+def test_a_zip_of_names_is_not_read(tmp_path: Path) -> None:
+    case = Case(true_claim(), proof([[[LEAF]]], ["0", "0"]), {"R": REWARD})
+    paths = case.rebind().write(tmp_path / "c")
+    with zipfile.ZipFile(paths["R"], "a") as archive:
+        for k in range(1000):
+            archive.writestr(f"{k}", b"")
+    with mock.patch.object(kernel_files, "MAX_PART", 1 << 12):
+        problem = check(tmp_path / "c", paths).problem
+    assert problem is not None
+    assert problem.endswith("is larger than 73728 bytes")
 
 
 def test_pieces_whose_ends_have_one_and_the_same_hash() -> None:
