@@ -55,7 +55,8 @@ README = """\
 A certificate about a learned reward, issued by Rewarden.
 
 CERTIFICATE is this folder. To check the proofs against the reward, with nothing but Python (3.11 or later) and the
-kernel's own files:
+kernel's own files (check.py and kernel_*.py of Rewarden's source, copied to rewarden/certificate/ in an empty folder,
+which is where this is called):
 
     python -m rewarden.certificate.check CERTIFICATE {rewards}
 

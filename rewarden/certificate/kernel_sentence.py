@@ -19,8 +19,8 @@ from rewarden.certificate.kernel_claim import Atom, Claim
 from rewarden.certificate.kernel_program import Affine
 
 MAX_SHOWN = 14_000  # bits of a number
-_PLAIN = re.compile(r"[A-Za-z0-9_.=\[\]]+", re.ASCII)  # names that cannot be taken for words of the sentence
-_UNIT = re.compile(r"[A-Za-z0-9_%°µΩ€·*/^²³().-]+")
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.=\[\]]*", re.ASCII)  # not to be taken for words of the sentence, or numbers
+_UNIT = re.compile(r"(1/)?[A-Za-z%°µΩ€][A-Za-z0-9_%°µΩ€·*/^²³().-]*")  # nor for a factor
 SHOWN = 3  # clauses of the kind that `not near` has: a claim about data has thousands
 
 
@@ -50,7 +50,7 @@ def sentence(claim: Claim) -> str:
     """E.g. `must slow: for all s.speed in [0, 5/2] m/s: if s.speed > 1/2, then 3/10 - R(s) >= 0.`"""
     count = Counter(claim.names)
     names = tuple(name if count[name] == 1 else f"{name}#{k + 1}" for k, name in enumerate(claim.names))
-    claim = _quoted(replace(claim, names=names))
+    stated, claim = claim, _quoted(replace(claim, names=names))
     if claim.lineage is not None:
         from rewarden.certificate.kernel_lineage import told
 
@@ -60,7 +60,7 @@ def sentence(claim: Claim) -> str:
     records = {variables: word(name) for name, variables in reversed(claim.records)}
     calls = [_call(claim, records, name, arguments) for name, arguments in claim.calls]
     if claim.loops is not None:
-        return _of_loops(claim, calls)
+        return _of_loops(claim, calls, stated)
     if claim.rows is not None:
         return _of_rows(claim, calls)
     premise = f" if {_all(claim, calls, claim.clauses)}," if claim.clauses else ""
@@ -86,7 +86,8 @@ def _own(claim: Claim) -> tuple[tuple[str, tuple[int, ...]], ...]:
     """The records that have exactly the variables that are called after them, in order; others are not named."""
     called: dict[str, list[int]] = {}
     for k, name in enumerate(claim.names):
-        called.setdefault(name.partition(".")[0], []).append(k)
+        for end in [m.start() for m in re.finditer(r"\.", name)][:2]:  # s.speed is of s; p.better.speed of p.better
+            called.setdefault(name[:end], []).append(k)
     return tuple((name, variables) for name, variables in claim.records if called.get(name) == list(variables))
 
 
@@ -94,11 +95,11 @@ def word(text: str, plain: re.Pattern[str] = _PLAIN) -> str:
     return text if plain.fullmatch(text) else json.dumps(text)
 
 
-def _of_loops(claim: Claim, calls: Sequence[str]) -> str:
+def _of_loops(claim: Claim, calls: Sequence[str], stated: Claim) -> str:
     """E.g. `… round every loop of records with t[0].x in [0, 1]: the sum over its steps of -R(t[0], t[1]) is >= 0.`"""
     from rewarden.certificate.kernel_loops import sums_of, width
 
-    rise = 2 * width(claim)
+    rise = 2 * width(stated)  # refused, if it is no such claim: whatever its records are called
     here, there = (word(name) for name, _ in claim.records) if len(claim.records) == 2 else ("one", "the next")
     premise = f" if at each step, from {here} to {there}, {_all(claim, calls, claim.clauses)}," if claim.clauses else ""
     told = []
@@ -164,27 +165,12 @@ def _all(claim: Claim, calls: Sequence[str], clauses: Sequence[Sequence[Atom]]) 
     if len(away) > SHOWN:
         told = set(map(id, away))
         rest = [clause for clause in clauses if id(clause) not in told]
-        return " and ".join(([_all(claim, calls, rest)] if rest else []) + [_outside(claim, away)])
+        from rewarden.certificate.kernel_table import outside
+
+        return " and ".join(([_all(claim, calls, rest)] if rest else []) + [outside(claim, away)])
     each = [[f"{_form(claim, calls, a.form)} {'>' if a.strict else '>='} 0" for a in clause] for clause in clauses]
     texts = [" or ".join(atoms) or "false" for atoms in each]
     return " and ".join(f"({t})" if " or " in t and len(texts) > 1 else t for t in texts)
-
-
-def _outside(claim: Claim, clauses: Sequence[Sequence[Atom]]) -> str:
-    """Clauses that each say that a point is outside of a box, together, and how far the boxes reach from their middles,
-    where they all reach as far."""
-    sides: dict[int, set[Fraction]] = {}
-    for clause in clauses:
-        ends: dict[int, dict[bool, Fraction]] = {}
-        for atom in clause:
-            ((k, slope),) = atom.form.variables
-            ends.setdefault(k, {})[slope > 0] = Fraction(atom.form.constant, abs(slope))
-        for k, found in ends.items():
-            sides.setdefault(k, set()).update([-sum(found.values(), Fraction(0)) / 2] if len(found) == 2 else [])
-    names = [claim.names[k] for k in sorted(sides)]
-    alike = [f"{number(*found)} in {claim.names[k]}" for k, found in sorted(sides.items()) if len(found) == 1]
-    told = f", each with the radius {', '.join(alike)}" * bool(alike)
-    return f"({', '.join(names)}) is in none of the {len(clauses)} boxes that claims.json lists{told}"
 
 
 def _call(claim: Claim, records: Mapping[tuple[int, ...], str], reward: str, arguments: tuple[Affine, ...]) -> str:

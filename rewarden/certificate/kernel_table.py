@@ -25,10 +25,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rewarden.certificate.kernel_claim import Claim, Pair, read_plain
+from rewarden.certificate.kernel_claim import Atom, Claim, Pair, read_plain
 from rewarden.certificate.kernel_files import read_file, table_name
 from rewarden.certificate.kernel_json import canonical, digest, refuse, used
 from rewarden.certificate.kernel_rows import MAX_ROWS, rows_of
+from rewarden.certificate.kernel_sentence import number
 from rewarden.certificate.kernel_shapes import boolean, digest_text, maybe, rational, read, within
 
 if TYPE_CHECKING:
@@ -192,3 +193,34 @@ class Covers:
             nothing = past >= 0 if up else past <= 0
         edges = self.edges.get(place, ())
         return nothing or any(c * top >= (w * self.offsets[at + i] + rest) * bottom for i, c, w, rest in edges)
+
+
+def outside(claim: Claim, clauses: Sequence[Sequence[Atom]]) -> str:
+    """Clauses that each say that a point is outside of a box, in words; and how far the boxes reach from their middles,
+    where all do as far."""
+    boxes: list[dict[Place, Fraction]] = [{} for _ in clauses]
+    for clause, box in zip(clauses, boxes, strict=True):
+        for atom in clause:
+            ((k, slope),) = atom.form.variables
+            end = Fraction(atom.form.constant, abs(slope))  # x ≥ −end, or x ≤ end: of two the one that says more
+            box[k, slope > 0] = max(end, box.get((k, slope > 0), end))
+    columns, told = sorted({k for box in boxes for k, _ in box}), []
+    for k in columns:
+        widths = {-box[k, True] - box[k, False] for box in boxes if (k, True) in box and (k, False) in box}
+        all_ = (min(box[k][0] for box in claim.boxes), max(box[k][1] for box in claim.boxes)) if claim.boxes else None
+        width = widths.pop() if len(widths) == 1 else None
+        if width is not None and all(_fits(box.get((k, False)), box.get((k, True)), width, all_) for box in boxes):
+            told.append(f"{number(width / 2)} in {claim.names[k]}")
+    radii = f", each with the radius {', '.join(told)}" * bool(told)
+    names = ", ".join(claim.names[k] for k in columns)
+    return f"({names}) is in none of the {len(clauses)} boxes that claims.json lists{radii}"
+
+
+def _fits(low: Fraction | None, minus_high: Fraction | None, width: Fraction, all_: Pair | None) -> bool:
+    """Is a box so wide? A side may be missing beyond which there is nothing of the claim's own boxes."""
+    if low is not None and minus_high is not None:
+        return True
+    if all_ is None:
+        return False
+    start = low if low is not None else all_[0] if minus_high is None else -minus_high - width
+    return start + width >= all_[1] if minus_high is None else start <= all_[0]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -87,11 +87,12 @@ def check_certificate(
     """Check a certificate; never raises for what it holds, that is what the answer says.
 
     `rewards`: name → artifact; the name "" stands for the only one there is. Accepted: the kernel refuses nothing and
-    has proved every `must` claim (unless `allow_unchecked`), the claims are those of the spec (where one is given) and
-    cover its `must` rules, the statement agrees with all of it, the signature fits, and nothing speaks against it in
-    the `policy`. `public_key` or the policy's keys are those that are trusted. `model_signature`: a signature of the
-    artifact by model-signing, which must be of the same bytes. `require_light`: CertificateError C45 if torch or z3 has
-    been imported into this process. `kernel`: asked in the kernel's place, by those who have its answer already.
+    has proved every `must` claim (or, with `allow_unchecked`, has seen none violated), the claims are those of the spec
+    (where one is given) and cover its `must` rules, the statement agrees with all of it, the signature fits, and
+    nothing speaks against it in the `policy`. `public_key` or the policy's keys are those that are trusted.
+    `model_signature`: a signature of the artifact by model-signing, which must be of the same bytes. `require_light`:
+    CertificateError C45 if torch or z3 has been imported into this process. `kernel`: asked in the kernel's place, by
+    those who have its answer already.
     """
     folder = Path(cert_dir)
     problems: list[str] = []
@@ -109,31 +110,32 @@ def check_certificate(
             problems += [] if text.matched else [text.sentence]
             if text.without_claim and not allow_unchecked:
                 problems.append(f"text: these must rules of the spec have no claim: {', '.join(text.without_claim)}")
-        if model_signature is not None and report.problem is None:
-            problems += _model_signed(model_signature, paths.values())
+        signed = [] if model_signature is None else _model_signed(model_signature, artifacts, problems)
     trusted = () if public_key is None else (load_public_key(public_key),)
     signature, statement = _signed_statement(
         folder, trusted or (() if policy is None else policy.keys_of("certificate")), problems
     )
+    met = None
     if statement is not None:
-        problems += [] if policy is None else _against(policy, statement, signature, report, text)
+        against = [] if policy is None else _against(policy, statement, signature, report, text)
+        problems, met = [*problems, *against], None if against else policy
         if report.problem is None:
             claims, lineages = _claims_in(folder), _claims_in(folder, lineages=True)
             problems += disagreements(statement, Known(folder, report, claims, lineages, artifacts, text.spec))
     if require_light and (found := [name for name in HEAVY if name in sys.modules]):
         raise CertificateError("C45", f"{' and '.join(found)} was imported into the process that checks a certificate")
-    notes = _notes(policy, model_signature, problems)
-    return Checked(report, text, signature, statement, tuple(problems), notes)
+    return Checked(report, text, signature, statement, tuple(problems), _notes(met, model_signature, signed))
 
 
-def _notes(policy: Policy | None, model_signature: Path | None, problems: Iterable[str]) -> tuple[str, ...]:
+def _notes(policy: Policy | None, model_signature: Path | None, signed: Sequence[str]) -> tuple[str, ...]:
+    """`policy`: one that is met; `signed`: the rewards that the signature is of."""
     asked = []
     if policy is not None:
-        asked.append(("policy", f"policy: {policy.path.name} is met"))
-    if model_signature is not None:
-        said = f"{model_signature.name} is of the same bytes; its own signature is not checked (model_signing verify)"
-        asked.append(("model signature", f"model signature: {said}"))
-    return tuple(said for what, said in asked if not any(problem.startswith(what) for problem in problems))
+        asked.append(f"policy: {policy.path.name} is met")
+    if model_signature is not None and signed:
+        said = f"{model_signature.name} is of the same bytes as {' and '.join(signed)}"
+        asked.append(f"model signature: {said}; its own signature is not checked (model_signing verify)")
+    return tuple(asked)
 
 
 def _arithmetic(tier: str) -> tuple[str, Check]:
@@ -168,8 +170,11 @@ def _judge_kernel(report: Report, problems: list[str], allow_unchecked: bool) ->
     for claim in report.claims:
         if claim.verdict == "refused":
             problems.append(f"kernel: the evidence for {claim.rule} is refused: {claim.reason}")
-        elif claim.severity == "must" and claim.verdict != "proved" and not allow_unchecked:
-            problems.append(f"kernel: the must claim {claim.rule} is not proved: {claim.reason}")
+        elif claim.severity == "must" and (
+            claim.verdict == "violated" or (claim.verdict != "proved" and not allow_unchecked)
+        ):
+            found = "violated" if claim.verdict == "violated" else "not proved"
+            problems.append(f"kernel: the must claim {claim.rule} is {found}: {claim.reason}")
     if report.problem is None and not report.claims:
         problems.append("kernel: there is no claim")
 
@@ -220,7 +225,7 @@ def _match_text(folder: Path, artifacts: Mapping[str, Artifact], spec: Spec) -> 
         sentence = f"text: these claims are not what {spec.name} says: {', '.join(wrong)}"
         return TextMatch(False, sentence, tuple(missing), spec)
     silent = [rule.name for rule in spec.rules if rule.name not in certified]
-    but = f"; there is no claim of {', '.join(silent)}" if silent else ""
+    but = f"; it has no claim for the rule{'s' * (len(silent) > 1)} {', '.join(silent)}" if silent else ""
     return TextMatch(True, f"text: the claims are those of {spec.name}, byte for byte{but}", tuple(missing), spec)
 
 
@@ -300,10 +305,13 @@ def _against(
     return problems + objections(policy, statement, signature.signers, signed_off, report.tier, now)
 
 
-def _model_signed(signature: Path, artifacts: Iterable[Path]) -> list[str]:
+def _model_signed(signature: Path, artifacts: Mapping[str, Artifact], problems: list[str]) -> list[str]:
+    """Which of the rewards it is a signature of; a parent, from which one was made, is none of them."""
     try:
-        if any(covers(signature, load_artifact(path)) for path in artifacts):
-            return []
+        found = [name for name, artifact in artifacts.items() if covers(signature, artifact)]
     except RewardenError as error:
-        return [f"model signature: {error.message}"]
-    return [f"model signature: {signature.name} is of other files than the artifact's"]
+        problems.append(f"model signature: {error.message}")
+        return []
+    if artifacts and not found:
+        problems.append(f"model signature: {signature.name} is of other files than {' or '.join(artifacts)}")
+    return found

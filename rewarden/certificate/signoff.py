@@ -53,6 +53,8 @@ def signers_of(path: Path, keys: Sequence[Ed25519PublicKey]) -> tuple[str, tuple
         value = parse(payload)
         if not isinstance(value, dict) or (value["_type"], value["predicateType"]) != (STATEMENT_TYPE, PREDICATE_TYPE):
             raise CertificateError("C37", f"{path.name} is no sign-off of a spec")
+        if value["predicate"]["says"] != SAYS:
+            raise CertificateError("C37", f"{path.name} is no sign-off of a spec: it says something else")
         (subject,) = value["subject"]
         digest = "sha256:" + str(subject["digest"]["sha256"])
     except (Refused, KeyError, TypeError, ValueError) as error:

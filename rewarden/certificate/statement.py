@@ -305,12 +305,12 @@ def constants_said(claim: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def data_said(claims: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """The tables that constants were computed from, and those whose rows rules are about, by digest."""
+    """The tables that constants were computed from, and those whose rows, or what is near them, rules are about."""
     used = set()
     for claim in claims:
         used |= {(str(constant["text"]), str(constant["data"])) for constant in constants_said(claim)}
         for part in _parts(claim):
-            tables = part.get("rows", {"tables": ()})["tables"]
+            tables = [*part.get("rows", {"tables": ()})["tables"], *([part["near"]["table"]] if "near" in part else [])]
             used |= {(f"the rows of rule {claim['rule']}", str(table)) for table in tables}
     return [{"used_in": text, "table": digest} for text, digest in sorted(used)]
 

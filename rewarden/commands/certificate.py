@@ -100,7 +100,7 @@ def check_certificate(
         typer.Option("--tier", help="Arithmetic: the kernel's integers, or accelerated (named in the answer)."),
     ] = "exact",
     allow_unchecked: Annotated[
-        bool, typer.Option("--allow-unchecked", help="Accept must rules without a proof, so long as nothing is false.")
+        bool, typer.Option("--allow-unchecked", help="Accept must rules without evidence, none that are violated.")
     ] = False,
     quiet: options.Quiet = False,
 ) -> int:

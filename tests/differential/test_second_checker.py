@@ -296,6 +296,26 @@ def test_both_judge_the_vectors(vector: str, tmp_path: Path) -> None:
     assert judged(certificate, tmp_path / vector) == expected
 
 
+@pytest.mark.parametrize("vector", ["accept-loop", "accept-loop-that-pays", "accept-rows", "accept-two-records"])
+def test_what_records_are_called_decides_nothing(vector: str, tmp_path: Path) -> None:
+    """Nor what variables are: the kernel's sentence names them, and takes no part in what is accepted."""
+    expected = json.loads((VECTORS / "expected.json").read_text())[vector]
+    certificate = Certificate.of(VECTORS / vector, {p.stem: p for p in (VECTORS / "rewards").glob("*.rwz")})
+    (rule,) = certificate.evidence
+    for key in ("records", "variables"):
+        other = certificate.only(rule)
+        for k, one in enumerate(other.claims["claims"][0][key]):
+            one["name"] = f"other.{k % 2}"
+        assert judged(other, tmp_path / key) == expected
+
+
+def test_a_table_of_no_claim_is_refused_with_all(tmp_path: Path) -> None:
+    certificate = Certificate.of(VECTORS / "accept-rows", {p.stem: p for p in (VECTORS / "rewards").glob("*.rwz")})
+    certificate = certificate.only(next(iter(certificate.evidence)))
+    other = replace(certificate, tables={**certificate.tables, f"{'0' * 64}.bin": b""})
+    assert judged(other, tmp_path / "more") == "refused"
+
+
 def test_both_say_the_same_of_changed_vectors(tmp_path: Path) -> None:
     """Forms that the certificates above have too few of: smooth rewards, rows of data, lines of edits, pieces."""
     rewards = {p.stem: p for p in (VECTORS / "rewards").glob("*.rwz")}

@@ -63,6 +63,10 @@ class Answer:
 def check(folder: Path, rewards: Mapping[str, Path]) -> dict[str, Answer]:
     """What the certificate shows of each rule. Refused where the claims themselves cannot be read."""
     claims = read_claims((folder / "claims.json").read_bytes())
+    named = {table for claim in claims if claim.rows is not None for table in claim.rows.tables}
+    named |= {claim.near.table for claim in claims if claim.near is not None}
+    for path in (folder / "tables").glob("*"):
+        need(f"sha256:{path.name.removesuffix('.bin')}" in named, "a table that no claim names")
     return {claim.rule: _answer(claim, folder / "proofs", rewards) for claim in claims}
 
 

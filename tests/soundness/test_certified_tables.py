@@ -29,6 +29,7 @@ from rewarden.certificate.kernel_json import Refused, canonical, digest
 from rewarden.certificate.kernel_near import Row
 from rewarden.certificate.kernel_sentence import sentence
 from rewarden.certificate.kernel_table import Rows, tabled
+from rewarden.certificate.statement import data_said
 from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.exact import evaluate
 from rewarden.reward.graph import AffineMap, Graph, Input, Relu, Tanh
@@ -85,6 +86,12 @@ def test_the_boxes_of_rows_are_those_that_would_be_written_out(tmp_path: Path) -
     assert dump_claim(load_claim(dump_claim(claim))) == dump_claim(claim)
     with pytest.raises(IndexError):
         read.boxes[len(claim.boxes)]
+
+
+def test_a_statement_names_the_table_of_what_is_near_rows(tmp_path: Path) -> None:
+    spec = spec_about(tmp_path, AWAY.format(radius="{x = 1 [m], y = 0.25 [m]}"))
+    claim = claim_object(bind_claim(spec, "far", {"R": reward(), "Before": reward()}))
+    assert data_said([claim]) == [{"used_in": "the rows of rule far", "table": spec.table("bad").table_digest}]
 
 
 @given(seeds)

@@ -359,7 +359,7 @@ def test_a_must_rule_that_the_certificate_leaves_out(world: World, key: Ed25519P
     world.spec.write_text(text, encoding="utf-8")
     checked = world.check(certificate)
     assert checked.text.matched
-    assert checked.text.sentence.endswith("byte for byte; there is no claim of extra")
+    assert checked.text.sentence.endswith("byte for byte; it has no claim for the rule extra")
     assert not checked.accepted
     assert any("extra" in p for p in checked.problems)
     lenient = world.check(certificate, allow_unchecked=True)

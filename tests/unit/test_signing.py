@@ -17,14 +17,15 @@ from rewarden.certificate.countersign import countersign
 from rewarden.certificate.envelope import ENVELOPE, KEYS, add_signature, check_signatures, sign
 from rewarden.certificate.issue import issue
 from rewarden.certificate.keys import fingerprint, generate_key, load_private_key
-from rewarden.certificate.match import Checked, check_certificate
+from rewarden.certificate.match import Checked, _model_signed, check_certificate
 from rewarden.certificate.policy import load_policy
-from rewarden.certificate.signoff import signed_off
+from rewarden.certificate.signoff import SAYS, signed_off
 from rewarden.cli import run
 from rewarden.reward.store import load_artifact, save_artifact
 from rewarden.spec_lang import load_spec
 from rewarden.spec_lang.canonical import canonical_json
 from rewarden.spec_lang.errors import CertificateError, UsageError
+from tests.reference.certificates import network
 from tests.unit.test_certificate_match import World
 from tests.unit.test_certificate_match import world as world  # the fixture
 
@@ -205,6 +206,29 @@ sign_offs = ["demo.signoff.json"]
 """
 
 
+def test_a_policy_that_was_not_looked_at_is_not_met(office: Office) -> None:
+    """A stranger's signature: there is no statement to hold to a policy. Nor is there a reward to match a file with."""
+    envelope = office.certificate / ENVELOPE
+    envelope.write_bytes(sign(json.loads(envelope.read_bytes())["payload"].encode(), Ed25519PrivateKey.generate()))
+    assert not any(note.startswith("policy") for note in office.held_to(POLICY).notes)
+    (office.certificate / "claims.json").unlink()
+    signature = bundle(office.folder / "model.sig", office.folder / "R")
+    checked = check_certificate(
+        office.certificate, {"R": load_artifact(office.folder / "R")}, model_signature=signature, allow_unchecked=True
+    )
+    assert checked.notes == ()
+
+
+def test_words_of_another_kind_are_no_sign_off(office: Office) -> None:
+    place, spec = office.folder / "demo.signoff.json", load_spec(office.world.spec)
+    payload = base64.b64decode(json.loads(signed_off(spec, office.key("kay")))["payload"])
+    told = payload.replace(SAYS.encode(), b"I have read this spec, and it does not say what I mean.")
+    assert told != payload
+    place.write_bytes(sign(told, office.key("kay")))
+    countersign(office.certificate, office.key("ada"))
+    assert any("says something else" in said for said in office.says(REVIEWED))
+
+
 def test_a_spec_is_signed_off_by_its_digest(office: Office) -> None:
     countersign(office.certificate, office.key("ada"))
     assert any("demo.signoff.json" in said for said in office.says(REVIEWED))  # there is none yet
@@ -268,7 +292,7 @@ def test_a_model_signature_of_the_same_bytes(office: Office) -> None:
         office.certificate, {"R": load_artifact(office.folder / "R")}, model_signature=signature, allow_unchecked=True
     )
     assert checked.accepted
-    assert any("model_signing verify" in note for note in checked.notes)
+    assert any("is of the same bytes as R; its own signature is not checked" in note for note in checked.notes)
 
 
 def _drop(statement: dict[str, Any]) -> None:
@@ -294,6 +318,16 @@ def test_a_model_signature_of_other_bytes(office: Office, change: Callable[[dict
         office.certificate, {"R": load_artifact(office.folder / "R")}, model_signature=signature, allow_unchecked=True
     )
     assert [p for p in checked.problems if p.startswith("model signature")]
+
+
+def test_a_model_signature_of_the_parent_is_none_of_the_reward(tmp_path: Path) -> None:
+    """A parent may be given, for its digest; what is certified is another artifact."""
+    reward, folder = network(0), tmp_path / "parent"
+    save_artifact(network(1), folder)
+    problems: list[str] = []
+    signature = bundle(tmp_path / "model.sig", folder)
+    assert _model_signed(signature, {"R": reward}, problems) == []
+    assert problems == ["model signature: model.sig is of other files than R"]
 
 
 def test_a_model_signature_of_another_artifact(office: Office) -> None:
