@@ -16,8 +16,13 @@ import rewarden as rw
 from rewarden.certificate.check import check
 from rewarden.certificate.kernel_json import canonical
 from rewarden.reward.artifact import Artifact, RewardRecord
+from rewarden.spec_lang import parse_spec
+from rewarden.spec_lang.claim_json import claim_digest, claim_object
+from rewarden.verifier.bind import bind
+from rewarden.verifier.inline import compile_program
 from rewarden.verifier.options import VerifyOptions
-from tests.reference.certificates import Case, counterexample
+from rewarden.verifier.scribe.patched import by_patches
+from tests.reference.certificates import Case, counterexample, network, patched
 from tests.reference.random_graphs import random_mlp
 from tests.unit.test_mend_near import RING, TYPE, data, spec_of
 
@@ -101,3 +106,21 @@ def test_patches_of_several_rules_lie_on_each_other_and_each_rule_is_certified(t
     report = check(tmp_path / "certificate", {"R": tmp_path / "child.rwz"})
     assert report.accepted, report
     assert sum(claim.leaves for claim in report.claims) <= 4
+
+
+def test_a_premise_with_coefficients_that_binary64_does_not_hold(tmp_path: Path) -> None:
+    """A premise may be written with 1e-380: the multiple that shows that the region covers it is as large."""
+    text = "spec t v1\n\nfeatures S {\n  x : real in -1 .. 1\n  y : real in -1 .. 1\n}\nreward R(s: S)\n\nmust cap:\n"
+    premise = "  forall s: S\n  given 1e-310 * s.x + 1e-310 * s.y >= 0\n  expect R(s) <= -49\n"
+    spec = parse_spec(text + premise)
+    base = replace(network(2), records=(RewardRecord("s", spec.features["S"]),))
+    capped = patched(base, [[-1.0, -1.0]], [0.0], -50.0, 4.0)
+    child = replace(capped, tensors={**capped.tensors, "p.delta": np.array([0.125], dtype=np.float32)})
+    claim = bind(spec, "cap", {"R": child})
+    trees = by_patches(claim, {"R": child}, compile_program(claim, {"R": child}))
+    assert trees is not None
+    assert [node[0] for node in trees[0]] == ["leaf"]
+    head = {"format": "rewarden-proof", "format_version": 1, "claim": claim_digest(claim)}
+    proof = {**head, "witness": {"box": 0, "point": ["0", "0"]}, "goals": [trees]}
+    case = Case(claim_object(claim), proof, {"R": child})
+    assert check(tmp_path / "c", case.write(tmp_path / "c")).accepted

@@ -270,6 +270,40 @@ def test_only_new_violations_fail(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert run(["ci", "--against", baseline]) == 1
 
 
+def test_a_known_violation_by_one_reward_hides_none_by_another(tmp_path: Path) -> None:
+    """Two runs of one spec: a fingerprint knows no rewards."""
+    _project(tmp_path, VIOLATED)
+    for name, bias in (("a", 0.0), ("b", -1000.0), ("c", 0.5), ("d", 0.75)):
+        write_reward(tmp_path, tmp_path / "cart.rwd", name, bias=bias)
+
+    def with_rewards(*names: str) -> None:
+        runs = "".join(f'[[run]]\nspec = "cart.rwd"\nrewards = {{ R = "{name}" }}\n' for name in names)
+        (tmp_path / "rewarden.toml").write_text(runs + "[verify]\nbudget = 2000\n")
+
+    with_rewards("a", "b")
+    assert run(["ci", "--json", "ci.json"]) == 1
+    assert [r["rules"][0]["verdict"] for r in json.loads(Path("ci.json").read_text())["runs"]] == ["violated", "proved"]
+    assert run(["ci", "--against", "ci.json"]) == 0
+    with_rewards("a", "c")  # the second reward breaks the rule now as well
+    assert run(["ci", "--against", "ci.json", "--json", "o.json"]) == 1
+    assert [r["rules"][0]["known"] for r in json.loads(Path("o.json").read_text())["runs"]] == [True, False]
+    with_rewards("d", "b")  # the next reward in the place of the first
+    assert run(["ci", "--against", "ci.json"]) == 0
+    with_rewards("d", "c")
+    assert run(["ci", "--against", "ci.json"]) == 1
+
+
+def test_a_rule_that_said_nothing_and_now_is_violated_is_new(tmp_path: Path) -> None:
+    _project(tmp_path, "\nmust high:\n  forall s: Step\n  given R(s) >= 500\n  expect R(s) <= 3\n")
+    write_reward(tmp_path, tmp_path / "cart.rwd", "next", bias=1000.0)
+    assert run(["ci", "--json", "ci.json"]) == 1
+    assert json.loads((tmp_path / "ci.json").read_text())["runs"][0]["rules"][0]["verdict"] == "vacuous"
+    assert run(["ci", "--against", "ci.json"]) == 0
+    (tmp_path / "rewarden.toml").write_text(CONFIG.replace('"reward"', '"next"'))
+    assert run(["ci", "--against", "ci.json", "--json", "o.json"]) == 1
+    assert json.loads((tmp_path / "o.json").read_text())["runs"][0]["rules"][0]["verdict"] == "violated"
+
+
 def test_what_is_no_baseline(tmp_path: Path) -> None:
     _project(tmp_path, PROVED, VIOLATED)
     for name, text in {"a": "{", "b": "[]", "c": '{"rules": [{"verdict": "violated"}]}', "d": "[" * 100_000}.items():

@@ -165,10 +165,16 @@ def _multiples(form: Form, facts: Sequence[Fact], cell: Box, most: Fraction) -> 
             exact = -form[1].get(k, Fraction(0)) / x
             if exact <= 0:
                 continue
-            weight = Fraction(float(exact))
+            weight = rounded(exact)
             entries = {j: form[1].get(j, Fraction(0)) + weight * fact.get(j, Fraction(0)) for j in {*form[1], *fact}}
             if weight > 0 and extent((form[0] + weight * atom.affine.constant, entries), cell)[1] <= most:
                 yield [clause, number, list(dyadic(weight))]
+
+
+def rounded(exact: Fraction) -> Fraction:
+    """To 53 bits, as binary64 does, however large or small: premises may have coefficients such as 1e-310."""
+    exponent = exact.numerator.bit_length() - exact.denominator.bit_length() - 53
+    return round(exact / Fraction(2) ** exponent) * Fraction(2) ** exponent
 
 
 def composed(row: Sequence[float], arguments: Sequence[Affine]) -> Form:

@@ -21,7 +21,7 @@ from rewarden.verifier.differences import with_differences
 from rewarden.verifier.narrowing import narrowed, root_cell
 from rewarden.verifier.program import INPUT, Layer, Program
 from rewarden.verifier.proof_tree import dyadic
-from rewarden.verifier.scribe.patched import extent
+from rewarden.verifier.scribe.patched import extent, rounded
 from rewarden.verifier.settled import WORK, settled
 
 CHORD, ON, OFF = 0, 4, 8  # lines of a twin, below and above
@@ -131,7 +131,7 @@ class _Leaves:
             fact = dict(atom.affine.variables)
             for j, a in fact.items() if not atom.affine.calls else ():
                 exact = -form[1].get(j, Fraction(0)) / a
-                weight = Fraction(float(exact)) if exact > 0 else Fraction(0)
+                weight = rounded(exact) if exact > 0 else Fraction(0)
                 used = {i: weight * x for i, x in fact.items()}
                 sums = {i: form[1].get(i, Fraction(0)) + used.get(i, Fraction(0)) for i in {*form[1], *used}}
                 if weight > 0 and extent((constant + weight * atom.affine.constant, sums), cell)[1] <= 0:
