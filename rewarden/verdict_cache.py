@@ -1,7 +1,8 @@
 """Verdicts kept from run to run: one file each, named by all that decided it.
 
-A key names claim, rewards, data, options and the verifier's own code by digest (`verifier/kept.py`), so an entry is
-never out of date: an edit of a rule, of a reward or of Rewarden makes another key, a comment does not. Entries are
+A key names claim, rewards, data, options and the verifier's own code by digest (`verifier/kept.py`), and the packages
+that decide with it by their versions, so an entry is never out of date: an edit of a rule, of a reward or of Rewarden,
+or a z3 in which an error was mended, makes another key, a comment does not. Entries are
 written whole; those that cannot be used are told of and written anew. The oldest go when there are too many: it is
 `rewarden/verdicts` in $XDG_CACHE_HOME, or in ~/.cache. It is trusted like the machine: who can write there can as well
 write Rewarden. A certificate does not rest on it, since its proofs are recomputed.
@@ -12,9 +13,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, cached_property
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 MOST: Final = 2**28  # bytes of all entries
 LARGEST: Final = 2**25  # bytes of one: a proof that is larger takes less long to find than to look after
 ROOMS: Final = ("spec_lang", "reward", "verifier")  # whose code decides
+LIBRARIES: Final = ("highspy", "numba", "numpy", "python-flint", "torch", "z3-solver")  # whose numbers count
 
 
 def default_folder() -> Path:
@@ -39,13 +43,20 @@ def default_folder() -> Path:
 
 @cache
 def code_digest() -> str:
-    """Rewarden's version, and a digest of the code that decides."""
-    digest = hashlib.sha256()
+    """Rewarden's version, and a digest of the code that decides and of the versions of what it calls."""
+    digest = hashlib.sha256(repr((sys.version, *map(_version, LIBRARIES))).encode())
     here = Path(__file__).parent
     for room in ROOMS:
         for path in sorted((here / room).rglob("*.py")):
             digest.update(path.relative_to(here).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return f"{__version__}+{digest.hexdigest()}"
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 class VerdictCache:

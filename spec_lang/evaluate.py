@@ -143,7 +143,8 @@ def _atom(term: Term, strict: bool, point: Point) -> bool:
             return False
         if lo == hi:
             return not strict
-    raise Unsupported("X07", "irrational values are so close that the comparison cannot be decided")
+    message = "irrational values are equal, or so close that they cannot be told apart: leave room, such as + 0.001"
+    raise Unsupported("X07", message)
 
 
 def _value(term: Term, point: Point) -> Fraction:

@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from rewarden.spec_lang.boxes import hull
-from rewarden.spec_lang.claim import Affine, AffineAtom, Claim, ClaimCall, ClaimRecord, Clause
+from rewarden.spec_lang.claim import Affine, AffineAtom, Box, Claim, ClaimCall, ClaimRecord, Clause
 
 _EXACT_DIGITS = 12  # a decimal with more significant digits than this is no longer readable as exact
 _SMALL_RATIO = 1000
+SHOWN = 8  # numbers of a vector that are told one by one
 
 
 def sentence(claim: Claim) -> str:
@@ -22,8 +23,16 @@ def sentence(claim: Claim) -> str:
     one_hot, conditions = _without_one_hot(claim)
     premise, goals = _conjunction_text(claim, conditions), _conjunction_text(claim, claim.goals)
     body = f"if {premise} then {goals}" if conditions else goals
-    known = "; ".join(f"{number_text(constant.value)} is {constant.text}" for constant in claim.constants)
-    return f"For every {_domain_text(claim, one_hot)}: {body}." + (f" Here {known}." if known else "")
+    known = "; ".join(f"{number_text(c.value)} is {'the ' * (' end of ' in c.text)}{c.text}" for c in claim.constants)
+    ending = f" Here {known}." if known else ""
+    if claim.rows is None:
+        return f"For every {_domain_text(claim, one_hot)}: {body}.{ending}"
+    rows = f"the {claim.rows.count} rows of {claim.instances}"
+    if claim.rows.share is None:
+        return f"For each of {rows}: {body}.{ending}"
+    relation, level = claim.rows.share
+    where = f" for which {premise}" if conditions else ""
+    return f"Of {rows}{where}: the share for which {goals} is {relation} {number_text(level)}.{ending}"
 
 
 def number_text(value: Fraction) -> str:
@@ -73,7 +82,7 @@ def _domain_text(claim: Claim, one_hot: Sequence[tuple[int, ...]]) -> str:
         text += f" in {'the box' if count == 1 else f'one of the {count} boxes'} around the rows of {claim.instances}"
     cases = {index for group in one_hot for index in group}
     ranges = [_group_text(claim, group) for group in one_hot]
-    ranges += [_range_text(claim, index) for index in range(len(claim.variables)) if index not in cases]
+    ranges += _ranges(claim, [index for index in range(len(claim.variables)) if index not in cases])
     return f"{text} with {', '.join(ranges)}" if ranges else text
 
 
@@ -88,6 +97,31 @@ def _shared_text(claim: Claim, left: ClaimRecord, right: ClaimRecord) -> str:
         return ""
     features = list(dict.fromkeys(column.partition("=")[0].partition("[")[0] for column in own))
     return f" (equal but for {', '.join(features)})" if features else " (equal)"
+
+
+def _ranges(claim: Claim, indices: Sequence[int]) -> list[str]:
+    """One text for each variable, and for the numbers of a vector one for all that have the same range; near data,
+    where the ranges are no more than what the boxes lie in, one for all of them."""
+    ends, groups = hull(claim.boxes), dict[object, list[int]]()
+    for index in indices:
+        variable = claim.variables[index]
+        base, bracket, _ = variable.name.rpartition("[")
+        where = None if claim.instances is not None else ends[index]
+        groups.setdefault((base, where) if bracket else index, []).append(index)
+    return [
+        _vector_text(claim, group, ends)
+        if len(group) > SHOWN and group[-1] - group[0] < len(group)
+        else ", ".join(_range_text(claim, k) for k in group)
+        for group in groups.values()
+    ]
+
+
+def _vector_text(claim: Claim, group: Sequence[int], ends: Box) -> str:
+    lo, hi = min(ends[k][0] for k in group), max(ends[k][1] for k in group)
+    first, last = claim.variables[group[0]].name, claim.variables[group[-1]].name
+    numbers = "whole numbers" if claim.variables[group[0]].discrete else "numbers"
+    reach = f"{number_text(lo)} .. {number_text(hi)}{_unit(claim, group[0])}"
+    return f"{first} … {last} ({len(group)} {numbers}) each in {reach}"
 
 
 def _range_text(claim: Claim, index: int) -> str:
@@ -121,12 +155,19 @@ def _without_one_hot(claim: Claim) -> tuple[list[tuple[int, ...]], list[Clause]]
     for group in map(tuple, groups.values()):
         at_least = (AffineAtom(Affine(Fraction(-1), tuple((index, Fraction(1)) for index in group)), False),)
         at_most = (AffineAtom(Affine(Fraction(1), tuple((index, Fraction(-1)) for index in group)), False),)
-        ends = hull(claim.boxes)
-        in_0_1 = all(ends[index][0] >= 0 and ends[index][1] <= 1 for index in group)
+        in_0_1 = all(_in_0_1(claim, index) for index in group)
         if at_least in clauses and at_most in clauses and in_0_1:
             said.append(group)
             clauses = [clause for clause in clauses if clause not in (at_least, at_most)]
     return said, clauses
+
+
+def _in_0_1(claim: Claim, index: int) -> bool:
+    """A case of an enum in a row of data is 0 or 1: such rows are read by their record type."""
+    if claim.rows is not None:
+        return "=" in claim.variables[index].name
+    lo, hi = hull(claim.boxes)[index]
+    return lo >= 0 and hi <= 1
 
 
 # ── clauses and atoms ──────────────────────────────────────────────────────────────────────────
@@ -214,9 +255,7 @@ def _threshold_text(claim: Claim, atom: AffineAtom) -> str:
     bound = -atom.affine.constant / coefficient
     upper = coefficient < 0
     variable = claim.variables[index]
-    lo, hi = hull(claim.boxes)[index]
-    in_0_1 = lo >= 0 and hi <= 1
-    if variable.discrete and in_0_1:
+    if variable.discrete and _in_0_1(claim, index):
         must_be = _switch(bound, upper=upper, strict=atom.strict)
         if must_be is not None and "=" in variable.name:
             return f"{variable.name.partition('=')[0]} is {'' if must_be else 'not '}{_case(claim, index)}"

@@ -183,8 +183,8 @@ def _shared(obligation: Obligation, share: Share, k: int, n: int, rows: Rows) ->
         Verdict.VIOLATED: "which refutes it",
         Verdict.UNKNOWN: "which decides it neither way",
     }
-    level = f"{float(share.confidence):.4g}"
-    reason = f"{found}, {words[verdict]} at confidence {level} (one-sided Clopper–Pearson)."
+    level = f"at confidence {float(share.confidence):.4g}"
+    reason = f"{found}, {words[verdict]} {level} (one-sided Clopper–Pearson, if the rows are independent draws)."
     return _result(obligation, verdict, reason, rows, warnings=(INDEPENDENT,))
 
 

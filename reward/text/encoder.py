@@ -8,6 +8,7 @@ alone and among others (`_alone_and_together`). Else they go one at a time.
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -267,6 +268,8 @@ def _transformers(folder: Path) -> tuple[str, Runner, tuple[Path, ...]]:
 def _package(name: str) -> Any:  # noqa: ANN401 - an optional package without types
     from importlib import import_module
 
+    # onnxruntime 1.31 writes down what it ran and sends it away, from the moment at which it is imported.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         return import_module(name)
     except ImportError:

@@ -22,6 +22,7 @@ from rewarden.audit.document import (
     inlines,
 )
 from rewarden.report.markup import Html, join, tag, text
+from rewarden.report.pictures import UNNAMED
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"  # the page asks for nothing from anywhere
 _CLASSES = {"good": "proved", "bad": "violated", "open": "unknown", "plain": "none"}  # of the style sheet
@@ -75,13 +76,9 @@ def _block(block: Block) -> Html:
         case Lines(caption, lines):
             rows = join(tag("span", tag("i", str(number)), text(line), cls="line") for number, line in lines)
             return tag("figure", tag("pre", rows), tag("figcaption", caption), cls="source")
-    svg = Html(block.svg)
-    return tag(
-        "figure",
-        tag("div", svg, role="img", aria_label=block.alt or block.says),
-        tag("figcaption", block.says),
-        cls="picture",
-    )
+    named = f'role="img" aria-label="{text(block.alt or block.says)}"'
+    picture = tag("div", Html(block.svg.replace(f" {UNNAMED}", "").replace("<svg", f"<svg {named}", 1)))
+    return tag("figure", picture, tag("figcaption", block.says), cls="picture")
 
 
 def _table(block: Table) -> Html:

@@ -30,6 +30,7 @@ from rewarden.audit.signers import Signer
 from rewarden.audit.traceability import Trace, Traceability, as_csv
 from rewarden.certificate.match import Checked
 from rewarden.output import number
+from rewarden.report.page import origin
 from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang import Spec
 from rewarden.spec_lang.features import Feature
@@ -109,7 +110,8 @@ def _opening(audited: Audited) -> Iterator[Block]:
     checked, said = audited.checked, audited.statement
     yield Heading(1, f"Audit report: {audited.spec.name}")
     word = "accepted" if checked.accepted else "rejected"
-    proved = {claim.rule for claim in checked.kernel.claims if claim.verdict == "proved"}
+    # What was proved of claims that are not the spec's says nothing of its rules, whatever they are called.
+    proved = {claim.rule for claim in checked.kernel.claims if claim.verdict == "proved" and checked.text.matched}
     counted = []
     for severity in ("must", "should"):
         rules = [rule.name for rule in audited.spec.rules if str(rule.severity) == severity]
@@ -128,7 +130,7 @@ def _opening(audited: Audited) -> Iterator[Block]:
         yield Bullets(checked.problems)
     yield Paragraph((str(said.get("concerns", "")),))
     rows: list[tuple[Cell, ...]] = [("spec", audited.spec.name, Code(audited.spec.digest))]
-    rows += [(f"reward {name}", _origin(artifact), Code(artifact.digest)) for name, artifact in audited.rewards.items()]
+    rows += [(f"reward {name}", origin(artifact), Code(artifact.digest)) for name, artifact in audited.rewards.items()]
     yield Table(
         "What the certificate is about, by digest (SHA-256)", ("subject", "what", "digest"), tuple(rows), (2, 3, 6)
     )
@@ -169,19 +171,13 @@ def _not_proved(audited: Audited, proved: set[str]) -> Iterator[Block]:
             continue
         said = str(stated.get(rule.name, {}).get("verdict", "not in the certificate"))
         title = f" {rule.title.rstrip('.')}" if rule.title else ""
-        called: Inline = ", called proved, without evidence that was recomputed" if said == "proved" else ""
+        called: Inline = ", called proved, without evidence of it that was recomputed" if said == "proved" else ""
         open_.append(
             (Word("unknown" if called else said), f"{title} (", Code(rule.name), f", {rule.severity})", called)
         )
     if open_:
         yield Paragraph(("What does not hold, or was not shown to hold:",))
         yield Bullets(tuple(open_))
-
-
-def _origin(artifact: Artifact) -> str:
-    if artifact.edit is not None:
-        return f"{artifact.edit.kind} for {artifact.edit.rule}"
-    return "imported" if artifact.learner is None else f"learned ({artifact.learner.name})"
 
 
 # ── requirements ───────────────────────────────────────────────────────────────────────────────

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from rewarden.audit.document import Block, Cell, Code, Heading, Inline, Lines, Paragraph, Picture, Table, Word
 from rewarden.certificate.check import ClaimReport, evidence_name
-from rewarden.certificate.kernel_files import read_regular
+from rewarden.certificate.kernel_files import read_file
 from rewarden.certificate.kernel_json import Refused, parse
 from rewarden.output import number, value_text
 from rewarden.report.rulecards import excerpt
@@ -31,7 +30,6 @@ from rewarden.verifier.witness import RecordValue, Witness, replay, replay_premi
 if TYPE_CHECKING:
     from rewarden.audit.report import Audited
 
-MOST_EVIDENCE = 1 << 28  # bytes read of one proof, to find the record that it exhibits
 MOST_FEATURES = 40  # of a record that is shown as a table
 LONGEST = 1500  # letters of a sentence: of one about hundreds of columns nobody reads more
 
@@ -44,6 +42,8 @@ def section(audited: Audited, rule: Rule) -> Iterator[Block]:
     verdict = str(said.get("verdict", "not in the certificate"))
     yield Heading(2, rule.title or rule.name.replace("_", " "), f"rule-{rule.name}")
     known: tuple[Inline, ...] = (Code(rule.name), f", {rule.severity}: ", Word(verdict))
+    if verdict in ("proved", "violated") and (claim is None or claim.verdict != verdict):
+        known += (", by the issuer's word",)
     if rule.requirement:
         known += (f". Requirement {rule.requirement}" + (f": {rule.because}" if rule.because else ""),)
     yield Paragraph(known)
@@ -54,7 +54,7 @@ def section(audited: Audited, rule: Rule) -> Iterator[Block]:
         yield Paragraph((_checked(claim, said),))
         return
     bound = _bound(audited, rule, claim)
-    words = "" if bound is None or bound.cases or bound.loops or bound.rows else sentence(bound)
+    words = "" if bound is None or bound.cases or bound.loops else sentence(bound)
     if words and len(words) <= LONGEST:
         yield Paragraph((f"Claimed, in words: {words}",))
         yield Paragraph((_checked(claim, said),))
@@ -106,17 +106,14 @@ def _shown(audited: Audited, rule: Rule, claim: Claim, report: ClaimReport) -> I
 def _exhibited(folder: Path, report: ClaimReport) -> tuple[Fraction, ...] | None:
     """The point in a claim's evidence; None where there is no evidence, or it is of another shape."""
     name = evidence_name(report.rule, report.digest)
-    for path, read in (
-        (folder / "proofs" / f"{name}.json", bytes),
-        (folder / "proofs" / f"{name}.json.gz", gzip.decompress),
-    ):
+    for path in (folder / "proofs" / f"{name}.json", folder / "proofs" / f"{name}.json.gz"):
         try:
-            if not path.is_file() or path.stat().st_size > MOST_EVIDENCE:
+            if not path.is_file():
                 continue
-            value = parse(read(read_regular(path, MOST_EVIDENCE)))
+            value = parse(read_file(path))
             assert isinstance(value, dict)
             return tuple(Fraction(x) for x in value["witness"]["point"])
-        except (Refused, OSError, EOFError, ValueError, KeyError, TypeError, AssertionError, ZeroDivisionError):
+        except (Refused, ValueError, KeyError, TypeError, AssertionError, ZeroDivisionError):
             return None
     return None
 
@@ -169,7 +166,7 @@ def records(witness: Witness, evidence: str) -> Iterator[Block]:
 
 # ── the reward around it ───────────────────────────────────────────────────────────────────────
 def _picture(audited: Audited, rule: Rule, claim: Claim, point: Sequence[float]) -> Picture | None:
-    from rewarden.report.pictures import draw_line, draw_plane
+    from rewarden.report.pictures import draw_line, draw_plane, legend
 
     if not claim.calls:
         return None
@@ -191,6 +188,7 @@ def _picture(audited: Audited, rule: Rule, claim: Claim, point: Sequence[float])
     if plane is None:
         return None
     says = f"{name} over {plane.x.label} and {plane.y.label}, every other feature as at the cross (the record above)."
+    says += legend(plane)
     return Picture(draw_plane(plane, f"a-{rule.name}"), says, _plane_in_words(name, plane))
 
 

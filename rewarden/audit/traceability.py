@@ -61,6 +61,8 @@ def trace(spec: Spec, checked: Checked, required: Mapping[str, str] | None = Non
         evidence = said.get("evidence") or {}
         claim = found.get(rule.name)
         seen = "no claim in this certificate" if claim is None else f"{claim.verdict}: {claim.reason}"
+        if claim is not None and not checked.text.matched:
+            seen = f"of a claim that is not known to be this rule's: {seen}"
         traces.append(
             Trace(
                 rule.requirement or "",

@@ -49,7 +49,7 @@ def _masthead(story: Story) -> Html:
         sentence, colour = "No must rule was asked about.", "none"
     rows: list[tuple[object, object, object]] = [("spec", story.spec.name, _digest(story.result.spec or ""))]
     for name, artifact in story.rewards.items():
-        rows.append((f"reward {name}", _origin(artifact), _digest(artifact.digest)))
+        rows.append((f"reward {name}", origin(artifact), _digest(artifact.digest)))
     if story.certificate is not None:
         word = "accepted" if story.certificate.accepted else "rejected"
         rows.append(("certificate", tag("span", word, cls=f"badge {word}"), story.certificate.summary))
@@ -179,16 +179,18 @@ def _reward(caption: str, artifact: Artifact) -> Html:
     for (digest, count), names in files.items():
         rows.append(("learned from", join([f"{', '.join(names)}, {count} rows ", _digest(digest)])))
     return tag(
-        "section", tag("h3", caption), tag("p", _origin(artifact), cls="fine"), table((), rows, "facts"), cls="card"
+        "section", tag("h3", caption), tag("p", origin(artifact), cls="fine"), table((), rows, "facts"), cls="card"
     )
 
 
-def _origin(artifact: Artifact) -> str:
+def origin(artifact: Artifact) -> str:
+    """E.g. `cap for slow_near`, `learned (preferences)`, `imported from safetensors`."""
     if artifact.edit is not None:
         return f"{artifact.edit.kind} for {artifact.edit.rule}"
-    if artifact.learner is not None:
-        return f"learned ({artifact.learner.name})"
-    return "imported"
+    if artifact.learner is None:
+        return "imported"
+    name = artifact.learner.name
+    return f"imported {name.removeprefix('import ')}" if name.startswith("import ") else f"learned ({name})"
 
 
 def _digest(digest: str) -> Html:

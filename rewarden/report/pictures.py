@@ -22,6 +22,7 @@ _INK = "#010203"  # stands for the page's text colour; replaced by currentColor 
 _SOFT = "#8a8f98"
 _WITNESS = "#e5484d"
 _REGION = "#ffffff"
+UNNAMED = 'role="img" aria-label="picture; its caption says of what"'  # until somebody has words for it
 
 
 def draw_plane(plane: Plane, name: str) -> str:
@@ -46,6 +47,19 @@ def draw_plane(plane: Plane, name: str) -> str:
     return _svg(figure, name)
 
 
+def legend(plane: Plane) -> str:
+    """What the outline and the veil on the map mean, in sentences with a space before each, where there are any."""
+    told = ""
+    if _outlined(plane):
+        told += f" White line: the premise holds on {'the' if plane.here_holds else 'the other'} side"
+        told += " of the cross." if plane.here_holds else ", not on that of the cross."
+    return told if plane.possible.all() else f"{told} Grey veil: records that the assumptions rule out."
+
+
+def _outlined(plane: Plane) -> bool:
+    return bool(plane.premise.any() and not plane.premise.all())
+
+
 def draw_line(line: Line, name: str) -> str:
     """The reward along one feature, per version, with the rule's two records on it."""
     figure, (ax,) = _canvas(1, 2.6, width=6.2)
@@ -55,16 +69,28 @@ def draw_line(line: Line, name: str) -> str:
     for (caption, values), (colour, dash, weight, order) in zip(line.values.items(), styles, strict=False):
         ax.plot(line.x.ticks, values, color=colour, linestyle=dash, linewidth=weight, label=caption, zorder=order)
     first = next(iter(line.values.values()))
-    for mark, place in line.marks.items():
-        height = float(np.interp(place, line.x.ticks, first))
-        ax.plot([place], [height], "o", color=_WITNESS, markersize=6, zorder=4, clip_on=False)
-        ax.annotate(mark, (place, height), textcoords="offset points", xytext=(6, 6), color=_WITNESS, fontweight="bold")
+    heights = {place: float(np.interp(place, line.x.ticks, first)) for place in line.marks.values()}
+    ax.plot(list(heights), list(heights.values()), "o", color=_WITNESS, markersize=6, zorder=4, clip_on=False)
+    for marks, place in _together(line):
+        at = (place, heights[place])
+        ax.annotate(marks, at, textcoords="offset points", xytext=(6, 6), color=_INK, fontweight="bold")
     ax.set_xlabel(line.x.label)
     ax.set_ylabel("reward")
     ax.set_xlim(line.x.ticks[0], line.x.ticks[-1])
     if len(line.values) > 1:
         ax.legend(frameon=False, labelcolor=_INK, fontsize=8)
     return _svg(figure, name)
+
+
+def _together(line: Line) -> list[tuple[str, float]]:
+    """The marks from the left, with those that would be written over each other as one."""
+    span, found = float(line.x.ticks[-1] - line.x.ticks[0]), list[tuple[str, float]]()
+    for mark, place in sorted(line.marks.items(), key=lambda pair: pair[1]):
+        if found and place - found[-1][1] < 0.02 * span:
+            found[-1] = (f"{found[-1][0]}, {mark}", found[-1][1])
+        else:
+            found.append((mark, place))
+    return found
 
 
 def _canvas(panels: int, height: float, width: float | None = None) -> tuple[Figure, tuple[Axes, ...]]:
@@ -93,7 +119,7 @@ def _map(ax: Axes, plane: Plane, values: np.ndarray, scale: tuple[str, float, fl
         veil = np.zeros((*plane.possible.shape, 4))
         veil[~plane.possible] = (0.5, 0.5, 0.53, 0.72)
         ax.imshow(veil, origin="lower", extent=extent, aspect="auto", interpolation="nearest")
-    if plane.premise.any() and not plane.premise.all():
+    if _outlined(plane):
         for colour, weight in (("#000000", 2.6), (_REGION, 1.3)):
             ax.contour(x, y, plane.premise.astype(float), levels=[0.5], colors=colour, linewidths=weight)
     ax.plot(
@@ -139,6 +165,5 @@ def _svg(figure: Figure, name: str) -> str:
     text = text.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
     # drawn at most at a third above its natural size, so that one panel is not blown up to the width of three
     widest = round(figure.get_figwidth() * 72 * 1.34)
-    named = 'role="img" aria-label="picture; its caption says of what"'
-    opening = rf'<svg \1 {named} preserveAspectRatio="xMinYMid meet" style="max-width:{widest}px">'
+    opening = rf'<svg \1 {UNNAMED} preserveAspectRatio="xMinYMid meet" style="max-width:{widest}px">'
     return re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', opening, text, count=1)

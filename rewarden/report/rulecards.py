@@ -235,16 +235,12 @@ def _across(
     versions: Mapping[str, Mapping[str, Artifact]],
     others: str,
 ) -> Html:
-    from rewarden.report.pictures import draw_plane
+    from rewarden.report.pictures import draw_plane, legend
 
     plane = plane_of(obligation, claim, point, versions)
     if plane is None:
         return Html("")
-    caption = f"{claim.calls[0].reward} over {plane.x.label} and {plane.y.label}; {others} "
-    side = "on the side of the cross" if plane.here_holds else "on the other side than the cross"
-    caption += f"White outline: the premise holds {side}."
-    if not plane.possible.all():
-        caption += " Grey veil: records that the assumptions rule out."
+    caption = f"{claim.calls[0].reward} over {plane.x.label} and {plane.y.label}; {others}{legend(plane)}"
     return _figure(draw_plane(plane, f"p-{claim.rule}"), caption, "plane")
 
 

@@ -100,7 +100,7 @@ def test_pieces_meet_few_patches_and_do_not_depend_on_the_order_of_the_stack():
     assert max(piece.count for piece in one) < last
 
 
-@pytest.mark.parametrize("seed", [pytest.param(k, marks=[pytest.mark.slow] * (k != 0)) for k in range(40)])
+@pytest.mark.parametrize("seed", [pytest.param(k, marks=[pytest.mark.slow] * (k not in (2, 6))) for k in range(40)])
 def test_verdicts_are_those_on_the_whole(seed):
     rng = np.random.default_rng(seed)
     slack = float(rng.choice([-0.2, 0.05, 0.5]))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import re
 import subprocess
+import tracemalloc
 from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
@@ -25,6 +27,7 @@ from rewarden.audit.rules import records, section
 from rewarden.audit.signers import Signer, signers
 from rewarden.audit.traceability import as_csv, load_requirements, trace
 from rewarden.certificate.keys import fingerprint, load_private_key, load_public_key
+from rewarden.certificate.match import check_certificate
 from rewarden.cli import run
 from rewarden.spec_lang import load_spec
 from rewarden.spec_lang.errors import UsageError
@@ -79,7 +82,7 @@ def test_headings_come_in_order_and_tables_have_captions(audited: Audited) -> No
     assert levels[0] == 1
     assert all(after <= before + 1 for before, after in pairwise(levels))
     assert page.count("<table") == page.count("<caption")
-    assert page.count("<svg") == page.count('<div role="img" aria-label=')
+    assert page.count("<svg") == page.count('<svg role="img" aria-label="') - page.count('aria-label=""')
 
 
 def test_there_is_a_list_of_contents_that_leads_somewhere(audited: Audited) -> None:
@@ -167,6 +170,35 @@ def test_a_rejected_certificate_says_why(audited: Audited, world: World) -> None
     page = render(document(Audited(audited.folder, checked, audited.spec, audited.rewards, audited.traceability, {})))
     assert "rejected" in page
     assert "Why it is rejected" in page
+
+
+def test_what_is_proved_of_other_claims_is_no_proof_of_the_rules(audited: Audited, world: World) -> None:
+    """A rule of the same name in another spec: the certificate is rejected, and its proof counts for nothing here."""
+    other = world.folder / "other.rwd"
+    other.write_text(world.spec.read_text().replace("expect R(s) <= ", "expect R(s) <= -1 + ", 1), encoding="utf-8")
+    spec = load_spec(other)
+    checked = check_certificate(audited.folder, audited.rewards, spec)
+    assert not checked.accepted
+    assert {claim.rule: claim.verdict for claim in checked.kernel.claims}["capped"] == "proved"
+    traced = trace(spec, checked)
+    assert not any(one.checked.startswith("proved") for one in traced.traces)
+    assert any("Called proved, without evidence that was checked here: capped" in gap for gap in traced.gaps)
+    told = re.sub(r"<[^>]+>", "", render(document(Audited(audited.folder, checked, spec, audited.rewards, traced, {}))))
+    assert "0 of 1 must rules" in told
+    assert "(capped, must), called proved, without evidence of it that was recomputed" in told
+
+
+def test_evidence_that_unpacks_to_gigabytes_is_not_unpacked(audited: Audited) -> None:
+    path = audited.folder / "proofs" / "capped.json"
+    (path.parent / "capped.json.gz").write_bytes(gzip.compress(bytes(1 << 29), 1))
+    path.unlink()
+    tracemalloc.start()
+    try:
+        _told(section(audited, audited.spec.rule("capped")))
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 400 << 20  # a read of up to 128 MiB, and as much of what it unpacks to
 
 
 # ── hostile words ──────────────────────────────────────────────────────────────────────────────

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from rewarden.spec_lang import load_spec
 from rewarden.spec_lang.claims import claim_of
 from rewarden.spec_lang.obligation import FALSE, TRUE, And, Call, Const, Or, Sum
 from rewarden.spec_lang.sentence import number_text, sentence
@@ -27,6 +29,14 @@ from tests.reference.warehouse import (
     slow_near_people,
     times,
 )
+
+VECTORS = """spec v v1
+features V { e : real ^ 10 [m] in -1 .. 1   k : int ^ 9 in 0 .. 3   two : real ^ 2 in 0 .. 1 }
+reward R(s: V)
+data d: V from "d.npz"
+must wide: forall s: V expect R(s) <= 2
+must rows: forall s in d expect share(R(s) > 1) >= 0.5
+"""
 
 
 def read(obligation, poor_day="31/100"):
@@ -120,3 +130,19 @@ def test_calls_that_repeat_no_record_are_written_out():
 )
 def test_numbers(value, text):
     assert number_text(Fraction(value)) == text
+
+
+def test_the_numbers_of_a_vector_are_told_as_one_where_they_are_alike(tmp_path: Path) -> None:
+    """A reward over a text's vector has hundreds of them. Where one has another range, all are told."""
+    (tmp_path / "v.rwd").write_text(VECTORS)
+    np.savez(tmp_path / "d.npz", e=np.zeros((2, 10)), k=np.zeros((2, 9), np.int64), two=np.zeros((2, 2)))
+    spec = load_spec(tmp_path / "v.rwd")
+    wide, rows = (
+        sentence(claim_of(spec.obligation(name), rewards={"R": "a"}, statistics={}, data_digests={}, tables=tables))
+        for name, tables in (("wide", None), ("rows", {"d": ("b",)}))
+    )
+    assert wide == (
+        "For every s in V with s.e[0] … s.e[9] (10 numbers) each in -1 .. 1 m, "
+        "s.k[0] … s.k[8] (9 whole numbers) each in 0 .. 3, s.two[0] in 0 .. 1, s.two[1] in 0 .. 1: R(s) <= 2."
+    )
+    assert rows == "Of the 2 rows of d: the share for which R(s) > 1 is >= 0.5."

@@ -49,7 +49,7 @@ def on_the_edges(artifact: Artifact, rng: np.random.Generator) -> np.ndarray:
 
 
 @pytest.mark.parametrize("room", [stacks.MOST_BYTES, 200])
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(seed=seeds)
 def test_a_stack_has_the_bits_of_its_patches(room: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

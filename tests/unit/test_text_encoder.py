@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -255,3 +258,14 @@ def test_an_adapter_leads_to_no_other_model(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "/somewhere/else"}')
     with pytest.raises(ArtifactError, match="merge it into the model"):
         load_encoder(tmp_path)
+
+
+def test_the_runtime_reports_to_nobody(tmp_path: Path) -> None:
+    """onnxruntime keeps what it would send in the user's cache folder, from its import on, unless told not to."""
+    folder, cache = make_encoder(tmp_path / "encoder"), tmp_path / "cache"
+    code = "import sys; from rewarden.reward.text.encoder import load_encoder; load_encoder(sys.argv[1]).encode(['no'])"
+    told = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    told |= {"XDG_CACHE_HOME": str(cache), "HOME": str(tmp_path / "home")}
+    subprocess.run([sys.executable, "-c", code, str(folder)], check=True, env=told, cwd=Path(__file__).parents[2])
+    written = [p for p in tmp_path.rglob("*") if p.is_file() and folder not in p.parents]
+    assert not [p for p in written if "onnxruntime" in str(p) or "Microsoft" in str(p)]

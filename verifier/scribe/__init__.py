@@ -5,3 +5,7 @@ settle a branch), `swift` and `compiled` (the same for programs that cells know,
 Nothing here decides a verdict: an engine has proved the claim, the kernel will check the proof, and where none is found
 within its budget the verdict says so.
 """
+
+from rewarden.verifier import compiled_cache
+
+compiled_cache.ensure()
