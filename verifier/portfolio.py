@@ -398,17 +398,20 @@ class _Run:
             for obligation in self._searchable(name):
                 if witness is None:
                     bound = self._bound(obligation)
-                    witness, found = search(obligation, bound, self.options.falsify_budget, self.options.seed)
+                    witness, found = search(
+                        obligation, bound, self.options.falsify_budget, self.options.seed, self.stop
+                    )
                     points += found
         except Unsupported:
             pass
         except NonFiniteError:
             non_finite = True
+        ended = f"{Reason.STOPPED} There is " if self.stop() else ""
         result = RuleResult(
             rule=name,
             severity=rule.severity,
             verdict=Verdict.UNKNOWN if witness is None else Verdict.VIOLATED,
-            reason=f"{reason}; {points} points were searched" if witness is None else found_reason,
+            reason=f"{ended}{reason}; {points} points were searched" if witness is None else found_reason,
             witness=witness,
             coverage=0.0 if witness is None else 1.0,
             engine="search",

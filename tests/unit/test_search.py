@@ -24,6 +24,7 @@ reward R(s: S)
 data d: S from "d.csv"
 must below: forall s: S near d within {n = 1 / 2} in l2 given s.n < anchor(s).n expect R(s) >= 1000
 must around: forall s: S near d within {n = 1, x = 1 / 4} in l2 expect R(s) >= 1000
+must never: forall s: S near d within {n = 1, x = 1 / 4} in l2 expect R(s) >= -1000
 """
     return parse_spec(text, "whole.rwd", base=tmp_path)
 
@@ -45,3 +46,22 @@ def test_points_outside_ranges_balls_or_the_whole_numbers_are_none(spec: Spec) -
     assert not in_domain(obligation, np.array([0.0, 0.25, 2.0, 0.5]))
     assert not in_domain(obligation, np.array([0.0, -0.25, 0.0, 0.0]))
     assert not in_domain(obligation, np.array([1.0, 0.25, 1.0, 0.25]))
+
+
+def test_a_stop_ends_it_between_points(spec: Spec) -> None:
+    """Of premises that no engine knows points are judged in fractions: a time limit is asked for among them."""
+    torch.manual_seed(0)
+    reward = from_torch(torch.nn.Linear(2, 1), (("s", spec.features["S"]),))
+    asked = [0]
+
+    def stop() -> bool:
+        asked[0] += 1
+        return asked[0] > 3
+
+    whole = verify(spec, {"R": reward}, rules=["never"])["never"]
+    cut = verify(spec, {"R": reward}, rules=["never"], stop=stop)["never"]
+    assert (whole.verdict, cut.verdict) == (Verdict.UNKNOWN, Verdict.UNKNOWN)
+    assert cut.stopped
+    assert not whole.stopped
+    assert cut.work.points < whole.work.points
+    assert cut.reason.startswith("Stopped before everything was settled. There is no engine for this rule: ")
