@@ -149,7 +149,8 @@ class UnitMessages:
 
 def _zero(found: NumberType) -> str:
     """What 0 in the unit is in K."""
-    return decimal(units.unit_or_plain(found.unit).offset)
+    offset = units.unit_or_plain(found.unit).offset
+    return decimal(offset) if "/" not in decimal(offset) else f"about {float(offset):.6g}"  # 45967 / 180 [K] is no K
 
 
 def _unit(found: NumberType) -> str:

@@ -135,7 +135,7 @@ def relaid(
     for patch in patches:
         reach = patch.reach(whole)
         apart = reach is None or (around and not any(_meet(reach, box) for box in around))
-        kept = apart or (lowered and patch.kind == "ceiling")
+        kept = (apart and patch.ringed(whole)) or (lowered and patch.kind == "ceiling")
         child = pushed(child, patch) if kept else with_patch(child, patch, extremum)
     return child
 

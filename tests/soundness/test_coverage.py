@@ -361,6 +361,19 @@ def test_a_row_around_which_the_rule_fails_on_a_face_is_none_around_which_it_hol
     assert told == {"both": ("violated", 0, 1, 1), "one": one, "edge": one, "goal": one, "all": ("proved", 2, 0, 0)}
 
 
+@pytest.mark.parametrize("budget", [2, 3, 4])
+def test_a_face_is_looked_at_also_where_the_budget_ends_before_the_premise_is_cut(budget: int, tmp_path: Path) -> None:
+    """R is x: near each row the rule fails at v = 0, which no volume shows."""
+    (tmp_path / "d.csv").write_text("x,v\n5.5,0.5\n6,0.5\n6.5,0.5\n")
+    rule = "must goal: forall s: S near d within {x = 1, v = 0.5} given s.x <= 6.8 expect s.v > 0 or R(s) <= 5.5\n"
+    spec = parse_spec(FACES.partition("must")[0] + rule, base=tmp_path)
+    options = VerifyOptions(coverage_budget=budget, falsify_budget=800)
+    (found,) = verify(spec, {"R": linear(spec, "R", [1.0, 0.0])}, options)
+    assert found.coverage_details is not None
+    assert found.coverage_details.anchors is not None
+    assert found.coverage_details.anchors.proved == 0
+
+
 def test_slices_of_a_vector_are_of_the_elements_that_matter(near_results: dict[str, Coverage]) -> None:
     coverage = near_results["element"]
     assert close(coverage.shares["violated"]) == 1 / 4

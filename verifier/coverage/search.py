@@ -299,6 +299,8 @@ class _Search:
     def result(self) -> Coverage:
         for _, _, one in self.heap:
             self.found["proved" if one.holds else "unsettled"].append((one.instance, one.sides))
+            if self.by_row and one.holds:  # inside: its faces have not been looked at
+                self._look_again(one)
         self.heap = []
         doubtful = self._doubtful() if self.by_row else frozenset()
         return coverage_of(self.frame, self.found, self.within, self.boxes, doubtful=doubtful, failing=self.failing)

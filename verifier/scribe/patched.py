@@ -172,7 +172,7 @@ def _multiples(form: Form, facts: Sequence[Fact], cell: Box, most: Fraction) -> 
 
 
 def rounded(exact: Fraction) -> Fraction:
-    """To 53 bits, as binary64 does, however large or small: premises may have coefficients such as 1e-310."""
+    """To 53 or 54 bits, however large or small: premises may have coefficients such as 1e-310."""
     exponent = exact.numerator.bit_length() - exact.denominator.bit_length() - 53
     return round(exact / Fraction(2) ** exponent) * Fraction(2) ** exponent
 
