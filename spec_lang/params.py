@@ -74,7 +74,7 @@ def _expression(declared: syntax.ParamDecl, value: object, whole: Span, findings
             return _signed(Fraction(value), declared, whole)
         case float() if math.isfinite(value):
             # The shortest decimal that names the float is what its author wrote: 0.02 means 1/50.
-            return _signed(Fraction(repr(value)), declared, whole)
+            return _signed(Fraction(repr(float(value))), declared, whole)  # of numpy.float64 too
     findings.add("T01", f"{declared.name} cannot be {value!r}"[:120], whole, help=help)
     return None
 

@@ -26,6 +26,9 @@ ITEM_LINE = re.compile(
     r"^(features|assume|reward|data|param|let|region|relation|use|example|must|should)\b", re.MULTILINE
 )
 _RANGE_END = re.compile(r"(\bin|\.\.)\s*-?\s*[0-9.eE+-]+$")
+# What no file needs and what makes a comment look like a rule, or a rule like a comment: controls, ends of lines that
+# are none here, and marks that turn the direction of writing.
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _OPERATORS = {"PLUS", "MINUS", "STAR", "SLASH", "LT", "LE", "GT", "GE", "EQ", "NE", "AND", "OR", "IMPLIES"}
 _EXPRESSION = {"NAME", "NUMBER", "LPAR", "VBAR", "MINUS"}
 _EXPRESSION_TOO = {"NOT", "ALWAYS", "EVENTUALLY", "TRUE", "FALSE"}
@@ -102,6 +105,7 @@ def parse_partial(source: Source) -> tuple[syntax.SpecFile | None, tuple[Diagnos
     """
     try:
         _check_size(source)
+        _check_seen(source)
         _check_brackets(source)
     except SpecError as error:
         return None, error.diagnostics
@@ -167,6 +171,16 @@ def _check_size(source: Source) -> None:
         raise SpecError((Diagnostic("P08", message, (label,), help="save the file as UTF-8"),)) from None
     if size > limits.TEXT_BYTES:
         raise _too_large(source)
+
+
+def _check_seen(source: Source) -> None:
+    """Refuses characters by which an editor shows another text than the one that is read, in comments and texts too."""
+    found = _UNSEEN.search(source.text)
+    if found is not None:
+        label = Label(_at(source, found.start(), found.end()))
+        message = f"the character U+{ord(found[0]):04X} has no place in a spec"
+        help = "remove it: it is not seen, and what is seen may then be another text than what is read"
+        raise SpecError((Diagnostic("P02", message, (label,), help=help),))
 
 
 def _too_large(source: Source) -> SpecError:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from rewarden.spec_lang.boxes import hull
-from rewarden.spec_lang.claim import Affine, AffineAtom, Box, Claim, ClaimCall, ClaimRecord, Clause
+from rewarden.spec_lang.claim import Affine, AffineAtom, Box, Claim, ClaimCall, ClaimNear, ClaimRecord, Clause
 
 _EXACT_DIGITS = 12  # a decimal with more significant digits than this is no longer readable as exact
 _SMALL_RATIO = 1000
@@ -77,13 +77,25 @@ def _domain_text(claim: Claim, one_hot: Sequence[tuple[int, ...]]) -> str:
         by_type.setdefault(record.type_name, []).append(record.name)
     text = " and every ".join(f"{', '.join(names)} in {type_name}" for type_name, names in by_type.items())
     text += "".join(_shared_text(claim, left, right) for left, right in _pairs(claim.records))
-    if claim.instances is not None:
+    if claim.near is not None:
+        text += _near_text(claim, claim.near)
+    elif claim.instances is not None:
         count = len(claim.boxes)
         text += f" in {'the box' if count == 1 else f'one of the {count} boxes'} around the rows of {claim.instances}"
     cases = {index for group in one_hot for index in group}
     ranges = [_group_text(claim, group) for group in one_hot]
     ranges += _ranges(claim, [index for index in range(len(claim.variables)) if index not in cases])
     return f"{text} with {', '.join(ranges)}" if ranges else text
+
+
+def _near_text(claim: Claim, near: ClaimNear) -> str:
+    """Where the rows are named by their table: ` near none of the 90 rows of logs (within 0.1 m in s.x)`."""
+    groups = dict[str, list[str]]()
+    for index, radius in enumerate(near.radii):
+        reach = "with the same" if radius is None else f"within {number_text(radius)}{_unit(claim, index)} in"
+        groups.setdefault(reach, []).append(claim.variables[index].name)
+    told = " and ".join(f"{reach} {', '.join(names)}" for reach, names in groups.items())
+    return f" near {'one' if near.inside else 'none'} of the {near.count} rows of {claim.instances} ({told})"
 
 
 def _pairs(records: Sequence[ClaimRecord]) -> list[tuple[ClaimRecord, ClaimRecord]]:
@@ -106,7 +118,8 @@ def _ranges(claim: Claim, indices: Sequence[int]) -> list[str]:
     for index in indices:
         variable = claim.variables[index]
         base, bracket, _ = variable.name.rpartition("[")
-        where = None if claim.instances is not None else ends[index]
+        around = claim.instances is not None and (claim.near is None or claim.near.inside)
+        where = None if around else ends[index]
         groups.setdefault((base, where) if bracket else index, []).append(index)
     return [
         _vector_text(claim, group, ends)

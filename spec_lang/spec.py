@@ -268,5 +268,5 @@ def parse_spec(
     """The same for text; `base` is the folder that paths are relative to."""
     from rewarden.spec_lang.analysis import analyse
 
-    source = Source(name, text.replace("\r\n", "\n"))
+    source = Source(name, text.replace("\r\n", "\n").replace("\r", "\n"))  # as `decode` reads a file
     return analyse(source, params=params, base=base, allow=allow).require_spec()

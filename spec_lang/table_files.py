@@ -192,6 +192,7 @@ def _open_npz(path: Path) -> ColumnFile:
             if sum(item.file_size for item in archive.infolist()) > MAX_BYTES:  # a small archive may unpack to much
                 raise oversize(path)
             rows = {_npz_array(path, archive, name, item).shape[:1] for name, item in members.items()}
+            names = tuple(item.filename.removesuffix(".npy") for item in archive.infolist())  # one twice: D12
     except _ZIP_ERRORS as error:
         raise _malformed(path, _first_line(error)) from error
     if len(rows) > 1 or () in rows:
@@ -209,7 +210,7 @@ def _open_npz(path: Path) -> ColumnFile:
             raise _malformed(path, _first_line(error)) from error
         raise _malformed(path, f"the array {name} holds {array.dtype}, neither numbers nor text")
 
-    return ColumnFile(tuple(members), next(iter(rows))[0] if rows else 0, read)
+    return ColumnFile(names, next(iter(rows))[0] if rows else 0, read)
 
 
 def npz_arrays(path: Path) -> dict[str, Callable[[], Column]]:

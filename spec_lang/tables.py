@@ -259,7 +259,8 @@ def _numbers(column: _FeatureColumn, raw: NDArray[Any]) -> tuple[NDArray[np.floa
         values = np.array([_number(column, row, item) for row, item in enumerate(raw)], dtype=np.float64)
     else:
         values = raw.astype(np.float64)
-    inexact = np.flatnonzero(np.abs(values) > 2.0**53) if raw.dtype.kind in "iu" else np.empty(0, np.intp)
+    # As stored: 2^53 + 1 is rounded to 2^53, which looks exact.
+    inexact = np.flatnonzero((raw > 2**53) | (raw < -(2**53))) if raw.dtype.kind in "iu" else np.empty(0, np.intp)
     if len(inexact):
         raise column.error("D04", inexact, "an integer beyond 2^53 has no exact binary64 value", "rescale the column")
     broken = np.flatnonzero(~np.isfinite(values))
@@ -287,11 +288,16 @@ def _number(column: _FeatureColumn, row: int, item: object) -> float:
             return float(item in _TRUE)
         case Decimal() if not boolean:
             return float(item)
-        case str() if not boolean and "_" not in item:  # Python reads 1_000 as a number; no data format does
+        # Python reads 1_000, and digits of any script, as a number; no data format does.
+        case str() if not boolean and "_" not in item and item.isascii():
             try:
-                return float(item)
+                found = float(item)
             except ValueError:
                 pass
+            else:
+                if abs(found) >= 2.0**53 and item.lstrip("+-").isdigit() and Fraction(item) != Fraction(found):
+                    raise column.error("D04", row, "the integer has no exact binary64 value", "rescale the column")
+                return found
     kind = {"bool": "true or false", "int": "a whole number"}.get(column.feature.kind, "a number")
     raise column.error("D04", row, f"{reprlib.repr(item)} is not {kind}", "correct the value, or the declared type")
 

@@ -30,6 +30,9 @@ Part = tuple[Formula, bool]
 """A part of an alternative, and whether it is half of an equality there: that has no inside for a margin to reach."""
 
 
+_MODERATE = 100  # a power of 2 within which coefficients stay in the units of the rule
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Affine:
     """Atoms that are affine in outputs and data constants."""
@@ -232,7 +235,16 @@ def _affine(part: Atom) -> tuple[Form, Form] | None:
             moving[term] = c
         else:
             return None
-    return Form(form.constant, known), Form(Fraction(0), moving)
+    scale = _scale(moving)
+    return Form(form.constant, known).scaled(scale), Form(Fraction(0), moving).scaled(scale)
+
+
+def _scale(moving: dict[Term, Fraction]) -> Fraction:
+    """1, or what brings coefficients to a size that binary64 can tell apart: rounded to 0, or to the largest number
+    that is borne, they would say something else. A power of 2, so that nothing else is rounded by it."""
+    largest = max(map(abs, moving.values()), default=Fraction(1))
+    power = largest.numerator.bit_length() - largest.denominator.bit_length()
+    return Fraction(1) if abs(power) <= _MODERATE else Fraction(2) ** -power
 
 
 def is_plain(call: Call) -> bool:

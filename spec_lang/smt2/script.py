@@ -125,7 +125,6 @@ class _Section:
         self.assume = self._conjuncts(obligation.assume)
         self.premise = self._conjuncts(obligation.premise)
         self.conclusion = self.writer.formula(obligation.conclusion)
-        self.applications = {symbol: self.writer.application(call) for call, symbol in self.writer.calls.items()}
         self.radicands = dict(self._radicands())
         self.boxes = self._boxes()
 
@@ -208,7 +207,7 @@ class _Section:
         for symbol, radicand in self.radicands.items():
             yield f"(declare-const {symbol} Real)"
             yield from _indented(f"(assert (and (>= {symbol} 0.0) (= (* {symbol} {symbol})", radicand, ")))")
-        for symbol, application in self.applications.items():
+        for symbol, application in self.writer.applications.items():
             yield from _indented(f"(define-fun {symbol} () Real", application, ")")
 
     def _asserted(self, what: str, conjuncts: list[str]) -> Iterator[str]:

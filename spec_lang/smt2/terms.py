@@ -61,6 +61,7 @@ class Writer:
     extremes: bool = False
     nonlinear: bool = False
     calls: dict[Call, str] = field(default_factory=dict)
+    applications: dict[str, str] = field(default_factory=dict)  # what the name of a call stands for, inner calls first
 
     # ── formulas ───────────────────────────────────────────────────────────────────────────────
     def formula(self, formula: Formula) -> str:
@@ -121,13 +122,14 @@ class Writer:
 
     def _call(self, call: Call) -> str:
         if call not in self.calls:
+            application = self._application(call)  # names the calls in its arguments
             known = [view.name for view in self.records if call.arguments == tuple(Var(v) for v in view.variables)]
             inside = known[0] if known else f"record {sum(c.reward == call.reward for c in self.calls) + 1}"
             self.calls[call] = quoted(f"{call.reward}({inside})")
+            self.applications[self.calls[call]] = application
         return self.calls[call]
 
-    def application(self, call: Call) -> str:
-        """What the name of a call stands for."""
+    def _application(self, call: Call) -> str:
         return _node(self.rewards[call.reward], [self.term(a) for a in call.arguments])
 
     def _extreme(self, which: str, texts: Sequence[str]) -> str:
