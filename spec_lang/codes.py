@@ -12,7 +12,8 @@ EXPLANATIONS: dict[str, str] = {
     "P01": "The text does not follow the grammar at the underlined place. The message says what could stand there; "
     "after one such error the rest of the file is still read, item by item, so that all of them are reported.",
     "P02": "A character that has no place in a spec outside a string or a comment. Operators are "
-    "< <= > >= == != + - * /, connectives the words and, or, not, implies; texts stand in double quotes.",
+    "< <= > >= == != + - * /, connectives the words and, or, not, implies; texts stand in double quotes. "
+    "Controls, and marks that end a line or turn the direction of writing unseen, have no place in comments either.",
     "P03": "The language's keywords are reserved: they cannot name a feature, a record, a rule or anything else.",
     "P04": "The first line of a spec is `spec NAME v1`. This version of Rewarden reads language version v1 only.",
     "P05": "A spec is refused above a fixed size, so that hostile input cannot exhaust the machine that reads it.",

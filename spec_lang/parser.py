@@ -174,11 +174,14 @@ def _check_size(source: Source) -> None:
 
 
 def _check_seen(source: Source) -> None:
-    """Refuses characters by which an editor shows another text than the one that is read, in comments and texts too."""
-    found = _UNSEEN.search(source.text)
-    if found is not None:
+    """Refuses characters by which an editor shows another text than the one that is read, in comments and titles.
+    Elsewhere the lexer does; texts in quotes may hold any, and whoever prints them makes them harmless."""
+    for part in re.finditer(r'(?<![^\n])---[^\n]*|#[^\n]*|"(?:[^"\\\n]|\\["\\])*"', source.text):
+        found = None if part[0].startswith('"') else _UNSEEN.search(source.text, part.start(), part.end())
+        if found is None:
+            continue
         label = Label(_at(source, found.start(), found.end()))
-        message = f"the character U+{ord(found[0]):04X} has no place in a spec"
+        message = f"the character U+{ord(found[0]):04X} has no place in a comment"
         help = "remove it: it is not seen, and what is seen may then be another text than what is read"
         raise SpecError((Diagnostic("P02", message, (label,), help=help),))
 

@@ -90,10 +90,11 @@ def _domain_text(claim: Claim, one_hot: Sequence[tuple[int, ...]]) -> str:
 
 def _near_text(claim: Claim, near: ClaimNear) -> str:
     """Where the rows are named by their table: ` near none of the 90 rows of logs (within 0.1 m in s.x)`."""
-    groups = dict[str, list[str]]()
+    groups = dict[str, dict[str, None]]()  # of a vector, and of an enum's cases, all have one radius
     for index, radius in enumerate(near.radii):
         reach = "with the same" if radius is None else f"within {number_text(radius)}{_unit(claim, index)} in"
-        groups.setdefault(reach, []).append(claim.variables[index].name)
+        feature = claim.variables[index].name.partition("=")[0].partition("[")[0]
+        groups.setdefault(reach, {})[feature] = None
     told = " and ".join(f"{reach} {', '.join(names)}" for reach, names in groups.items())
     return f" near {'one' if near.inside else 'none'} of the {near.count} rows of {claim.instances} ({told})"
 

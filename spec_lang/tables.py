@@ -295,7 +295,11 @@ def _number(column: _FeatureColumn, row: int, item: object) -> float:
             except ValueError:
                 pass
             else:
-                if abs(found) >= 2.0**53 and item.lstrip("+-").isdigit() and Fraction(item) != Fraction(found):
+                if (
+                    2.0**53 <= abs(found) < float("inf")
+                    and item.lstrip("+-").isdigit()
+                    and Fraction(item) != Fraction(found)
+                ):
                     raise column.error("D04", row, "the integer has no exact binary64 value", "rescale the column")
                 return found
     kind = {"bool": "true or false", "int": "a whole number"}.get(column.feature.kind, "a number")
