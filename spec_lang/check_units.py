@@ -90,6 +90,8 @@ class UnitMessages:
             if not ((left.affine and right.computed) or (left.computed and right.affine)):
                 return True
             reading, computed, expr = (left, right, b) if left.affine else (right, left, a)
+            if isinstance(a if left.affine else b, syntax.Field | syntax.Index):
+                return True  # a feature is the reading that it is declared to be; a number may be meant otherwise
             message = f"cannot {form.format(_unit(left), _unit(right))}: what is computed may be a difference"
             apart = f"0 [{reading.unit}] as a reading is {_zero(reading)} [K], as a difference 0 [K]"
             label = Label(expr.span, f"computed, in {_unit(computed)}")

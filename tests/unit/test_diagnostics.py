@@ -164,8 +164,8 @@ def test_a_syntax_error_says_what_could_stand_there() -> None:
         ("300 [K] - 290 [K] < 5 [degC]", "U04", "as a reading is 273.15 [K], as a difference 0 [K]"),
         ("5 [degC] < |300 [K] - 290 [K]|", "U04", "compare degC with K: what is computed may be a difference"),
         ("max(300 [K] - 290 [K], 0) < 5 [degC]", "U04", "may be a difference"),
-        ("(if s.wet then 1 [K] - 1 [K] else 9 [K]) < s.temp", "U04", "may be a difference"),
-        ("s.speed * 1 [K*s/m] < s.temp", "U04", "may be a difference"),
+        ("(if s.wet then 1 [K] - 1 [K] else 9 [K]) < 5 [degC]", "U04", "may be a difference"),
+        ("s.speed * 1 [K*s/m] < 5 [degC]", "U04", "may be a difference"),
         ("s.speed > 3 [dB]", "U05", "logarithmic"),
         ("s.speed > 3 [parsnip]", "U01", "unknown unit parsnip"),
         ("s.e > 0", "T01", "cannot compare a vector of 4 with a plain number"),
@@ -201,6 +201,11 @@ def test_refusals(given: str, code: str, words: str) -> None:
     message = only(given)
     assert message.startswith(f"error[{code}]: ")
     assert words in message
+
+
+@pytest.mark.parametrize("given", ["s.speed * 1 [K*s/m] < s.temp", "s.temp <= 300 [K] + 5 [K]", "s.temp > 5 [degC]"])
+def test_a_feature_in_degrees_is_a_reading_whatever_it_is_compared_with(given: str) -> None:
+    parse_spec(f"{HEAD}must a:\n  forall s: Step\n  given {given}\n  expect R(s) <= 1\n", "w.rwd")
 
 
 @pytest.mark.parametrize(
@@ -247,7 +252,7 @@ def test_refusals(given: str, code: str, words: str) -> None:
         ("must a: forall s: Step near logs within {n = -1} expect true", "T08"),
         ("must a: forall s: Step near logs within {n = 2 * 5 %} expect true", "T10"),
         ("must a: forall s: Step near logs within {n = 5 % + 5 %} expect true", "T10"),
-        ("let rise(a: Step) = 9 [K] - 1 [K] must a: forall s: Step given rise(s) < s.temp expect true", "U04"),
+        ("let rise(a: Step) = 9 [K] - 1 [K] must a: forall s: Step given rise(s) < 5 [degC] expect true", "U04"),
         ("must a: forall s: Step near logs within true expect true", "T01"),
         ("param on: bool = true must a: forall s: Step near logs within {n = on} expect true", "T01"),
         ("param z: enum {p, q} = p must a: forall s: Step near logs within z expect true", "T01"),
