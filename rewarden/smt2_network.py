@@ -37,8 +37,9 @@ from rewarden.reward.tables import require_no_tables
 from rewarden.reward.widths import node_order
 from rewarden.spec_lang import Spec
 from rewarden.spec_lang.obligation import Obligation, Statistic
-from rewarden.spec_lang.smt2.script import data_constants, require_small, smt2
+from rewarden.spec_lang.smt2.script import require_small, smt2
 from rewarden.spec_lang.smt2.terms import numeral
+from rewarden.verifier.bind import data_constants
 
 
 def reward_smt2(spec: Spec, rule: str, rewards: Mapping[str, Artifact]) -> str:

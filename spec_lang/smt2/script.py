@@ -59,14 +59,6 @@ def require_small(numbers: int) -> None:
         raise Unsupported("X09", f"rewards of {numbers} numbers are too large to be written out", help=help)
 
 
-def data_constants(obligation: Obligation) -> tuple[Statistic, ...]:
-    """The constants that a script of it leaves free, unless they are given."""
-    writer = Writer(obligation.variables, obligation.records, {})
-    for formula in (obligation.premise, obligation.conclusion):
-        writer.formula(formula)
-    return tuple(writer.constants)
-
-
 # ── the head of a script ───────────────────────────────────────────────────────────────────────
 def _header(spec: Spec, rule: Rule, sections: list[_Section]) -> Iterator[str]:
     yield from _comment(f"{rule.severity} {rule.name}" + (f": {rule.title}" if rule.title else ""))
