@@ -1,12 +1,12 @@
 """Opening a stranger's ONNX file: size cap, ONNX's own checker, no data outside the file, nothing executed.
 
-What is taken from it besides its nodes: the inputs as columns, and ONNX's reference implementation to compare with.
+What is taken from it besides its nodes: the inputs as columns (`onnx_inputs.py`), and ONNX's reference implementation
+to compare with.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,12 @@ import onnx
 from numpy.typing import NDArray
 
 from rewarden.reward.imports.safe_files import kind_of
+from rewarden.reward.onnx_inputs import NetworkInput, fitting, network_input, not_one_output
+from rewarden.reward.onnx_scan import MOST_NODES, Input
 from rewarden.spec_lang.errors import ArtifactError, Unsupported
 from rewarden.spec_lang.features import RecordType
 
 MAX_BYTES = 256 * 1024 * 1024
-MOST_NODES = 1 << 15  # those that only pass values on too: an artifact has 4,096 at most
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
@@ -46,11 +47,7 @@ def load(path: Path) -> onnx.ModelProto:
     if len(model.graph.node) > MOST_NODES:
         raise ArtifactError("A20", f"{path} has {len(model.graph.node)} nodes", help=f"at most {MOST_NODES} are read")
     if not model.graph.node or len(model.graph.output) != 1:
-        raise ArtifactError(
-            "A32",
-            f"{path} has {len(model.graph.output)} outputs",
-            help="export the network with one output, the reward",
-        )
+        raise not_one_output(path, [value.name for value in model.graph.output])
     return model
 
 
@@ -78,43 +75,17 @@ def _refuse_external(model: onnx.ModelProto, path: Path) -> None:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkInput:
-    """One input: its name, its shape (0 where any size fits), its columns, and whether its batch may be of any size."""
-
-    name: str
-    shape: tuple[int, ...]
-    width: int
-    batched: bool
-
-
 def network_inputs(model: onnx.ModelProto, records: Sequence[tuple[str, RecordType]]) -> tuple[NetworkInput, ...]:
     """The inputs, which fit the records together or one by one. Raises ArtifactError (A32)."""
     constants = {tensor.name for tensor in model.graph.initializer}
-    found = tuple(_input(value) for value in model.graph.input if value.name not in constants)
-    widths = [record_type.width for _, record_type in records]
-    if [i.width for i in found] in (widths, [sum(widths)]):
-        return found
-    columns = ", ".join(column.name for _, record_type in records for column in record_type.columns())
-    raise ArtifactError(
-        "A32",
-        f"the network takes {' + '.join(str(i.width) for i in found) or 'no'} columns, the features make {sum(widths)}",
-        help=f"one input column per encoded feature, in this order: {columns}",
-    )
+    declared = [_declared(value) for value in model.graph.input if value.name not in constants]
+    return fitting(tuple(network_input(value) for value in declared), records)
 
 
-def _input(value: onnx.ValueInfoProto) -> NetworkInput:
+def _declared(value: onnx.ValueInfoProto) -> Input:
     tensor = value.type.tensor_type
-    if tensor.elem_type != onnx.TensorProto.FLOAT:
-        kind = onnx.TensorProto.DataType.Name(tensor.elem_type).lower()
-        raise ArtifactError("A32", f"input {value.name!r} is {kind}", help="export the network in float32")
-    dims = [d.dim_value if d.HasField("dim_value") else 0 for d in tensor.shape.dim]
-    batch, rest = (dims[0], dims[1:]) if len(dims) > 1 else (1, dims)
-    if not dims or 0 in rest or batch > 1:
-        raise ArtifactError(
-            "A32", f"input {value.name!r} has shape {dims}", help="export it with shape [batch, columns], or [columns]"
-        )
-    return NetworkInput(value.name, tuple(dims), int(np.prod(rest)), batched=batch == 0)
+    dims = tuple(d.dim_value if d.HasField("dim_value") else 0 for d in tensor.shape.dim)
+    return Input(value.name, tensor.elem_type, dims)
 
 
 def shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:

@@ -21,24 +21,32 @@ from rewarden.reward.agreement import check_agreement
 from rewarden.reward.artifact import Artifact, Identified, RewardRecord
 from rewarden.reward.assembly import Assembly
 from rewarden.reward.graph import Exp, Sigmoid, Silu, Softplus, Square, Tanh
-from rewarden.reward.onnx_file import NetworkInput, Run, load, network_inputs, reference, shapes
+from rewarden.reward.onnx_file import Run, load, network_inputs, reference, shapes
+from rewarden.reward.onnx_inputs import NetworkInput
 from rewarden.reward.operators import (
-    HEAD,
     NEAREST,
     Constant,
     Constants,
     Operators,
-    Refusal,
     Row,
     Value,
     as_float32,
     exactly,
 )
-from rewarden.reward.refusals import onnx_place, refusal, refuse_onnx, unsupported
+from rewarden.reward.refusals import (
+    EXPORTED,
+    OUT_AGAIN,
+    Refusal,
+    not_imported,
+    onnx_place,
+    refusal,
+    refuse_onnx,
+    unknown,
+    unsupported,
+)
 from rewarden.spec_lang.errors import ArtifactError
 from rewarden.spec_lang.features import RecordType
 
-EXPORTED = "rewarden.artifact"  # in the metadata of what `onnx_deployed` writes
 NO_OPS = ("Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze")
 SMOOTH = {"Tanh": Tanh, "Sigmoid": Sigmoid, "Softplus": Softplus, "Exp": Exp}
 
@@ -108,7 +116,7 @@ def _columns(
             walk.visit(node)
         except Refusal as refused:
             if any(note.key == EXPORTED for note in model.metadata_props):
-                refused = Refusal(refused.message, "this file was exported to be run: use the artifact it was made of")
+                refused = Refusal(refused.message, OUT_AGAIN)
             raise unsupported(onnx_place(node.name, node.op_type, number), refused) from None
     output = values[model.graph.output[0].name]
     width = build.width(output.node) if isinstance(output, Row) else 0
@@ -188,8 +196,9 @@ class _Walk:
     only_for_erf: frozenset[str] = frozenset()
 
     def visit(self, node: onnx.NodeProto) -> None:
-        if node.domain not in ("", "ai.onnx"):
-            raise Refusal(f"it is not a standard operator (domain {node.domain!r})", "export with standard operators")
+        why = unknown(node.op_type, node.domain)
+        if why is not None:
+            raise why
         inputs = [self._lookup(name) if name else None for name in node.input]
         attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
         present = [value for value in inputs if value is not None]
@@ -405,11 +414,7 @@ class _Walk:
             return first
         if node.op_type == "Dropout" and len(inputs) < 3:
             return first
-        raise refusal("onnx", node.op_type) or Refusal(
-            "this operator cannot be imported",
-            "use Gemm, MatMul, Add, Sub, Mul, Relu, LeakyRelu, Abs, Clip, Min, Max, Concat, reductions, Tanh, Sigmoid,"
-            f" Softplus, Gelu, Elu, Mish, Exp, Pow by 2 or 3; or {HEAD}",
-        )
+        raise refusal("onnx", node.op_type) or not_imported()
 
 
 def as_axes(value: Value) -> list[int]:

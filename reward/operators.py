@@ -18,25 +18,13 @@ from numpy.typing import NDArray
 
 from rewarden.reward.assembly import Assembly
 from rewarden.reward.graph import Exp, Gelu, Sigmoid, Silu, Smooth, Softplus, Square, Tanh
+from rewarden.reward.refusals import Refusal
 
 Constants = Literal["exact", "nearest"]
 MOST_WEIGHTS = 1 << 26  # of a matrix that only picks columns
 Array32 = NDArray[np.float32]
 ROOTS = (np.float32(np.sqrt(2.0)), np.float32(np.sqrt(0.5)))  # what a network writes for √2 and 1/√2
-HEAD = (
-    "verify the head over the frozen encoder's features: make a network of the layers that come after, whose input"
-    " columns are the encoder's output, and import that"
-)
 NEAREST = 'multiply by the reciprocal in the network, or import with constants="nearest" (--constants nearest)'
-
-
-class Refusal(Exception):
-    """Why an operator cannot be imported, and the way out; caught by the importers, never seen by users."""
-
-    def __init__(self, message: str, help: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.help = help
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,43 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rewarden.reward.imports.program import Call
-from rewarden.reward.onnx_scan import operators
-from rewarden.reward.operators import HEAD, Refusal
+from rewarden.reward.onnx_inputs import network_input, not_one_output
+from rewarden.reward.onnx_scan import Operator, Scan, scan
 from rewarden.spec_lang.errors import Unsupported
+
+if TYPE_CHECKING:  # numpy and all the language come with it
+    from rewarden.reward.imports.program import Call
+
+HEAD = (
+    "verify the head over the frozen encoder's features: make a network of the layers that come after, whose input"
+    " columns are the encoder's output, and import that"
+)
+STANDARD = ("", "ai.onnx")  # the domain of ONNX's own operators
+EXPORTED = "rewarden.artifact"  # in the metadata of what `onnx_deployed` writes
+OUT_AGAIN = "this file was exported to be run: use the artifact it was made of"
+# what `onnx_import` has an answer to, for some of their inputs and attributes
+IMPORTED = {
+    name
+    for names in (
+        "Abs Add BatchNormalization Cast Clip Concat Constant Div Dropout Elu Erf Exp Flatten Gather Gelu Gemm",
+        "HardSigmoid HardSwish Identity LeakyRelu MatMul Max Mean Min Mish Mul Neg PRelu Pow ReduceL1 ReduceMax",
+        "ReduceMean ReduceMin ReduceSum ReduceSumSquare Relu Reshape Sigmoid Slice Softplus Squeeze Sub Sum Swish",
+        "Tanh Transpose Unsqueeze",
+    )
+    for name in names.split()
+}
+
+
+class Refusal(Exception):
+    """Why an operator cannot be imported, and the way out; caught by the importers, never seen by users."""
+
+    def __init__(self, message: str, help: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.help = help
+
 
 CONVOLUTION = "convolutions and pooling are not supported"
 ATTENTION = "softmax and attention are not supported"
@@ -79,20 +111,58 @@ def refuse_calls(calls: Iterable[Call]) -> None:
             raise unsupported(call.place.rpartition(",")[0], why)
 
 
-def refuse_onnx(path: Path) -> None:
-    """What the operators of an ONNX file rule out, before any weight is read. Raises Unsupported."""
-    for found in operators(path):
-        why = refusal("onnx", found.kind)
-        if found.kind == "MatMul" and len(found.constant) == 2 and not any(found.constant):
-            why = product_of_activations()
-        if found.kind == "Gather" and found.constant[1:] == (True,):
-            why = None  # columns picked by number
-        if why is not None and not all(found.constant):
-            raise unsupported(onnx_place(found.name, found.kind, found.number), why)
+def unknown(kind: str, domain: str) -> Refusal | None:
+    """Why an operator that is on no list is not imported; None if it is on one."""
+    if domain not in STANDARD:
+        return Refusal(f"it is not a standard operator (domain {domain[:80]!r})", "export with standard operators")
+    return None if kind in IMPORTED else refusal("onnx", kind) or not_imported()
+
+
+def not_imported() -> Refusal:
+    """An operator, or a form of one, that the importer has no answer to."""
+    return Refusal(
+        "this operator cannot be imported",
+        "use Gemm, MatMul, Add, Sub, Mul, Relu, LeakyRelu, Abs, Clip, Min, Max, Concat, reductions, Tanh, Sigmoid,"
+        f" Softplus, Gelu, Elu, Mish, Exp, Pow by 2 or 3; or {HEAD}",
+    )
+
+
+def refuse_onnx(path: Path) -> Scan:
+    """What the operators, the inputs and the outputs of an ONNX file rule out, before any weight is read and before the
+    onnx package is loaded. Raises Unsupported (X20), ArtifactError (A32).
+
+    First what is known of an encoder's operators, which says most; then any that is on no list."""
+    found = scan(path)
+    exported = EXPORTED in found.notes
+    for reason in (_of_an_encoder, _unknown):
+        for operator in found.operators:
+            why = reason(operator)
+            if why is not None:
+                why = Refusal(why.message, OUT_AGAIN) if exported else why
+                raise unsupported(onnx_place(operator.name, operator.kind, operator.number), why)
+    if found.operators and found.outputs is not None and len(found.outputs) != 1:
+        raise not_one_output(path, found.outputs)
+    for value in found.inputs or ():
+        network_input(value)
+    return found
+
+
+def _of_an_encoder(found: Operator) -> Refusal | None:
+    why = refusal("onnx", found.kind)
+    if found.kind == "MatMul" and len(found.constant) == 2 and not any(found.constant):
+        why = product_of_activations()
+    if found.kind == "Gather" and found.constant[1:] == (True,):
+        why = None  # columns picked by number
+    return None if all(found.constant) else why
+
+
+def _unknown(found: Operator) -> Refusal | None:
+    return unknown(found.kind, found.domain) if found.kind else None  # one without a name is the checker's to tell
 
 
 def onnx_place(name: str, kind: str, number: int) -> str:
-    return f"node {number}{f' {name!r}' if name else ''} ({kind})"
+    said = kind if kind.isascii() and kind.isidentifier() else repr(kind)
+    return f"node {number}{f' {name[:200]!r}' if name else ''} ({said[:80]})"
 
 
 def unsupported(place: str, refused: Refusal) -> Unsupported:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from rewarden.nearby import did_you_mean
-from rewarden.reward.artifact import Artifact, Identified
-from rewarden.spec_lang import load_spec
 from rewarden.spec_lang.errors import UsageError
-from rewarden.spec_lang.features import RecordType
 
-Records = Sequence[tuple[str, RecordType]]
+if TYPE_CHECKING:  # a stranger's encoder is refused before any of this is loaded
+    from rewarden.reward.artifact import Artifact, Identified
+    from rewarden.spec_lang.features import RecordType
+
+Records: TypeAlias = "Sequence[tuple[str, RecordType]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,8 @@ def import_network(file: Path, spec_path: Path, options: ImportOptions) -> Artif
     _refuse_at_sight(kind, file)
     _refuse_bare_tensors(kind, file, options)
     records = _records(spec_path, options.reward)
+    if kind == "other":
+        _refuse_columns(file, records)
     match kind:
         case "folder":
             from rewarden.reward.imports.classifier import from_classifier
@@ -120,6 +123,16 @@ def _refuse_at_sight(kind: str, file: Path) -> None:
         refuse_at_sight(file)
 
 
+def _refuse_columns(file: Path, records: Records) -> None:
+    """An ONNX network of other columns than the records', before the onnx package is loaded."""
+    from rewarden.reward.onnx_inputs import fitting, network_input
+    from rewarden.reward.onnx_scan import scan
+
+    inputs = scan(file).inputs
+    if inputs is not None:
+        fitting(tuple(network_input(value) for value in inputs), records)
+
+
 def _refuse_bare_tensors(kind: str, file: Path, options: ImportOptions) -> None:
     if kind == "safetensors" and options.architecture is None:
         raise UsageError(
@@ -151,10 +164,12 @@ def _choices(options: ImportOptions) -> tuple[Identified, Literal["exact", "near
         raise UsageError(
             "G33", f"--constants {options.constants}", help=did_you_mean(options.constants, ("exact", "nearest"))
         )
-    return cast(Identified, options.identified), cast(Literal["exact", "nearest"], options.constants)
+    return cast("Identified", options.identified), cast(Literal["exact", "nearest"], options.constants)
 
 
 def _records(spec_path: Path, reward: str | None) -> Records:
+    from rewarden.spec_lang import load_spec
+
     spec = load_spec(spec_path)
     if not spec.rewards:
         raise UsageError("G31", f"{spec_path} declares no reward", help="add: reward R(s: Step)")

@@ -242,12 +242,19 @@ class _Search:
             return x
         weights = self.premise.variables[a:b]
         margins = self.premise.constant[a:b] + x @ weights.T
+        room = slack * (width @ weights.abs().T)
         margin, which = margins.max(dim=1)
-        step = weights[which] * width
-        short = torch.relu(slack * step.abs().sum(dim=1) - margin)
+        if b - a > 1:
+            room = room.gather(1, which[:, None])
+        some = (margin < room[:, 0]).nonzero()[:, 0]
+        if not len(some):
+            return x
+        scale = width[some]
+        step = weights[which[some]] * scale
         norm = (step * step).sum(dim=1)
-        move = torch.where(norm > 0, short / norm.clamp_min(1e-300), torch.zeros_like(norm))
-        return torch.minimum(torch.maximum(x + move[:, None] * step * width, lo), hi)
+        short = torch.where(norm > 0, (room[some, 0] - margin[some]) / norm.clamp_min(1e-300), 0.0)
+        moved = x[some] + short[:, None] * step * scale
+        return x.index_copy(0, some, torch.minimum(torch.maximum(moved, lo[some]), hi[some]))
 
     def _off(self, x: Tensor, width: Tensor, clauses: NDArray[np.intp], slack: float) -> Tensor:
         """[clause, n]: which points a clause may move: all others have room to spare in an atom of it, whichever."""

@@ -129,13 +129,10 @@ def expand_linear(layer: Layer, coefficients: dict[int, Fraction], row: SparseRo
     """Adds Σ_j a_j·(z_j without its bias) to `row`, exactly, and returns Σ_j a_j·bias_j."""
     for block in layer.blocks:
         target = row.setdefault(block.source, {})
-        exact = block.exact or {}
         for j, a in coefficients.items():
-            columns = set(np.flatnonzero(block.weight[j]).tolist()) | {c for (r, c) in exact if r == j}
-            for column in sorted(columns):
-                w = exact.get((j, column))
-                value = a * (Fraction(float(block.weight[j, column])) if w is None else w)
-                target[column] = target.get(column, Fraction(0)) + value
+            for column, w in block.row(j):
+                old = target.get(column)
+                target[column] = a * w if old is None else old + a * w
     constant = Fraction(0)
     for j, a in coefficients.items():
         exact_bias = None if layer.exact_bias is None else layer.exact_bias[j]

@@ -8,7 +8,7 @@ weights from the claim (call arguments, atoms) are rationals, kept exactly besid
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal
 
@@ -20,6 +20,7 @@ from rewarden.reward.elementary import Function
 from rewarden.spec_lang.claim import Claim
 
 INPUT = -1  # the source index that stands for the claim's variables
+SHORT = 32  # entries of a row up to which its rationals are kept
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,6 +31,20 @@ class Block:
     source: int
     weight: NDArray[np.float64]
     exact: dict[tuple[int, int], Fraction] | None = None
+    _rows: dict[int, tuple[tuple[int, Fraction], ...]] = field(default_factory=dict, init=False, repr=False)
+
+    def row(self, j: int) -> tuple[tuple[int, Fraction], ...]:
+        """Columns and exact values of row j, without zeros."""
+        found = self._rows.get(j)
+        if found is None:
+            columns = np.flatnonzero(self.weight[j]).tolist()
+            values = {c: Fraction(float(self.weight[j, c])) for c in columns}
+            if self.exact:
+                values |= {c: value for (r, c), value in self.exact.items() if r == j}
+            found = tuple(sorted(values.items()))
+            if len(found) <= SHORT:
+                self._rows[j] = found
+        return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)

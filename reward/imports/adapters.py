@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from rewarden.reward.imports.provenance import digest_of_file
 from rewarden.reward.imports.safe_files import pickled, read_json
 from rewarden.reward.imports.safetensors_file import Tensors, open_file
-from rewarden.reward.operators import Constants, Refusal
+from rewarden.reward.operators import Constants
+from rewarden.reward.refusals import Refusal
 from rewarden.spec_lang.errors import ArtifactError, Unsupported
 
 CONFIG, WEIGHTS, PICKLED = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"

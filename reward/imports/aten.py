@@ -20,8 +20,8 @@ from rewarden.reward.imports.aten_linear import linear, reduce
 from rewarden.reward.imports.aten_moves import MOVES, Moves
 from rewarden.reward.imports.layout import Block, broadcast, check_shape, check_size, common
 from rewarden.reward.imports.program import Argument, Call, Program, Ref, Symbol
-from rewarden.reward.operators import HEAD, Bell, Constant, Constants, Operators, Refusal, Row, Value, nearest
-from rewarden.reward.refusals import refusal, refuse_calls, unsupported
+from rewarden.reward.operators import Bell, Constant, Constants, Operators, Row, Value, nearest
+from rewarden.reward.refusals import HEAD, Refusal, refusal, refuse_calls, unsupported
 from rewarden.reward.widths import MAX_ELEMENTS, MAX_NODES, MAX_WIDTH
 from rewarden.spec_lang.errors import ArtifactError
 

@@ -9,7 +9,8 @@ import numpy as np
 from rewarden.reward.elementary import value as smooth_value
 from rewarden.reward.graph import Exp, Sigmoid, Silu, Smooth, Square, Tanh
 from rewarden.reward.imports.program import Call
-from rewarden.reward.operators import NEAREST, Constant, Refusal
+from rewarden.reward.operators import NEAREST, Constant
+from rewarden.reward.refusals import Refusal
 
 if TYPE_CHECKING:
     from rewarden.reward.imports.aten import Walk

@@ -8,8 +8,8 @@ import numpy as np
 
 from rewarden.reward.imports.layout import Block, check_size
 from rewarden.reward.imports.program import Call
-from rewarden.reward.operators import Constant, Refusal, Row, Value, nearest
-from rewarden.reward.refusals import product_of_activations
+from rewarden.reward.operators import Constant, Row, Value, nearest
+from rewarden.reward.refusals import Refusal, product_of_activations
 from rewarden.reward.widths import MAX_NODES
 
 if TYPE_CHECKING:

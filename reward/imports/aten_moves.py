@@ -11,7 +11,8 @@ import numpy as np
 from rewarden.reward.assembly import Assembly
 from rewarden.reward.imports.layout import MOST_WEIGHTS, Block, broadcast, check_size, joined, moved, reshaped
 from rewarden.reward.imports.program import Argument, Call, Ref, Shape
-from rewarden.reward.operators import Constant, Refusal, as_float32
+from rewarden.reward.operators import Constant, as_float32
+from rewarden.reward.refusals import Refusal
 
 RESHAPES = ("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze", "ravel")
 TURNS = ("permute", "transpose", "t", "numpy_T", "movedim")

@@ -21,8 +21,8 @@ from rewarden.reward.graph import Exp, Sigmoid, Silu, Square, Tanh
 from rewarden.reward.imports.provenance import digest_of_file, imported
 from rewarden.reward.imports.safe_files import MOST_HEADER, opened, read_json
 from rewarden.reward.imports.safetensors_file import account, open_file
-from rewarden.reward.operators import HEAD, Constant, Constants, Operators, Refusal, Row, Value
-from rewarden.reward.refusals import CONVOLUTION
+from rewarden.reward.operators import Constant, Constants, Operators, Row, Value
+from rewarden.reward.refusals import CONVOLUTION, HEAD, Refusal
 from rewarden.reward.widths import MAX_NODES, MAX_WIDTH
 from rewarden.spec_lang.errors import ArtifactError, Unsupported
 from rewarden.spec_lang.features import RecordType

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rewarden.reward.assembly import Assembly
 from rewarden.reward.imports.program import Shape
-from rewarden.reward.operators import Refusal
+from rewarden.reward.refusals import Refusal
 from rewarden.reward.widths import MAX_WIDTH
 
 Numbers = NDArray[np.int64]

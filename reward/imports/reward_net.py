@@ -29,7 +29,8 @@ from rewarden.reward.imports.layout import Block
 from rewarden.reward.imports.program import batch_of
 from rewarden.reward.imports.provenance import imported
 from rewarden.reward.imports.spaces import Coding, coding_of, values_of
-from rewarden.reward.operators import Constant, Constants, Operators, Refusal, Row
+from rewarden.reward.operators import Constant, Constants, Operators, Row
+from rewarden.reward.refusals import Refusal
 from rewarden.reward.torch_import import check_storage
 from rewarden.spec_lang.errors import ArtifactError, Unsupported
 from rewarden.spec_lang.features import RecordType

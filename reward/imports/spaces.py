@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewarden.reward.assembly import Assembly
-from rewarden.reward.operators import Refusal
+from rewarden.reward.refusals import Refusal
 from rewarden.reward.widths import MAX_WIDTH
 from rewarden.spec_lang.errors import Unsupported
 from rewarden.spec_lang.features import Feature, RecordType

@@ -88,14 +88,14 @@ def import_network(
     """Make an artifact of a network that was made elsewhere. Nothing is ever unpickled."""
     from rewarden import importing
     from rewarden.atomic import new_folder, require_free
-    from rewarden.inspection import describe
-    from rewarden.output import emit
-    from rewarden.reward.store import save_artifact
 
     require_free(out)
     chosen = importing.ImportOptions(reward, identified, constants, architecture, tuple(adapter or ()), output)
     if outputs is not None:
         found = importing.import_outputs(file, features, chosen, outputs)
+        from rewarden.output import emit
+        from rewarden.reward.store import save_artifact
+
         with new_folder(out) as scratch:
             for name, artifact in found.items():
                 save_artifact(artifact, scratch / name)
@@ -103,6 +103,10 @@ def import_network(
             emit([f"wrote {out / name}, {artifact.digest}" for name, artifact in found.items()])
         return exits.PROVED
     artifact = importing.import_network(file, features, chosen)
+    from rewarden.inspection import describe
+    from rewarden.output import emit
+    from rewarden.reward.store import save_artifact
+
     save_artifact(artifact, out)
     if not quiet:
         emit(describe(out, artifact))

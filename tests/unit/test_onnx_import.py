@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import sys
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -14,10 +17,13 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from rewarden.cli import run
+from rewarden.importing import ImportOptions, import_network
+from rewarden.reward import onnx_import
 from rewarden.reward.agreement import evaluate, random_rows
 from rewarden.reward.deployed import forward
 from rewarden.reward.graph import AffineMap, Scale
 from rewarden.reward.onnx_import import from_onnx, outputs_of_onnx
+from rewarden.reward.refusals import IMPORTED
 from rewarden.reward.store import load_artifact
 from rewarden.spec_lang.errors import ArtifactError, Unsupported
 from rewarden.spec_lang.features import Feature, RecordType
@@ -208,7 +214,12 @@ REFUSED = {
     "divide by input": ([op("Div", "c x", "h")], "X20", "depends on the input"),
     "transposed": ([op("Transpose", "x", "h")], "X20", "Transpose"),
     "constant of text": ([op("Constant", "", "k", value_string=b"s"), op("Abs", "x", "h")], "X20", "value_string"),
-    "a second output": ([helper.make_node("Dropout", ["x"], ["d", "m"]), op("Where", "m d x", "h")], "X20", "'m'"),
+    "a second output": ([helper.make_node("Dropout", ["x"], ["d", "m"]), op("Cast", "m", "h", to=1)], "X20", "'m'"),
+    "unknown": ([op("Frobnicate", "x", "h")], "X20", r"node 0 'Frobnicate_h' \(Frobnicate\)"),
+    "of constants only": ([op("Shape", "c", "k"), op("Abs", "x", "h")], "X20", r"node 0 'Shape_k' \(Shape\)"),
+    "an encoder's is told first": ([op("Frobnicate", "x", "f"), op("Conv", "f c", "h")], "X20", r"node 1 .*convol"),
+    "somebody's own": ([helper.make_node("Relu", ["x"], ["h"], domain="my.ops")], "X20", "not a standard operator"),
+    "unprintable": ([helper.make_node("Fr\x1b[2J", ["x"], ["h"])], "X20", r"node 0 \('Fr\\x1b\[2J'\)"),
     "rows mixed": ([op("ReduceMax", "x", "m", axes=[0]), op("Add", "x m", "h")], "X20", "axis"),
     "cast to int": ([op("Cast", "x", "i", to=TensorProto.INT64), op("Cast", "i", "h", to=1)], "X20", "Cast"),
 }  # fmt: skip
@@ -226,6 +237,56 @@ def test_what_cannot_be_imported_is_refused_by_name(tmp_path, name):
     assert caught.value.code == code
     assert caught.value.help
     assert "node" in caught.value.message
+
+
+def test_an_operator_is_on_the_list_exactly_if_the_importer_has_an_answer_to_it():
+    """`refuse_onnx` judges by the list, before the importer's code is loaded."""
+    source = Path(onnx_import.__file__).read_text("utf-8")
+    written = {leaf.value for leaf in ast.walk(ast.parse(source)) if isinstance(leaf, ast.Constant)}
+    assert written & {schema.name for schema in onnx.defs.get_all_schemas_with_history()} == set(IMPORTED)
+
+
+def two_outputs():
+    proto = model([op("Abs", "x", "a"), op("Gemm", "a w", transB=1)], {"w": array(1, 4)})
+    proto.graph.output.append(helper.make_tensor_value_info("a", TensorProto.FLOAT, ("n", 4)))
+    return proto
+
+
+def with_input(element, dims):
+    nodes = [op("Cast", "x", "h", to=TensorProto.FLOAT), op("Gemm", "h w", transB=1)]
+    proto = model(nodes, {"w": array(1, dims[1] if dims and dims[1] == 5 else 4)}, out=(None, 1))
+    proto.graph.input[0].CopyFrom(helper.make_tensor_value_info("x", element, dims))
+    return proto
+
+
+AT_SIGHT = {
+    "several outputs": (two_outputs, "A32", "has 2 outputs: 'y', 'a'"),
+    "columns left open": (lambda: with_input(TensorProto.FLOAT, ("n", "m")), "A32", r"'x' has shape \[\?, \?\]"),
+    "without sizes": (lambda: with_input(TensorProto.FLOAT, None), "A32", r"'x' has shape \[\]"),
+    "a batch of 8": (lambda: with_input(TensorProto.FLOAT, (8, 4)), "A32", r"'x' has shape \[8, 4\]"),
+    "numbers of words": (lambda: with_input(TensorProto.INT64, ("n", 4)), "A32", "'x' is int64"),
+    "other columns": (lambda: with_input(TensorProto.FLOAT, ("n", 5)), "A32", "takes 5 columns, the features make 4"),
+}
+
+
+@pytest.mark.parametrize("name", AT_SIGHT)
+def test_what_does_not_fit_is_refused_without_onnx_and_with_it_in_the_same_words(tmp_path, monkeypatch, name):
+    make, code, words = AT_SIGHT[name]
+    path, spec = tmp_path / "net.onnx", tmp_path / "s.rwd"
+    path.write_bytes(make().SerializeToString())
+    spec.write_text("spec s v1\nfeatures S { x : real ^ 4 in -2 .. 2 }\nreward R(s: S)\n", "utf-8")
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "rewarden.reward.onnx_import", None)  # importing it is an error
+        with pytest.raises(ArtifactError, match=words) as early:
+            import_network(path, spec, ImportOptions())
+    if name == "without sizes":  # onnx's own checker has other words for it
+        return
+    monkeypatch.setattr(onnx_import, "refuse_onnx", lambda path: None)
+    with pytest.raises(ArtifactError, match=words) as late:
+        from_onnx(path, (("s", WIDE),))
+    assert early.value.code == late.value.code == code
+    assert early.value.message == late.value.message
+    assert early.value.help == late.value.help
 
 
 def test_an_inexact_constant_may_be_rounded_on_request(tmp_path):

@@ -12,6 +12,8 @@ import onnx
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
@@ -21,8 +23,9 @@ from rewarden.reward.artifact import Artifact
 from rewarden.reward.deployed import forward
 from rewarden.reward.graph import SMOOTH, Node
 from rewarden.reward.onnx_export import to_onnx
+from rewarden.reward.onnx_file import _declared
 from rewarden.reward.onnx_import import from_onnx
-from rewarden.reward.onnx_scan import operators
+from rewarden.reward.onnx_scan import scan
 from rewarden.reward.store import load_artifact, save_artifact
 from rewarden.reward.torch_import import from_torch
 from rewarden.spec_lang.errors import ArtifactError, Unsupported
@@ -338,7 +341,7 @@ def test_half_a_gigabyte_is_refused_within_a_second_and_unread(tmp_path):
     with path.open("wb") as file:
         file.write(inside.SerializeToString() + b"\x3a" + varint(len(body) + size) + body)
         file.truncate(file.tell() + size)
-    assert [found.kind for found in operators(path)] == ["Conv", "Gemm"]
+    assert [found.kind for found in scan(path).operators] == ["Conv", "Gemm"]
     refused_at_once(tmp_path, None)
 
 
@@ -374,7 +377,7 @@ def test_a_constant_side_of_an_encoders_operator_is_not_held_against_it(tmp_path
     with pytest.raises(Unsupported, match="Softmax") as caught:  # not folded, but refused as an operator, by name
         imported(tmp_path, model(nodes, constants))
     assert caught.value.code == "X20"
-    found = list(operators(tmp_path / "net.onnx"))
+    found = scan(tmp_path / "net.onnx").operators
     assert [o.constant for o in found] == [(True,), (False, True), (False, True), (False, False), (False, True)]
 
 
@@ -384,10 +387,10 @@ def test_a_constant_side_of_an_encoders_operator_is_not_held_against_it(tmp_path
 def test_damaged_files_are_left_to_the_parser(tmp_path, data):
     path = tmp_path / "net.onnx"
     path.write_bytes(data)
-    assert list(operators(path)) == []
+    assert scan(path).operators == []
     with pytest.raises((ArtifactError, Unsupported)):
         from_onnx(path, (("s", WIDE),))
-    assert list(operators(tmp_path / "missing.onnx")) == []
+    assert scan(tmp_path / "missing.onnx").operators == []
 
 
 def test_a_file_of_very_many_fields_is_left_to_the_parser(tmp_path, monkeypatch):
@@ -397,7 +400,7 @@ def test_a_file_of_very_many_fields_is_left_to_the_parser(tmp_path, monkeypatch)
     path = tmp_path / "net.onnx"
     body = b"\x2a\x00" * 10_000  # initializers, all empty
     path.write_bytes(b"\x3a" + varint(len(body)) + body)
-    assert list(operators(path)) == []
+    assert scan(path).operators == []
     assert looked[0].left == -1
     assert onnx_scan.MOST < 1_000_000
 
@@ -410,8 +413,50 @@ def test_the_scan_sees_what_onnx_sees(tmp_path):
         proto = model(nodes, {f"w{k}": rng.normal(size=(4, 4)).astype(np.float32) for k in range(size)})
         path = tmp_path / "net.onnx"
         path.write_bytes(proto.SerializeToString())
-        seen = [(o.number, o.name, o.kind, o.domain) for o in operators(path)]
-        assert seen == [(k, n.name, n.op_type, n.domain) for k, n in enumerate(onnx.load(str(path)).graph.node)]
+        seen = [(o.number, o.name, o.kind, o.domain) for o in scan(path).operators]
+        theirs = onnx.load(str(path)).graph
+        assert seen == [(k, n.name, n.op_type, n.domain) for k, n in enumerate(theirs.node)]
+
+
+SIZES = st.lists(st.sampled_from(["", "n", None, 0, 1, 4, 300, -1, -(2**63), 2**63 - 1]), max_size=4)
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from([*range(20), 10**6]), st.none() | SIZES), max_size=3), st.integers(0, 3))
+def test_the_scan_sees_the_inputs_and_outputs_that_onnx_sees(tmp_path_factory, declared, outputs):
+    proto = model([op("Gemm", "x w0")], {"w0": np.ones((4, 1), np.float32)})
+    named = [helper.make_tensor_value_info(f"i{k}", kind, dims) for k, (kind, dims) in enumerate(declared)]
+    proto.graph.input.extend([helper.make_tensor_value_info("w0", 1, (4, 1)), *named])
+    proto.graph.input.append(helper.make_tensor_sequence_value_info("many", 1, None))
+    proto.graph.output.extend([helper.make_tensor_value_info(f"o{k}", 1, None) for k in range(outputs)])
+    proto.metadata_props.add(key="a note", value="w")
+    path = tmp_path_factory.mktemp("scan") / "net.onnx"
+    path.write_bytes(proto.SerializeToString())
+    found, theirs = scan(path), onnx.load(str(path)).graph
+    assert found.inputs == tuple(_declared(value) for value in theirs.input if value.name != "w0")
+    assert found.outputs == tuple(value.name for value in theirs.output)
+    assert found.notes == {"a note"}
+
+
+def test_names_without_end_are_left_to_the_parser(tmp_path):
+    """A file without a block on disk that would be 2 GiB of names."""
+    name = onnx_scan.LONGEST
+    with (path := tmp_path / "net.onnx").open("wb") as file:
+        size = 2 * onnx_scan.MOST_TEXT // name * (name + 6)
+        file.write(b"\x3a" + varint(size))
+        for _ in range(2 * onnx_scan.MOST_TEXT // name):
+            file.write(b"\x2a" + varint(name + 3) + b"\x42" + varint(name))
+            file.seek(name, 1)
+        file.truncate()
+    tracemalloc.start()
+    try:
+        found = scan(path)
+        assert tracemalloc.get_traced_memory()[1] < 2 * onnx_scan.MOST_TEXT
+    finally:
+        tracemalloc.stop()
+    assert found.inputs is None
+    assert found.outputs is None
+    assert not found.operators
 
 
 class Branching(nn.Module):
