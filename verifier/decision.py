@@ -5,7 +5,7 @@
    A linear reward is settled by `bounds` before that, in closed form; so are goals that hold by construction.
 3. The engine that was asked for, alone; or in `auto` several, in two rounds, a short one and a long one: `bounds`;
    `differences`, where two calls are subtracted from each other; `cells`, which settle what is close; between the
-   rounds certified slopes, for rules of records that move together (`falling`). Then `lp` and
+   rounds certified slopes and patches that follow, for rules of records that move together (`falling`). Then `lp` and
    `z3` on what is small, and `bounds` with the rest of the budget. Rules of many variables: `bounds` once for each box;
    `neurons` with half of the budget; `cells` with a quarter; `lp` and `z3`.
 
@@ -32,7 +32,7 @@ from rewarden.verifier.either import either_proof
 from rewarden.verifier.engines.interface import Declined, Outcome, Part, Rows, Run, Task
 from rewarden.verifier.exact_program import ExactProgram, Point
 from rewarden.verifier.executed import compile_executed
-from rewarden.verifier.falling import falls
+from rewarden.verifier.falling import beneath, falls
 from rewarden.verifier.linear import program_of
 from rewarden.verifier.opened import opened
 from rewarden.verifier.options import VerifyOptions
@@ -51,6 +51,7 @@ CLOSE = 0.5  # of the budget: neurons
 PROGRAMS = 0.05  # of the budget: linear programs, of which each takes as long as some tens of boxes
 QUICK = 300  # boxes, for each of many parts
 WIDE = 24  # variables of a claim from which on cutting boxes gets nowhere
+SEARCHED = 1_000  # neurons of a program up to which bounds are asked before patches are said to follow a rule
 
 Recorded = Callable[[Run | Declined], Run | Declined]  # a run that is written down (`saved`)
 
@@ -131,7 +132,9 @@ def verify_claim(
     if by_parts.needed(claim, artifacts) or (chosen.semantics == "real" and lies_between(claim, artifacts)):
         return by_parts.decided(claim, artifacts, asked, chosen)
     with plain_torch(chosen.threads):
-        if recorded is None and (len(claim.calls) < 2 or not goals_hold(task_of(claim, chosen).slim.program)):
+        found = _followed(task_of(claim, chosen))
+        simple = len(claim.calls) > 1 and found is None and goals_hold(task_of(claim, chosen).slim.program)
+        if found is None and recorded is None and not simple:
             found = by_parts.decided_in_pieces(claim, artifacts, replace(asked, decide=alone), chosen)
         if found is None:
             found = by_parts.proof_by_box(_decide(task_of(claim, chosen), recorded or _unrecorded), artifacts)
@@ -187,6 +190,36 @@ def _bounded(task: Task) -> RuleResult:
     return _result(task, Verdict.UNKNOWN, Reason.NO_POINT, coverage=1.0, engine="bounds", work=outcome.work)
 
 
+def _followed(task: Task) -> RuleResult | None:
+    """Patches that follow a rule which holds by the way the reward beneath them is built, before anything is searched:
+    where the whole holds by construction, too, so that its proof can be certified, or where it is an envelope with
+    patches on top, far too large to search. What is smaller may have a certificate, and is looked at by bounds first.
+    """
+    if task.options.engine != "auto" or not _follows(task):
+        return None
+    whole = task.slim.program
+    certified = goals_hold_by_cases(whole) or monotone_goals_hold(whole)
+    if not certified and sum(layer.rows for layer in whole.layers) <= SEARCHED:
+        return None
+    premise = _premise(task)
+    if premise.witness is None or premise.witness.deployed == "non-finite":
+        return None
+    reason = Reason.DIFFERENCES if certified else Reason.FOLLOWED
+    found = Outcome(status="proved", reason=reason, work=Work(), settled=1.0)
+    return _proved(task, premise, found, "differences", premise.work)
+
+
+def _follows(task: Task) -> bool:
+    """Whether what is beneath the patches holds by construction, the whole not plainly so, and the patches follow."""
+    if task.program.executed is not None or task.program.uncertain:
+        return False
+    less = beneath(task.claim, task.artifacts)
+    if less is None or any(len(goal) > 1 for goal in task.claim.goals) or goals_hold(task.slim.program):
+        return False
+    under = replace(task, claim=less[0], artifacts=less[1], program=program_of(*less)).slim.program
+    return monotone_goals_hold(under) or goals_hold_by_cases(under)
+
+
 def _decide(task: Task, recorded: Recorded) -> RuleResult:
     premise = _premise(task)
     if premise.status == "empty":
@@ -208,7 +241,7 @@ class _Decision:
     def verdict(self) -> RuleResult:
         engine, options = self.task.options.engine, self.task.options
         found = self._closed() if engine == "auto" else None
-        if found is None and engine in ("auto", "bounds"):
+        if found is None and engine in ("auto", "bounds") and not self.task.stop():
             found = self._constructed(engine)
         if found is not None:
             return found
@@ -245,9 +278,15 @@ class _Decision:
         return _proved(self.task, self.premise, found, name, self.work)
 
     def _falling(self) -> RuleResult | None:
-        """What certified slopes of one reward say, where no violation was found."""
+        """What certified slopes of one reward say, or patches that follow, where no violation was found."""
         task = self.task
-        if task.program.executed is not None or task.program.uncertain or not falls(task.claim, task.artifacts):
+        if task.program.executed is not None or task.program.uncertain:
+            return None
+        if _follows(task):
+            found = Outcome(status="proved", reason=Reason.FOLLOWED, work=Work(), settled=1.0)
+            return _proved(task, self.premise, found, "differences", self.work)
+        less = beneath(task.claim, task.artifacts)
+        if not falls(task.claim, task.artifacts) and (less is None or not falls(*less)):
             return None
         found = Outcome(status="proved", reason=Reason.SLOPES, work=Work(), settled=1.0)
         return _proved(task, self.premise, found, "differences", self.work)

@@ -6,14 +6,29 @@ holds if s_j·∂R/∂x_j <= 0 for all j in V, all over a box that holds both re
 so R(a) − R(b) is the sum over j of (a_j − b_j) times some mean of ∂R/∂x_j along the segment from b to a, which stays in
 the box. Nothing is lost where a and b are close, as it is with bounds of the two values. The slopes are those that
 `rewarden inspect` certifies (`ranges/sensitivity.py`), over ends that are rounded outwards, between whole numbers too.
+
+**Patches keep what they follow.** Let R satisfy this, and lay on R a ceiling min(R, κ), κ = level + slope·max(0, ĝ − δ)
+with slope >= 0 (A19), where all rows ĝ are below the gate (`editor/patch.py`). If ĝᵢ(a) >= ĝᵢ(b) for each row i, then
+κ(a) >= κ(b), and where the ceiling acts at a it acts at b. So it acts
+
+    at both:     min(R(a), κ(a)) >= min(R(b) + m, κ(b) + m) = min(R(b), κ(b)) + m, as m <= 0;
+    at b alone:  R(a) >= R(b) + m >= min(R(b), κ(b)) + m;
+    at neither:  nothing has changed.
+
+(Strictly with m < 0, if R does.) Where some row is at its gate all over the box that holds a, the ceiling never acts
+there, and nothing is asked of the rows. A floor is the mirror image: ĝᵢ(a) <= ĝᵢ(b), or never at b. So one patch after
+the other, from the innermost, leaves the rule as it is, and the reward without them is all that has to be looked at.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 
 from rewarden.reward.artifact import Artifact
+from rewarden.reward.graph import Patch
+from rewarden.reward.tables import is_table
 from rewarden.spec_lang.claim import Affine, Box, Claim
 from rewarden.verifier.narrowing import root_cell, single_atoms
 
@@ -22,24 +37,78 @@ BOXES = 1024  # of each slope
 
 def falls(claim: Claim, rewards: Mapping[str, Artifact]) -> bool:
     """Whether each goal holds for this reason, over the reals."""
-    if (
-        len(claim.boxes) != 1
-        or claim.loops is not None
-        or claim.instances is not None
-        or len(claim.calls) != 2
-        or not claim.goals
-    ):
+    cell, asked = _cell(claim), _asked(claim)
+    if cell is None or asked is None:
         return False
-    cell = root_cell(claim, claim.boxes[0])
-    if cell is None:
-        return False
-    asked = set[tuple[int, int]]()
+    return all(_falls(claim, rewards[claim.calls[better].reward], cell, better, worse) for better, worse, _ in asked)
+
+
+def beneath(claim: Claim, rewards: Mapping[str, Artifact]) -> tuple[Claim, dict[str, Artifact]] | None:
+    """A claim about the rewards without their patches, and these: the claim holds if that one does, over the reals,
+    since all patches follow what it says. None where there are none, or where some do not."""
+    cell, asked = _cell(claim), _asked(claim)
+    if cell is None or asked is None or any(atom.affine.calls for clause in claim.clauses for atom in clause):
+        return None
+    names = {claim.calls[call].reward for better, worse, _ in asked for call in (better, worse)}
+    if not any(rewards[name].patches for name in names):
+        return None
+    facts = _facts(claim)
+    for better, worse, _ in asked:
+        artifact = rewards[claim.calls[better].reward]
+        if not all(_follows(claim, artifact, patch, cell, facts, (better, worse)) for patch in artifact.patches):
+            return None
+    bare = {name: artifact.with_patches(()) if name in names else artifact for name, artifact in rewards.items()}
+    named = tuple((name, bare[name].digest) for name, _ in claim.rewards)
+    goals = tuple((claim.goals[goal][atom],) for goal, (_, _, atom) in enumerate(asked))
+    return replace(claim, rewards=named, goals=goals), bare
+
+
+def _cell(claim: Claim) -> Box | None:
+    """What the facts leave of its only box."""
+    if len(claim.boxes) != 1 or claim.loops is not None or claim.instances is not None or claim.near is not None:
+        return None
+    return root_cell(claim, claim.boxes[0])
+
+
+def _asked(claim: Claim) -> list[tuple[int, int, int]] | None:
+    """Of each goal the better and the worse call, and which atom says so; None where one has no such atom."""
+    if len(claim.calls) != 2 or not claim.goals:
+        return None
+    found = []
     for goal in claim.goals:
-        pair = next((found for atom in goal if (found := _pair(claim, atom.affine, strict=atom.strict))), None)
-        if pair is None:
-            return False
-        asked.add(pair)
-    return all(_falls(claim, rewards[claim.calls[better].reward], cell, better, worse) for better, worse in asked)
+        pairs = ((_pair(claim, atom.affine, strict=atom.strict), number) for number, atom in enumerate(goal))
+        first = next(((*pair, number) for pair, number in pairs if pair is not None), None)
+        if first is None:
+            return None
+        found.append(first)
+    return found
+
+
+def _facts(claim: Claim) -> set[Affine]:
+    return {atom.affine for atom in single_atoms(claim.clauses) if not atom.affine.calls}
+
+
+def _follows(
+    claim: Claim, artifact: Artifact, patch: Patch, cell: Box, facts: set[Affine], pair: tuple[int, int]
+) -> bool:
+    """Whether the patch keeps what the pair says (the head of this module)."""
+    tensors = artifact.tensors
+    if is_table(patch, tensors):
+        return False
+    one, other = (claim.calls[call].arguments for call in (pair if patch.kind == "ceiling" else pair[::-1]))
+    rows = [[Fraction(float(x)) for x in row] for row in tensors[patch.rows]]
+    gate = Fraction(float(tensors[patch.gate][0]))
+    for row, offset in zip(rows, tensors[patch.offsets], strict=True):
+        if _least(row, one, cell) - Fraction(float(offset)) >= gate:
+            return True  # it never acts at the one at which it could do harm
+    moving = {j: _direction(b, a, cell, facts) for j, (a, b) in enumerate(zip(one, other, strict=True)) if a != b}
+    return all(x * sign > 0 or not x for row in rows for j, sign in moving.items() for x in (row[j],))
+
+
+def _least(row: list[Fraction], arguments: tuple[Affine, ...], cell: Box) -> Fraction:
+    """Σ row·arguments is at least that in the cell."""
+    ends = (_ends(form, cell) for form in arguments)
+    return sum((x * (lo if x > 0 else hi) for x, (lo, hi) in zip(row, ends, strict=True) if x), Fraction(0))
 
 
 def _pair(claim: Claim, form: Affine, *, strict: bool) -> tuple[int, int] | None:
@@ -57,7 +126,7 @@ def _falls(claim: Claim, artifact: Artifact, cell: Box, better: int, worse: int)
     from rewarden.verifier.ranges.sensitivity import steepest
 
     box, moving = [], dict[int, int]()
-    facts = {atom.affine for atom in single_atoms(claim.clauses) if not atom.affine.calls}
+    facts = _facts(claim)
     for column, (a, b) in enumerate(zip(claim.calls[better].arguments, claim.calls[worse].arguments, strict=True)):
         ends = [_ends(side, cell) for side in (a, b)]
         box.append((min(lo for lo, _ in ends), max(hi for _, hi in ends)))

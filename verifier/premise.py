@@ -49,6 +49,8 @@ def find_premise(
     work = Work(points=searched.points)
     if searched.witness is not None:
         return Premise("found", searched.witness, work)
+    if stop is not None and stop():
+        return Premise("open", None, work)
     return _by_z3(program, artifacts, options, work, stop)
 
 

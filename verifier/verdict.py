@@ -42,6 +42,10 @@ class Reason(StrEnum):
         "Certified slopes of the reward say that it never rises along the rule's direction. A certificate of that "
         "takes a search of its own, which may end without one."
     )
+    FOLLOWED = (
+        "The reward without its patches holds by the way it is built, and the patches keep that: none of them takes "
+        "more from the one record, or gives more to the other, than the rule allows. There is no certificate of that."
+    )
     NOT_DIFFERENCES = "No two calls through equally wide relus are subtracted from each other: ask for another engine."
     NOT_CELLS = "Gates, very many inputs or very many cases are not for the cells engine: ask for another."
     LP = "Proved by linear programs over the signs of neurons, each checked; the proof can be certified."

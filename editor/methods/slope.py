@@ -16,6 +16,7 @@ holds (`verifier/falling.py`), so a little more is taken than they say.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -42,8 +43,15 @@ TRIED = VerifyOptions(budget=600, falsify_budget=4_000)  # for less than all of 
 SHARES = (Fraction(1, 4), Fraction(1, 2), Fraction(1))  # of the certified slope, in the order in which they are tried
 
 
+def _any(artifact: Artifact) -> bool:
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Slope:
+    """`worth` says of an edited reward whether it is worth a proof: where it is not, neither is a larger share."""
+
+    worth: Callable[[Artifact], bool] = _any
     name: str = "slope"
     guarantee: str = "verified: less a known linear amount, at most a certified slope's; beyond the rim, the same bits"
 
@@ -67,6 +75,8 @@ class Slope:
         for share in SHARES:
             taken = {j: binary32_above(share * c * (1 + SPARE)) for j, c in steep.items()}
             done = _tilted(artifact, taken, found, task)
+            if not self.worth(done.artifact):
+                raise EditError("E17", f"a slope for {rule} moves the reward more than is asked for")
             after = task.after(done)
             proved = falls(after.claim(rule), after.rewards) if share == 1 else _soon_proved(after, rule)
             if proved or (share == 1 and task.mender.verify(after.rewards, [rule])[rule].verdict == "proved"):

@@ -21,7 +21,7 @@ from rewarden.editor.methods.pairs import coupled
 from rewarden.editor.methods.slope import Slope
 from rewarden.editor.methods.task import Edited, Method, Task
 from rewarden.editor.statement import of_several
-from rewarden.reward.artifact import Edit
+from rewarden.reward.artifact import Artifact, Edit
 from rewarden.reward.deployed import forward
 from rewarden.spec_lang.errors import EditError
 
@@ -29,7 +29,7 @@ from rewarden.spec_lang.errors import EditError
 def least_moving(task: Task) -> Edited:
     """Raises EditError where neither method has anything to offer for one of the rules."""
     if len(task.rules) == 1:
-        return _least(task, task.rules[0])
+        return _least(task, task.rules[0], _tried(task, task.rules[0], sparing=True))
     now, edits = task, list[Edited]()
     alone = {rule: _tried(task, rule) for rule in task.rules}
     *before, last = sorted(task.rules, key=lambda rule: _saved(*alone[rule]))
@@ -84,21 +84,27 @@ def _saved(envelope: _Try | EditError | None, slope: _Try | EditError) -> float:
     return more - less if less < inf else -inf
 
 
-def _tried(task: Task, rule: str) -> _Tries:
-    """An envelope, where the rule has an outside, and a slope; or why there is none."""
+def _tried(task: Task, rule: str, *, sparing: bool = False) -> _Tries:
+    """An envelope, where the rule has an outside, and a slope; or why there is none. `sparing`: no slope is proved that
+    moves the reward more than an envelope that is proved, since the search for that may take minutes."""
     own = replace(task, rules=(rule,))
     found = coupled(task.claim(rule, whole=True), rule, task.target, task.ring)
     rows = region_rows(task.artifact, found)
     old = forward(task.artifact, rows).astype(np.float64)
+
+    def moved_by(child: Artifact) -> float:
+        return float(np.abs(forward(child, rows).astype(np.float64) - old).sum())
 
     def tried(method: Method) -> _Try | EditError:
         try:
             done = method.edit(own)
         except EditError as error:
             return error
-        moved = float(np.abs(forward(done.artifact, rows).astype(np.float64) - old).sum())
+        moved = moved_by(done.artifact)
         proved = isinstance(method, Slope)  # one that is not proved is refused
         proved = proved or task.mender.verify(own.after(done).rewards, [rule])[rule].verdict == "proved"
         return _Try(done, proved, moved)
 
-    return tried(Envelope()) if found.both else None, tried(Slope())
+    envelope = tried(Envelope()) if found.both else None
+    most = envelope.moved if sparing and isinstance(envelope, _Try) and envelope.proved else inf
+    return envelope, tried(Slope(lambda child: moved_by(child) < most))

@@ -30,6 +30,7 @@ from rewarden.verifier.falling import falls
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.scribe.settled import settled_proof
+from rewarden.verifier.verdict import Reason
 from tests.unit.test_methods import APART, HEAD, MODES, network, rows, with_modes
 
 QUICK = VerifyOptions(budget=2_000, falsify_budget=1_000)
@@ -202,6 +203,16 @@ def test_the_proof_of_an_envelope_is_one_leaf(enveloped: Artifact) -> None:
         settled_proof(program_of(FEWER.replace("a.lanes <= b.lanes", "b.lanes <= a.lanes"), "fewer", R=enveloped))
         is None
     )
+
+
+def test_a_ceiling_on_an_envelope_keeps_its_rule(enveloped: Artifact) -> None:
+    level = float(np.quantile(forward(enveloped, rows(4000)), 0.6))
+    spec = parse_spec(FEWER + f"must low:\n  forall s: Step\n  given s.gap <= 3 [m]\n  expect R(s) <= {level:.6f}\n")
+    done = rw.patch(spec, method="region", verify_options=QUICK, R=enveloped)
+    assert [rule.rule for rule in done.before.rules if rule.verdict != "proved"] == ["low"]
+    assert {rule.verdict for rule in done.after.rules} == {"proved"}
+    assert done.after["fewer"].reason == Reason.FOLLOWED
+    assert done.after["fewer"].proof is None
 
 
 def test_slopes_settle_what_moves_together(parent: Artifact, tilted: Artifact) -> None:
