@@ -36,6 +36,25 @@ def negate(formula: Formula) -> Formula:
             return Atom(Product(Const(Fraction(-1)), term), not strict, origin)
 
 
+def atoms_at_most(formula: Formula, gathering: Gathering) -> int:
+    """How many atoms the formula has when its alternatives are multiplied out, counted without doing it; equal ones
+    count each. A sum of k minima has 2^k and more. Unsupported as linear_form says."""
+    match formula:
+        case And(parts) | Or(parts):
+            return sum(atoms_at_most(part, gathering) for part in parts)
+        case Atom(term):
+            return _atoms_at_most(gathering.linear(term), gathering)
+
+
+def _atoms_at_most(linear: Linear, gathering: Gathering) -> int:
+    count = 1
+    for piece in linear.pieces:
+        terms = (piece.then, piece.otherwise) if isinstance(piece, Ite) else piece.terms
+        each = sum(_atoms_at_most(gathering.linear(term), gathering) for term in terms)
+        count *= each + (atoms_at_most(piece.condition, gathering) if isinstance(piece, Ite) else 0)
+    return count
+
+
 class Normaliser:
     """Mutable while one claim is made: the numbered atoms met so far."""
 

@@ -129,7 +129,10 @@ class _Run:
                 return self._told(self._with_rows(verify_rows(obligation, bound), obligation, bound), obligation)
             case "trace" if self.spec.lowered[name].lengths[-1] > UNROLLED:
                 obligations = self.spec.obligations_of(name)
-                return self._told(self._with_lengths(self._stepped(name), obligations), *obligations)
+                told = self._stepped(name)
+                if self.options.coverage_budget and self._has_claims(name):
+                    told = self._with_lengths(told, obligations)
+                return self._told(told, *obligations)
             case "trace" if len(self.spec.lowered[name].lengths) > 1:
                 obligations = self.spec.obligations_of(name)
                 plain = verify_lengths(obligations, self._claim)
@@ -151,6 +154,16 @@ class _Run:
         if self.spec.rule(name).kind == "cycle":
             return self._unrolled(name, LoopRule).verdict()
         return self._unrolled(name, TraceRule).verdict()
+
+    def _has_claims(self, name: str) -> bool:
+        """Of a rule about long traces: whether its claims are of a size to be made."""
+        from rewarden.verifier.loops.traces import TraceRule
+
+        rule = self._unrolled(name, TraceRule)
+        try:
+            return rule.has_claim(rule.lengths[-1])
+        except Unsupported:
+            return True  # what making them says is as good
 
     def _unrolled(self, name: str, kind: type[_Steps]) -> _Steps:
         points = self.options.falsify_budget // 4
@@ -366,7 +379,7 @@ class _Run:
         elif result.engine == "search":
             why = "no engine settles a part of such a rule, so that all of its region is unsettled but for what is told"
         else:
-            why = "the region has too many boxes, or a feature too many cases, to be measured"
+            why = "the region has too many boxes, a feature too many cases or the rule too many min, max, |…| and if"
         return (f"no coverage: {why}",)
 
     def stopped(self, name: str) -> RuleResult:

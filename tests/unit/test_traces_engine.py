@@ -160,3 +160,31 @@ def test_where_a_loop_may_pay_is_told_in_records() -> None:
     assert found.unsettled is not None
     assert found.unsettled.parts
     assert all(part.sides.keys() <= {"x", "y"} for part in found.unsettled.parts)
+
+
+# A minimum in a sum over n records multiplies out to 2^n atoms: these took minutes, and heard no time limit.
+FEW = "min(R(t), 9 - t.y)"
+
+
+@pytest.mark.parametrize(
+    ("rule", "verdict"),
+    [
+        (f"trace t: S of 30 steps via creep expect sum({FEW}) <= 271", "proved"),
+        (
+            f"trace t: S within 20 steps via creep given first(t).y <= 4 expect sum({FEW} discount 0.5) <= 18.5",
+            "proved",
+        ),
+        (f"trace t: S of 20 steps via creep expect sum({FEW}) <= 100", "violated"),
+        ("trace t: S of 20 steps via climb expect sum(min(R(t), t.y)) <= 0", "vacuous"),
+        ("cycle t: S via creep given always t.x >= 1 expect sum(min(t.x - R(t), t.y) - 0.1) <= 0", "proved"),
+    ],
+)
+def test_what_multiplies_out_over_many_records_is_decided_by_cells(rule: str, verdict: str) -> None:
+    found = decide(rule, budget=2_000, falsify_budget=500)
+    assert found.verdict == verdict
+    if verdict == "proved" and rule.startswith("trace"):
+        assert "no proof to certify: multiplied out" in found.reason
+        assert found.premise_witness is not None
+    if verdict == "violated":
+        assert found.witness is not None
+        assert found.witness.violation > 0

@@ -226,9 +226,7 @@ class _Examples:
     def look(self, loop: Array | None) -> bool:
         """Is one still wanted? Takes `loop`, if it is one."""
         if self.example is None and loop is not None and not self.rule.executed:
-            claim = self.rule.claim(len(loop))
-            found = replay_premise(claim, self.rule.exact(claim), self.rule.rewards, exact_point(loop))
-            self.example = self.rule.typed(found)
+            self.example = self._loop(exact_point(loop))
         return self.example is None
 
     def told(self) -> list[str] | None:
@@ -241,17 +239,23 @@ class _Examples:
 
         if told is None or self.example is not None:
             return
-        width = len(self.rule.claim(1).variables)
         try:
             assert isinstance(told, list)
-            point = tuple(Fraction(x) for x in told)
-            claim = self.rule.claim(len(point) // width)
-            found = replay_premise(claim, self.rule.exact(claim), self.rule.rewards, point)
-        except (AssertionError, TypeError, ValueError, ZeroDivisionError, Unsupported) as error:
+            found = self._loop(tuple(Fraction(x) for x in told))
+        except (AssertionError, ArithmeticError, TypeError, ValueError, Unsupported) as error:
             raise StateError(f"a loop is none: {error}") from error
         if found is None:
             raise StateError("a loop does not satisfy the premise")
-        self.example = self.rule.typed(found)
+        self.example = found
+
+    def _loop(self, point: tuple[Fraction, ...]) -> Witness | None:
+        """The loop, if it satisfies the premise."""
+        length = len(point) // len(self.rule.claim(1).variables)
+        if not self.rule.has_claim(length):
+            records = np.array([float(x) for x in point]).reshape(length, -1)
+            return self.rule.point(records, premise_only=True)
+        claim = self.rule.claim(length)
+        return self.rule.typed(replay_premise(claim, self.rule.exact(claim), self.rule.rewards, point))
 
 
 def _nothing(*where: object) -> None:

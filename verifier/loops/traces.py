@@ -19,11 +19,11 @@ from rewarden.verifier.loops.bounds import Binding
 from rewarden.verifier.loops.local import CLAIMED, UNROLLED, Chain, trace_chains
 from rewarden.verifier.loops.maxplus import TraceOutcome, Trellis
 from rewarden.verifier.loops.partition import first_cells
-from rewarden.verifier.loops.unrolled import Unrolled, columns_of, exact_point, total_work
+from rewarden.verifier.loops.unrolled import ATOMS, Unrolled, columns_of, exact_point, total_work
 from rewarden.verifier.steps import verify_lengths
 from rewarden.verifier.unwritten import CaseProof, Unwritten, no_proof
 from rewarden.verifier.verdict import CERTIFIABLE, Reason, RuleResult, Verdict, Work, without_proof
-from rewarden.verifier.witness import Witness, replay, replay_premise
+from rewarden.verifier.witness import Witness, replay_premise
 
 EASY = 4_000  # moves between cells, before anything is searched
 ASCENT = 64  # records of the longest traces in which one that breaks the rule is sought by ascent
@@ -50,9 +50,10 @@ class TraceRule(Unrolled):
             trellis = None
         if trellis is None:
             return self._unrolled(self.lengths)
-        first, *others = [n for n in SEARCHED if n in self.lengths] or self.lengths[:1]
+        plain = [n for n in self.lengths if self.has_claim(n)]
+        first, *others = [n for n in SEARCHED if n in plain] or plain[:1] or self.lengths[:1]
         results = [self._blank()]
-        if first <= SEARCHED[-1]:
+        if first <= SEARCHED[-1] and plain:
             results = [self.search(self.spec.unrolled(self.name, first))]  # also for a trace of the premise
         if results[0].verdict is Verdict.VIOLATED or results[0].non_finite:
             return self._violated(results)
@@ -61,7 +62,7 @@ class TraceRule(Unrolled):
             results += self._searched(results[0], others)
             if results[-1].verdict is Verdict.VIOLATED or results[-1].non_finite:
                 return self._violated(results)
-            short = self.lengths[-1] <= CLAIMED  # then there is another way left
+            short = self.lengths[-1] <= CLAIMED and self.has_claim(self.lengths[-1])  # then another way is left
             outcome = trellis.run(self.options.budget // (8 if short else 1), self.told, self.stop)
         return self._judged(_Settled(trellis, outcome, lengths, chains), results)
 
@@ -116,7 +117,7 @@ class TraceRule(Unrolled):
                 told = replace(plain, verdict=Verdict.VIOLATED, reason=Reason.WITNESS, witness=witness)
                 return _with_length(told, found.lengths[number])
         lengths = sorted({found.lengths[number] for number in open_})
-        if lengths and lengths[-1] <= CLAIMED:
+        if lengths and lengths[-1] <= CLAIMED and self.has_claim(lengths[-1]):
             left = verify_lengths([self.spec.unrolled(self.name, n) for n in lengths], self.decide)
             # That these lengths have no trace is no word on those that cells have settled, which may have some.
             without = left.verdict is Verdict.VACUOUS and len(lengths) < len(self.lengths)
@@ -134,7 +135,7 @@ class TraceRule(Unrolled):
         """With a trace that satisfies the premise; or there is none."""
         examples = [r.premise_witness for r in results if r.premise_witness is not None]
         example = examples[0] if examples else self._example(found)
-        if example is None and SEARCHED[-1] < self.lengths[0] <= ASCENT:
+        if example is None and SEARCHED[-1] < self.lengths[0] <= ASCENT and self.has_claim(self.lengths[0]):
             example = self.search(self.spec.unrolled(self.name, self.lengths[0])).premise_witness
         # That no path of cells breaks the rule is no word on the premise: what it expects may leave nothing to break.
         if example is None and self._none():
@@ -146,6 +147,9 @@ class TraceRule(Unrolled):
         n = self.lengths
         for_each = f"for each length, from {n[0]} to {n[-1]} steps" if len(n) > 1 else f"for {n[0]} steps"
         reason = f"Proved {for_each}: bounds on {found.outcome.cells} cells, added up along the steps"
+        if not self.has_claim(n[-1]):
+            told = without_proof(reason, f"multiplied out, the claim has more than {ATOMS} atoms")
+            return replace(plain, verdict=Verdict.PROVED, reason=told, premise_witness=example)
         owed = self._owed(example)
         if owed is None:
             told = without_proof(reason, f"claims about traces have up to {CLAIMED} records")
@@ -155,7 +159,7 @@ class TraceRule(Unrolled):
 
     def _longer(self) -> Witness | None:
         """A trace of the premise with more records than were looked for at first: it may ask for so many."""
-        for n in reversed([n for n in SEARCHED if n in self.lengths[1:]]):
+        for n in reversed([n for n in SEARCHED if n in self.lengths[1:] and self.has_claim(n)]):
             found = None if self.stop() else self.search(self.spec.unrolled(self.name, n)).premise_witness
             if found is not None:
                 return found
@@ -192,6 +196,8 @@ class TraceRule(Unrolled):
                 trace = found.trellis.trace(number, self.options.seed)
                 if trace is None:
                     return None
+                if not self.has_claim(n):
+                    return self.point(trace, premise_only=True)
                 claim = self.claim(n)
                 return self.typed(replay_premise(claim, self.exact(claim), self.rewards, exact_point(trace)))
         return None
@@ -201,8 +207,7 @@ class TraceRule(Unrolled):
         n = found.lengths[number]
         trace = found.trellis.trace(number, self.options.seed)
         if trace is not None:
-            claim = self.claim(n)
-            witness = self.typed(replay(claim, self.exact(claim), self.rewards, exact_point(trace)))
+            witness = self.judge(trace)
             if witness is not None:
                 return witness
         if self.stop():

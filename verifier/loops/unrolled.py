@@ -15,8 +15,10 @@ from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang import Spec
 from rewarden.spec_lang.boxes import boxes_of
 from rewarden.spec_lang.claim import Box, Claim, ClaimVariable
+from rewarden.spec_lang.clauses import atoms_at_most
 from rewarden.spec_lang.errors import Unsupported
 from rewarden.spec_lang.features import RecordType
+from rewarden.spec_lang.linear_form import Gathering
 from rewarden.spec_lang.obligation import Obligation, Statistic
 from rewarden.verifier.bind import bind_obligation, data_constants, statistics_of
 from rewarden.verifier.exact_program import ExactProgram
@@ -24,7 +26,9 @@ from rewarden.verifier.falsify import falsify
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.loops.partition import Array
 from rewarden.verifier.options import VerifyOptions
+from rewarden.verifier.pointwise import Bound, whole_premise, witness_at
 from rewarden.verifier.progress import Progress, Report, Stop
+from rewarden.verifier.search import in_domain
 from rewarden.verifier.shortfall import measured
 from rewarden.verifier.verdict import RuleResult, Work
 from rewarden.verifier.witness import Witness, replay, with_types
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
 
 CLIMB = 2_000  # points that one ascent in a cycle of cells may evaluate
 SEEK = 8_000  # and one among all loops of a number of records
+ATOMS = 640  # of a claim, multiplied out: a minimum in a sum over n records makes 2^n, each with n calls
 
 Decide = Callable[[Obligation], RuleResult]
 
@@ -70,12 +75,30 @@ class Unrolled:
     def claim(self, length: int) -> Claim:
         return bind_obligation(self.spec, self.spec.unrolled(self.name, length), self.rewards)
 
+    def has_claim(self, length: int) -> bool:
+        """Whether the claim of that many records is of a size to be made: else records are judged one by one."""
+        obligation = self.spec.unrolled(self.name, length)
+        gathering = Gathering(self.statistics(obligation))
+        return sum(atoms_at_most(f, gathering) for f in (whole_premise(obligation), obligation.conclusion)) <= ATOMS
+
+    def point(self, records: Array, *, premise_only: bool) -> Witness | None:
+        """Records that break the rule (or satisfy its premise), judged exactly by the rule itself, without a claim."""
+        obligation, row = self.spec.unrolled(self.name, len(records)), records.reshape(-1)
+        if not in_domain(obligation, row):
+            return None
+        bound = Bound(self.rewards, self.statistics(obligation), self.spec.features)
+        return witness_at(obligation, bound, row, premise_only=premise_only)
+
     def judge(self, loop: Array) -> Witness | None:
+        if not self.has_claim(len(loop)):
+            return self.point(loop, premise_only=False)
         claim = self.claim(len(loop))
         return self.typed(replay(claim, self.exact(claim), self.rewards, exact_point(loop)))
 
     def climb(self, lo: Array, hi: Array) -> Witness | None:
         """By ascent, within a cycle of cells."""
+        if not self.has_claim(len(lo)):
+            return None
         claim = self.claim(len(lo))
         box = within(claim.boxes[0], lo.reshape(-1), hi.reshape(-1))
         if box is None:
@@ -84,6 +107,8 @@ class Unrolled:
 
     def seek(self, length: int, points: Array | None) -> Witness | None:
         """By ascent, among all loops or traces of that many records; `points` are records to start from."""
+        if not self.has_claim(length):
+            return None
         claim = self.claim(length)
         return self._ascend(claim, claim, SEEK, None if points is None else {claim.records[0].type_name: points})
 
