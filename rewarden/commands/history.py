@@ -88,7 +88,7 @@ def diff(
     from dataclasses import replace
 
     from rewarden.history import difference
-    from rewarden.output import emit
+    from rewarden.output import emit, put_json
     from rewarden.progress import per_rule, progress
     from rewarden.reward.store import load_artifact
     from rewarden.verifier.options import VerifyOptions
@@ -99,10 +99,7 @@ def diff(
     with progress(quiet) as report:
         found = difference(load_artifact(one), load_artifact(other), chosen, per_rule(report))
     if json is not None:
-        from rewarden.atomic import write_bytes
-        from rewarden.spec_lang.canonical import canonical_json
-
-        write_bytes(json, canonical_json(_difference_json(found)))
+        put_json(_difference_json(found), json)
     if not quiet:
         emit(_difference_lines(found))
     return exits.PROVED

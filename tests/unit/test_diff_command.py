@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,16 @@ def test_what_differs_is_told_as_regions_and_amounts(tmp_path: Path, capsys: pyt
     assert child is not None
     for name, artifact in (("one", parent), ("other", child)):
         save_artifact(artifact, tmp_path / name)
-    assert run(["diff", str(tmp_path / "one"), str(tmp_path / "other"), "--budget", "300"]) == 0
+    shown = tmp_path / "told.json"
+    assert run(["diff", str(tmp_path / "one"), str(tmp_path / "other"), "--budget", "300", "--json", str(shown)]) == 0
+    document = json.loads(shown.read_text())
+    assert document["equal_everywhere"] == "violated"
+    assert Fraction(document["at_most"]) >= Fraction(document["sampled"]) > 0
+    shares = document["coverage"]["shares"]
+    assert 0 < Fraction(shares["proved"]["exact"]) < 1
+    assert sum(Fraction(share["exact"]) for share in shares.values()) == 1
+    for boxes in document["coverage"]["slices"].values():
+        assert all(box["side"] for box in boxes)
     told = capsys.readouterr().out
     for words in ("they differ nowhere by more than", "the same in", "different throughout", "they differ by"):
         assert words in told
