@@ -154,9 +154,13 @@ def added(child: Artifact, parent: Artifact) -> tuple[Stored, ...]:
     return tuple(stored(child, patch) for patch in child.patches[below:])
 
 
+MADE_ON = "of the reward that it was made on: "
+
+
 def statements(edits: Sequence[Step], patches: Sequence[Stored]) -> Mapping[str, str]:
     """What several edits, oldest first, together still promise of these patches of theirs: each fix that no later patch
-    may undo, what its level is anchored to, and continuity and locality of all together. A fix is told by its rule."""
+    may undo, what its level is anchored to, and continuity and locality of all together. A fix is told by its rule.
+    What was said of the level's place in the data was so before the edit: on another reward it need not be."""
     found: dict[str, str] = {}
     undone = _undone(patches)
     for step in edits:
@@ -166,7 +170,9 @@ def statements(edits: Sequence[Step], patches: Sequence[Stored]) -> Mapping[str,
             rule, _, what = name.rpartition(".")
             if what == "continuity":
                 found[what] = text
-            elif what == "anchor" or (what == "fix" and not undone.intersection(rules_of(step))):
+            elif what == "anchor":
+                found[f"{rule or step.edit.rule}.{what}"] = MADE_ON + text.removeprefix(MADE_ON)
+            elif what == "fix" and not undone.intersection(rules_of(step)):
                 found[f"{rule or step.edit.rule}.{what}"] = text
     rules = ", ".join(dict.fromkeys(patch.rule for patch in patches)) or "the patches"
     found["locality"] = f"beyond the rings of {rules} the reward is that of the parent, bit for bit"

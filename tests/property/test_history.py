@@ -347,6 +347,20 @@ def test_what_several_edits_promise_together_names_every_rule_and_no_fix_that_is
     assert "low.fix" not in said
 
 
+def test_where_a_level_lay_in_the_data_is_said_of_the_reward_that_the_edit_was_made_on() -> None:
+    base = network(3)
+    low = replace(bound("s.gap <= 10 [m]", "(-0.5)"), rule="low")
+    fast = replace(bound("s.speed >= 30 [m/s] and s.gap >= 40 [m]", "(-0.25)"), rule="fast", anchor="3 of 9 rows are")
+    line = edited(base, [low, fast])
+    assert line[-1].edit is not None
+    assert line[-1].edit.statement["anchor"] == "3 of 9 rows are"
+    moved = revert(chain(line), 1, certified_extremum).artifact  # the rows may lie otherwise now
+    once = moved.edit.statement["fast.anchor"]
+    assert once == "of the reward that it was made on: 3 of 9 rows are"
+    again = squash(chain([base, moved]), 1).artifact.edit.statement
+    assert again["fast.anchor"] == once
+
+
 def test_a_difference_is_proved_where_there_is_none_and_bounded_where_there_is() -> None:
     base = network(6, width=4)
     child = edited(base, [bound("s.gap <= 10 [m]", "(-0.5)")])[-1]
