@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import lru_cache
 from typing import Literal
 
 Kind = Literal["real", "int", "bool", "enum"]
@@ -43,7 +44,13 @@ class Feature:
             return tuple(Column(self.name, discrete, self.lo, self.hi, self.unit, case=case) for case in self.cases)
         if self.size == 1:
             return (Column(self.name, discrete, self.lo, self.hi, self.unit),)
-        return tuple(Column(self.name, discrete, self.lo, self.hi, self.unit, element=k) for k in range(self.size))
+        return _elements(self)
+
+
+@lru_cache(maxsize=16)  # asked for again and again, and there may be thousands
+def _elements(feature: Feature) -> tuple[Column, ...]:
+    name, discrete, lo, hi, unit = feature.name, feature.kind != "real", feature.lo, feature.hi, feature.unit
+    return tuple(Column(name, discrete, lo, hi, unit, element=k) for k in range(feature.size))
 
 
 @dataclass(frozen=True, slots=True)

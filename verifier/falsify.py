@@ -31,7 +31,7 @@ from rewarden.verifier.witness import Witness, replay, replay_premise
 CHUNK = 4096  # points evaluated at once
 FEW_CLAUSES = 32  # over variables: of more it is asked at once which points they move
 MARGINS = 2**20  # of clauses and points, looked at together
-MANY = 4_096  # atoms of a premise, of which one step of an ascent takes seconds
+MANY = 4_096  # atoms of a premise, or variables, of which ascents take seconds
 STEPS = 24  # of gradient ascent per start
 SHARE = 0.25  # of the box: the first step; the last is a hundredth of it
 LEAK = 0.2  # of an inactive relu's gradient
@@ -135,15 +135,20 @@ class _Search:
         self._go_on(course)
         for number in range(course.rounds, ROUNDS):
             allowance = (self.budget - self.points) // (ROUNDS - number)
-            if allowance <= 0 or (self.stop is not None and self.stop()):
+            if allowance <= 0 or self._stopped():
                 break
             witness = self._round(allowance, first=number == 0)
             if witness is not None:
                 return SearchOutcome(witness, self.points)
+            if self._stopped():  # in its midst, perhaps: who goes on does this round again
+                break
             course.rounds, course.points = number + 1, self.points
             course.random = dict(self.rng.bit_generator.state)
             course.spread_premise, course.spread_goals = self.spread_premise, self.spread_goals
         return SearchOutcome(None, self.points)
+
+    def _stopped(self) -> bool:
+        return self.stop is not None and self.stop()
 
     def _go_on(self, course: Course) -> None:
         """From where the rounds that have ended have left it."""
@@ -168,7 +173,7 @@ class _Search:
             self._measure(x)
         score = self._scores(x)
         keep = torch.argsort(score, descending=True, stable=True)[: max(1, allowance // (3 * STEPS))]
-        if self.goals is None and self.premise.starts[-1] > MANY:
+        if self.goals is None and max(self.premise.starts[-1], len(self.claim.variables)) > MANY:
             witness = self._judge_best(x[keep], box[keep.numpy()], score[keep])
             if witness is not None:
                 return witness
@@ -284,6 +289,8 @@ class _Search:
         best, best_score = x, torch.full((x.shape[0],), -torch.inf, dtype=FLOAT)
         size = torch.where(careful, SHARE / 4, SHARE).to(FLOAT)
         for _ in range(STEPS):
+            if self._stopped():
+                break
             x = x.detach().requires_grad_(True)
             score = self._objective(x, leak=leak)
             (gradient,) = torch.autograd.grad(score.sum(), x)
@@ -311,7 +318,7 @@ class _Search:
         score = self._scores(x)
         spent = self.points
         for move in self._moves():
-            if self.points - spent > allowance:
+            if self.points - spent > allowance or self._stopped():
                 break
             for side in (lo, hi):
                 trial = x.clone()

@@ -97,9 +97,13 @@ def with_error(value: Fraction) -> tuple[float, float]:
 
 def outward(bounds: Sequence[tuple[Fraction, Fraction]]) -> tuple[Array, Array]:
     """Float64 lo, hi that contain the exact box."""
-    lo = np.array([round_down(b[0]) for b in bounds], dtype=np.float64)
-    hi = np.array([round_up(b[1]) for b in bounds], dtype=np.float64)
-    return lo, hi
+    known: dict[tuple[int, int], tuple[float, float]] = {}  # thousands of columns of one feature share their bounds
+    pairs = list(bounds)  # which keeps them all, so that no two of them have one id
+    for lo, hi in pairs:
+        if (id(lo), id(hi)) not in known:
+            known[id(lo), id(hi)] = round_down(lo), round_up(hi)
+    rounded = np.array([known[id(lo), id(hi)] for lo, hi in pairs], dtype=np.float64).reshape(-1, 2)
+    return rounded[:, 0].copy(), rounded[:, 1].copy()
 
 
 def flush_small(weight: Array, error: Array) -> tuple[Array, Array]:

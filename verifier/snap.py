@@ -18,6 +18,7 @@ import numpy as np
 from rewarden.spec_lang.claim import Box, Claim
 from rewarden.verifier.exact_program import Point
 
+FAR = 1e38  # from about here on numbers have no binary32
 HUG = 1e-6  # of a variable's range: closer to a bound than this is taken to mean the bound
 
 
@@ -68,21 +69,28 @@ def _float32_inside(value: float, lo: Fraction, hi: Fraction) -> Fraction:
     """The float32 in lo..hi nearest to `value`, roughly; the clamped value itself where the box has none there."""
     if lo == hi:
         return lo
-    with np.errstate(over="ignore"):
-        x = np.float32(value)
+    x = _float32(value)
     for _ in range(2):
-        if not np.isfinite(x):
+        if not isfinite(x):
             break
-        exact = Fraction(float(x))
-        if lo <= exact <= hi:
-            return exact
-        x = np.nextafter(x, np.float32(np.inf if exact < lo else -np.inf))
+        top, bottom = float(x).as_integer_ratio()
+        above = lo.numerator * bottom <= top * lo.denominator  # as `lo <= x`, at a fifth of the cost
+        if above and top * hi.denominator <= hi.numerator * bottom:
+            return Fraction(top, bottom)
+        x = np.nextafter(x, np.float32(-np.inf if above else np.inf))
     clamped = _exact(value, lo, hi)
     for direction in (np.inf, -np.inf):
         near = np.nextafter(np.float32(float(clamped)), np.float32(direction))
         if np.isfinite(near) and lo <= Fraction(float(near)) <= hi:
             return Fraction(float(near))
     return clamped
+
+
+def _float32(value: float) -> np.float32:
+    if abs(value) < FAR:
+        return np.float32(value)
+    with np.errstate(over="ignore"):
+        return np.float32(value)
 
 
 def _simple(value: float, lo: Fraction, hi: Fraction) -> Fraction:

@@ -295,6 +295,8 @@ def _call(claim: Claim, artifacts: Mapping[str, Artifact], evaluation: Evaluatio
 
 
 def _at(row: Affine, point: Point) -> Fraction:
+    if not row.constant and len(row.variables) == 1 and row.variables[0][1] == 1:
+        return point[row.variables[0][0]]  # a column as it is, of which there may be thousands
     return sum((c * point[i] for i, c in row.variables), row.constant)
 
 

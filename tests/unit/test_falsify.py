@@ -13,7 +13,7 @@ from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.graph import AffineMap, Graph, Input, Relu
 from rewarden.spec_lang.features import Feature, RecordType
 from rewarden.verifier import falsify as falsifying
-from rewarden.verifier.falsify import falsify, search_premise
+from rewarden.verifier.falsify import Course, falsify, search_premise
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.premise import find_premise
@@ -135,6 +135,41 @@ def test_stop_stops():
     rewards = {"R": random_mlp(np.random.default_rng(0), MIXED)}
     claim = plain_claim(MIXED, rewards, goals=[(atom(1000, {}, {0: 1}),)])
     assert falsify(compile_program(claim, rewards), rewards, OPTIONS, stop=lambda: True).points == 0
+
+
+@pytest.mark.parametrize("after", [2, 28, 40])
+def test_a_stop_within_a_round_is_heard_and_that_round_is_done_again(after):
+    """`after`: in the first ascent, in the first polish, in the second ascent."""
+    rewards = {"R": random_mlp(np.random.default_rng(0), reals(8), (8, 8))}
+    claim = plain_claim(reals(8), rewards, goals=[(atom(10**6, {}, {0: -1}),)])
+    program, asked, course = compile_program(claim, rewards), [], Course()
+
+    def stop():
+        asked.append(course.rounds)
+        return len(asked) > after
+
+    whole = falsify(program, rewards, OPTIONS)
+    first = falsify(program, rewards, OPTIONS, stop=stop, course=course)
+    assert asked[after] == course.rounds  # within a round, which is not among those that have ended
+    assert first.points > course.points
+    assert falsify(program, rewards, OPTIONS, course=course).points == whole.points
+
+
+def test_nothing_is_drawn_first_for_very_many_columns(monkeypatch):
+    """Of a premise that holds as good as everywhere the first points will do: ascents of many columns take seconds."""
+    monkeypatch.setattr(falsifying, "MANY", 7)
+    monkeypatch.setattr(falsifying._Search, "_ascend", None)
+    rewards = {"R": network([(np.ones((1, 8)), [0.0])], reals(8))}
+    claim = plain_claim(reals(8), rewards, clauses=[(atom("1/2", {0: 1}),)], goals=[(atom(10**6, {}, {0: -1}),)])
+    assert search_premise(compile_program(claim, rewards), rewards, OPTIONS).witness is not None
+
+
+def test_a_search_that_was_stopped_leaves_nothing_to_z3(monkeypatch):
+    """Exact programs of wide rewards take seconds, and there is nobody who waits for them."""
+    monkeypatch.setattr("rewarden.verifier.premise._by_z3", None)
+    rewards = {"R": network([([[1.0, 1.0]], [0.0])], TWO_REALS)}
+    claim = plain_claim(TWO_REALS, rewards, goals=[(atom(3, {}, {0: -1}),)])
+    assert find_premise(compile_program(claim, rewards), rewards, OPTIONS, stop=lambda: True).status == "open"
 
 
 def test_a_conclusion_that_is_false_outright():
