@@ -29,6 +29,7 @@ LOW, HIGH = ".lora_A.weight", ".lora_B.weight"
 PLAIN = (None, True, False, "gaussian")  # how it was initialised without changing the model beneath it
 MOST_ADAPTERS = 16
 Array32 = NDArray[np.float32]
+Array64 = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +80,34 @@ class Merged:
         merged = wide.astype(np.float32)
         if not bool(np.isfinite(merged).all()):
             raise Refusal(f"merged with {adapter.folder.name}, it is not finite", "the training has diverged")
-        if self.constants == "exact" and not np.array_equal(merged.astype(np.float64), wide):
+        same = np.array_equal(merged.astype(np.float64), wide)
+        if self.constants == "exact" and not (same and _sums_exactly(weight, adapter.scaling, high, low)):
             raise Refusal(
                 f"merging {adapter.folder.name} into {name} rounds",
                 'import with constants="nearest" (--constants nearest): the reward then is the merged head, as'
                 " merge_and_unload stores it",
             )
         return merged
+
+
+def _sums_exactly(weight: Array32, scaling: float, high: Array64, low: Array64) -> bool:
+    """Whether W + s·B·A is computed without any rounding: what binary64 gives may be a binary32 number by rounding.
+
+    Products of two binary32 numbers are exact in binary64, and so s·B is looked at first; a sum's error is Knuth's
+    TwoSum term. What rounds on the way, and would come out even, counts as rounded.
+    """
+    scaled = scaling * high
+    if float(np.float32(scaling)) != scaling or not np.array_equal(scaled.astype(np.float32), scaled):
+        return False
+    total = weight.astype(np.float64)
+    for k in range(len(low)):
+        term = scaled[:, k : k + 1] * low[k]
+        found = total + term
+        back = found - total
+        if ((total - (found - back)) + (term - back)).any():
+            return False
+        total = found
+    return True
 
 
 def open_adapters(folders: Sequence[Path], base: Tensors) -> tuple[Adapter, ...]:

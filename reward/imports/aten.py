@@ -199,7 +199,7 @@ class Walk:
             case name if name in SMOOTH:
                 return self._like(source, ops.smooth(SMOOTH[name], row))
             case "rsub":
-                return self.pair(self.times(self.held(call, "other"), call), self._negative(source), ops.add)
+                return self.pair(self.held(call, "other"), self._negative(self.times(source, call)), ops.add)
             case "leaky_relu":
                 return self._like(source, ops.leaky(row, self.number(call, "negative_slope", 0.01)))
             case "prelu" | "_prelu_kernel":

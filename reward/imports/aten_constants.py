@@ -13,14 +13,14 @@ from rewarden.reward.operators import NEAREST, Constant
 from rewarden.reward.refusals import Refusal
 
 if TYPE_CHECKING:
-    from rewarden.reward.imports.aten import Walk
+    from rewarden.reward.imports.aten import Held, Walk
 
 SMOOTH: dict[str, type[Smooth]] = {
     "tanh": Tanh, "sigmoid": Sigmoid, "silu": Silu, "exp": Exp, "square": Square,
 }  # fmt: skip
 
 
-def folded(walk: Walk, call: Call, constant: Constant) -> Constant:
+def folded(walk: Walk, call: Call, constant: Constant) -> Held:
     """A function of a constant, such as a weight that is kept positive; rounded where that is allowed."""
     x = walk.ops.array(constant).astype(np.float64)
     match call.name:
@@ -31,10 +31,9 @@ def folded(walk: Walk, call: Call, constant: Constant) -> Constant:
         case "relu":
             return Constant(np.maximum(x, 0.0).astype(np.float32))
         case "rsub":
-            other = walk.times(walk.held(call, "other"), call)
-            found = walk.pair(other, Constant((-x).astype(np.float32)), walk.ops.add)
-            assert isinstance(found, Constant), "an operator of constants gives a constant"
-            return found
+            scaled = walk.times(constant, call)
+            assert isinstance(scaled, Constant), "an operator of constants gives a constant"
+            return walk.pair(walk.held(call, "other"), Constant(-walk.ops.array(scaled)), walk.ops.add)
         case "sqrt" | "rsqrt" | "reciprocal":
             with np.errstate(all="ignore"):
                 root = x if call.name == "reciprocal" else np.sqrt(x)

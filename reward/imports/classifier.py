@@ -20,7 +20,14 @@ from rewarden.reward.artifact import Artifact, Identified, RewardRecord
 from rewarden.reward.assembly import Assembly
 from rewarden.reward.imports.adapters import CONFIG as ADAPTER_CONFIG
 from rewarden.reward.imports.adapters import Merged, open_adapters
-from rewarden.reward.imports.declared import ACTIVATIONS, Architecture, Layer, assemble_layers, read_architecture
+from rewarden.reward.imports.declared import (
+    ACTIVATIONS,
+    PARAMETERS,
+    Architecture,
+    Layer,
+    assemble_layers,
+    read_architecture,
+)
 from rewarden.reward.imports.provenance import digest_of_files, imported
 from rewarden.reward.imports.safe_files import pickled, read_json
 from rewarden.reward.imports.safetensors_file import Tensors, listed, open_folder
@@ -206,7 +213,8 @@ def _layer(name: str, activation: str, config: Mapping[str, Any], tensors: Merge
     if chosen not in ACTIVATIONS:
         raise Unsupported("X20", f"{folder}: activation {chosen!r:.40} of {name} is not known", help=_DECLARE)
     bias = f"{name}.bias" if f"{name}.bias" in known else None
-    return Layer(f"{name}.weight", bias, chosen, 0.0, None, transposed=False, residual=False)
+    usual = PARAMETERS.get(chosen, 0.0)  # those of `transformers`, too
+    return Layer(f"{name}.weight", bias, chosen, usual, None, transposed=False, residual=False)
 
 
 def _labelled(declared: Architecture, pooling: str, config: Mapping[str, Any], tensors: Merged, folder: Path) -> Head:

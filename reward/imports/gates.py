@@ -105,7 +105,9 @@ def _gate(node: Product, assembled: Assembled, flags: Sequence[bool]) -> Gate | 
         if len(used) == 1 and flags[int(used[0])]:
             pairs = {(float(s), float(s + w)) for w, s in zip(weight[:, used[0]], shift, strict=True)}
             if len(pairs) == 1 and 0.0 in (pair := pairs.pop()):
-                return Gate(int(used[0]), pair[1] == 0.0, sum(pair), other)
+                factor = sum(pair)  # of several steps, it may have no binary32 form: then the product stays
+                if float(np.float32(factor)) == factor:
+                    return Gate(int(used[0]), pair[1] == 0.0, factor, other)
     return None
 
 

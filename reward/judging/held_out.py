@@ -42,7 +42,7 @@ def held_out(artifact: Artifact, data: Data) -> HeldOut:
             return HeldOut(every, False, f"all {count} are judged, and the reward WAS LEARNED FROM {why}")
         named = "these data are not among those that the artifact names" if known else "the artifact names no data"
         return HeldOut(every, True, f"all {count} are judged: {named}")
-    rows = None if artifact.learner is None else _drawn_again(artifact.learner, data)
+    rows = None if artifact.learner is None or not _its_own(artifact, data) else _drawn_again(artifact.learner, data)
     if rows is None:
         return HeldOut(
             every,
@@ -56,6 +56,14 @@ def held_out(artifact: Artifact, data: Data) -> HeldOut:
             f"all {count} are judged, and the reward WAS LEARNED FROM THEM: only {len(rows)} were held out",
         )
     return HeldOut(rows, True, f"{len(rows)} of {count} are judged: those that the learner held out")
+
+
+def _its_own(artifact: Artifact, data: Data) -> bool:
+    """Whether these are the tables of the last learner, and of no other: an update of a reward names what that reward
+    was learned from, too, first, and what was held out there is known to no manifest."""
+    used, given = ([source.table_digest for source in of] for of in (artifact.data, data.sources))
+    before = used[: -len(given)]
+    return used[-len(given) :] == given and not set(before) & set(given)
 
 
 def _names(of: Artifact | Data) -> set[str]:
@@ -85,11 +93,14 @@ def _drawn_again(learner: Learner, data: Data) -> NDArray[np.intp] | None:
 
 def _split(name: str, data: Data, options: object, seed: int) -> NDArray[np.intp] | None:
     from rewarden.reward.learners.answers import checked
+    from rewarden.reward.learners.source import is_large, tested
     from rewarden.reward.training import deterministic, split, split_distinct
 
     shares: tuple[float, ...] = (options.validation, options.held_out)  # type: ignore[attr-defined]
     if name == "autoencoders" and not options.patience:  # type: ignore[attr-defined]
         shares = shares[1:]
+    if is_large(data):  # in whatever way a learner deals out what is in memory
+        return np.asarray(tested(data, shares, seed), np.intp) if _goes_with(name, data) else None
     with deterministic(seed) as generator:
         match name, data:
             case "autoencoders", Demonstrations():
@@ -105,6 +116,16 @@ def _split(name: str, data: Data, options: object, seed: int) -> NDArray[np.intp
             case _:
                 return None
     return np.asarray(parts[-1].numpy(), np.intp)
+
+
+def _goes_with(name: str, data: Data) -> bool:
+    match data:
+        case Demonstrations():
+            return name in ("autoencoders", "energy", "paper")
+        case Judgements():
+            return name == "labels"
+        case Comparisons():
+            return name in ("preferences", "update")
 
 
 def options_of(name: str, text: object) -> object:

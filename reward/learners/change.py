@@ -151,9 +151,13 @@ def require_one_record(artifact: Artifact, record: object) -> None:
 
 def scores(artifact: Artifact, rows: np.ndarray) -> Tensor:
     """The deployed reward of encoded rows [..., width], without its patches, as float64 [...]."""
-    bare = artifact.with_patches(())
+    return deployed(artifact.with_patches(()), rows)
+
+
+def deployed(artifact: Artifact, rows: np.ndarray) -> Tensor:
+    """The deployed reward of encoded rows [..., width] as float64 [...], patches and all."""
     flat = np.ascontiguousarray(rows.reshape(-1, rows.shape[-1]), np.float32)
-    found = forward(bare, flat).astype(np.float64)
+    found = forward(artifact, flat).astype(np.float64)
     if not np.isfinite(found).all():
         raise DataError("D05", "the artifact has no finite reward at some of the answers' records", help="drop them")
     return tensor64(found).reshape(rows.shape[:-1])

@@ -24,7 +24,7 @@ from rewarden.spec_lang.errors import ArtifactError
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT = "rewarden-checkpoint 2"
+FORMAT = "rewarden-checkpoint 3"  # 3: stages begin where the ones before ended
 HEAD = "checkpoint.json"
 
 

@@ -15,7 +15,7 @@ import torch
 
 from rewarden.reward.artifact import Artifact, Edit, Learner
 from rewarden.reward.deployed import forward
-from rewarden.reward.learners.change import Change, require_one_record, scores
+from rewarden.reward.learners.change import Change, deployed, require_one_record, scores
 from rewarden.reward.learners.checkpoints import Checkpoint
 from rewarden.reward.learners.interface import Array, Comparisons, Revision, Rules, Run
 from rewarden.reward.learners.loop import below, identity_of
@@ -148,7 +148,7 @@ def _require_consistent(answers: Comparisons) -> None:
 def _record(
     change: Change, network: Network, data: Revision, options: CorrectionOptions, rounds: int
 ) -> dict[str, str]:
-    before = scores(data.artifact, data.answers.segments).sum(dim=2)
+    before = deployed(data.artifact, data.answers.segments).sum(dim=2)  # as `_missed` looks at what comes of it
     held = int((before[:, 0] >= before[:, 1] + options.margin).sum())
     return {
         "statements": f"{len(before)}, of which {held} held before, and all hold now by {options.margin:g}",

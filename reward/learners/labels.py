@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,11 +39,12 @@ from rewarden.reward.learners.options import LabelOptions, options_text
 from rewarden.reward.learners.source import Source, dealt
 from rewarden.reward.learners.stage import normaliser_of
 from rewarden.reward.normaliser import Normaliser
-from rewarden.reward.training import deterministic, precise, tensor64
+from rewarden.reward.training import WEIGHT_BITS, deterministic, dyadic, precise, tensor64
 from rewarden.spec_lang.errors import DataError
 
 FEWEST_ROWS = 20
 MOST_GRADES = 100
+BINARY32_BITS = 24  # of its mantissa
 
 
 class Labels:
@@ -224,7 +226,15 @@ class _Model:
         if self.options.kind == "ordinal":
             return centred(small, z)
         weights = (*small.weights[:-1], small.weights[-1] * self.scale.spread)
-        return rounded(Network(weights, (*small.biases[:-1], small.biases[-1] * self.scale.spread + self.scale.mean)))
+        found = rounded(Network(weights, (*small.biases[:-1], small.biases[-1] * self.scale.spread)))
+        return Network(found.weights, (*found.biases[:-1], self._level(small.biases[-1])))
+
+    def _level(self, bias: Tensor) -> Tensor:
+        """The last bias in the labels' unit. Labels may be far from 0 and close together: the grid is as fine, beside
+        their spread, as that of the weights, as far as binary32 has it."""
+        level = bias * self.scale.spread + self.scale.mean
+        beyond = math.frexp(float(level.abs().max()))[1] - math.frexp(self.scale.spread)[1]
+        return tensor64(dyadic(level, min(WEIGHT_BITS + max(0, beyond), BINARY32_BITS)))
 
     def snapshot(self) -> Artifact:
         with torch.no_grad():
@@ -270,7 +280,7 @@ def _record(
     second = torch.arange(len(held))
     first = torch.roll(second, 1)  # each row against the one before: every row twice, and no row with itself
     told = held.labels[first] != held.labels[second]
-    agreed = ((rewards[first] > rewards[second]) == (held.labels[first] > held.labels[second])) & told
+    agreed = (rewards[first] - rewards[second]) * torch.sign(held.labels[first] - held.labels[second]) > 0
     found = {
         "epochs": str(trained.epochs),
         "rows": f"{kept} training, {validated} validation, {tested} held out",

@@ -201,10 +201,19 @@ def _checkpoint(descent: Descent, run: Run, generator: torch.Generator, identity
     return Checkpoint(identity, state.epoch, numbers, tensors)
 
 
+@torch.no_grad()
+def _begin(descent: Descent, run: Run) -> None:
+    """Of a stage: where the one before ended."""
+    if run.stage is not None and run.stage.parameters is not None and run.stage.fits(descent.parameters):
+        for parameter, ended in zip(descent.parameters, run.stage.parameters, strict=True):
+            parameter.copy_(ended)
+
+
 def _resumed(descent: Descent, run: Run, generator: torch.Generator, identity: str) -> _State:
     """The state of the last checkpoint, put in place; else a fresh one."""
     found = None if run.checkpoints is None else run.checkpoints.load(identity)
     if found is None:
+        _begin(descent, run)
         return _State()
     tensors = found.tensors
     descent.restore(below(tensors, "now."), int(found.numbers["steps"]))

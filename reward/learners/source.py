@@ -125,9 +125,7 @@ def dealt(
         key, notes = check(data)
         parts = parts_of(run, key, shares, generator) if split is None else split(key, shares, generator)  # type: ignore[arg-type]
         return Dealt(data, parts, tuple(len(part) for part in parts), notes)
-    roles = _dealt_out(data, _Roles(rows_of(data), shares, run.seed, MOST_HELD, SAMPLE))
-    if not roles.whole:  # few different rows, often: a small share of them may be none
-        roles = _dealt_out(data, _Roles(rows_of(data), shares, run.seed, rows_of(data), rows_of(data)))
+    roles = _roles(data, shares, run.seed)
     places, training = roles.dealt()
     small = chosen(data, np.concatenate(places))
     _, notes = check(small)
@@ -136,6 +134,11 @@ def dealt(
     counts = (roles.training, *(len(place) for place in places[1:]))
     said = {"calibrated on": f"{len(places[0])} of the {roles.training} training rows, by a hash of their content"}
     return Dealt(small, parts, counts, said | {f"{k}, of those": v for k, v in notes.items()}, data, training)
+
+
+def tested(data: Demonstrations | Comparisons | Judgements, shares: tuple[float, ...], seed: int) -> NDArray[np.int64]:
+    """The rows of large data that `dealt` gives for testing. Raises DataError D05, D20."""
+    return _roles(data, shares, seed).dealt()[0][-1]
 
 
 def is_large(data: Demonstrations | Comparisons | Judgements) -> bool:
@@ -179,6 +182,14 @@ def _blocks(data: Demonstrations | Comparisons | Judgements) -> Iterator[NDArray
 
 
 # ── which part a row is in ─────────────────────────────────────────────────────────────────────
+def _roles(data: Demonstrations | Comparisons | Judgements, shares: tuple[float, ...], seed: int) -> _Roles:
+    count = rows_of(data)
+    roles = _dealt_out(data, _Roles(count, shares, seed, MOST_HELD, SAMPLE))
+    if not roles.whole:  # few different rows, often: a small share of them may be none
+        roles = _dealt_out(data, _Roles(count, shares, seed, count, count))
+    return roles
+
+
 def _dealt_out(data: Demonstrations | Comparisons | Judgements, roles: _Roles) -> _Roles:
     for rows in _blocks(data):
         roles.add(rows, _keys(chosen(data, rows), int(rows[0])))

@@ -22,9 +22,9 @@ from rewarden.reward.artifact import Artifact, Edit, Learner
 from rewarden.reward.figures import share_text
 from rewarden.reward.learners import answers as said
 from rewarden.reward.learners.answers import Answers
-from rewarden.reward.learners.change import Change, require_one_record, scores
+from rewarden.reward.learners.change import Change, deployed, require_one_record, scores
 from rewarden.reward.learners.descent import Group
-from rewarden.reward.learners.interface import Comparisons, Revision, Rules, Run
+from rewarden.reward.learners.interface import Array, Comparisons, Revision, Rules, Run
 from rewarden.reward.learners.loop import Function, Schedule, Trained, identity_of, train
 from rewarden.reward.learners.networks import Network, pruned, rounded, units_text
 from rewarden.reward.learners.options import UpdateOptions, options_text
@@ -59,7 +59,8 @@ class Update:
             trained = train(model, Schedule.of(self.name, options), run, generator, identity)
             with torch.no_grad():
                 final = model.final()
-                record = _record(final, model, asked[tested], found.counts, trained) | found.notes
+                told = _Told(asked[tested].answers, found.data.segments[tested.numpy()])
+                record = _record(final, model, told, found.counts, trained) | found.notes
         if isinstance(run.penalty, Rules):
             record |= run.penalty.record()
         learner = Learner(self.name, options_text(options), run.seed, record)
@@ -118,9 +119,7 @@ class _Model:
 
     def snapshot(self) -> Artifact:
         with torch.no_grad():
-            assembled, _ = self.change.applied(self.final())
-            edit = Edit("update", "new preferences", {})
-            return self.change.artifact.child(edit, graph=assembled.graph, tensors=assembled.tensors)
+            return _deployed(self.change, self.final())
 
 
 def _told(change: Change, asked: _Asked, options: UpdateOptions) -> Tensor:
@@ -128,13 +127,29 @@ def _told(change: Change, asked: _Asked, options: UpdateOptions) -> Tensor:
     return said.loss(sums, asked.answers, said.noise_of(asked.answers, options.label_noise, 0))
 
 
+def _deployed(change: Change, network: Network) -> Artifact:
+    assembled, _ = change.applied(network)
+    edit = Edit("update", "new preferences", {})
+    return change.artifact.child(edit, graph=assembled.graph, tensors=assembled.tensors)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Told:
+    """Answers that are held out, and their segments in problem units [answer, place, step, width]."""
+
+    answers: Answers
+    segments: Array
+
+
 def _record(
-    network: Network, model: _Model, tested: _Asked, counts: tuple[int, ...], trained: Trained
+    network: Network, model: _Model, tested: _Told, counts: tuple[int, ...], trained: Trained
 ) -> dict[str, str]:
+    """Accuracies are those of what is deployed, before and after: patches and all."""
     kept, validated, held = counts
-    answers, before = tested.answers, tested.before
-    old, count = said.right(before, answers)
-    new, _ = said.right(before + model.change.of(network, answers.z).sum(dim=2), answers)
+    artifacts = model.change.artifact, _deployed(model.change, network)
+    (old, count), (new, _) = (
+        said.right(deployed(artifact, tested.segments).sum(dim=2), tested.answers) for artifact in artifacts
+    )
     return {
         "epochs": str(trained.epochs),
         "answers": f"{kept} training, {validated} validation, {held} held out",

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import tracemalloc
+from fractions import Fraction
 
 import numpy as np
 import pytest
+import torch
 
+from rewarden.reward.artifact import Artifact, RewardRecord
 from rewarden.reward.assembly import Assembly
+from rewarden.reward.exact import evaluate_row
 from rewarden.reward.imports.aten import assemble
 from rewarden.reward.imports.layout import of_row
 from rewarden.reward.imports.program import Call, Program
 from rewarden.reward.imports.program import Ref as R
 from rewarden.spec_lang.errors import RewardenError
+from rewarden.spec_lang.features import Feature, RecordType
 
 B = 1 << 39
 MOST = 160 << 20
@@ -184,3 +189,19 @@ def test_weights_are_counted_as_they_are_made(monkeypatch):
     with pytest.raises(RewardenError, match="more than 1048576 weights"):
         assemble(prog(calls, "e99", {}, width=256), build, [of_row(0, 256)], "exact", "s")
     assert build.weights < 1 << 21
+
+
+@pytest.mark.parametrize("of", ["x", "c"])
+def test_the_factor_of_rsub_is_the_first_operands(of):
+    """other − alpha·self, as torch has it; a constant among the operands or not."""
+    other = "c" if of == "x" else "x"
+    calls = [("e", "rsub.Tensor", {"self": R(of), "other": R(other), "alpha": 2})]
+    constant = np.array([[3.0]], np.float32)
+    program = prog(calls, "e", {"e": ("s", 1)}, {"c": constant}, width=1)
+    build = Assembly(1)
+    assembled = build.finish(assemble(program, build, [of_row(build.INPUT, 1)], "exact", "s"))
+    kind = RecordType("T", (Feature("x", "real", Fraction(-9), Fraction(9)),))
+    artifact = Artifact((RewardRecord("s", kind),), assembled.graph, assembled.tensors, "exact")
+    found = evaluate_row(artifact, np.array([5.0], np.float32))
+    x = {"x": torch.tensor([[5.0]]), "c": torch.from_numpy(constant)}
+    assert float(found) == float(torch.ops.aten.rsub(x[of], x[other], alpha=2))

@@ -19,7 +19,10 @@ from torch import nn
 import rewarden as rw
 from rewarden.cli import run
 from rewarden.reward.agreement import evaluate
+from rewarden.reward.imports.adapters import Merged, open_adapters
 from rewarden.reward.imports.classifier import features_of, outputs_of_classifier
+from rewarden.reward.imports.safetensors_file import open_file
+from rewarden.reward.refusals import Refusal
 from rewarden.spec_lang.errors import ArtifactError, RewardenError, Unsupported
 from rewarden.spec_lang.features import Feature, RecordType
 
@@ -101,6 +104,17 @@ def test_heads_of_known_families(transformers, tmp_path, kind):
     assert record["encoder"].startswith("sha256:")
     assert "token" in record["features"]
     assert record["padding"]
+
+
+def test_a_pooler_with_a_leaky_relu(transformers, tmp_path):
+    """Its slope was read as 0: another network, without a word."""
+    options = {**FAMILIES["DebertaV2"], "pooler_hidden_act": "leaky_relu"}
+    model = build(transformers, "DebertaV2", **options)
+    with torch.no_grad():
+        model.pooler.dense.bias.sub_(1000.0)  # the kink is on one side of all features
+        model.classifier.weight.mul_(100.0)
+    model.save_pretrained(tmp_path)
+    agrees(model, rw.from_classifier(tmp_path, EMB))
 
 
 def test_padding_on_the_left_of_a_decoder(transformers, tmp_path):
@@ -360,3 +374,21 @@ def test_a_config_without_end(tmp_path):
     (tmp_path / "config.json").write_bytes(b" " * (1 << 25))
     with pytest.raises(ArtifactError, match="larger than"):
         rw.from_classifier(tmp_path, EMB)
+
+
+@pytest.mark.parametrize("rank, tiny, exact", [(1, 2.0**-40, False), (2, 2.0**-40, False), (1, 2.0**-10, True)])
+def test_a_merge_that_rounds_is_not_exact(tmp_path, rank, tiny, exact):
+    """1 + 2⁻⁸⁰ is 1 in binary64, too: it was taken for the sum."""
+    save_file({"score.weight": torch.ones((1, 2))}, tmp_path / "model.safetensors")
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank}))
+    low, high = torch.full((rank, 2), tiny), torch.full((1, rank), tiny)
+    parts = {"lora_A": low, "lora_B": high}
+    stored = {f"base_model.model.score.{name}.weight": part for name, part in parts.items()}
+    save_file(stored, tmp_path / "adapter_model.safetensors")
+    base = open_file(tmp_path / "model.safetensors")
+    merged = Merged(base, open_adapters([tmp_path], base), "exact")
+    if exact:
+        assert (merged.read("score.weight") == np.float32(1 + 2 * rank * tiny**2)).all()
+    else:
+        with pytest.raises(Refusal, match="rounds"):
+            merged.read("score.weight")

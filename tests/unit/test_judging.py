@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 from fractions import Fraction
 
@@ -16,10 +17,18 @@ from rewarden.reward.judging.intervals import Share, clopper_pearson
 from rewarden.reward.judging.made_up import against_made_up, judged_pairs, ordinary
 from rewarden.reward.judging.noise import noise_curve
 from rewarden.reward.judging.pairs import decided, margins_of, pairs_of, taken
+from rewarden.reward.learners import source
 from rewarden.reward.learners.ensemble import Ensemble
-from rewarden.reward.learners.interface import Comparisons, Demonstrations, Judgements, Run
-from rewarden.reward.learners.options import EnsembleOptions, LabelOptions, PreferenceOptions, options_text
+from rewarden.reward.learners.interface import Comparisons, Demonstrations, Judgements, Revision, Run
+from rewarden.reward.learners.options import (
+    EnsembleOptions,
+    LabelOptions,
+    PreferenceOptions,
+    UpdateOptions,
+    options_text,
+)
 from rewarden.reward.learners.registry import REGISTRY
+from rewarden.reward.learners.update import Update
 from rewarden.spec_lang.binomial import compare_upper_tail
 from rewarden.spec_lang.errors import UsageError
 from tests.reference.small_data import RECORD, SMALL, comparisons, demonstrations, judgements, reward, rows, truth
@@ -185,6 +194,44 @@ def test_of_an_ensemble_what_every_member_held_out() -> None:
     told = held_out(few, data)
     assert not told.fresh
     assert "WAS LEARNED FROM THEM" in told.why
+
+
+def test_of_an_updated_reward_what_it_was_first_learned_from_is_not_new() -> None:
+    """The update's split was drawn over the tables of the reward below: three rows of four had been learned from."""
+    first = replace(comparisons(300), sources=SOURCE)
+    other = (replace(SOURCE[0], table_digest="other"),)
+    then = replace(comparisons(200), sources=other)
+    base = REGISTRY["preferences"].learner().fit(first, replace(QUICK, epochs=1), Run(1))
+    options = UpdateOptions(hidden=4, epochs=1)
+    child = Update().fit(Revision(base, then), options, Run(2))
+    assert held_out(base, first).fresh
+    assert held_out(child, then).fresh
+    assert not held_out(child, first).fresh
+    twice = Update().fit(Revision(base, first), options, Run(3))
+    assert not held_out(twice, first).fresh
+
+
+@pytest.mark.parametrize("name", ["preferences", "labels", "energy", "autoencoders", "paper"])
+def test_rows_of_large_data_that_were_trained_on_are_not_held_out(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large data are dealt out by a hash of their rows, and the split of small ones was drawn for them."""
+    monkeypatch.setattr(source, "FEW_ROWS", 50)
+    monkeypatch.setattr(source, "FEW_CELLS", 50)
+    dealt: list[source.Dealt] = []  # type: ignore[type-arg]
+
+    def noted(*given: object) -> object:
+        dealt.append(known(*given))  # type: ignore[arg-type]
+        return dealt[-1]
+
+    known = source.dealt
+    module = importlib.import_module(f"rewarden.reward.learners.{REGISTRY[name].module}")
+    monkeypatch.setattr(module, "dealt", noted)
+    data, options = SMALL[name]
+    data = replace(data, sources=SOURCE)
+    artifact = REGISTRY[name].learner().fit(data, options, Run(11))
+    found = held_out(artifact, data)
+    assert dealt[0].stream is not None
+    assert found.fresh
+    assert not np.unpackbits(dealt[0].stream)[found.rows].any()
 
 
 def test_an_unknown_learner_hides_what_it_held_out() -> None:

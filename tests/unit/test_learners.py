@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -180,6 +181,25 @@ def test_scalar_labels_are_learned_in_their_own_unit() -> None:
     assert artifact.identified == "exact"
 
 
+def test_labels_far_from_0_and_close_together() -> None:
+    """The last bias was rounded to 14 bits: a reward of labels near 1,000,031 was off by 31."""
+    data = judgements(200)
+    artifact = Labels().fit(
+        replace(data, labels=1_000_031 + data.labels), LabelOptions(hidden=16, epochs=60, patience=60), Run(1)
+    )
+    fresh = rows(500, 8)
+    assert np.abs(np.mean(scores(artifact, fresh) - 1_000_031 - truth(fresh))) < 0.5 * truth(fresh).std()
+
+
+def test_a_reward_that_tells_nothing_apart_orders_no_labels() -> None:
+    """Ties counted as right where the first label is the lower one: half of them."""
+    flat = labels.Network((torch.zeros((1, 2), dtype=torch.float64),), (torch.zeros(1, dtype=torch.float64),))
+    held = labels._Judged(torch.randn((20, 2), dtype=torch.float64), torch.arange(20.0).double(), torch.ones(20))
+    model = SimpleNamespace(options=LabelOptions(), scale=labels._Scale())
+    found = labels._record(flat, model, held, (1, 1, 20), labels.Trained(1, 1, 0.0))  # type: ignore[arg-type]
+    assert found["order of labels, held out"].startswith("0.0000")
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_grade_far_from_its_reward_still_pulls(dtype: torch.dtype) -> None:
     scale = labels._Scale(steps=torch.tensor([-1.0, 0.5, 0.2], dtype=dtype))
@@ -300,6 +320,30 @@ def test_an_update_of_an_update_of_a_patched_reward(base: Artifact, tmp_path: Pa
         assert abs(evaluate_row(once, row) - evaluate_row(patched, row)) <= Fraction(1, 4)
         assert abs(evaluate_row(twice, row) - evaluate_row(patched, row)) <= Fraction(1, 2)
     assert rw.verify(spec, R=twice)["capped"].verdict.value == "proved"
+
+
+def test_figures_of_a_patched_reward_are_of_what_is_deployed(base: Artifact, tmp_path: Path) -> None:
+    """Records were told of the reward under its patches, which nobody deploys."""
+    (tmp_path / "small.rwd").write_text(
+        SPEC.split("param")[0] + "must capped:\n  forall s: Step\n  given s.speed >= 35 [m/s]\n  expect R(s) <= -30\n"
+    )
+    patched = rw.patch(rw.load_spec(tmp_path / "small.rwd"), R=base).artifact
+    assert patched is not None
+    some = rows(4000, 6)
+    slow, fast = (some[kept] for kept in (some[:, 0] < 30, some[:, 0] >= 35))
+    low, high = (np.argsort(scores(base, part)) for part in (slow, fast))
+    slow, fast = slow[low[:40]], fast[high[-40:]]
+    assert (scores(base, slow) < scores(base, fast)).all()  # only by the patch is slow worth more than fast
+    assert (scores(patched, slow) > scores(patched, fast)).all()
+    answers = Comparisons(RECORD, np.stack([slow, fast], axis=1)[:, :, None, :])
+    child = Update().fit(Revision(patched, answers), UpdateOptions(most=0.01, hidden=4, epochs=2), Run(1))
+    assert child.learner is not None
+    assert child.learner.record["accuracy, held out, before"].startswith("1.0000")
+    assert child.learner.record["accuracy, held out"].startswith("1.0000")
+    told = replace(answers, segments=answers.segments[:5])
+    child = Corrections().fit(Revision(patched, told), CorrectionOptions(most=0.5), Run(1))
+    assert child.learner is not None
+    assert child.learner.record["statements"].startswith("5, of which 5 held before")
 
 
 def test_answers_about_other_features_are_refused(base: Artifact) -> None:

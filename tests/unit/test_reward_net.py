@@ -13,7 +13,10 @@ from torch import nn
 
 import rewarden as rw
 from rewarden.reward.agreement import evaluate, random_rows
+from rewarden.reward.assembly import Assembly
 from rewarden.reward.exact import evaluate as rational
+from rewarden.reward.graph import Product
+from rewarden.reward.imports.gates import with_gates
 from rewarden.spec_lang.errors import ArtifactError, RewardenError, Unsupported
 from rewarden.spec_lang.features import Feature, RecordType
 from tests.reference import reward_nets as nets
@@ -118,6 +121,20 @@ def test_the_unshaped_reward_is_what_is_inside():
     net = shaped()
     artifact = rw.from_imitation(net.base, call="predict", state=STEP, action=ACT)
     agrees(net.base, artifact)
+
+
+@pytest.mark.parametrize("second, gated", [(0.5, True), (0.3, False)])
+def test_a_factor_that_binary32_does_not_hold_is_no_gates(second, gated):
+    """0.1·0.3 was rounded: the reward was another function than the network."""
+    kind = RecordType(
+        "T", (Feature("d", "bool", Fraction(0), Fraction(1)), Feature("v", "real", *map(Fraction, (-1, 1))))
+    )
+    build, zero = Assembly(2), np.zeros(1, np.float32)
+    flag, value = build.columns(0, 0, 1), build.columns(0, 1, 2)
+    for factor in (0.1, second):
+        flag = build.scale(flag, np.array([factor], np.float32), zero)
+    found = with_gates(build.finish(build.product(flag, value)), kind.columns())
+    assert any(isinstance(node, Product) for node in found.graph.nodes) != gated
 
 
 def test_a_flags_gate_is_the_product_to_the_last_bit(monkeypatch):

@@ -59,6 +59,8 @@ from rewarden.reward.learners.options import (
 )
 from rewarden.reward.learners.preferences import Preferences
 from rewarden.reward.learners.shards import Shards, _ordered, contents, keys, taken
+from rewarden.reward.learners.stage import Stage
+from rewarden.reward.normaliser import fit_normaliser
 from rewarden.reward.segments import read_comparisons
 from rewarden.reward.store import load_artifact, save_artifact
 from rewarden.spec_lang.errors import DataError, EditError, UsageError
@@ -98,6 +100,21 @@ def test_what_is_left_of_forgetting_is_what_never_seeing_the_rows_leaves(tmp_pat
     assert after.manifest_bytes == oracle.manifest_bytes
     assert after.tensors_bytes == oracle.tensors_bytes != before.tensors_bytes
     assert learner.stages_to_train(rest, QUICK, store) == 0
+
+
+def test_a_stage_begins_where_the_one_before_ended(tmp_path):
+    """Stages were told where, and began at random weights: later slices were learned in a fraction of the epochs."""
+    data, store = pairs(300), Checkpoints(tmp_path)
+    normaliser = fit_normaliser(data.segments.reshape(-1, 2), STEP)
+    learned = Preferences().fit(data, QUICK, Run(1, checkpoints=store, stage=Stage(normaliser, None, "first")))
+    last = store.last()
+    assert last is not None
+    ended = tuple(last.tensors[f"best.{k}"] for k in range(6))
+    still = replace(QUICK, learning_rate=1e-30)
+    again = Preferences().fit(data, still, Run(2, stage=Stage(normaliser, ended, "second")))
+    assert again.tensors_bytes == learned.tensors_bytes
+    fresh = Preferences().fit(data, still, Run(2, stage=Stage(normaliser, ended[:-1], "other")))  # of another shape
+    assert fresh.tensors_bytes != learned.tensors_bytes
 
 
 @settings(max_examples=6, deadline=None)
