@@ -58,11 +58,11 @@ def check(
 def _report(claim: Claim, rewards: Mapping[str, Reward], file: Path | None, run: Run) -> ClaimReport:
     used.clear()
     try:
-        verdict, reason, count = _judged(claim, rewards, file, run)
+        verdict, why, count = _judged(claim, rewards, file, run)
     except (Refused, RecursionError) as error:
-        verdict, reason, count = "refused", str(error), 0
+        verdict, why, count = "refused", str(error), 0
     files = tuple(sorted({*POINT, *used})) if verdict not in ("refused", "not checked") else ()
-    return ClaimReport(claim.rule, claim.severity, sentence(claim), verdict, reason, claim.digest, count, files)
+    return ClaimReport(claim.rule, claim.severity, sentence(claim, rewards), verdict, why, claim.digest, count, files)
 
 
 def _judged(claim: Claim, rewards: Mapping[str, Reward], file: Path | None, run: Run) -> tuple[str, str, int]:

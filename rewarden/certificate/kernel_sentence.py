@@ -46,8 +46,9 @@ def _is_digest(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch(r"sha256:[0-9a-f]{64}", value, re.ASCII) is not None
 
 
-def sentence(claim: Claim) -> str:
-    """E.g. `must slow: for all s.speed in [0, 5/2] m/s: if s.speed > 1/2, then 3/10 - R(s) >= 0.`"""
+def sentence(claim: Claim, rewards: Mapping[str, Reward] | None = None) -> str:
+    """E.g. `must slow: for all s.speed in [0, 5/2] m/s: if s.speed > 1/2, then 3/10 - R(s) >= 0.` Where a record calls
+    the columns of one of the rewards otherwise than that does, it is said which of them is which."""
     count = Counter(claim.names)
     names = tuple(name if count[name] == 1 else f"{name}#{k + 1}" for k, name in enumerate(claim.names))
     stated, claim = claim, _quoted(replace(claim, names=names))
@@ -56,9 +57,9 @@ def sentence(claim: Claim) -> str:
 
         return told(claim)
     if claim.cases:
-        return " ".join(map(sentence, claim.cases))
-    records = {variables: word(name) for name, variables in reversed(claim.records)}
-    calls = [_call(claim, records, name, arguments) for name, arguments in claim.calls]
+        return " ".join(sentence(case, rewards) for case in claim.cases)
+    records = {variables: name for name, variables in reversed(claim.records)}
+    calls = [_call(claim, stated, records, k, rewards or {}) for k in range(len(claim.calls))]
     if claim.loops is not None:
         return _of_loops(claim, calls, stated)
     if claim.rows is not None:
@@ -173,15 +174,35 @@ def _all(claim: Claim, calls: Sequence[str], clauses: Sequence[Sequence[Atom]]) 
     return " and ".join(f"({t})" if " or " in t and len(texts) > 1 else t for t in texts)
 
 
-def _call(claim: Claim, records: Mapping[tuple[int, ...], str], reward: str, arguments: tuple[Affine, ...]) -> str:
-    """R(s) where the arguments are exactly the variables of a record, else with every argument spelled out."""
+def _call(
+    claim: Claim, stated: Claim, records: Mapping[tuple[int, ...], str], call: int, rewards: Mapping[str, Reward]
+) -> str:
+    """R(s) where the arguments are exactly the variables of a record, called as the reward calls its columns, else with
+    every argument spelled out."""
+    reward, arguments = claim.calls[call]
     plain = tuple(next((k for k, x in a.variables if a == Affine(0, ((k, 1),), (), 1)), -1) for a in arguments)
-    if plain in records:
-        return f"{reward}({records[plain]})"
-    for n in sorted({len(variables) for variables in records}):
-        if plain[:n] in records and plain[n:] in records:
-            return f"{reward}({records[plain[:n]]}, {records[plain[n:]]})"
-    return f"{reward}({', '.join(_form(claim, (), a) for a in arguments)})"
+    lengths = [len(plain), *sorted({len(variables) for variables in records})]
+    ways = [(plain[:n], plain[n:])[: 1 + (n < len(plain))] for n in lengths]
+    parts = next((way for way in ways if all(part in records for part in way)), None)
+    if parts is None:
+        return f"{reward}({', '.join(_form(claim, (), a) for a in arguments)})"
+    own, about = [stated.names[k][len(records[part]) + 1 :] for part in parts for k in part], stated.calls[call][0]
+    columns = _columns_of(rewards[about]) if about in rewards else own
+    if columns == own:
+        return f"{reward}({', '.join(word(records[part]) for part in parts)})"
+    return f"{reward}({', '.join(f'{word(c)} = {claim.names[k]}' for c, k in zip(columns, plain, strict=False))})"
+
+
+def _columns_of(reward: Reward) -> list[str]:
+    """As the reward itself calls them; `?` what is no text."""
+    found: list[str] = []
+    for feature in (feature for record in reward.lineage["records"] for feature in record["features"]):
+        name, *cases = (text if isinstance(text, str) else "?" for text in (feature["name"], *feature["cases"]))
+        if feature["kind"] == "enum":
+            found += [f"{name}={case}" for case in cases]
+        else:
+            found += [name] if feature["size"] == 1 else [f"{name}[{k}]" for k in range(feature["size"])]
+    return found
 
 
 def _form(claim: Claim, calls: Sequence[str], form: Affine) -> str:

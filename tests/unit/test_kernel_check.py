@@ -288,8 +288,8 @@ def test_it_can_be_read_in_one_sitting() -> None:
     lines = {name: sum(1 for line in text.splitlines() if line.strip()) for name, text in texts.items()}
     assert sum(lines[name] for name in kernel.CORE) < 1000, "what judges points and proofs"
     assert sum(lines[name] for name in kernel.POINT) < 700, "of that, what judges a counterexample"
-    assert sum(lines[name] for name in NO_VERDICT) < 400, "what finds files, and puts it all in words"
-    assert sum(lines.values()) < 3520, "and the neighbours, of which a claim needs a few at most"
+    assert sum(lines[name] for name in NO_VERDICT) < 410, "what finds files, and puts it all in words"
+    assert sum(lines.values()) < 3530, "and the neighbours, of which a claim needs a few at most"
     for text in texts.values():
         assert not re.search(r"(?<![\w_])(float|eval|exec|__import__|import_module)\(", text)
 

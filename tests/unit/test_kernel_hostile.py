@@ -26,6 +26,7 @@ from rewarden.certificate import (
     kernel_proof,
 )
 from rewarden.certificate.check import Report, check
+from rewarden.certificate.kernel_artifact import Reward
 from rewarden.certificate.kernel_bounds import TOGETHER, Box
 from rewarden.certificate.kernel_claim import read_claim
 from rewarden.certificate.kernel_json import Refused, parse
@@ -101,6 +102,35 @@ def test_a_record_is_said_only_of_all_that_is_called_after_it(
     made["records"][0]["variables"] = variables
     made["calls"][0]["arguments"] = [affine(0, {k: 1}) for k in variables]
     assert said in sentence(read_claim(made))
+
+
+def feature(name: object, kind: str = "real", size: int = 1, cases: tuple[object, ...] = ()) -> dict[str, object]:
+    return {"name": name, "kind": kind, "size": size, "cases": cases}
+
+
+@pytest.mark.parametrize(
+    ("names", "features", "said"),
+    [
+        (["s.x0", "s.x1"], [feature("x0"), feature("x1")], "R(s) >= 0"),
+        (["s.x1", "s.x0"], [feature("x0"), feature("x1")], "R(x0 = s.x1, x1 = s.x0) >= 0"),  # true, and reads as false
+        (["s.far", "s.near"], [feature("x0"), feature("x1")], "R(x0 = s.far, x1 = s.near) >= 0"),
+        (["s.e[0]", "s.e[1]"], [feature("e", size=2)], "R(s) >= 0"),
+        (["s.m=b", "s.m=a"], [feature("m", "enum", cases=("a", "b"))], "R(m=a = s.m=b, m=b = s.m=a) >= 0"),
+        (["s.m=a", "s.m=b"], [feature("m", "enum", cases=("a", "b"), size=10**9)], "R(s) >= 0"),
+        (["s.x0", "s.x1"], [feature(10**9000), feature("x1")], 'R("?" = s.x0, x1 = s.x1) >= 0'),
+        (["s.x0", "s.x1"], [feature(f"{SAID}"), feature("x1")], f"R({json.dumps(SAID)} = s.x0, x1 = s.x1) >= 0"),
+    ],
+)
+def test_a_record_is_said_where_it_calls_columns_as_the_reward_does(
+    names: list[str], features: list[dict[str, object]], said: str
+) -> None:
+    """Of names that the issuer has swapped a true claim reads as another."""
+    made = true_claim(goals=[[atom(affine(0, {}, {0: 1}))]])
+    made["variables"] = [{**v, "name": name} for v, name in zip(made["variables"], names, strict=True)]
+    made["records"][0]["variables"] = [0, 1]
+    made["calls"][0]["arguments"] = [affine(0, {k: 1}) for k in (0, 1)]
+    reward = Reward("", 2, (), 0, (), {"records": ({"features": tuple(features)},)})
+    assert said in sentence(read_claim(made), {"R": reward})
 
 
 @pytest.mark.parametrize(
