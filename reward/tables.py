@@ -127,10 +127,10 @@ def index_of(artifact: Artifact, number: int) -> TableIndex:
                 high[:, place] = np.minimum(high[:, place], edge)
             else:
                 low[:, place] = np.maximum(low[:, place], edge)
-    middle, width = (low + high) / 2, high - low
-    closed = np.isfinite(middle).all(axis=0) if len(offsets) else np.zeros(len(columns), np.bool_)
-    spread = np.where(closed, np.nan_to_num(middle).std(axis=0), 0.0)
-    telling = np.where(closed, np.nan_to_num(width, posinf=0.0).mean(axis=0) / np.maximum(spread, 1e-300), np.inf)
+    closed = np.isfinite(low).all(axis=0) & np.isfinite(high).all(axis=0) & bool(len(offsets))
+    low0, high0 = np.where(closed, low, 0.0), np.where(closed, high, 0.0)
+    spread, width = (low0 / 2 + high0 / 2).std(axis=0), (high0 - low0).mean(axis=0)
+    telling = np.where(closed, width / np.maximum(spread, 1e-300), np.inf)
     order = np.argsort(telling, kind="stable")
     return TableIndex(columns[order], np.ascontiguousarray(low[:, order]), np.ascontiguousarray(high[:, order]), alone)
 

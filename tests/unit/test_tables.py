@@ -186,6 +186,17 @@ def test_onnx_gives_the_same_bits(seed: int) -> None:
     assert np.array_equal(onnxruntime_scores(deployed_onnx(artifact).model, rows), forward(artifact, rows))
 
 
+def test_boxes_that_are_open_on_one_side_have_an_index() -> None:
+    """Their middle was taken for the largest number there is, and the spread of those overflowed."""
+    rng = np.random.default_rng(0)
+    artifact = with_table(random_mlp(rng, TWO_REALS, (4,)), rng, 20)
+    rows = artifact.tensors["table0.rows"].copy()
+    rows[np.argmax(rows[:, 0] > 0)] = 0.0
+    index = index_of(replace(artifact, tensors={**artifact.tensors, "table0.rows": rows}), 0)
+    assert np.isinf(index.low).any() or np.isinf(index.high).any()
+    assert len(index.meeting(np.full(2, -1e9), np.full(2, 1e9))) == 20
+
+
 def test_the_index_leaves_few_boxes_of_many() -> None:
     rng = np.random.default_rng(0)
     artifact = with_table(random_mlp(rng, TWO_REALS, (4,)), rng, 2000)
