@@ -43,12 +43,30 @@ def _cover(polytopes: Sequence[Polytope], terms: Sequence[z3.ArithRef], solver: 
     import z3
 
     for polytope in polytopes:
-        rows = [
-            z3.Sum([_number(-row.offset), *(_number(c) * x for c, x in zip(row.coefficients, terms, strict=True) if c)])
-            for row in polytope.rows
-        ]
-        solver.add(z3.Or([row > 0 for row in rows]))
+        solver.add(z3.Or([row > 0 for row in _rows(polytope, terms)]))
     return bool(solver.check() == z3.unsat)
+
+
+def _rows(polytope: Polytope, terms: Sequence[z3.ArithRef]) -> list[z3.ArithRef]:
+    import z3
+
+    return [
+        z3.Sum([_number(-row.offset), *(_number(c) * x for c, x in zip(row.coefficients, terms, strict=True) if c)])
+        for row in polytope.rows
+    ]
+
+
+def meet(one: Sequence[Polytope], other: Sequence[Polytope], artifact: Artifact) -> bool:
+    """Whether the closed regions that two unions of polytopes describe have a record in common."""
+    import z3
+
+    from rewarden.editor.history.overlap import Columns
+
+    columns, solver = Columns.of(artifact.records), z3.SolverFor("QF_LIRA")
+    solver.add(*columns.domain)
+    for side in (one, other):
+        solver.add(z3.Or([z3.And([row <= 0 for row in _rows(polytope, columns.terms)]) for polytope in side]))
+    return bool(solver.check() == z3.sat)
 
 
 def require_region(artifact: Artifact, bound: Bound) -> None:
@@ -114,7 +132,8 @@ def _require_apart(artifact: Artifact, new: Stored, old: Stored) -> None:
             "E34",
             f"the patch for {new.rule} contradicts the one for {old.rule}: at {_told(artifact, point)} the reward "
             f"would have to be {demands}",
-            help="no reward can do both: change one of the rules, or revert the earlier edit",
+            help="these levels cannot both be held there: mend one of the two rules by another method (--method), "
+            "change it, or revert the earlier edit",
         )
     point = touching(new, old, columns)
     if point is not None:

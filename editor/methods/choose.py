@@ -69,18 +69,31 @@ def patch(
     done, unmended = _mended(task, method, found, apart or method == "auto")
     if done is None:
         return PatchResult(target, None, (), before, before, unmended, clashes=told)
-    children = {done.reward or target: done.artifact, **done.others}
-    after = done.after if done.after is not None else mender.verify({**rewards, **children}, None)
-    for rule in failing:
-        if rule not in unmended and after[rule].verdict != "proved":
-            unmended[rule] = f"still {after[rule].verdict} after the edit: {after[rule].reason}"
+    after = _after(task, done)
+    lost = [rule for rule in failing if rule not in unmended and after[rule].verdict != "proved"]
+    flat = [rule for rule in lost if method == "auto" and len(failing) > 1 and _is_step(task, rule)]
+    if flat:  # a patch over a step is flat where the rule asks for a difference: a threshold leaves it room
+        again, why = _mended(task, method, found, True, flat)
+        if again is not None:
+            done, unmended, after = again, why, _after(task, again)
+            lost = [rule for rule in failing if rule not in unmended and after[rule].verdict != "proved"]
+    for rule in lost:
+        unmended[rule] = f"still {after[rule].verdict} after the edit: {after[rule].reason}"
     broken = tuple(r.rule for r in before.rules if r.verdict == "proved" and after[r.rule].verdict != "proved")
     name = done.reward or target
     return PatchResult(name, done.artifact, done.reports, before, after, unmended, broken, done.others, told)
 
 
-def _mended(task: Task, method: str, found: Sequence[Clash], apart: bool) -> tuple[Edited | None, dict[str, str]]:
-    """All edits together as one child, and why a rule could not be mended; raised at once, unless `apart`."""
+def _after(task: Task, done: Edited) -> VerificationResult:
+    """What verification says of all rules after the edit."""
+    return done.after if done.after is not None else task.mender.verify(task.after(done).rewards, None)
+
+
+def _mended(
+    task: Task, method: str, found: Sequence[Clash], apart: bool, held: Sequence[str] = ()
+) -> tuple[Edited | None, dict[str, str]]:
+    """All edits together as one child, and why a rule could not be mended; raised at once, unless `apart`. Rules that
+    are `held` are so by a threshold."""
     unmended: dict[str, str] = {}
     chosen: dict[str, list[str]] = {}
     for clash in found:
@@ -93,9 +106,12 @@ def _mended(task: Task, method: str, found: Sequence[Clash], apart: bool) -> tup
             unmended[rule] = f"the region of rule {rule} is empty: there is nothing to patch"
             continue
         try:
-            chosen.setdefault(_fitting(task, rule) if method == "auto" else method, []).append(rule)
+            fitting = "threshold" if rule in held else _fitting(task, rule) if method == "auto" else method
+            chosen.setdefault(fitting, []).append(rule)
         except RewardenError as error:
             unmended[rule] = _told(error)
+    if method == "auto":
+        _beside_envelopes(task, chosen)
     now = task
     edits: list[Edited] = []
     # corrections are built in beneath patches, so they come first; region patches see what the others have left
@@ -103,8 +119,9 @@ def _mended(task: Task, method: str, found: Sequence[Clash], apart: bool) -> tup
     waiting = [(name, tuple(chosen[name])) for name in names]
     while waiting:
         name, rules = waiting.pop(0)
+        beside = tuple(rule for some in chosen.values() for rule in some if rule not in rules)
         try:
-            part = replace(now, rules=rules, partial=bool(edits or waiting))
+            part = replace(now, rules=rules, partial=bool(edits or waiting), beside=beside)
             done = least_moving(part) if (method, name) == ("auto", "slope") else METHODS[name].edit(part)
         except EditError as error:
             if not apart:
@@ -120,6 +137,20 @@ def _mended(task: Task, method: str, found: Sequence[Clash], apart: bool) -> tup
     if not edits:
         return None, unmended
     return (edits[0] if len(edits) == 1 else _joined(task, edits)), unmended  # an edit alone may have been verified
+
+
+def _beside_envelopes(task: Task, chosen: dict[str, list[str]]) -> None:
+    """A known step moves less than a threshold. But with an envelope on top, which the others of its kind may get, its
+    proof has to look at all copies of the network: so there it is a threshold, which holds by construction."""
+    steps = [rule for rule in chosen.get("slope", ()) if _is_step(task, rule)]
+    if len(chosen.get("slope", ())) > len(steps) > 0:
+        chosen["slope"] = [rule for rule in chosen["slope"] if rule not in steps]
+        chosen.setdefault("threshold", []).extend(steps)
+
+
+def _is_step(task: Task, rule: str) -> bool:
+    """Whether a threshold would do as well as what is for records that move together."""
+    return _moving_together(task, rule) is not None and _fits(partial(_separated, task, rule))
 
 
 def _told(error: RewardenError) -> str:

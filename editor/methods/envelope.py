@@ -67,7 +67,7 @@ class Envelope:
 def _mended(
     artifact: Artifact, rule: str, found: Coupled, extremum: ExtremumBound
 ) -> tuple[Artifact, dict[str, str], ExtremumBound]:
-    if found.strict and not found.slack:
+    if found.slack < 0 or (found.strict and not found.slack):
         raise EditError("E13", f"rule {rule} asks for more than the same: an envelope is flat where it has to be")
     bare = artifact.with_patches(())
     ladder = _ladder(bare, ratios_of(found, artifact, rule), found, rule)

@@ -1,7 +1,8 @@
-"""Two records of one reward that move together, read off a rule's claim: R(a) >= R(b) + m with m <= 0.
+"""Two records of one reward that move together, read off a rule's claim: R(a) >= R(b) + m.
 
 a and b differ in the columns V alone, and the premise, or the rule's own update, says in which of them the worse record
-b is the larger one, and in which the smaller. Where b may be are polytopes of the rule's region; `both` are these with
+b is the larger one, and in which the smaller. m > 0 needs a column in which they differ by a known amount: two records
+that may be the same have the same reward. Where b may be are polytopes of the rule's region; `both` are these with
 rows moved outwards by as much as a may lie beyond, so that both records of every pair are in one of them.
 """
 
@@ -39,7 +40,7 @@ def coupled(claim: Claim, rule: str, target: str, ring: Fraction) -> Coupled:
     goal = claim.goals[0][0] if len(claim.goals) == 1 and len(claim.goals[0]) == 1 else None
     if goal is None or len(goal.affine.calls) != 2 or goal.affine.variables or claim.instances is not None:
         raise other_form(rule)
-    if {call.reward for call in claim.calls} != {target} or goal.affine.constant < 0 or len(claim.boxes) != 1:
+    if {call.reward for call in claim.calls} != {target} or len(claim.boxes) != 1:
         raise other_form(rule)
     (i, x), (j, y) = goal.affine.calls
     if x + y != 0:
@@ -57,6 +58,8 @@ def coupled(claim: Claim, rule: str, target: str, ring: Fraction) -> Coupled:
         (b_lo, b_hi), (a_lo, a_hi) = (cell[side[j].variables[0][0]] for side in (here, there))
         if b_lo == b_hi and a_lo == a_hi:
             shifts[j] = b_lo - a_lo
+    if goal.affine.constant < 0 and not any(shifts.values()):
+        raise other_form(rule)
     places = {a.variables[0][0]: (column, a.constant) for column, a in enumerate(here)}
     own = tuple(box[a.variables[0][0]] for a in here)
     discrete = [claim.variables[a.variables[0][0]].discrete for a in here]

@@ -22,7 +22,7 @@ from rewarden.verifier.verdict import VerificationResult
 class Task:
     """`rules` fail and are to be mended by changing the reward `target`; `before` is the verification that says so.
     `progress` is told (stage, done, total). `partial`: other edits are joined with this one, and all rules verified
-    then, so that there is no need to verify more than its own."""
+    then, so that there is no need to verify more than its own. `beside`: rules that are mended as well, by others."""
 
     spec: Spec
     rewards: Mapping[str, Artifact]
@@ -32,6 +32,7 @@ class Task:
     before: VerificationResult
     progress: Callable[[str, int, int], None] = field(default=lambda stage, done, total: None)
     partial: bool = False
+    beside: tuple[str, ...] = ()
 
     @property
     def artifact(self) -> Artifact:

@@ -4,8 +4,10 @@
 
 holds iff there is a τ with R >= τ + m on X and R <= τ on Y (take τ = sup of R over Y). So a floor on X and a ceiling on
 Y mend it, by construction. Where X and Y meet, R would have to be both: impossible for m > 0. τ is the one that moves
-the reward least, summed over records sampled from X and Y; where an earlier patch holds X below it, or Y above, the
-nearest that leaves room for both.
+the reward least, summed over records sampled from X and Y, of those that leave room for the other rules: a ceiling that
+X meets is at τ + m or above, and a floor that Y meets at τ or below. (The sum is convex in τ, so that the nearest to
+its least is the best of these.) Where an earlier patch holds X below it, or Y above, the nearest is taken that leaves
+room for both.
 
 The records may share features, as those of `a, b varying mode` do, if others keep X and Y apart: `a.mode == eco and
 b.mode == boost`. One τ for all that they share is more than such a rule asks for, but it is what patches can hold.
@@ -27,7 +29,7 @@ from rewarden.editor.history.stored import all_stored
 from rewarden.editor.mend import EditReport
 from rewarden.editor.methods.task import Edited, Task
 from rewarden.editor.patch import ExtremumBound, PatchFacts, apply_patch
-from rewarden.editor.preconditions import possible
+from rewarden.editor.preconditions import meet, possible
 from rewarden.editor.region import Bound, polytopes_of
 from rewarden.editor.sampling import rows_within
 from rewarden.editor.statement import of_several
@@ -35,11 +37,12 @@ from rewarden.reward.agreement import random_rows
 from rewarden.reward.artifact import Artifact, Edit
 from rewarden.reward.deployed import forward
 from rewarden.spec_lang.claim import Affine, AffineAtom, Claim
-from rewarden.spec_lang.errors import EditError
+from rewarden.spec_lang.errors import EditError, RewardenError
 from rewarden.verifier.snap import one_hot_groups
 
 SAMPLED = 20_000
 MOST_TRIED = 32  # levels of earlier patches
+ROUNDS = 8  # of data constants that move with the edit
 MOST_CASES = 64  # of the premise of records that share features
 
 
@@ -53,14 +56,14 @@ class Threshold:
         for rule in task.rules:
             upper, lower = separated(task.claim(rule, whole=True), rule, task.target, task.ring)
             margin = upper.level
-            child, tau, facts = _patched(child, upper, lower, task.mender.extremum)
+            child, tau, facts = _fitted(task, child, upper, lower)
             said[f"{rule}.fix"] = (
                 f"{task.target} is at least {float(tau + margin)!r} where the better record may be, and at "
             )
             said[f"{rule}.fix"] += f"most {float(tau)!r} where the worse one may be"
             said[f"{rule}.anchor"] = (
-                f"{float(tau):.9g} is where {task.target} moves least, over records sampled from the two regions: it "
-                f"moves with the reward. {placed(task.spec, child, task.target, tau)}"
+                f"{float(tau):.9g} is where {task.target} moves least, over records sampled from the two regions, of "
+                f"what other rules leave: it moves with the reward. {placed(task.spec, child, task.target, tau)}"
             )
             reports.append(EditReport(rule, task.target, facts))
         said["locality"] = "beyond the rims of these regions the reward is that of the parent, bit for bit"
@@ -68,13 +71,54 @@ class Threshold:
         return Edited(replace(child, parent=task.artifact.digest, edit=edit), tuple(reports))
 
 
+def _fitted(
+    task: Task, artifact: Artifact, upper: Bound, lower: Bound
+) -> tuple[Artifact, Fraction, tuple[PatchFacts, ...]]:
+    """As `_patched`, at a τ that leaves the other rules room, also with the data constants of what becomes of it: these
+    may move with τ, so that each step after them is twice as long."""
+    wanted = _within(_best(artifact, upper, lower, upper.level), *_room(task, artifact, upper, lower))
+    for number in range(ROUNDS):
+        child, tau, facts = _patched(artifact, upper, lower, wanted, task.mender.extremum)
+        further = _within(tau, *_room(task, child, upper, lower)) - tau
+        if not further:
+            break
+        wanted = tau + further * 2**number
+    return child, tau, facts
+
+
+def _room(task: Task, artifact: Artifact, upper: Bound, lower: Bound) -> tuple[Fraction | None, Fraction | None]:
+    """The least and the greatest τ, where bounds of rules that hold, or are mended with this one, set one."""
+    floors, ceilings = list[Fraction](), list[Fraction]()
+    held = [rule.rule for rule in task.before.rules if rule.severity == "must" and rule.verdict == "proved"]
+    for rule in dict.fromkeys((*held, *task.beside)):
+        try:
+            bounds = task.bounds(rule, {**task.rewards, task.target: artifact})
+        except RewardenError:
+            continue  # no bounds of one record in a region
+        for bound in bounds:
+            if bound.reward != task.target or not bound.polytopes:
+                continue
+            side, found = (upper, ceilings) if bound.kind == "ceiling" else (lower, floors)
+            spare = (1 + abs(bound.level)) / 2**16 if bound.strict else Fraction(0)
+            if meet(side.polytopes, bound.polytopes, artifact):
+                found.append(bound.level - spare - upper.level if bound.kind == "ceiling" else bound.level + spare)
+    return max(floors, default=None), min(ceilings, default=None)
+
+
+def _within(tau: Fraction, least: Fraction | None, most: Fraction | None) -> Fraction:
+    """The nearest to τ of what there is room for; τ where there is none."""
+    if least is not None and most is not None and least > most:
+        return tau
+    tau = tau if least is None else max(tau, least)
+    return tau if most is None else min(tau, most)
+
+
 def _patched(
-    artifact: Artifact, upper: Bound, lower: Bound, extremum: ExtremumBound
+    artifact: Artifact, upper: Bound, lower: Bound, best: Fraction, extremum: ExtremumBound
 ) -> tuple[Artifact, Fraction, tuple[PatchFacts, ...]]:
     """The artifact with a floor and a ceiling at a threshold: at the best one or, where earlier patches leave it no
     room, at the nearest of their levels that has some. Raises EditError (E34, E35) of the best where none has."""
     margin = upper.level
-    best = _best(artifact, upper, lower, margin)
     earlier = all_stored(artifact)
     levels = [p.level if p.kind == "floor" else p.level - margin for p in earlier]
     refused: EditError | None = None

@@ -1,8 +1,9 @@
-"""Records that move together, by the method that moves the reward least: an envelope or a slope.
+"""Records that move together, by the method that moves the reward least: an envelope or a slope, or a threshold where
+the two can never be one and the same.
 
-Of the two edits that verification proves, the one is kept that moves the reward less in the mean, over records sampled
-from the region of both records; of equals, the envelope. It is also kept where neither is proved: what is verified at
-the end will say so.
+Of the edits that verification proves, the one is kept that moves the reward least in the mean, over records sampled
+from the region of both records; of equals, the first of these. It is also kept where none is proved: what is verified
+at the end will say so.
 
 Several rules are mended one on top of the other. There is room for one envelope, since another would copy all of its
 copies, and whatever lies on top of it is verified with all of them. So it comes last, for the rule for which it saves
@@ -20,6 +21,7 @@ from rewarden.editor.methods.envelope import Envelope, region_rows
 from rewarden.editor.methods.pairs import coupled
 from rewarden.editor.methods.slope import Slope
 from rewarden.editor.methods.task import Edited, Method, Task
+from rewarden.editor.methods.threshold import Threshold
 from rewarden.editor.statement import of_several
 from rewarden.reward.artifact import Artifact, Edit
 from rewarden.reward.deployed import forward
@@ -32,7 +34,7 @@ def least_moving(task: Task) -> Edited:
         return _least(task, task.rules[0], _tried(task, task.rules[0], sparing=True))
     now, edits = task, list[Edited]()
     alone = {rule: _tried(task, rule) for rule in task.rules}
-    *before, last = sorted(task.rules, key=lambda rule: _saved(*alone[rule]))
+    *before, last = sorted(task.rules, key=lambda rule: _saved(alone[rule]))
     for rule in (*before, last):
         own = replace(now, rules=(rule,))
         tries = alone[rule] if now is task else None  # what is made of the reward as it is need not be made twice
@@ -60,14 +62,14 @@ class _Try:
     moved: float
 
 
-_Tries = tuple[_Try | EditError | None, _Try | EditError]
+_Tries = tuple[_Try | EditError | None, ...]  # an envelope, a slope, and a threshold if the rule is the only one
 
 
 def _least(task: Task, rule: str, tries: _Tries | None = None) -> Edited:
-    envelope, slope = _tried(task, rule) if tries is None else tries
-    found = [one for one in (envelope, slope) if isinstance(one, _Try)]
+    tries = _tried(task, rule) if tries is None else tries
+    found = [one for one in tries if isinstance(one, _Try)]
     if not found:
-        raise next(one for one in (envelope, slope) if isinstance(one, EditError))
+        raise next(one for one in tries if isinstance(one, EditError))
     return min(found, key=lambda one: (not one.proved, one.moved)).done
 
 
@@ -78,15 +80,16 @@ def _slope(task: Task, tries: _Tries | None) -> Edited:
     return Slope().edit(task) if slope is None else slope.done
 
 
-def _saved(envelope: _Try | EditError | None, slope: _Try | EditError) -> float:
+def _saved(tries: _Tries) -> float:
     """By how much less an envelope for one rule alone moves the reward than a slope."""
-    less, more = (one.moved if isinstance(one, _Try) and one.proved else inf for one in (envelope, slope))
+    less, more = (one.moved if isinstance(one, _Try) and one.proved else inf for one in tries)
     return more - less if less < inf else -inf
 
 
 def _tried(task: Task, rule: str, *, sparing: bool = False) -> _Tries:
-    """An envelope, where the rule has an outside, and a slope; or why there is none. `sparing`: no slope is proved that
-    moves the reward more than an envelope that is proved, since the search for that may take minutes."""
+    """An envelope, where the rule has an outside, and a slope; or why there is none. `sparing`: the rule is the only
+    one. Then a threshold is tried as well, and no slope is proved that moves the reward more than another edit that is
+    proved, since the search for that may take minutes."""
     own = replace(task, rules=(rule,))
     found = coupled(task.claim(rule, whole=True), rule, task.target, task.ring)
     rows = region_rows(task.artifact, found)
@@ -106,5 +109,8 @@ def _tried(task: Task, rule: str, *, sparing: bool = False) -> _Tries:
         return _Try(done, proved, moved)
 
     envelope = tried(Envelope()) if found.both else None
-    most = envelope.moved if sparing and isinstance(envelope, _Try) and envelope.proved else inf
-    return envelope, tried(Slope(lambda child: moved_by(child) < most))
+    if not sparing:
+        return envelope, tried(Slope())
+    threshold = tried(Threshold())
+    most = min((one.moved for one in (envelope, threshold) if isinstance(one, _Try) and one.proved), default=inf)
+    return envelope, tried(Slope(lambda child: moved_by(child) < most)), threshold

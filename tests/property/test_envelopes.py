@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ from rewarden.verifier.extremum import certified_extremum
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.settled import by_cases
-from rewarden.verifier.verdict import Reason, VerificationResult
+from rewarden.verifier.verdict import Reason
 
 TYPE = RecordType(
     "S",
@@ -71,13 +72,13 @@ def network(seed: int, width: int = 5) -> Artifact:
 
 def task(rule: str, artifact: Artifact) -> Task:
     spec = parse_spec(HEAD + f"must rule:\n  {RULES[rule]}\n")
-    none: VerificationResult = None  # type: ignore[assignment]
 
     def verify(rewards, rules):
         found = verify_claim(claim_of(spec, rewards["R"]), rewards, VerifyOptions(budget=200, falsify_budget=200))
         return {"rule": found}
 
-    return Task(spec, {"R": artifact}, "R", ("rule",), Mender(verify, certified_extremum), none)
+    before: Any = verify({"R": artifact}, None)
+    return Task(spec, {"R": artifact}, "R", ("rule",), Mender(verify, certified_extremum), before)
 
 
 def claim_of(spec: Spec, artifact: Artifact):

@@ -171,11 +171,68 @@ def with_modes(seed: int = 0) -> Artifact:
 def test_records_that_share_features_are_held_apart_by_the_others(varying: str, given: str, margin: str) -> None:
     text = f"must r:\n  forall a, b: Step varying {varying}\n  given {given}\n  expect R(a) >= R(b) + {margin}\n"
     spec, artifact = parse_spec(MODES + text), with_modes()
-    result = rw.patch(spec, verify_options=QUICK, R=artifact)
+    result = rw.patch(spec, method="threshold", verify_options=QUICK, R=artifact)
     assert result.before["r"].verdict == "violated"
     assert result.after["r"].verdict == "proved"
     assert result.artifact is not None
     assert {patch.kind for patch in result.artifact.patches} == {"floor", "ceiling"}
+
+
+def moded_rows(count: int = 6000) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    numbers = np.stack([rng.uniform(0, 4, count), rng.uniform(0, 10, count)], axis=1)
+    modes, on = np.eye(3)[rng.integers(0, 3, count)], rng.integers(0, 2, (count, 1))
+    return np.concatenate([numbers, modes, on], axis=1).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("varying", "given", "margin", "better", "worse"),
+    [
+        ("mode", "a.mode == eco and b.mode == boost and b.gap <= 6", 0.25, {2: 0, 3: 1, 4: 0}, {2: 0, 3: 0, 4: 1}),
+        ("on", "a.on and not b.on and b.speed <= 3", 1.0, {5: 1}, {5: 0}),
+        ("speed", "a.speed == 1 and b.speed == 3 and b.on", 0.5, {0: 1}, {0: 3}),
+    ],
+)
+def test_a_known_step_is_mended_by_what_is_missing_or_by_a_threshold_that_moves_less(
+    varying: str, given: str, margin: float, better: dict[int, int], worse: dict[int, int]
+) -> None:
+    text = f"must r:\n  forall a, b: Step varying {varying}\n  given {given}\n  expect R(a) >= R(b) + {margin}\n"
+    spec, artifact, x = parse_spec(MODES + text), with_modes(), moded_rows()
+    methods = ("auto", "slope", "threshold")
+    done = {m: rw.patch(spec, method=m, verify_options=QUICK, R=artifact) for m in methods}
+    assert done["slope"].before["r"].verdict == "violated"
+    assert [one.after["r"].verdict for one in done.values()] == ["proved"] * 3
+    best, child, held = (done[m].artifact for m in methods)
+    assert best is not None
+    assert child is not None
+    assert held is not None
+    region = (x[:, 1] <= 6) if varying == "mode" else (x[:, 0] <= 3) if varying == "on" else (x[:, 5] == 1)
+    sides = [x[region].copy(), x[region].copy()]
+    for side, values in zip(sides, (better, worse), strict=True):
+        for column, value in values.items():
+            side[:, column] = value
+    gap = forward(child, sides[0]).astype(np.float64) - forward(child, sides[1])
+    assert gap.min() >= margin - 1e-5
+    old = forward(artifact, x).astype(np.float64)
+    missing = (forward(artifact, sides[1]).astype(np.float64) - forward(artifact, sides[0])).max() + margin
+    assert missing > 0
+    assert np.abs(forward(child, x) - old).max() <= 2 * missing
+    within = x[region]
+    moved = [np.abs(forward(one, within) - forward(artifact, within)).sum() for one in (best, child, held)]
+    assert moved[0] <= 1.05 * min(moved[1:])  # to what sampling is off by
+    beyond = {"mode": (x[:, 4] == 0) | (x[:, 1] >= 6.5), "on": (x[:, 5] == 1) | (x[:, 0] >= 3.2), "speed": x[:, 5] == 0}
+    assert forward(child, x)[beyond[varying]].tobytes() == forward(artifact, x)[beyond[varying]].tobytes()
+
+
+def test_a_threshold_leaves_the_bounds_of_other_rules_room() -> None:
+    """The threshold that moves least would contradict the ceiling: the nearest that does not is taken."""
+    capped = "must capped:\n  forall s: Step\n  given s.gap >= 7 [m] and s.lanes >= 3\n  expect R(s) <= -1\n"
+    for text in (APART + capped, APART + capped.replace("R(s) <= -1", "R(s) < -1")):
+        artifact = network()
+        result = rw.patch(parse_spec(text), verify_options=QUICK, R=artifact)
+        assert [r.verdict for r in result.before.rules] == ["violated", "violated"]
+        assert result.unmended == {}
+        assert [r.verdict for r in result.after.rules] == ["proved", "proved"]
 
 
 def test_records_that_may_be_one_and_the_same_are_not_held_apart() -> None:
