@@ -175,7 +175,7 @@ class FunctionChecks:
                 message = f"{name} is taken of a reward over a data set"
                 self.findings.add("T01", message, other.span, help=f"write {form}, d a declared data set")
         if name == "quantile":
-            self._fraction(expr.arguments[1], scope, "a quantile's level")
+            self._fraction(expr.arguments[1], "a quantile's level")
         return PLAIN_NUMBER
 
     def _data_constant(self, expr: syntax.Apply, reward: str, over: syntax.Expr, scope: Scope) -> None:
@@ -205,7 +205,7 @@ class FunctionChecks:
         if not self._count(expr, 2, "beyond(g(s), 5 %)"):
             return UNKNOWN
         self.checker.predicate(expr.arguments[0], scope)
-        self._fraction(expr.arguments[1], scope, "the rim's width")
+        self._fraction(expr.arguments[1], "the rim's width")
         return BOOL
 
     def _anchor(self, expr: syntax.Apply, scope: Scope) -> Type:
@@ -218,7 +218,7 @@ class FunctionChecks:
         self.findings.add("T14", "anchor is taken of the record of a rule near data", expr.span, help=help)
         return UNKNOWN
 
-    def _fraction(self, expr: syntax.Expr, scope: Scope, what: str) -> None:
+    def _fraction(self, expr: syntax.Expr, what: str) -> None:
         found = self.checker.constant(expr, what)
         if not isinstance(found, UnknownType) and not (isinstance(found, NumberType) and not found.dimension):
             self.findings.add("T01", f"{what} is a plain number or a percentage, found {found}", expr.span)

@@ -73,7 +73,11 @@ class Normaliser:
                 return self.disjunction(self.cnf(part) for part in parts)
             case Atom(term, strict, origin):
                 outer, self._gathering.origin = self._gathering.origin, origin or self._gathering.origin
-                clauses = self._expand(self._gathering.linear(term), strict)
+                linear = self._gathering.linear(term)
+                # A sum of 30 minima would make 2^30 before any is counted below: minutes, deaf to a time limit.
+                if _atoms_at_most(linear, self._gathering) > MAX_ATOMS:
+                    raise self._too_large(f"{MAX_ATOMS} atoms")
+                clauses = self._expand(linear, strict)
                 self._gathering.origin = outer or self._gathering.origin
                 return clauses
 
@@ -105,10 +109,10 @@ class Normaliser:
             raise self._too_large()
         return clauses
 
-    def _too_large(self) -> Unsupported:
+    def _too_large(self, what: str = f"{MAX_CLAUSES} clauses") -> Unsupported:
         return self._gathering.unsupported(
             "X03",
-            f"needs more than {MAX_CLAUSES} clauses when its alternatives are multiplied out",
+            f"needs more than {what} when its alternatives are multiplied out",
             "split the rule: fewer `or`, min, max, |…| and if inside one another",
         )
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import z3
 
 from rewarden.spec_lang.boxes import boxes_of
 from rewarden.spec_lang.claim import Box
-from rewarden.spec_lang.evaluate import statistic_text, truth
+from rewarden.spec_lang.evaluate import statistic_text
 from rewarden.spec_lang.features import RecordType
 from rewarden.spec_lang.naming import NamedRecords, named_records
 from rewarden.spec_lang.obligation import (
@@ -38,7 +38,6 @@ from rewarden.spec_lang.obligation import (
     Term,
     Var,
 )
-from rewarden.spec_lang.sampling.points import mentions_rewards
 
 if TYPE_CHECKING:
     from rewarden.spec_lang.spec import Spec
@@ -46,9 +45,6 @@ if TYPE_CHECKING:
 Z3Term = Any  # z3.ArithRef; the bindings carry no types
 Z3Formula = Any  # z3.BoolRef
 RewardTerm = Callable[[str, Sequence[Z3Term]], Z3Term]
-
-DEFAULT_RLIMIT = 5_000_000
-_ROWS_TRIED_ALONE = 4  # near data the first rows nearly always decide; all rows in one Or only after them
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,69 +282,3 @@ def z3_reading(spec: Spec, rule: str, *, length: int | None = None, context: z3.
 
 def _real(term: Z3Term) -> Z3Term:
     return z3.ToReal(term) if term.is_int() else term
-
-
-# ── can the premise hold? ──────────────────────────────────────────────────────────────────────
-@dataclass(frozen=True, slots=True)
-class Satisfiability:
-    """`sat` with an exactly checked point where there is a rational one, `unsat` (a proof), or `unknown` and why."""
-
-    status: Literal["sat", "unsat", "unknown"]
-    point: tuple[Fraction, ...] | None = None
-    records: NamedRecords | None = None
-    reason: str = ""
-
-
-def premise_satisfiable(
-    obligation: Obligation,
-    rlimit: int = DEFAULT_RLIMIT,
-    *,
-    types: Mapping[str, RecordType] | None = None,
-    statistics: Mapping[Statistic, Fraction] | None = None,
-) -> Satisfiability:
-    """Is there a record in the domain that satisfies structure, assumptions and premise, for some reward?
-
-    `unsat` means that the rule is vacuous whatever the reward. For a rule near data every row's box counts. The budget
-    is for each question put to Z3, of which there are at most five.
-    """
-    boxes = boxes_of(obligation)
-    alone = boxes[:_ROWS_TRIED_ALONE] if len(boxes) > 1 else ()
-    for box in alone:
-        answer = _ask(obligation, (box,), rlimit, statistics or {})
-        if answer.status == "sat":
-            return _with_names(obligation, answer, types)
-    return _with_names(obligation, _ask(obligation, boxes, rlimit, statistics or {}), types)
-
-
-def _ask(
-    obligation: Obligation, boxes: Sequence[Box], rlimit: int, statistics: Mapping[Statistic, Fraction]
-) -> Satisfiability:
-    reading = read(obligation, statistics=statistics)
-    solver = z3.Solver(ctx=reading.context)
-    solver.set("rlimit", rlimit)
-    solver.add(reading.structure, reading.assume, reading.premise, reading.definitions)
-    solver.add(z3.Or([reading.inside(box) for box in boxes]))
-    status = str(solver.check())
-    if status == "unsat":
-        return Satisfiability("unsat")
-    if status != "sat":
-        return Satisfiability("unknown", reason=f"Z3 gave up: {solver.reason_unknown()}")
-    values = reading.values(solver.model())
-    wanted = And((obligation.structure, obligation.assume, obligation.premise))
-    if values is None:
-        return Satisfiability("sat", reason="Z3's point is irrational and cannot be shown exactly")
-    if mentions_rewards(wanted):
-        return Satisfiability("sat", reason="the premise is about rewards: whether it holds depends on the one bound")
-    # Other code checks the point before anyone sees it; a disagreement would be a bug, and is not reported as sat.
-    inside = any(all(lo <= v <= hi for v, (lo, hi) in zip(values, box, strict=True)) for box in boxes)
-    if not inside or not truth(wanted, values):
-        return Satisfiability("unknown", reason="Z3's point fails the exact check")
-    return Satisfiability("sat", tuple(values))
-
-
-def _with_names(
-    obligation: Obligation, answer: Satisfiability, types: Mapping[str, RecordType] | None
-) -> Satisfiability:
-    if answer.point is None:
-        return answer
-    return Satisfiability(answer.status, answer.point, named_records(obligation, answer.point, types), answer.reason)

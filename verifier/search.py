@@ -26,7 +26,7 @@ def search(
 ) -> tuple[Witness | None, int]:
     """A witness of a violation, or None, and how many points of the premise were judged. A stop ends it early."""
     judged = 0
-    for drawn in _drawn(obligation, min(points, POINTS), seed):
+    for drawn in _drawn(obligation, min(points, POINTS), seed, stop):
         if stop():
             break
         executed = as_binary32(obligation, drawn) if isinstance(bound, ExecutedBound) else drawn
@@ -38,7 +38,7 @@ def search(
     return None, judged
 
 
-def _drawn(obligation: Obligation, count: int, seed: int) -> Iterator[Rows]:
+def _drawn(obligation: Obligation, count: int, seed: int, stop: Stop) -> Iterator[Rows]:
     """At most `count` points in parts. Rows of data are drawn once, so that none comes twice."""
     sampler, generator = Sampler(obligation), np.random.default_rng(seed)
     if obligation.over_rows:
@@ -46,8 +46,8 @@ def _drawn(obligation: Obligation, count: int, seed: int) -> Iterator[Rows]:
         yield from (rows[k : k + DRAWN] for k in range(0, len(rows), DRAWN))
         return
     size = DRAWN
-    while count > 0:
-        rows = sampler.draw(min(size, count), generator).rows
+    while count > 0 and not stop():
+        rows = sampler.draw(min(size, count), generator, stop).rows
         count -= size
         size = DRAWN if len(rows) else 4 * size  # of a narrow premise, which takes most trials to meet, in fewer parts
         if len(rows):

@@ -29,6 +29,7 @@ def verify_lengths(obligations: Sequence[Obligation], decide: Decide) -> RuleRes
     last = results[-1]
     open_cases = [o.case for o, r in zip(obligations, results, strict=True) if r.verdict is Verdict.UNKNOWN]
     told = {"work": _work(results), "coverage": sum(r.coverage for r in results) / len(results)}
+    told["cached"] = all(r.cached for r in results)
     if open_cases:
         unknown = [r for r in results if r.verdict is Verdict.UNKNOWN]
         first = next((r for r in unknown if r.stopped), unknown[0])  # who goes on has those lengths to settle

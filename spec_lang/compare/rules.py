@@ -102,7 +102,7 @@ def entails(setting: Setting, strong: Sequence[Aligned], weak: Sequence[Aligned]
             answer = _proof(differ, _of_like_length(part, strong), part)
             if answer.status != "unsat":
                 left.append((part, answer))
-    closer = [(part, answer, _grounded(setting, differ, strong, part)) for part, answer in left]
+    closer = [(part, answer, _grounded(differ, strong, part)) for part, answer in left]
     left = [
         (part, near if near.values is not None else answer) for part, answer, near in closer if near.status != "unsat"
     ]
@@ -123,7 +123,7 @@ def entails(setting: Setting, strong: Sequence[Aligned], weak: Sequence[Aligned]
     return Found("unknown", reason=_reason(setting, answer, (*strong, part)))
 
 
-def _grounded(setting: Setting, differ: Differ, strong: Sequence[Aligned], part: Aligned) -> Answer:
+def _grounded(differ: Differ, strong: Sequence[Aligned], part: Aligned) -> Answer:
     """Does the rule follow by what its data constants come from, or by every record of a type that has few? Else a
     point that this does not exclude."""
     every = (part, *strong)

@@ -256,8 +256,3 @@ def _same_label(a: Rule, b: Rule) -> bool:
 
 def _alike(a: Rule, b: Rule) -> bool:
     return (a.kind, a.rewards, a.data) == (b.kind, b.rewards, b.data)
-
-
-def worst_first(changes: Sequence[RuleChange]) -> tuple[RuleChange, ...]:
-    """Those that a reviewer must see before all others."""
-    return tuple(sorted(changes, key=lambda change: (not change.objectionable, CHANGES.index(change.change))))

@@ -10,6 +10,7 @@ A rule over the rows of data has those rows for points, each at most once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,17 +106,17 @@ class Sampler:
                 found[k] = bool(((lo <= rows[k]) & (rows[k] <= hi)).all(axis=1).any())
         return found
 
-    def draw(self, n: int, generator: np.random.Generator) -> Drawn:
-        """Up to n points where the premise holds, as far as it is about features."""
+    def draw(self, n: int, generator: np.random.Generator, stop: Callable[[], bool] = lambda: False) -> Drawn:
+        """Up to n points where the premise holds, as far as it is about features; those that do when `stop` says so."""
         if self.obligation.over_rows:
             return self._data_rows(generator.permutation(self.valid_rows())[:n])
         found: list[Drawn] = []
         count = 0
         for _ in range(_ROUNDS):
-            if count >= n:
+            if count >= n or stop():
                 break
             batch = self.uniform(max(n - count, _FEWEST), generator)
-            good = batch[self._moved(batch, generator, found)]
+            good = batch[self._moved(batch, generator, found, stop)]
             found.append(good)
             count += len(good)
         return joined(found, self.width)[slice(n)]
@@ -197,14 +198,16 @@ class Sampler:
         rows[:, [v for v, _ in instances.fixed]] = instances.anchors[which][:, [c for _, c in instances.fixed]]
         return Drawn(rows, rows, rows, rows)
 
-    def _moved(self, batch: Drawn, generator: np.random.Generator, found: list[Drawn]) -> Mask:
+    def _moved(
+        self, batch: Drawn, generator: np.random.Generator, found: list[Drawn], stop: Callable[[], bool]
+    ) -> Mask:
         """Moves what fails (in place); which points hold at last."""
         holds = self.holds(batch.rows)
         near = self.obligation.instances is not None
         if near and not holds.all():
             holds |= self.pull(batch, ~holds, batch.centre, generator)
         for attempt in range(_NUDGES):
-            if holds.all():
+            if holds.all() or stop():
                 return holds
             if attempt % 2 and self.links:
                 self._approach(batch, ~holds, generator)

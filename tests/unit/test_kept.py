@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import rewarden as rw
 from rewarden import verdict_cache
 from rewarden.cli import run
 from rewarden.editor.mend import bounds_for
 from rewarden.editor.patch import apply_patch
+from rewarden.reward.torch_import import from_torch
 from rewarden.spec_lang.canonical import canonical_json, digest_of
 from rewarden.verdict_cache import VerdictCache, default_folder
 from rewarden.verifier.extremum import certified_extremum
@@ -309,3 +311,30 @@ def test_another_version_of_what_decides_with_us_is_another_key(monkeypatch: pyt
         found.add(verdict_cache.code_digest())
     verdict_cache.code_digest.cache_clear()
     assert len(found) == 3
+
+
+def test_rules_about_steps_are_cached_only_where_all_of_them_was(tmp_path: Path) -> None:
+    """Of loops and long traces only the search among short ones is kept: cells decide them anew."""
+    header = "spec walk v1\nfeatures S { x : real in 0 .. 4 }\nreward R(s: S)\n"
+    relation = "relation creep(a: S, b: S) = |a.x - b.x| <= 1\n"
+    rules = (
+        "must loop: cycle t: S via creep expect sum(R(t) - 2) <= 0\n"
+        "must long: trace t: S of 6 steps via creep expect sum(R(t)) <= 12\n"
+        "must short: trace t: S within 2 steps via creep expect sum(R(t)) <= 4\n"
+    )
+    spec = tmp_path / "walk.rwd"
+    spec.write_text(header + relation + rules)
+    net = torch.nn.Sequential(torch.nn.Linear(1, 1))
+    with torch.no_grad():
+        net[0].weight.fill_(0.25)
+        net[0].bias.fill_(0.5)
+    head = rw.load_spec(spec)
+    R = from_torch(net, (("s", head.features["S"]),))
+
+    def verify() -> VerificationResult:
+        return rw.verify(rw.load_spec(spec), OPTIONS, R=R, cache=VerdictCache(tmp_path / "kept", print))
+
+    first, second = verify(), verify()
+    assert [rule.verdict for rule in first.rules] == ["proved"] * 3
+    assert _cached(first) == [False] * 3
+    assert _cached(second) == [False, False, True]

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
 
 from rewarden.reward.artifact import Artifact
 from rewarden.reward.torch_import import from_torch
 from rewarden.spec_lang import parse_spec
+from rewarden.spec_lang.sampling.points import Sampler
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.portfolio import verify
 from rewarden.verifier.verdict import RuleResult, Verdict
@@ -39,7 +41,7 @@ def linear() -> dict[str, Artifact]:
     return rewards
 
 
-def decide(rule: str, **options: int) -> RuleResult:
+def decide(rule: str, **options: int | str) -> RuleResult:
     return verify(parse_spec(HEADER + "must r: " + rule), linear(), VerifyOptions(**options))["r"]
 
 
@@ -188,3 +190,35 @@ def test_what_multiplies_out_over_many_records_is_decided_by_cells(rule: str, ve
     if verdict == "violated":
         assert found.witness is not None
         assert found.witness.violation > 0
+
+
+@pytest.mark.parametrize("options", [{"semantics": "float32"}, {"engine": "z3"}, {"engine": "neurons"}])
+def test_what_multiplies_out_is_left_to_search_where_cells_are_not_asked(options: dict[str, str]) -> None:
+    rule = "trace t: S of 30 steps via climb expect sum(min(R(t), 9 - t.y)) <= 271"  # nothing satisfies the premise
+    found = decide(rule, falsify_budget=1, **options)
+    assert found.verdict == "unknown"
+    assert "has more than 4096 atoms when its alternatives are multiplied out" in found.reason
+
+
+def test_sums_that_would_be_multiplied_out_for_minutes_are_refused_at_once() -> None:
+    """30 minima are 2^30 atoms, in a rule without steps too."""
+    many = " + ".join(f"min(R(s), s.x + {k})" for k in range(30))
+    found = decide(f"forall s: S expect {many} <= 271", falsify_budget=100)
+    assert found.verdict == "violated"  # by search
+    found = decide(f"forall s: S expect {many} <= 301", falsify_budget=100)
+    assert "needs more than 65536 atoms when its alternatives are multiplied out" in found.reason
+
+
+def test_a_stop_is_heard_while_points_of_a_narrow_premise_are_drawn() -> None:
+    """Of 30 records in a row, one draw took seconds."""
+    spec = parse_spec(HEADER + "must r: trace t: S of 30 steps via creep expect sum(min(R(t), 9 - t.y)) <= 271")
+    asked = 0
+
+    def stop() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 3
+
+    sampler = Sampler(spec.unrolled("r", 30))
+    assert len(sampler.draw(128, np.random.default_rng(0), stop)) == 0
+    assert asked < 8

@@ -95,11 +95,11 @@ def test_what_is_left_of_forgetting_is_what_never_seeing_the_rows_leaves(tmp_pat
     store = Run(3, checkpoints=Checkpoints(tmp_path))
     before = learner.fit(data, QUICK, store)
     rest = taken(data, without(900, [5, 77]))
-    assert 0 < learner.stages_to_train(rest, QUICK, store) < 3 * slices + 1
+    assert 0 < learner.plan(rest, QUICK, store).missing(store.checkpoints) < 3 * slices + 1
     after, oracle = learner.fit(rest, QUICK, store), learner.fit(rest, QUICK, Run(3))
     assert after.manifest_bytes == oracle.manifest_bytes
     assert after.tensors_bytes == oracle.tensors_bytes != before.tensors_bytes
-    assert learner.stages_to_train(rest, QUICK, store) == 0
+    assert learner.plan(rest, QUICK, store).missing(store.checkpoints) == 0
 
 
 def test_a_stage_begins_where_the_one_before_ended(tmp_path):

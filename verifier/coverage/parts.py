@@ -185,7 +185,7 @@ def slices_of(frame: Frame, parts: Mapping[Status, Region], sizes: Sizes) -> dic
     plain = [d for d, dimension in enumerate(frame.dimensions) if not dimension.vector]
     elements = [d for d, dimension in enumerate(frame.dimensions) if dimension.vector]
     if len(elements) > ELEMENTS:
-        elements = _varying(frame, whole, elements, parts, sizes)
+        elements = _varying(whole, elements, parts, sizes)
     sides = {status: [region.sides(k) for k in range(len(region))] for status, region in parts.items()}
     found: dict[str, tuple[Slice, ...]] = {}
     for d in sorted((*plain, *elements)):
@@ -242,7 +242,7 @@ def _spread(side: Side | int, bins: Sequence[Side | int]) -> Iterator[tuple[int,
 
 
 def _varying(
-    frame: Frame, whole: Sequence[Side | int], elements: Sequence[int], parts: Mapping[Status, Region], sizes: Sizes
+    whole: Sequence[Side | int], elements: Sequence[int], parts: Mapping[Status, Region], sizes: Sizes
 ) -> list[int]:
     """The elements of vectors to tell of, found in floats."""
     ranked: list[tuple[float, float, int]] = []

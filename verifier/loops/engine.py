@@ -71,7 +71,7 @@ class LoopRule(Unrolled):
     def _searched(self, results: Sequence[RuleResult], more: str) -> RuleResult:
         reason = Reason.STOPPED if self.stop() else f"Loops of up to {SHORT} records were searched; {more}"
         plain = replace(results[-1], verdict=Verdict.UNKNOWN, reason=reason, coverage=0.0, engine="search")
-        return replace(plain, witness=None, proof=None, claim=None, work=total_work(results))
+        return replace(plain, witness=None, proof=None, claim=None, cached=False, work=total_work(results))
 
     # ── the graph of cells ─────────────────────────────────────────────────────────────────────
     def _by_cells(self, example: Witness | None) -> tuple[list[LoopOutcome], _Examples]:
@@ -182,6 +182,7 @@ class LoopRule(Unrolled):
             claim=None,
             engine="loops",
             unsettled=None,
+            cached=False,  # only the search among short loops may have been
             work=plain.work + Work(boxes=sum(outcome.moves for outcome in outcomes)),
         )
         match last.status:

@@ -8,7 +8,6 @@ and the values of a bool are told apart from the start while there are few of th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 from itertools import product
 
 import numpy as np
@@ -104,11 +103,3 @@ def first_cells(box: Box, kind: RecordType) -> Cells | None:
     share = np.full(len(cells_lo), 1.0 / max(1, len(cells_lo)))
     width = len(box)
     return Cells(np.reshape(cells_lo, (-1, width)), np.reshape(cells_hi, (-1, width)), share, discrete, hi - lo)
-
-
-def exact_box(box: Box, discrete: NDArray[np.bool_]) -> Box:
-    """Whole columns between whole numbers."""
-    return tuple(
-        (Fraction(-(-lo.numerator // lo.denominator)), Fraction(hi.numerator // hi.denominator)) if whole else (lo, hi)
-        for (lo, hi), whole in zip(box, discrete, strict=True)
-    )

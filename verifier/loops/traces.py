@@ -27,6 +27,7 @@ from rewarden.verifier.witness import Witness, replay_premise
 
 EASY = 4_000  # moves between cells, before anything is searched
 ASCENT = 64  # records of the longest traces in which one that breaks the rule is sought by ascent
+MULTIPLIED = 4096  # atoms of a claim that is multiplied out where cells have no form for it
 SEARCHED = (1, 2, 3, 4, 6, 8, 12, 16)  # records of the traces that are searched by ascent
 
 
@@ -71,6 +72,13 @@ class TraceRule(Unrolled):
         return RuleResult(rule=self.name, severity=severity, verdict=Verdict.UNKNOWN, reason=Reason.BUDGET)
 
     def _unrolled(self, lengths: Sequence[int]) -> RuleResult:
+        """Unsupported where the longest claim would be too large for its bounds and ascents to hear a time limit."""
+        if not self.has_claim(lengths[-1], MULTIPLIED):
+            raise Unsupported(
+                "X03",
+                f"{self.name} has more than {MULTIPLIED} atoms when its alternatives are multiplied out",
+                help="fewer steps; or no min, max, |…| and if in what is summed",
+            )
         if len(self.lengths) == 1:
             return self.decide(self.spec.unrolled(self.name, self.lengths[0]))
         return verify_lengths([self.spec.unrolled(self.name, n) for n in lengths], self.decide)
@@ -88,7 +96,9 @@ class TraceRule(Unrolled):
                 return [replace(plain, verdict=Verdict.UNKNOWN, reason=Reason.NON_FINITE, non_finite=True)]
             if witness is not None:
                 found = replace(plain, verdict=Verdict.VIOLATED, reason=Reason.WITNESS, witness=witness)
-                return [replace(found, premise_witness=None, coverage=1.0, engine="search", unsettled=None)]
+                return [
+                    replace(found, premise_witness=None, coverage=1.0, engine="search", unsettled=None, cached=False)
+                ]
         return []
 
     def _trellis(self, chains: Sequence[Chain]) -> Trellis | None:
@@ -107,7 +117,7 @@ class TraceRule(Unrolled):
         plain = replace(
             last, verdict=Verdict.UNKNOWN, witness=None, proof=None, claim=None, engine="loops", work=work, coverage=1.0
         )
-        plain = replace(plain, unsettled=None)
+        plain = replace(plain, unsettled=None, cached=False)  # only the search among short traces may have been
         open_ = found.open()
         for number in open_:
             witness = self._concrete(found, number)

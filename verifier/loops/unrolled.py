@@ -75,11 +75,11 @@ class Unrolled:
     def claim(self, length: int) -> Claim:
         return bind_obligation(self.spec, self.spec.unrolled(self.name, length), self.rewards)
 
-    def has_claim(self, length: int) -> bool:
+    def has_claim(self, length: int, most: int = ATOMS) -> bool:
         """Whether the claim of that many records is of a size to be made: else records are judged one by one."""
         obligation = self.spec.unrolled(self.name, length)
         gathering = Gathering(self.statistics(obligation))
-        return sum(atoms_at_most(f, gathering) for f in (whole_premise(obligation), obligation.conclusion)) <= ATOMS
+        return sum(atoms_at_most(f, gathering) for f in (whole_premise(obligation), obligation.conclusion)) <= most
 
     def point(self, records: Array, *, premise_only: bool) -> Witness | None:
         """Records that break the rule (or satisfy its premise), judged exactly by the rule itself, without a claim."""
