@@ -42,11 +42,13 @@ class BakeOptions:
 
 @dataclass(frozen=True, slots=True)
 class Baked:
-    """`largest` and `mean`: absolute differences from the patched reward on sampled points, reward units."""
+    """`largest` and `mean`: absolute differences from the patched reward on sampled points, reward units; `beneath`:
+    the mean difference of the network that the patches lie on, before it learned anything."""
 
     artifact: Artifact
     largest: float
     mean: float
+    beneath: float
 
 
 def bake(
@@ -86,8 +88,9 @@ def bake(
         changed = plain.child(Edit("bake", rules, said), tensors=tensors)
         baked = replace(changed, parent=artifact.digest)
         rows = _domain(artifact, CHECKED, generator)
-        apart = np.abs(forward(baked, rows).astype(np.float64) - forward(artifact, rows).astype(np.float64))
-    return Baked(baked, float(apart.max()), float(apart.mean()))
+        wished = forward(artifact, rows).astype(np.float64)
+        apart, beneath = (np.abs(forward(one, rows).astype(np.float64) - wished) for one in (baked, plain))
+    return Baked(baked, float(apart.max()), float(apart.mean()), float(beneath.mean()))
 
 
 def _domain(artifact: Artifact, count: int, generator: torch.Generator) -> Rows:

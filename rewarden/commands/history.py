@@ -207,14 +207,26 @@ def bake(
         done = baking(loaded, BakeOptions(steps=steps), lambda k, n: report("baking", k, n, ""))
     far, typical = number(done.largest), number(done.mean)
     emit([f"baked: differs from the patched reward by {far} at most on sampled points, {typical} in the mean"])
-    return _written(loaded, done.artifact, out, spec, reward, accept_broken)
+    if done.mean > done.beneath:
+        emit([
+            f"  that is more than the network without its patches does, {number(done.beneath)}: it learned levels "
+            f"at the cost of the rest; more --steps than {steps}, or a larger network, may have room for both"
+        ])  # fmt: skip
+    more = f"  more --steps than {steps} may keep them"
+    return _written(loaded, done.artifact, out, spec, reward, accept_broken, more)
 
 
 # ── shared ─────────────────────────────────────────────────────────────────────────────────────
 def _written(
-    before: Artifact, after: Artifact, out: Path, spec: Path | None, reward: str | None, accept_broken: bool
+    before: Artifact,
+    after: Artifact,
+    out: Path,
+    spec: Path | None,
+    reward: str | None,
+    accept_broken: bool,
+    *more: str,
 ) -> int:
-    """Verify where a spec is given, and write unless a rule that was proved is lost."""
+    """Verify where a spec is given, and write unless a rule that was proved is lost; `more` is said then."""
     from rewarden import api
     from rewarden.atomic import require_free
     from rewarden.history import still_holds
@@ -226,7 +238,8 @@ def _written(
         result, lost = still_holds(spec, before, after, reward)
         emit(["", *result_lines(result)])
         if lost and not accept_broken:
-            emit([f"not written: not proved any more: {', '.join(lost)}", "  --accept-broken writes it all the same"])
+            ways = [*more, "  --accept-broken writes it all the same"]
+            emit([f"not written: not proved any more: {', '.join(lost)}", *ways])
             return exits.VIOLATED
         status = exits.VIOLATED if lost else exits.PROVED
     api.save_reward(after, out)

@@ -32,7 +32,7 @@ from rewarden.spec_lang.errors import EditError
 from rewarden.spec_lang.features import Feature, RecordType
 from rewarden.verifier.extremum import certified_extremum
 from rewarden.verifier.options import VerifyOptions
-from tests.property.test_patch import PREMISES, bound, network, points
+from tests.property.test_patch import PREMISES, SPEC, bound, network, points
 
 Edits = list[tuple[Bound, Artifact]]
 
@@ -390,10 +390,26 @@ def test_baking_gives_a_plain_network_near_the_patched_reward() -> None:
     assert done.artifact.parent == line[-1].digest
     assert done.artifact.graph == base.graph
     assert after.mean() < before.mean()
+    assert done.mean < done.beneath
     twice = [bake(line[-1], BakeOptions(steps=10)).artifact.digest for _ in range(2)]
     assert twice[0] == twice[1]
     with pytest.raises(EditError):
         bake(base)
+
+
+def test_a_network_that_could_not_learn_its_patches_is_not_written_and_the_ways_out_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = network(8)
+    spec, low = tmp_path / "s.rwd", bound("s.gap <= 30 [m]", "(-3)")
+    spec.write_text(SPEC.format(premise="s.gap <= 30 [m]", level="(-3)", relation="<="))
+    save_artifact(edited(base, [low])[-1], tmp_path / "patched")
+    arguments = ["bake", str(tmp_path / "patched"), "--spec", str(spec), "-o", str(tmp_path / "baked"), "-q"]
+    assert cli([*arguments, "--steps", "1"]) == 1
+    told = capsys.readouterr().out
+    assert f"not written: not proved any more: {low.rule}" in told
+    assert "more --steps than 1 may keep them" in told
+    assert not (tmp_path / "baked").exists()
 
 
 def test_rebuilding_with_the_same_patches_is_the_same_reward() -> None:
