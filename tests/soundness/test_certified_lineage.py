@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -293,6 +294,11 @@ def test_what_unlearning_writes_is_what_is_claimed() -> None:
     assert (said["parent"], said["artifact"]) == (head.digest, done.artifact.digest)
     assert Fraction(done.epsilon) <= Fraction(said["epsilon"]) <= Fraction(done.epsilon) * Fraction(100001, 100000)
     assert Fraction(said["delta"]) == Fraction(repr(options.delta))
+    assert done.artifact.edit is not None
+    statement = done.artifact.edit.statement
+    for text, lead in ((statement["guarantee"], "certified: ("), (statement["budget"], "epsilon ")):
+        assert text.startswith(lead)
+        assert Fraction(done.epsilon) <= Fraction(re.split("[ ,]", text.removeprefix(lead))[0]), text
     before, after = head.data, done.artifact.data
     assert [one["table"] for one in said["data"]] == [source.table_digest for source in after]
     assert not {source.table_digest for source in before} & {one["table"] for one in said["data"]}
