@@ -83,7 +83,7 @@ def _atom(terms: Sequence[_Term], row: Row, gate: Fraction, slack: Fraction) -> 
     if not used:
         return "true" if wanted <= 0 else ""
     if all(term.discrete for _, term in used) and len({term.name for _, term in used}) == 1:
-        return _choice(terms, used, wanted)
+        return _choice(used, wanted)
     if len(used) == 1:
         a, term = used[0]
         edge, room = wanted / a, slack / abs(a)
@@ -106,7 +106,7 @@ def _atom(terms: Sequence[_Term], row: Row, gate: Fraction, slack: Fraction) -> 
     return f"{left} >= {_literal(shortest(wanted, wanted + slack / 2))}"
 
 
-def _choice(terms: Sequence[_Term], used: Sequence[tuple[Fraction, _Term]], wanted: Fraction) -> str:
+def _choice(used: Sequence[tuple[Fraction, _Term]], wanted: Fraction) -> str:
     """Of one boolean, or the cases of one enum: those that reach it."""
     name, feature = used[0][1].name, used[0][1].feature
     worth = {term.case: a for a, term in used}

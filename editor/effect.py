@@ -264,7 +264,7 @@ def _distances(
     from rewarden.reward.judging.transitions import drawn_steps, roles_of, row_steps
 
     options, roles, without = DistanceOptions(bootstraps=0), roles_of(before), dict[str, str]()
-    recorded = _recorded(spec, before, roles)
+    recorded = _recorded(spec, roles)
     if recorded is None and len(before.records) > 1:
         asked = drawn_steps(roles, options.count, options.seed)
     else:
@@ -287,7 +287,7 @@ def _distances(
     return found["EPIC"], found["DARD"], without
 
 
-def _recorded(spec: Spec, artifact: Artifact, roles: Roles) -> Steps | None:
+def _recorded(spec: Spec, roles: Roles) -> Steps | None:
     """Steps that the spec's data have recorded: episodes of the state's records, or a record and what came next."""
     from rewarden.reward.judging.transitions import Steps, episode_steps
 

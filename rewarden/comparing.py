@@ -134,7 +134,7 @@ def side_by_side(asked: Asked, clock: Clock, kept: Kept) -> Iterator[Compared]:
         if before is None:
             yield open_method(name, "the time was up before it was known which rules fail")
             continue
-        one = _one(asked, name, before, clock, clock.share(1 / (1 + len(left))))
+        one = _one(asked, name, before, clock.share(1 / (1 + len(left))))
         if not one.open:
             kept.put(one)
         yield one
@@ -154,7 +154,7 @@ def _before(asked: Asked, clock: Clock) -> VerificationResult | None:
     return None if any(rule.stopped for rule in wanted) else found
 
 
-def _one(asked: Asked, name: str, before: VerificationResult, clock: Clock, share: float | None) -> Compared:
+def _one(asked: Asked, name: str, before: VerificationResult, share: float | None) -> Compared:
     start, stopped = time.monotonic(), list[str]()
     mender = asked.mender(before)
 

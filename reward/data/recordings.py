@@ -198,7 +198,7 @@ def split(path: Path, arrays: Arrays, lengths: NDArray[np.int64]) -> list[dict[s
     return [{name: parts[k] for name, parts in cut.items()} for k in range(len(lengths))]
 
 
-def by_ends(path: Path, arrays: Arrays) -> NDArray[np.int64]:
+def by_ends(arrays: Arrays) -> NDArray[np.int64]:
     """Lengths of episodes: said (`l`, as Gymnasium's RecordEpisodeStatistics calls them), or read off their ends."""
     named = {canonical(name): values for name, values in arrays.items()}
     steps = len(next((v for n, v in named.items() if not _is_state(n)), next(iter(named.values()))))

@@ -60,7 +60,7 @@ def flat_recording(path: Path, arrays: dict[str, Array], refused: Mapping[str, D
     elif "l" in statistics:
         lengths = _whole(path, "l", statistics["l"])
     else:
-        lengths = by_ends(path, steps)
+        lengths = by_ends(steps)
     if not len(lengths) or lengths.min() < 0:
         raise DataError("D30", f"{path.name}: the episodes do not begin in order", help="record it again")
     if lengths.max() > total:

@@ -140,7 +140,7 @@ def _open(folder: Path, base: Tensors) -> Adapter:
             raise _strange(folder, key)
         if key.endswith(LOW) or key.endswith(HIGH):
             layers.add(name.removesuffix(LOW).removesuffix(HIGH))
-        elif name in base or name.rpartition(".")[0] in _saved(config, base):
+        elif name in base or name.rpartition(".")[0] in _saved(config):
             replaced.add(name)
         else:
             raise _strange(folder, key)
@@ -152,7 +152,7 @@ def _open(folder: Path, base: Tensors) -> Adapter:
     return Adapter(folder, tensors, scaling, frozenset(layers), frozenset(replaced))
 
 
-def _saved(config: dict[str, Any], base: Tensors) -> set[str]:
+def _saved(config: dict[str, Any]) -> set[str]:
     """The layers that the adapter says it brings whole; the model may lack them, as a bare encoder lacks a head."""
     named = config.get("modules_to_save") or []
     return {name for name in named if isinstance(name, str)} if isinstance(named, list) else set()

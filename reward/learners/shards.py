@@ -152,11 +152,6 @@ class Shards:
         kind = identified(members, "mean")
         return Artifact(first.records, together.graph, together.tensors, kind, learner=learner, data=data.sources)
 
-    def stages_to_train(self, data: Data, options: object, run: Run) -> int:
-        """How many stages `fit` would have to train, the store being what it is."""
-        assert run.checkpoints is not None
-        return self.plan(data, options, run).missing(run.checkpoints)
-
     def _require_slices(self, options: object) -> None:
         ordinal = getattr(options, "kind", "") == "ordinal"  # its thresholds are as many as the grades so far
         if self.options.slices > 1 and (self.member.name not in SLICED or ordinal):

@@ -106,7 +106,7 @@ def _lower_bound(region: Region, node: Node, multipliers: Multipliers, objective
         if c is None:
             c = np.zeros(at.stop - at.start)
         lo, hi, phase = region.lo[at], region.hi[at], node.phase[at]
-        on_z = chosen(phase, c, multipliers.on_z[at], lo, hi)
+        on_z = chosen(c, multipliers.on_z[at], lo, hi)
         largest += float(np.abs(on_z).sum())
         magnitude = float((np.abs(on_z * lo) + (np.abs(c) + np.abs(on_z)) * np.abs(hi)).sum())
         total.error += (gamma(len(c)) + 4.0 * UNIT) * magnitude
@@ -120,7 +120,7 @@ def _lower_bound(region: Region, node: Node, multipliers: Multipliers, objective
     return total.constant - (total.error * INFLATE + lost) * INFLATE - 2.0 * UNIT * abs(total.constant)
 
 
-def chosen(phase: Phases, c: Array, hint: Array, lo: Array, hi: Array) -> Array:
+def chosen(c: Array, hint: Array, lo: Array, hi: Array) -> Array:
     """The d's: the hints, but for those that are closer to a bend of e than HiGHS's tolerance."""
     chord = np.where((lo < 0) & (hi > 0), c * (hi / np.where(hi > lo, hi - lo, 1.0)), c)
     d = hint

@@ -115,7 +115,7 @@ class _Writing:
         if cell is None:
             cuts.append(proof.piece([[EMPTY] for _ in claim.goals], easy=False))
             return None
-        bare = self._barely(number, cell)
+        bare = self._barely(cell)
         if bare is not None:
             cuts.append(proof.piece(bare, easy=True))
             return None
@@ -153,7 +153,7 @@ class _Writing:
             cuts.append(proof.piece(whatever, easy=False))
         return None
 
-    def _barely(self, number: int, cell: Box) -> Trees | None:
+    def _barely(self, cell: Box) -> Trees | None:
         """The trees of a whole box without what cannot harm, where that is every patch near data: thousands may act
         there, and none of them is looked at."""
         if not self.without or not any(has_tables(self.rewards[name]) for name in self.without):
