@@ -172,7 +172,10 @@ def _open_csv(path: Path) -> ColumnFile:
     if not lines:
         raise _malformed(path, "it is empty, without even a header")
     names = tuple(name.strip() for name in lines[0])
-    body = [line for line in lines[1:] if line]  # a blank line is not a row
+    while len(lines) > 1 and not lines[-1]:
+        lines.pop()
+    # a blank line is not a row; but where rows have one field it may be a value that was lost
+    body = lines[1:] if len(names) == 1 else [line for line in lines[1:] if line]
     for row, line in enumerate(body, start=1):
         if len(line) != len(names):
             raise DataError(

@@ -44,6 +44,7 @@ from rewarden.reward.deployed import forward
 from rewarden.spec_lang.boxes import hull
 from rewarden.spec_lang.claim import Affine
 from rewarden.spec_lang.errors import EditError
+from rewarden.spec_lang.features import Column
 from rewarden.verifier.decision import verify_claim
 from rewarden.verifier.falling import falls
 from rewarden.verifier.options import VerifyOptions
@@ -218,7 +219,7 @@ def _end(found: Coupled, column: int) -> Fraction:
 
 
 def _statement(artifact: Artifact, rule: str, taken: Slopes, found: Coupled) -> dict[str, str]:
-    amounts = ", ".join(f"{float(c)!r} a unit of {artifact.columns[j].name}" for j, c in taken.items() if c)
+    amounts = ", ".join(_amount(artifact.columns[j], found.signs[j], c) for j, c in taken.items() if c)
     where = (
         "beyond the ring (some atom of the region fails by the ring's width, or a discrete one fails) the reward is "
         "that of the parent, bit for bit"
@@ -231,3 +232,10 @@ def _statement(artifact: Artifact, rule: str, taken: Slopes, found: Coupled) -> 
         BEYOND: beyond_all(artifact.records, found.polytopes),
         "continuity": "the edited reward is continuous wherever the parent is",
     }
+
+
+def _amount(column: Column, sign: int, slope: Fraction) -> str:
+    """Of a case or a flag, whose columns are 0 or 1, all of it: where it is, or is not, what the worse record is."""
+    if column.discrete and column.lo == 0 and column.hi == 1:
+        return f"{float(slope)!r} where {'' if sign > 0 else 'not '}{column.name}"
+    return f"{float(slope)!r} a unit of {column.name}"

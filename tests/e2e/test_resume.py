@@ -59,7 +59,7 @@ def _project(folder: Path) -> list[str]:
             parameter.mul_(1.8)
     spec = rw.load_spec(folder / "yard.rwd")
     rw.save_reward(rw.from_torch(module, spec.features["Step"]), folder / "reward")
-    options = ["--engine", "bounds", "--no-cache", "--quiet", "--budget", "1500"]
+    options = ["--engine", "bounds", "--no-cache", "--quiet", "--budget", "500"]
     return ["verify", str(folder / "yard.rwd"), "--reward", str(folder / "reward"), *options]
 
 
@@ -130,7 +130,7 @@ def test_a_state_about_other_data_is_refused(tmp_path: Path) -> None:
 
 def test_ctrl_c_tells_what_is_known(tmp_path: Path) -> None:
     """The signal is sent once the second rule is at work; the first one's verdict is told and written."""
-    arguments = [a if a != "1500" else "100000000" for a in _project(tmp_path)]
+    arguments = [a if a != "500" else "100000000" for a in _project(tmp_path)]
     state, told = tmp_path / "state.npz", tmp_path / "told.json"
     process = subprocess.Popen(
         [sys.executable, "-c", COMMAND, *arguments, "--json", str(told), "--resume", str(state)],

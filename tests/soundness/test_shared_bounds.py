@@ -19,6 +19,7 @@ from rewarden.certificate.tiers import tiers
 from rewarden.spec_lang.claim_json import claim_object
 from tests.differential.test_kernel_vs_program import kernel_program
 from tests.reference.certificates import Case, affine, atom, claim, network
+from tests.reference.how_many import part_of
 from tests.reference.tiny_networks import tiny_claim
 from tests.soundness.test_kernel_steps import proof_of_chance
 
@@ -36,7 +37,7 @@ def holds(how: Check, claim: Claim, program: Program, leaf: Leaf) -> bool:
 def test_each_leaf_is_judged_as_it_is_alone(tmp_path: Path) -> None:
     """Leaves of chance, all with the same few boxes, signs and slopes: one after the other, and mixed up."""
     counted: Counter[bool] = Counter()
-    for seed in range(16):
+    for seed in range(part_of(16)):
         made, rewards = tiny_claim(seed)
         if any(lo > hi for box in made.boxes for lo, hi in box):
             continue

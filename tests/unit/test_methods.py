@@ -206,6 +206,7 @@ def test_a_known_step_is_mended_by_what_is_missing_or_by_a_threshold_that_moves_
     assert best is not None
     assert child is not None
     assert held is not None
+    assert ("a unit of" in child.edit.statement["r.fix"]) == (varying == "speed")
     region = (x[:, 1] <= 6) if varying == "mode" else (x[:, 0] <= 3) if varying == "on" else (x[:, 5] == 1)
     sides = [x[region].copy(), x[region].copy()]
     for side, values in zip(sides, (better, worse), strict=True):

@@ -13,6 +13,7 @@ from rewarden.cli import run
 from rewarden.draft.naming import suggested_unit, tamed
 from rewarden.spec_lang import Spec, load_spec
 from rewarden.spec_lang.errors import DataError
+from rewarden.spec_lang.table_files import open_columns
 from rewarden.spec_lang.tables import read_table
 from rewarden.starter import write_starter
 
@@ -192,6 +193,7 @@ def test_too_many_columns_are_refused(tmp_path: Path) -> None:
         ("near\n1\n2\n", "D25"),
         ("a,a\n1,2\n", "D12"),
         ("a\n1,2\n", "D13"),
+        ("a\n1\n\n2\n", "D13"),  # in one column a blank line may be a value that was lost
     ],
 )
 def test_tables_without_a_draft(tmp_path: Path, text: str, code: str) -> None:
@@ -199,6 +201,12 @@ def test_tables_without_a_draft(tmp_path: Path, text: str, code: str) -> None:
     with pytest.raises(DataError, match=code):
         write_starter(tmp_path, tmp_path / "t.csv")
     assert [p.name for p in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_blank_lines_at_the_end_and_between_rows_of_several_fields_are_no_rows(tmp_path: Path) -> None:
+    for text in ("a,b\n1,2\n\n3,4\n\n\n", "a\n1\n2\n\n"):
+        (tmp_path / "t.csv").write_text(text)
+        assert open_columns(tmp_path / "t.csv").rows == 2
 
 
 # ── rows of several records ────────────────────────────────────────────────────────────────────
