@@ -11,10 +11,11 @@ import pytest
 
 from rewarden.certificate.check import check
 from rewarden.certificate.kernel_alike import Sharing, alike
+from rewarden.certificate.kernel_bounds import Box
 from rewarden.certificate.kernel_claim import Claim, read_claim
 from rewarden.certificate.kernel_json import Refused
 from rewarden.certificate.kernel_program import Program
-from rewarden.certificate.kernel_proof import Check, Leaf, check_leaves, leaves
+from rewarden.certificate.kernel_proof import Check, Leaf, Plan, check_leaves, leaves
 from rewarden.certificate.tiers import tiers
 from rewarden.spec_lang.claim_json import claim_object
 from tests.differential.test_kernel_vs_program import kernel_program
@@ -52,6 +53,32 @@ def test_each_leaf_is_judged_as_it_is_alone(tmp_path: Path) -> None:
             counted[alone] += 1
             assert holds(shared, read, program, leaf) == alone
     assert min(counted[True], counted[False]) > 50, counted
+
+
+@pytest.mark.parametrize(
+    ("other", "effort"),
+    [
+        ({"program": object()}, 0),
+        ({"box": Box([Fraction(0)], [Fraction(2)])}, 0),
+        ({"box": Box([Fraction(-1)], [Fraction(1)])}, 0),
+        ({"box": Box([Fraction(0)], [Fraction(1, 2)])}, 0),  # the same numerators over another denominator
+        ({"signs": ((0, 0, 1),)}, 0),
+        ({"slopes": {(0, 0): 128}}, 0),
+        ({"facts": ((object(), 1),)}, 0),  # of more than the variables
+        ({"moves": [lambda bounds: None]}, 0),  # steps rest on facts of the leaf, its own goal among them
+        ({}, 1),
+    ],
+)
+def test_bounds_are_kept_for_what_they_rest_on_alone(other: dict[str, object], effort: int) -> None:
+    sharing = Sharing(lambda todo, effort: object())
+    plan = Plan(object(), Box([Fraction(0)], [Fraction(1)]), (), (), False, {}, [])  # type: ignore[arg-type]
+    first = sharing.bounds(plan, 0)
+    assert sharing.bounds(plan._replace(strict=True), 0) is first
+    differs = plan._replace(**other)
+    found = sharing.bounds(differs, effort)
+    assert found is not first
+    assert sharing.bounds(plan, 0) is not found
+    assert not differs.moves or sharing.bounds(differs, effort) is not found
 
 
 def test_no_leaf_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
