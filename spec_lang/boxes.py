@@ -20,13 +20,17 @@ Interval = tuple[Fraction, Fraction]
 Array = NDArray[np.float64]
 
 
+KEPT = 2**17  # numbers: 50 MB of rationals
+
+
 class RowBoxes(Sequence[Box]):
     """The boxes around the rows of a table, each made exactly when it is asked for: there may be 60,000 of 384
-    variables, which as rationals would fill the memory."""
+    variables, which as rationals would fill the memory. What has been made is kept where all of it is small."""
 
     def __init__(self, obligation: Obligation, ranges: Box) -> None:
         assert obligation.instances is not None
         self._obligation, self._instances, self._ranges = obligation, obligation.instances, ranges
+        self._made: dict[int, Box] = {}
 
     def __len__(self) -> int:
         return len(self._instances.anchors)
@@ -44,7 +48,12 @@ class RowBoxes(Sequence[Box]):
         if isinstance(index, slice):
             return tuple(self[i] for i in range(*index.indices(len(self))))
         row = range(len(self))[index]  # IndexError as a tuple's
-        return _row_box(self._obligation, self._instances, self._ranges, row)
+        made = self._made.get(row)
+        if made is None:
+            made = _row_box(self._obligation, self._instances, self._ranges, row)
+            if len(self) * len(self._ranges) <= KEPT:
+                self._made[row] = made
+        return made
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Sequence) or len(other) != len(self):
@@ -53,6 +62,16 @@ class RowBoxes(Sequence[Box]):
 
     def __hash__(self) -> int:
         return hash(tuple(self))
+
+    def whole(self, variable: int) -> bool:
+        """Is it an integer's?"""
+        return self._obligation.variables[variable].discrete
+
+    def centres(self, variable: int) -> Array | None:
+        """[box] the rows' values of a variable; None of one that ranges over all there is in each box."""
+        columns = {v: column for v, column, _ in self._instances.centred} | dict(self._instances.fixed)
+        column = columns.get(variable)
+        return None if column is None else np.asarray(self._instances.anchors[:, column], np.float64)
 
     @cached_property
     def outward(self) -> tuple[Array, Array]:

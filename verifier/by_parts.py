@@ -30,6 +30,7 @@ from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.pieces import FEW, Piece, piece_at, piece_over, pieces, rest, roots, stacked, there
 from rewarden.verifier.premise import Premise
 from rewarden.verifier.progress import Progress, Report, Stop
+from rewarden.verifier.region_words import described_rows
 from rewarden.verifier.regions import OpenBoxes
 from rewarden.verifier.unwritten import Unwritten, too_large
 from rewarden.verifier.verdict import CERTIFIABLE, Reason, RuleResult, Verdict, Work, without_proof
@@ -43,6 +44,7 @@ WHOLLY = 512  # boxes of branch and bound for all of a claim, before it is cut u
 EASY = 32  # boxes of branch and bound for a piece, however many there are
 BOXES = 64  # of a claim about stacked patches: more are near data, and small as they are
 LEAST = 500  # boxes of branch and bound for a part, however many parts there are
+TOLD = 2**16  # numbers of the boxes that are open, up to which they are told by more than their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,8 +284,11 @@ def _together(base: RuleResult, parts: Sequence[_Part], asked: Asked, own: Verif
         return replace(base, verdict=Verdict.PROVED, coverage=1.0)
     stopped = tried < len(parts) or any(found.stopped for _, found in open_)
     reason = Reason.STOPPED if stopped else open_[0][1].reason
-    left = _left(claim, open_, parts[tried:])
-    return replace(base, reason=reason, coverage=min(coverage, BELOW), left=left)
+    base = replace(base, reason=reason, coverage=min(coverage, BELOW))
+    rows = sorted({row for part in (*(part for part, _ in open_), *parts[tried:]) for row in part.origins})
+    if len(rows) * len(claim.variables) > TOLD:
+        return replace(base, unsettled=described_rows(claim, rows))
+    return replace(base, left=_left(claim, open_, parts[tried:]))
 
 
 def _of(claim: Claim, part: _Part) -> Claim:

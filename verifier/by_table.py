@@ -26,6 +26,7 @@ from rewarden.verifier.exact_program import ExactProgram, Point
 from rewarden.verifier.linear import program_of
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.progress import Stop
+from rewarden.verifier.region_words import EVERYTHING
 from rewarden.verifier.unwritten import Unwritten
 from rewarden.verifier.verdict import Reason, RuleResult, Verdict
 from rewarden.verifier.witness import Witness, replay, replay_premise
@@ -141,10 +142,10 @@ def decided(
             if again.witness is not None:
                 witness = _there(claim, artifacts, again.witness.point, replay)
         if witness is None:
-            return replace(open_, reason=NEAR_ROWS, work=work)
+            return replace(open_, reason=NEAR_ROWS, work=work, unsettled=EVERYTHING)
         return replace(found, claim=told, witness=witness, work=work)
     if found.verdict is not Verdict.PROVED:
-        return replace(found, claim=told, left=None)
+        return replace(found, claim=told)
     premise = _record(claim, artifacts, found.premise_witness, options.seed)
     if premise is None:
         return replace(open_, reason=Reason.NO_POINT, coverage=1.0)

@@ -38,6 +38,7 @@ from rewarden.verifier.opened import opened
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.premise import Premise, find_premise
 from rewarden.verifier.progress import Progress, Report, Stop, stopping
+from rewarden.verifier.region_words import EVERYTHING, described_rows
 from rewarden.verifier.regions import OpenBoxes
 from rewarden.verifier.settled import goals_hold_by_cases
 from rewarden.verifier.torch_settings import plain_torch
@@ -237,6 +238,7 @@ class _Decision:
         self.work = premise.work
         self.best: tuple[float, str, Reason] | None = None
         self.region: OpenBoxes | None = None  # all that is open, where an engine could tell
+        self.boxes: tuple[int, ...] | None = None  # or the numbers of the boxes that are
 
     def verdict(self) -> RuleResult:
         engine, options = self.task.options.engine, self.task.options
@@ -345,7 +347,10 @@ class _Decision:
         self.work = self.work + outcome.work
         self.left = outcome.left
         if outcome.status == "open":
-            self.region = _region(self.task, outcome) or self.region
+            if outcome.boxes is not None:
+                self.region, self.boxes = None, outcome.boxes
+            elif (region := _region(self.task, outcome)) is not None:
+                self.region, self.boxes = region, None
         name = f"bounds and {engine}" if share else engine
         if outcome.witness is not None:
             return _violated(task, outcome.witness, "search" if engine == "falsify" else name, self.work)
@@ -361,6 +366,12 @@ class _Decision:
 
     def _open(self) -> RuleResult:
         settled, engine, reason = self.best or (0.0, "falsify", Reason.STOPPED)
+        left, words = self.region, None
+        if self.boxes is not None:
+            words = described_rows(self.task.claim, self.boxes)
+        elif left is None and not settled:
+            left = _everything(self.task)
+            words = EVERYTHING if left is None else None
         return _result(
             self.task,
             Verdict.UNKNOWN,
@@ -369,7 +380,8 @@ class _Decision:
             premise_witness=self.premise.witness,
             engine=engine,
             work=self.work,
-            left=self.region if self.region is not None or settled else _everything(self.task),
+            left=left,
+            unsettled=words,
         )
 
 

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from rewarden.reward import graph as g
 from rewarden.reward.artifact import Artifact
+from rewarden.spec_lang.boxes import RowBoxes, down, hull, up
 from rewarden.spec_lang.claim import Affine, Claim
 from rewarden.spec_lang.errors import Unsupported
 from rewarden.verifier.inline import Emitter, inline_calls
@@ -41,6 +42,7 @@ NORMAL = 2.0**-126
 SMALLEST = 2.0**-149  # of the numbers that are not 0
 LARGEST = float(np.finfo(np.float32).max)
 WHOLE = 2**24  # integers up to here are binary32 numbers
+CLOSE = 2.0**-40  # relative: ends that are the same lie that close, however they are rounded
 SLACK = 1.0 + 2.0**-30  # for the roundings of these few numbers themselves
 
 
@@ -166,12 +168,12 @@ def _exact_columns(claim: Claim, constants: Mapping[int, Fraction]) -> Callable[
 
     A variable is one by definition, unless it is fixed to a number that is none (a row of the data), or a constant's.
     """
-    fixed_off = {i for box in claim.boxes for i, (lo, hi) in enumerate(box) if lo == hi and not is_binary32(lo)}
+    if isinstance(claim.boxes, RowBoxes):
+        fixed_off = _fixed_by_rows(claim.boxes)
+    else:
+        fixed_off = {i for box in claim.boxes for i, (lo, hi) in enumerate(box) if lo == hi and not is_binary32(lo)}
     fixed_off |= set(constants)
-    largest = [
-        max((max(abs(lo), abs(hi)) for lo, hi in column), default=Fraction(0))
-        for column in zip(*claim.boxes, strict=True)
-    ]
+    largest = [max(abs(lo), abs(hi)) for lo, hi in hull(claim.boxes)]
 
     def exact(row: Affine) -> bool:
         if not row.variables:
@@ -184,6 +186,30 @@ def _exact_columns(claim: Claim, constants: Mapping[int, Fraction]) -> Callable[
         return whole and abs(row.constant) + sum(abs(c) * largest[i] for i, c in row.variables) <= WHOLE
 
     return exact
+
+
+def _fixed_by_rows(boxes: RowBoxes) -> set[int]:
+    """The variables that some box may fix to a number that is no binary32 number; there may be more of them, since ends
+    are compared as floats that lie around them."""
+    found: set[int] = set()
+    lo, hi = boxes.outward
+    single = hi - lo <= CLOSE * np.maximum(np.abs(lo), np.abs(hi)) + TINY
+    for i in np.flatnonzero(single.any(axis=0)).tolist():
+        rows = single[:, i]
+        least, most = boxes.ranges[i]
+        values = boxes.centres(i)
+        if values is None:
+            off = not is_binary32(least)
+        elif boxes.whole(i):  # whole numbers, rounded towards each other
+            off = bool((np.maximum(np.abs(lo[rows, i]), np.abs(hi[rows, i])) > WHOLE).any())
+        else:
+            own = values[rows]
+            edges = bool(((own <= up(least)) | (own >= down(most))).any())
+            off = bool((own.astype(np.float32) != own).any())
+            off = off or (edges and not (is_binary32(least) and is_binary32(most)))
+        if off:
+            found.add(i)
+    return found
 
 
 def is_binary32(value: Fraction) -> bool:

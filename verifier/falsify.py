@@ -125,6 +125,8 @@ class _Search:
         self.rng = np.random.default_rng(options.seed)
         self.budget = options.falsify_budget
         self.points = 0
+        atoms = self.premise.starts[-1] + (0 if self.goals is None else self.goals.starts[-1])
+        self.chunk = max(64, min(CHUNK, 4 * MARGINS // max(1, atoms)))
         self.spread_premise = torch.ones(self.premise.starts[-1], dtype=FLOAT)
         self.spread_goals = torch.ones(0 if self.goals is None else self.goals.starts[-1], dtype=FLOAT)
 
@@ -206,14 +208,19 @@ class _Search:
 
     def _scores(self, x: Tensor) -> Tensor:
         """[n]: for ranking, without a gradient."""
+        found = torch.full((x.shape[0],), -torch.inf, dtype=FLOAT)
         with torch.no_grad():
-            parts = [self._objective(x[i : i + CHUNK], outside=1e6) for i in range(0, x.shape[0], CHUNK)]
-        return torch.nan_to_num(torch.cat(parts), nan=-torch.inf)
+            for first in range(0, x.shape[0], self.chunk):
+                if first and self._stopped():  # what is left looks no good
+                    break
+                part = slice(first, first + self.chunk)
+                found[part] = torch.nan_to_num(self._objective(x[part], outside=1e6), nan=-torch.inf)
+        return found
 
     def _measure(self, x: Tensor) -> None:
         """Each atom's spread over the first points, so that atoms in different units compare."""
         with torch.no_grad():
-            some = x[:CHUNK]
+            some = x[: self.chunk]
             calls = self.float_program.calls(some)
             self.spread_premise = _spread(self.premise.margins(some, calls))
             if self.goals is not None:
@@ -230,6 +237,8 @@ class _Search:
             width = (hi - lo) * self.free
         clauses = np.flatnonzero(self.over_variables)[:256]
         for slack in (SLACK, SLACK, 0.0):  # equalities have no inside: they are met in the last sweep
+            if self._stopped():
+                return x
             if len(clauses) <= FEW_CLAUSES:
                 for k in clauses:
                     x = self._onto(int(k), x, lo, hi, width, slack)
@@ -270,6 +279,8 @@ class _Search:
         weights, constant = self.premise.variables[atoms], self.premise.constant[atoms]
         size, found = max(1, MARGINS // len(atoms)), torch.zeros((len(clauses), x.shape[0]), dtype=torch.bool)
         for first in range(0, x.shape[0], size):
+            if self._stopped():
+                break
             part = slice(first, first + size)
             margins = (constant + x[part] @ weights.T).T.contiguous()
             room = (slack * (width[part] @ weights.abs().T)).T.contiguous()

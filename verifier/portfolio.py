@@ -31,7 +31,7 @@ from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.pointwise import Bound, ExecutedBound
 from rewarden.verifier.program import Program
 from rewarden.verifier.progress import Progress, Report, Stop, stopping
-from rewarden.verifier.region_words import described
+from rewarden.verifier.region_words import EVERYTHING, described
 from rewarden.verifier.regions import Frame, Region
 from rewarden.verifier.rows import verify_rows
 from rewarden.verifier.saved import Saver
@@ -135,7 +135,7 @@ class _Run:
                 return self._told(told, *obligations)
             case "trace" if len(self.spec.lowered[name].lengths) > 1:
                 obligations = self.spec.obligations_of(name)
-                plain = verify_lengths(obligations, self._claim)
+                plain = verify_lengths(obligations, self._claim, self.stop)
                 return self._told(self._with_lengths(plain, obligations), *obligations)
             case "cycle":
                 return self._told(self._with_loops(self._stepped(name), name), self.spec.unrolled(name, 2))
@@ -250,7 +250,7 @@ class _Run:
         types = self.spec.features
         witness = None if plain.witness is None else with_types(plain.witness, types)
         premise = None if plain.premise_witness is None else with_types(plain.premise_witness, types)
-        unsettled = None
+        unsettled = plain.unsettled
         if plain.left is not None and not constants and (frame := Frame.of(claim, types)).tellable:
             unsettled = described(Region.of_floats(frame, plain.left))
         return replace(plain, witness=witness, premise_witness=premise, left=None, unsettled=unsettled)
@@ -390,6 +390,7 @@ class _Run:
             severity=rule.severity,
             verdict=Verdict.UNKNOWN,
             reason=Reason.STOPPED,
+            unsettled=EVERYTHING,
             title=rule.title,
             where=str(rule.span),
         )
@@ -429,11 +430,14 @@ class _Run:
             coverage=0.0 if witness is None else 1.0,
             engine="search",
             work=Work(points=points),
+            unsettled=EVERYTHING if witness is None else None,
             title=rule.title,
             where=str(rule.span),
         )
         if non_finite or (witness is not None and witness.deployed == "non-finite"):
-            return replace(result, verdict=Verdict.UNKNOWN, reason=Reason.NON_FINITE, non_finite=True, witness=None)
+            return replace(
+                result, verdict=Verdict.UNKNOWN, reason=Reason.NON_FINITE, non_finite=True, witness=None, unsettled=None
+            )
         return result
 
 

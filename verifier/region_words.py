@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from rewarden.spec_lang.claim import Claim
 from rewarden.verifier.regions import Dimension, Frame, Region, Side
 
 TOLD = 8  # boxes in words
@@ -59,6 +60,23 @@ class Described:
             ],
             "more": self.more,
         }  # fmt: skip
+
+
+EVERYTHING = Described((Part("all of it", {}, Fraction(1), 0),), 1)
+
+
+def described_rows(claim: Claim, rows: Sequence[int]) -> Described:
+    """Some boxes of a claim near data, each all of it: where they are too many, or of too many features, to be joined
+    and told side by side."""
+    count = len(claim.boxes)
+    if len(rows) == count:
+        return EVERYTHING
+    parts = [Part(f"{_row_words(claim, row)}, all of it", {}, Fraction(1, count), row) for row in rows[:TOLD]]
+    return Described(tuple(parts), len(rows))
+
+
+def _row_words(claim: Claim, row: int) -> str:
+    return f"near row {row + 1} of {claim.instances}" if claim.instances is not None else f"box {row + 1}"
 
 
 def described(region: Region) -> Described:
@@ -112,7 +130,7 @@ def _part(frame: Frame, instance: int, sides: Sequence[Side | int], share: Fract
     if not words:
         words = ["all of it"]
     if frame.claim.instances is not None and len(frame.claim.boxes) > 1:
-        words.insert(0, f"near row {instance + 1} of {frame.claim.instances}")
+        words.insert(0, _row_words(frame.claim, instance))
     return Part(", ".join(words), told, share, instance)
 
 

@@ -181,6 +181,6 @@ def test_lengths_that_were_stopped_are_told_before_those_that_took_too_much() ->
     def decide(obligation: object) -> RuleResult:
         return RuleResult(rule="r", severity="must", verdict=Verdict.UNKNOWN, reason=next(reasons))
 
-    found = verify_lengths(spec.obligations_of("r"), decide)
+    found = verify_lengths(spec.obligations_of("r"), decide, lambda: False)
     assert found.stopped
     assert "Open for traces of 1 step, 2 steps" in found.reason

@@ -456,7 +456,7 @@ def test_killed_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for lives in range(200):
         try:
-            saver = Saver(ABOUT, dying(12 + lives), state[0] if state else None)
+            saver = Saver(ABOUT, dying(400 + lives), state[0] if state else None)
             result = verify(spec, rewards, OPTIONS, saver=saver)
             break
         except Killed:

@@ -87,8 +87,9 @@ class Outcome:
 
     `proved` holds for all that the run was given; `violated` comes with an exactly checked `witness`. `settled` is a
     share, 0 to 1. `left`: what is open, all of it; None where an engine cannot say, and then it is everything.
-    `region`: all that is open, too, for people to read. `proof` is a proof object of docs/formats.md, from engines that
-    write one; `trail` what others have kept of their tree. `work` is what this call of `go` has spent.
+    `region`: all that is open, too, for people to read; `boxes` where that is too much: the numbers of the claim's
+    boxes that are open. `proof` is a proof object of docs/formats.md, from engines that write one; `trail` what others
+    have kept of their tree. `work` is what this call of `go` has spent.
     """
 
     status: Literal["proved", "violated", "open"]
@@ -100,6 +101,7 @@ class Outcome:
     trail: Trail | None = None
     left: tuple[Part, ...] | None = None
     region: OpenBoxes | None = None
+    boxes: tuple[int, ...] | None = None
 
 
 class Run(Protocol):

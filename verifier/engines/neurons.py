@@ -17,6 +17,7 @@ from rewarden.verifier.verdict import Reason, Work
 from rewarden.verifier.wide.split import Signs
 
 LISTED = 4096  # parts of an outcome, at most
+TOLD = 2**16  # numbers of the boxes that are open, up to which they are told by more than their own
 
 
 def start(task: Task, parts: Sequence[Part] | None = None) -> Run | Declined:
@@ -93,7 +94,10 @@ class _Neurons:
             self.spent = 0
             for search in self.searches:
                 search.visited = False
-        return Outcome(status="open", reason=reason, work=work_done, settled=self._settled(), left=self._left())
+        open_ = tuple(sorted(box for search in self.searches for box in search.open))
+        left = self._left(open_)
+        told = open_ if left is None or len(open_) * len(task.claim.variables) > TOLD else None
+        return Outcome(status="open", reason=reason, work=work_done, settled=self._settled(), left=left, boxes=told)
 
     def snapshot(self) -> Snapshot | None:
         parts = [None if search.signs is None else signs_out(search.signs) for search in self.searches]
@@ -140,8 +144,8 @@ class _Neurons:
         )
         return 1.0 - still / count
 
-    def _left(self) -> tuple[Part, ...] | None:
-        goals, boxes = range(len(self.task.claim.goals)), sorted(b for search in self.searches for b in search.open)
+    def _left(self, boxes: Sequence[int]) -> tuple[Part, ...] | None:
+        goals = range(len(self.task.claim.goals))
         if len(boxes) * len(goals) > LISTED:
             return None
         return tuple(Part(goal, i, self.task.claim.boxes[i]) for i in boxes for goal in goals)

@@ -23,8 +23,6 @@ from rewarden.verifier.loops.local import LOOP, loop_step
 from rewarden.verifier.loops.partition import Array, Cells, first_cells
 from rewarden.verifier.loops.unrolled import Unrolled, columns_of, exact_point, total_work
 from rewarden.verifier.progress import Stop
-from rewarden.verifier.region_words import Described, described
-from rewarden.verifier.regions import Frame, OpenBoxes, Region
 from rewarden.verifier.unwritten import Unwritten, no_proof
 from rewarden.verifier.verdict import CERTIFIABLE, Reason, RuleResult, Verdict, Work, without_proof
 from rewarden.verifier.witness import Witness, replay_premise
@@ -206,14 +204,7 @@ class LoopRule(Unrolled):
                 return replace(plain, verdict=Verdict.PROVED, reason=reason)
         reason = Reason.STOPPED.value if self.stop() else Reason.BUDGET.value
         reason = f"{reason} {last.settled:.1%} of the cells lie on no loop that could pay."
-        return replace(plain, reason=reason, unsettled=None if last.left is None else self._described(last.left))
-
-    def _described(self, left: Cells) -> Described | None:
-        """The records of the cells that are left, in problem units."""
-        frame = Frame.of(self.claim(1), self.spec.features)
-        if not frame.tellable:
-            return None
-        return described(Region.of_floats(frame, OpenBoxes(np.zeros(len(left), np.int64), left.lo, left.hi)))
+        return replace(plain, reason=reason, unsettled=None if last.left is None else self.described(last.left))
 
 
 @dataclass(slots=True, eq=False)

@@ -16,7 +16,7 @@ Cells on paths whose bounds add up to too much are halved, those first that are 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import floor, frexp
 
@@ -39,19 +39,37 @@ UNBOUNDED = 2.0**40  # in place of a bound that is not finite, to tell where to 
 POINTS = 2  # of each cell, among which traces are looked for
 MOST_MOVES = 500_000  # between cells, of one kind of step
 WORST = 0.5  # of the largest excess: cells on paths that exceed by that much are halved
+NOISE = 1e-6  # of a sum in float64, and far more than its roundings
 LEAN = 0.25  # of how wide a cell is against how far the bounds lean
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TraceOutcome:
     """Per chain: is it settled, and can any trace be one at all? `moves` bounded, the share of chains settled, and an
-    open chain's worst path of cells (lo, hi [record, column])."""
+    open chain's worst path of cells (lo, hi [record, column]). `left`: of the longest open chain, number `longest`,
+    the cells on paths whose bounds add up to too much: all records of its violations lie there."""
 
     settled: tuple[bool, ...]
     possible: tuple[bool, ...]
     moves: int
     cells: int
     paths: Mapping[int, tuple[Array, Array]] = field(default_factory=dict)
+    longest: int | None = None
+    left: Cells | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """A trace of records [record, column], and what it adds up to by float64, of numbers of about that `size`."""
+
+    records: Array
+    total: float
+    size: float
+
+    @property
+    def promising(self) -> bool:
+        """Whether it may break the rule, as far as float64 can tell."""
+        return self.total >= -NOISE * (1.0 + self.size)
 
 
 @dataclass(slots=True, eq=False)
@@ -81,6 +99,7 @@ class Trellis:
         self.cells, self.binding = cells, binding
         self.kinds: list[_Kind] = []
         self._numbers: dict[object, int] = {}
+        self._seen: dict[tuple[int, int], tuple[Graph, Array]] = {}  # moves between points, by kind and seed
         self.impossible = tuple(chain.impossible for chain in chains)
         self.paths = tuple(self._path(chain) for chain in chains)
         self.moves = 0
@@ -159,14 +178,24 @@ class Trellis:
             settled = tuple(s for s, _ in found)
             outcome = TraceOutcome(settled, tuple(p for _, p in found), self.moves, len(self.cells))
             report(sum(settled) / len(settled), self.moves)
-            if all(settled) or stop():
+            if all(settled):
                 return outcome
-            cut = self._worst(sums, [number for number, done in enumerate(settled) if not done])
+            longest = max(
+                (number for number, done in enumerate(settled) if not done),
+                key=lambda number: (len(self.paths[number].kinds), number),
+            )
+            excess = sums.excess(longest)
+            # A violation is a path that exceeds, unless some bound is infinite, and stood for by a number.
+            where = excess > (-np.inf if sums.unbounded(longest) else 0.0)
+            outcome = replace(outcome, longest=longest, left=self.cells.take(np.flatnonzero(where)))
+            if stop():
+                return outcome
+            cut = self._worst(excess)
             after = self.moves + sum(_growth(kind, cut) for kind in self.kinds)
             large = max(len(kind.weight) + _growth(kind, cut) for kind in self.kinds) > MOST_MOVES
             if not len(cut) or after > budget or large:
                 paths = {n: self._worst_path(sums, n) for n, done in enumerate(settled) if not done}
-                return TraceOutcome(settled, outcome.possible, self.moves, len(self.cells), paths)
+                return replace(outcome, paths=paths)
             self._split(cut)
 
     def _settled(self, sums: _Sums, number: int) -> tuple[bool, bool]:
@@ -179,9 +208,8 @@ class Trellis:
             return True, False
         return (most < 0 if self.paths[number].weak else most <= 0), True
 
-    def _worst(self, sums: _Sums, open_: Sequence[int]) -> Index:
+    def _worst(self, excess: Array) -> Index:
         """Cells to halve: those on the paths of an open chain, the longest, that exceed most."""
-        excess = sums.excess(max(open_, key=lambda n: (len(self.paths[n].kinds), n)))
         able = (self.cells.cuttable() & self.reads).any(axis=1)
         excess = np.where(able, excess, -np.inf)
         top = float(excess.max(initial=-np.inf))
@@ -194,11 +222,14 @@ class Trellis:
         return self.cells.lo[cells], self.cells.hi[cells]
 
     # ── concrete traces ────────────────────────────────────────────────────────────────────────
-    def trace(self, number: int, seed: int) -> Array | None:
-        """Records [record, column] of a trace among points of the cells, of those that add most in float64; a hint."""
+    def trace(self, number: int, seed: int) -> Seen | None:
+        """A trace among points of the cells, of those that add most in float64; a hint."""
         path = self.paths[number]
         points = points_of(self.cells, POINTS, seed)
-        moves = {kind: self._point_moves(self.kinds[kind], points) for kind in dict.fromkeys(path.kinds)}
+        for kind in dict.fromkeys(path.kinds):
+            if (kind, seed) not in self._seen:
+                self._seen[kind, seed] = self._point_moves(self.kinds[kind], points)
+        moves = {kind: self._seen[kind, seed] for kind in path.kinds}
         level, backs = np.zeros(len(points)), []
         for kind, factor in zip(path.kinds, path.factors, strict=True):
             graph, added = moves[kind]
@@ -214,8 +245,7 @@ class Trellis:
         at = [int(np.nanargmax(level))]
         for back in reversed(backs[:-1]):
             at.append(int(back[at[-1]]))
-        found: Array = points[at[::-1]]
-        return found
+        return Seen(points[at[::-1]], float(np.nanmax(level)) + float(path.start), float(np.abs(level[at[0]])))
 
     def _point_moves(self, kind: _Kind, points: Array) -> tuple[Graph, Array]:
         shift = np.arange(POINTS) * len(self.cells)
@@ -239,6 +269,7 @@ class Trellis:
                 own = kind.graph.source == kind.graph.target
                 kind.graph, kind.weight = kind.graph.take(own), kind.weight[own]
         self.cells = self.cells.take(stay).joined(halves)
+        self._seen.clear()
 
     def _lean(self) -> Array:
         width = self.cells.hi - self.cells.lo

@@ -20,6 +20,7 @@ from rewarden.verifier.loops.local import CLAIMED, UNROLLED, Chain, trace_chains
 from rewarden.verifier.loops.maxplus import TraceOutcome, Trellis
 from rewarden.verifier.loops.partition import first_cells
 from rewarden.verifier.loops.unrolled import ATOMS, Unrolled, columns_of, exact_point, total_work
+from rewarden.verifier.region_words import Described
 from rewarden.verifier.steps import verify_lengths
 from rewarden.verifier.unwritten import CaseProof, Unwritten, no_proof
 from rewarden.verifier.verdict import CERTIFIABLE, Reason, RuleResult, Verdict, Work, without_proof
@@ -81,7 +82,7 @@ class TraceRule(Unrolled):
             )
         if len(self.lengths) == 1:
             return self.decide(self.spec.unrolled(self.name, self.lengths[0]))
-        return verify_lengths([self.spec.unrolled(self.name, n) for n in lengths], self.decide)
+        return verify_lengths([self.spec.unrolled(self.name, n) for n in lengths], self.decide, self.stop)
 
     def _chains(self) -> tuple[list[int], list[Chain]]:
         """Every way to break the rule, with the length of its traces."""
@@ -120,6 +121,8 @@ class TraceRule(Unrolled):
         plain = replace(plain, unsettled=None, cached=False)  # only the search among short traces may have been
         open_ = found.open()
         for number in open_:
+            if number != open_[0] and self.stop():
+                break
             witness = self._concrete(found, number)
             if witness is not None and witness.deployed == "non-finite":
                 return replace(plain, reason=Reason.NON_FINITE, non_finite=True)
@@ -128,7 +131,7 @@ class TraceRule(Unrolled):
                 return _with_length(told, found.lengths[number])
         lengths = sorted({found.lengths[number] for number in open_})
         if lengths and lengths[-1] <= CLAIMED and self.has_claim(lengths[-1]):
-            left = verify_lengths([self.spec.unrolled(self.name, n) for n in lengths], self.decide)
+            left = verify_lengths([self.spec.unrolled(self.name, n) for n in lengths], self.decide, self.stop)
             # That these lengths have no trace is no word on those that cells have settled, which may have some.
             without = left.verdict is Verdict.VACUOUS and len(lengths) < len(self.lengths)
             if left.verdict is not Verdict.PROVED and not without:
@@ -138,7 +141,8 @@ class TraceRule(Unrolled):
             share = 1.0 - len(lengths) / len(self.lengths)
             reason = Reason.STOPPED.value if self.stop() else Reason.BUDGET.value
             cases = f"{lengths[0]} to {lengths[-1]} steps" if len(lengths) > 1 else f"{lengths[0]} steps"
-            return replace(plain, reason=f"{reason} Open for traces of {cases}.", coverage=share)
+            unsettled = self._where(found)
+            return replace(plain, reason=f"{reason} Open for traces of {cases}.", coverage=share, unsettled=unsettled)
         return self._proved(found, results, plain)
 
     def _proved(self, found: _Settled, results: Sequence[RuleResult], plain: RuleResult) -> RuleResult:
@@ -203,9 +207,10 @@ class TraceRule(Unrolled):
     def _example(self, found: _Settled) -> Witness | None:
         for number, n in enumerate(found.lengths):
             if found.outcome.possible[number]:
-                trace = found.trellis.trace(number, self.options.seed)
-                if trace is None:
+                seen = found.trellis.trace(number, self.options.seed)
+                if seen is None:
                     return None
+                trace = seen.records
                 if not self.has_claim(n):
                     return self.point(trace, premise_only=True)
                 claim = self.claim(n)
@@ -215,9 +220,9 @@ class TraceRule(Unrolled):
     def _concrete(self, found: _Settled, number: int) -> Witness | None:
         """A trace that breaks the rule: among points of the cells, or by ascent along the worst path of cells."""
         n = found.lengths[number]
-        trace = found.trellis.trace(number, self.options.seed)
-        if trace is not None:
-            witness = self.judge(trace)
+        seen = found.trellis.trace(number, self.options.seed)
+        if seen is not None and seen.promising:
+            witness = self.judge(seen.records)
             if witness is not None:
                 return witness
         if self.stop():
@@ -225,6 +230,15 @@ class TraceRule(Unrolled):
         if n <= SEARCHED[-1] and number in found.outcome.paths:
             return self.climb(*found.outcome.paths[number])
         return self.seek(n, None) if n <= ASCENT else None
+
+    def _where(self, found: _Settled) -> Described | None:
+        """Where the records of the longest open traces lie that break the rule."""
+        left, number = found.outcome.left, found.outcome.longest
+        where = None if left is None else self.described(left)
+        if where is None or number is None:
+            return None
+        steps = found.lengths[number]
+        return replace(where, whole=f"the records of traces of {steps} step{'s' if steps > 1 else ''}")
 
     def _violated(self, results: list[RuleResult]) -> RuleResult:
         result = replace(results[-1], work=results[0].work, proof=None, claim=None)

@@ -11,6 +11,8 @@ from fractions import Fraction
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang import Spec
 from rewarden.spec_lang.boxes import boxes_of
@@ -24,10 +26,12 @@ from rewarden.verifier.bind import bind_obligation, data_constants, statistics_o
 from rewarden.verifier.exact_program import ExactProgram
 from rewarden.verifier.falsify import falsify
 from rewarden.verifier.inline import compile_program
-from rewarden.verifier.loops.partition import Array
+from rewarden.verifier.loops.partition import Array, Cells
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.pointwise import Bound, whole_premise, witness_at
 from rewarden.verifier.progress import Progress, Report, Stop
+from rewarden.verifier.region_words import Described, described
+from rewarden.verifier.regions import Frame, OpenBoxes, Region
 from rewarden.verifier.search import in_domain
 from rewarden.verifier.shortfall import measured
 from rewarden.verifier.verdict import RuleResult, Work
@@ -116,6 +120,13 @@ class Unrolled:
         options = replace(self.options, falsify_budget=min(budget, self.options.falsify_budget))
         found = falsify(compile_program(where, self.rewards), self.rewards, options, rows, self.stop).witness
         return None if found is None else self.typed(replay(claim, self.exact(claim), self.rewards, found.point))
+
+    def described(self, left: Cells) -> Described | None:
+        """The records of cells, in problem units."""
+        frame = Frame.of(self.claim(1), self.spec.features)
+        if not frame.tellable:
+            return None
+        return described(Region.of_floats(frame, OpenBoxes(np.zeros(len(left), np.int64), left.lo, left.hi)))
 
     def exact(self, claim: Claim) -> ExactProgram:
         return ExactProgram(compile_program(claim, self.rewards))
