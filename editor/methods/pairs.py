@@ -103,9 +103,10 @@ def _signs(
 ) -> Iterator[tuple[int, int]]:
     """The columns in which the records differ, and in which direction."""
     known = {
-        (tuple(sorted(atom.affine.variables)))
+        tuple(sorted((v, c / abs(c)) for v, c in atom.affine.variables if c))  # minutes have factors of 60
         for clause in claim.clauses if len(clause) == 1
-        for atom in clause if not atom.affine.calls and atom.affine.constant <= 0
+        for atom in clause
+        if not atom.affine.calls and atom.affine.constant <= 0 and not sum(c for _, c in atom.affine.variables)
     }  # fmt: skip
     for column, (b, a) in enumerate(zip(here, there, strict=True)):
         if any(len(side.variables) != 1 or side.variables[0][1] != 1 or side.calls for side in (a, b)):

@@ -31,6 +31,7 @@ from rewarden.editor.methods.task import Edited, Task
 from rewarden.editor.patch import ExtremumBound, PatchFacts, apply_patch
 from rewarden.editor.preconditions import meet, possible
 from rewarden.editor.region import Bound, polytopes_of
+from rewarden.editor.ring import binary32_above, binary32_below
 from rewarden.editor.sampling import rows_within
 from rewarden.editor.statement import of_several
 from rewarden.reward.agreement import random_rows
@@ -99,9 +100,13 @@ def _room(task: Task, artifact: Artifact, upper: Bound, lower: Bound) -> tuple[F
             if bound.reward != task.target or not bound.polytopes:
                 continue
             side, found = (upper, ceilings) if bound.kind == "ceiling" else (lower, floors)
-            spare = (1 + abs(bound.level)) / 2**16 if bound.strict else Fraction(0)
-            if meet(side.polytopes, bound.polytopes, artifact):
-                found.append(bound.level - spare - upper.level if bound.kind == "ceiling" else bound.level + spare)
+            spare = (1 + abs(bound.level)) / 2**16 if bound.strict or upper.strict else Fraction(0)
+            if meet(side.polytopes, bound.polytopes, artifact):  # what is stored of it: a binary32 number
+                found.append(
+                    binary32_below(bound.level - spare) - upper.level
+                    if bound.kind == "ceiling"
+                    else binary32_above(bound.level + spare)
+                )
     return max(floors, default=None), min(ceilings, default=None)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -228,7 +229,9 @@ def test_a_known_step_is_mended_by_what_is_missing_or_by_a_threshold_that_moves_
 def test_a_threshold_leaves_the_bounds_of_other_rules_room() -> None:
     """The threshold that moves least would contradict the ceiling: the nearest that does not is taken."""
     capped = "must capped:\n  forall s: Step\n  given s.gap >= 7 [m] and s.lanes >= 3\n  expect R(s) <= -1\n"
-    for text in (APART + capped, APART + capped.replace("R(s) <= -1", "R(s) < -1")):
+    # -1.1 is no binary32 number: the floor is stored above its level, the ceiling below
+    strictly, decimal = (capped.replace("R(s) <= -1", found) for found in ("R(s) < -1", "R(s) <= -1.1"))
+    for text in (APART + decimal, APART + strictly, APART.replace("R(a) >=", "R(a) >") + capped):
         artifact = network()
         result = rw.patch(parse_spec(text), verify_options=QUICK, R=artifact)
         assert [r.verdict for r in result.before.rules] == ["violated", "violated"]
@@ -361,6 +364,19 @@ def test_rules_of_another_form_have_no_slope(rule: str, message: str) -> None:
     claim = bind_obligation(spec, spec.obligation("other"), {"R": network()})
     with pytest.raises(EditError, match=message):
         coupled(claim, "other", "R", Fraction(1, 20))
+
+
+@pytest.mark.parametrize(("unit", "given"), [("min", "a.gap <= b.gap"), ("km", "3 * a.gap + 1 [km] <= 3 * b.gap")])
+def test_which_record_is_the_larger_one_is_read_in_any_unit(unit: str, given: str) -> None:
+    """A condition in minutes is lowered with factors of 60."""
+    spec = parse_spec(
+        HEAD.replace("gap: real [m]", f"gap: real [{unit}]")
+        + f"must r:\n  forall a, b: Step varying gap\n  given a.close and {given}\n  expect R(a) >= R(b)\n"
+    )
+    features = tuple(replace(f, unit=unit) if f.name == "gap" else f for f in STEP.features)
+    artifact = replace(network(), records=(RewardRecord("s", RecordType("Step", features)),))
+    claim = bind_obligation(spec, spec.obligation("r"), {"R": artifact})
+    assert coupled(claim, "r", "R", Fraction(1, 20)).signs == {1: 1}
 
 
 TWO = (
