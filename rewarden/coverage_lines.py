@@ -119,7 +119,7 @@ def _table(coverage: Coverage, names: tuple[str, ...] = ("proved", "violated", "
     rows = [["", "", *names]]
     for feature, slices in found:
         for first, one in _firsts(slices):
-            shares = [f"{float(share):.1%}" for share in one.shares.values()]
+            shares = [percent(share) for share in one.shares.values()]
             rows.append([feature if first else "", one.text, *shares])
     widths = [max(len(row[k]) for row in rows) for k in range(6)]
     return [

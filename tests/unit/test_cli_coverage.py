@@ -74,6 +74,24 @@ def test_a_premise_without_volume_is_told(tmp_path: Path, capsys: pytest.Capture
     assert "the premise leaves no volume of the region" in capsys.readouterr().out
 
 
+CORNER = """
+must corner:
+  forall s: Step
+  given s.speed <= 0.001 [m/s] and s.busy
+  expect R(s) <= -100
+"""
+
+
+def test_a_slice_that_the_premise_hardly_enters_is_not_told_to_be_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run([*_call(tmp_path, CORNER), "--coverage"])
+    rows = [re.split(r"  +", line.strip()) for line in capsys.readouterr().out.splitlines() if " %  " in line]
+    fails = [row for row in rows if row[-3] != "0 %"]
+    assert fails
+    assert all(row[-2] != "100 %" for row in fails)  # outside of the premise, but not all of it
+
+
 def test_coverage_from_python_and_with_kept_verdicts(tmp_path: Path) -> None:
     spec = write_spec(tmp_path, PROVED, VIOLATED)
     reward = rw.load_reward(write_reward(tmp_path, spec))
