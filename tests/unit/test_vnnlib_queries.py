@@ -132,6 +132,8 @@ def test_scalars_and_shapes_of_many_axes() -> None:
         (f"{H} (equal-to f) (declare-input E real [2,1]) (declare-output F real [1,1]))", TWO, "other shapes"),
         (f"{H} (declare-input E real [1,2]))", TWO, "declares no input, or no output"),
         (f"{H} (declare-input E real [0]) (declare-output F real [1]))", TWO, "unknowns can be declared"),
+        (f'{H} (declare-input E real [1] "x") (declare-output F real [1]))', TWO, "no name of the ONNX file"),
+        (f'{H} (declare-input E real [1]) (declare-output F real [1] "y"))', TWO, "no name of the ONNX file"),
         (f"{H} (declare-input E real [99999,99999]) (declare-output F real [1]))", TWO, "can be declared"),
         ("(assert (<= A[0,0] 1.0)) (declare-network h)", TWO, "4:26: unexpected form 'declare-network'"),
         ("", "(vnnlib-version <3.0>)", "not known"),

@@ -178,6 +178,10 @@ def _tensor(source: QuerySource, form: Group, start: int, taken: set[str]) -> Te
             pass
         case _:
             raise source.error("expected a name, a type and a shape, as in (declare-input X real [1,5])", form.at)
+    if any(isinstance(item, Word) and item.text.startswith('"') for item in rest):
+        raise source.error(
+            "a tensor has no name of the ONNX file here", form.at, help="leave it out, and declare them in its order"
+        )
     if rest:
         raise _unsupported(source, "inputs that may keep a default are not known", form.at)
     name = _name(source, form.items[1], taken)
