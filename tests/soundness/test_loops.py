@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import os
 from dataclasses import replace
 from fractions import Fraction
@@ -15,8 +16,10 @@ import torch
 from rewarden.reward.exact import evaluate
 from rewarden.reward.torch_import import from_torch
 from rewarden.spec_lang import parse_spec
-from rewarden.verifier.bind import bind
+from rewarden.spec_lang.obligation import Obligation
+from rewarden.verifier.bind import bind, bind_obligation
 from rewarden.verifier.box_minimum import Boxes
+from rewarden.verifier.decision import verify_claim
 from rewarden.verifier.loops.abstraction import Abstraction, Search
 from rewarden.verifier.loops.engine import LoopRule
 from rewarden.verifier.loops.maxplus import _Kind, _Path, _Sums
@@ -86,6 +89,43 @@ def test_loops_of_a_continuous_kind_that_hold_with_equality_or_are_not_affine() 
     assert len(found["back"].witness.records) > 1
     assert found["ahead"].verdict is Verdict.UNKNOWN
     assert "multiplies two quantities" in found["ahead"].reason
+
+
+def test_what_no_step_pays_for_no_loop_does_with_nothing_to_spare() -> None:
+    """The best step adds exactly 0, at a point that no cell ends at: bounds of cells never get there."""
+    spec = parse_spec(
+        "spec cost v1\nfeatures P { x : real in -1 .. 2 }\nreward R(a: P)\n"
+        "relation close(a: P, b: P) = |a.x - b.x| <= 1\n"
+        "must free: cycle t: P via close expect sum(R(t)) <= 0\n"
+    )
+    net = torch.nn.Sequential(torch.nn.Linear(1, 2), torch.nn.ReLU(), torch.nn.Linear(2, 1))
+    with torch.no_grad():  # −|x|
+        net[0].weight[:] = torch.tensor([[1.0], [-1.0]])
+        net[2].weight.fill_(-1.0)
+        net[0].bias.fill_(0.0), net[2].bias.fill_(0.0)
+    found = verify(
+        spec, {"R": from_torch(net, (("a", spec.features["P"]),))}, replace(QUICK, budget=400, z3_rlimit=40_000)
+    )
+    assert found["free"].verdict is Verdict.PROVED
+    assert "no step adds anything" in found["free"].reason
+    assert found["free"].proof is None
+    assert found["free"].unsettled is None
+
+
+@pytest.mark.parametrize("seed", [*range(24), *range(100, 100 + (60 if ALL else 0))])
+def test_a_step_that_is_proved_to_add_nothing_adds_nothing(seed: int) -> None:
+    """`_each`, which is asked where cells leave a rule open, against every move."""
+    case = random_case(seed)
+
+    def decide(obligation: Obligation) -> RuleResult:
+        return verify_claim(bind_obligation(case.spec, obligation, case.rewards), case.rewards, QUICK)
+
+    rule = LoopRule(case.spec, "r", case.rewards, QUICK, nothing, decide, None, lambda: False)  # type: ignore[arg-type]
+    allowed = {"<= 0": operator.le, "< 0": operator.lt, ">= 0": operator.ge, "> 0": operator.gt}
+    keeps = next(holds for words, holds in allowed.items() if case.text.rstrip().endswith(f") {words}"))
+    true = all(keeps(added, 0) for added in case.moves.values())
+    expected = "vacuous" if not case.moves else "proved" if true else "violated"
+    assert rule._each().verdict.value == expected
 
 
 def test_loops_as_executed_are_proved_of_every_execution() -> None:
