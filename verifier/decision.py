@@ -388,7 +388,7 @@ class _Decision:
 def _everything(task: Task) -> OpenBoxes | None:
     """The whole domain, unless it is too many boxes to tell of."""
     claim = task.claim
-    if len(claim.boxes) * len(claim.variables) > CERTIFIED:
+    if len(claim.boxes) * len(claim.variables) > by_parts.TOLD:
         return None
     return OpenBoxes.of(list(enumerate(claim.boxes)), len(claim.variables))
 

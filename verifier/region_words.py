@@ -120,7 +120,7 @@ def _sizes(region: Region) -> np.ndarray:
 def _part(frame: Frame, instance: int, sides: Sequence[Side | int], share: Fraction) -> Part:
     words: list[str] = []
     told: dict[str, Any] = {}
-    for dimension, side, base in zip(frame.dimensions, sides, frame.bases[instance], strict=True):
+    for dimension, side, base in zip(frame.dimensions, sides, frame.base(instance), strict=True):
         if side != base:
             label = frame.label(dimension)
             words.append(f"{label} {side_words(dimension, side)}")

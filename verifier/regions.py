@@ -103,12 +103,22 @@ class Frame:
     @cached_property
     def bases(self) -> tuple[tuple[Side | int, ...], ...]:
         """The sides of the claim's boxes."""
-        return tuple(self.sides(box) for box in self.claim.boxes)
+        return tuple(self.base(instance) for instance in range(len(self.claim.boxes)))
+
+    def base(self, instance: int) -> tuple[Side | int, ...]:
+        """The sides of one of them: of a claim near many rows, only those that are told of are made."""
+        if instance not in self._made:
+            self._made[instance] = self.sides(self.claim.boxes[instance])
+        return self._made[instance]
+
+    @cached_property
+    def _made(self) -> dict[int, tuple[Side | int, ...]]:
+        return {}
 
     def share(self, sides: Sequence[Side | int], instance: int) -> Fraction:
         """The share of the whole region that a box with these sides, part of box `instance`, makes up."""
         numerator, denominator = 1, len(self.claim.boxes)
-        for side, base in zip(sides, self.bases[instance], strict=True):
+        for side, base in zip(sides, self.base(instance), strict=True):
             part = ratio(side, base)
             numerator, denominator = numerator * part.numerator, denominator * part.denominator
             if not numerator:
@@ -240,7 +250,7 @@ class Region:
     def sides(self, box: int) -> tuple[Side | int, ...]:
         """Of one box, clipped to the claim's box that it is part of."""
         found: list[Side | int] = []
-        base = self.frame.bases[int(self.instance[box])]
+        base = self.frame.base(int(self.instance[box]))
         for d, whole in enumerate(base):
             if isinstance(whole, int):
                 found.append(int(self.lo[box, d]) & whole)
