@@ -40,7 +40,7 @@ TENSORS = "tensors.safetensors"
 LIMITS = {MANIFEST: 1 << 24, TENSORS: (1 << 30) + (1 << 24)}  # bytes; weights are capped at 1 GiB by `widths`
 SUFFIX = ".rwz"
 _PICKLED = {".pt", ".pth", ".pkl", ".pickle", ".joblib", ".ckpt", ".bin"}
-_NETWORKS = {".onnx", ".safetensors"}
+_NETWORKS = {".onnx", ".safetensors", ".pt2"}
 
 
 # ── reading ────────────────────────────────────────────────────────────────────────────────────
@@ -121,16 +121,16 @@ def _read_file(path: Path, wanted: Sequence[str]) -> list[bytes]:
         start = stream.read(16)
     if start[:1] == b"\x80" and len(start) > 1 and start[1] in range(2, 6):
         raise _pickled(path)
-    if start[:2] == b"PK":
-        return _read_zip(path, wanted)
-    if path.suffix in _PICKLED:
-        raise _pickled(path)
     if path.suffix in _NETWORKS:
         raise ArtifactError(
             "A04",
             f"{path} is a network, not a reward artifact",
             help=f"make one of it: rewarden import {path.name} --features SPEC -o DIR",
         )
+    if start[:2] == b"PK":
+        return _read_zip(path, wanted)
+    if path.suffix in _PICKLED:
+        raise _pickled(path)
     if path.suffix == SUFFIX:
         raise ArtifactError("A05", f"{path} is not a zip file", help=_TRUNCATED)
     raise ArtifactError("A02", f"{path} is not a reward artifact", help="name a folder or a .rwz file")

@@ -30,7 +30,7 @@ from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.pieces import FEW, Piece, piece_at, piece_over, pieces, rest, roots, stacked, there
 from rewarden.verifier.premise import Premise
 from rewarden.verifier.progress import Progress, Report, Stop
-from rewarden.verifier.region_words import described_rows
+from rewarden.verifier.region_words import NUMBERS, described_rows
 from rewarden.verifier.regions import OpenBoxes
 from rewarden.verifier.unwritten import Unwritten, too_large
 from rewarden.verifier.verdict import CERTIFIABLE, Reason, RuleResult, Verdict, Work, without_proof
@@ -44,7 +44,6 @@ WHOLLY = 512  # boxes of branch and bound for all of a claim, before it is cut u
 EASY = 32  # boxes of branch and bound for a piece, however many there are
 BOXES = 64  # of a claim about stacked patches: more are near data, and small as they are
 LEAST = 500  # boxes of branch and bound for a part, however many parts there are
-TOLD = 2**16  # numbers of the boxes that are open, up to which they are told by more than their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +285,7 @@ def _together(base: RuleResult, parts: Sequence[_Part], asked: Asked, own: Verif
     reason = Reason.STOPPED if stopped else open_[0][1].reason
     base = replace(base, reason=reason, coverage=min(coverage, BELOW))
     rows = sorted({row for part in (*(part for part, _ in open_), *parts[tried:]) for row in part.origins})
-    if len(rows) * len(claim.variables) > TOLD:
+    if len(rows) * len(claim.variables) > NUMBERS:
         return replace(base, unsettled=described_rows(claim, rows))
     return replace(base, left=_left(claim, open_, parts[tried:]))
 

@@ -38,7 +38,7 @@ from rewarden.verifier.opened import opened
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.premise import Premise, find_premise
 from rewarden.verifier.progress import Progress, Report, Stop, stopping
-from rewarden.verifier.region_words import EVERYTHING, described_rows
+from rewarden.verifier.region_words import EVERYTHING, NUMBERS, described_rows
 from rewarden.verifier.regions import OpenBoxes
 from rewarden.verifier.settled import goals_hold_by_cases
 from rewarden.verifier.torch_settings import plain_torch
@@ -388,7 +388,7 @@ class _Decision:
 def _everything(task: Task) -> OpenBoxes | None:
     """The whole domain, unless it is too many boxes to tell of."""
     claim = task.claim
-    if len(claim.boxes) * len(claim.variables) > by_parts.TOLD:
+    if len(claim.boxes) * len(claim.variables) > NUMBERS:
         return None
     return OpenBoxes.of(list(enumerate(claim.boxes)), len(claim.variables))
 

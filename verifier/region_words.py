@@ -20,6 +20,7 @@ from rewarden.verifier.regions import Dimension, Frame, Region, Side
 TOLD = 8  # boxes in words
 FEATURES = 6  # of a box in words
 DIGITS = 6
+NUMBERS = 2**16  # of boxes, up to which they are joined and told side by side
 EXACT = 256  # boxes whose share is computed exactly to find the largest
 
 
@@ -82,10 +83,10 @@ def _row_words(claim: Claim, row: int) -> str:
 def described(region: Region) -> Described:
     """The region in as few boxes as joining them gives, the largest told."""
     joined = region.merged()
-    order = np.argsort(-_sizes(joined), kind="stable")[:EXACT]
+    order = np.lexsort((joined.instance, -_sizes(joined)))[:EXACT]
     ranked = sorted(
         ((joined.frame.share(sides := joined.sides(k), int(joined.instance[k])), k, sides) for k in order.tolist()),
-        key=lambda found: (-found[0], found[1]),
+        key=lambda found: (-found[0], int(joined.instance[found[1]]), found[1]),
     )
     parts = [_part(joined.frame, int(joined.instance[k]), sides, share) for share, k, sides in ranked[:TOLD]]
     return Described(tuple(parts), len(joined))

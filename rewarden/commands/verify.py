@@ -56,13 +56,8 @@ def verify(
     quiet: options.Quiet = False,
 ) -> int:
     """Prove each rule, or show the exact record for which it fails."""
-    from rewarden import api
     from rewarden.binding import Asked, bind, verify_options
-    from rewarden.interrupt import interruptible
-    from rewarden.output import note
-    from rewarden.outputs.written import Forms, errors_written, write_forms
-    from rewarden.progress import per_rule, progress
-    from rewarden.verdict_cache import VerdictCache, default_folder
+    from rewarden.outputs.written import Forms, errors_written
 
     forms = Forms(sarif, junit, github)
     forms.require_folders()
@@ -70,6 +65,13 @@ def verify(
         bound = bind(Asked(spec, reward or (), param or (), rule or (), allow or ()))
         given = {"engine": engine, "semantics": semantics, "budget": budget, "timeout": timeout}
         chosen = verify_options(bound.config, {**given, "coverage_budget": coverage_budget})
+    from rewarden import api  # what is refused is refused before engines are loaded, which takes as long
+    from rewarden.interrupt import interruptible
+    from rewarden.output import note
+    from rewarden.outputs.written import write_forms
+    from rewarden.progress import per_rule, progress
+    from rewarden.verdict_cache import VerdictCache, default_folder
+
     _require_free(certificate)
     if certificate is not None:
         from rewarden.certificate.issue import require_real

@@ -90,6 +90,25 @@ def test_rewards_that_engines_once_failed_on(seed):
     check(seed)
 
 
+@pytest.mark.parametrize("name", ["auto", "bounds", "falsify"])
+def test_as_executed_a_rule_and_its_negation_are_not_both_proved(name):
+    """The other engines say nothing of binary32. What is violated as executed is so at a record that is exhibited."""
+    said: Counter[str] = Counter()
+    for seed in range(0, 60, 4):
+        claim, rewards = tiny_claim(seed)
+        if len(claim.goals) != 1:
+            continue
+        options = replace(QUICK, engine=name, semantics="float32")
+        pair = [verify_claim(some, rewards, options) for some in (claim, negation(claim))]
+        words = [str(result.verdict) for result in pair]
+        assert words != ["proved", "proved"], seed
+        assert all(result.witness is not None for result in pair if result.verdict == "violated")
+        assert all(result.claim is None for result in pair)
+        said.update(words)
+    assert said["violated"] > 4
+    assert name == "falsify" or said["proved"] > 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("start", range(FEW, FEW + MANY, EACH))
 def test_ten_thousand(start):

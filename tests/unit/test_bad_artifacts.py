@@ -302,10 +302,15 @@ def test_a_pickled_model_is_refused_with_a_way_out(tmp_path, name, data):
 
 
 def test_a_network_is_to_be_imported(tmp_path):
-    (tmp_path / "net.onnx").write_bytes(b"\x08\x07\x12\x07pytorch")
-    error = refused(load_artifact, tmp_path / "net.onnx")
-    assert error.code == "A04"
-    assert "rewarden import net.onnx" in error.help
+    for name, start in (
+        ("net.onnx", b"\x08\x07\x12\x07pytorch"),
+        ("net.pt2", b"PK\x03\x04"),
+        ("net.safetensors", b"{}"),
+    ):
+        (tmp_path / name).write_bytes(start)
+        error = refused(load_artifact, tmp_path / name)
+        assert error.code == "A04"
+        assert f"rewarden import {name}" in error.help
 
 
 # ── the zip ────────────────────────────────────────────────────────────────────────────────────

@@ -15,7 +15,6 @@ from rewarden.reward.artifact import Artifact
 from rewarden.spec_lang import Spec, boxes, parse_spec
 from rewarden.spec_lang.boxes import RowBoxes
 from rewarden.verifier.bind import bind
-from rewarden.verifier.by_parts import TOLD
 from rewarden.verifier.executed import _exact_columns, is_binary32
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.loops.bounds import Binding
@@ -24,7 +23,7 @@ from rewarden.verifier.loops.maxplus import Trellis
 from rewarden.verifier.loops.partition import first_cells
 from rewarden.verifier.loops.unrolled import columns_of
 from rewarden.verifier.options import VerifyOptions
-from rewarden.verifier.region_words import EVERYTHING, Part, described, described_rows
+from rewarden.verifier.region_words import EVERYTHING, NUMBERS, Part, described, described_rows
 from rewarden.verifier.regions import Frame, OpenBoxes, Region
 from rewarden.verifier.steps import verify_lengths
 from rewarden.verifier.verdict import Reason, RuleResult, Verdict
@@ -190,7 +189,7 @@ def test_rows_that_are_open_are_told_where_their_numbers_are_too_many_for_region
     assert 0 < found.coverage < 1
     assert found.unsettled is not None
     open_ = round(300 * (1 - found.coverage))
-    assert open_ * 300 > TOLD
+    assert open_ * 300 > NUMBERS
     assert found.unsettled.boxes == open_
     assert found.unsettled.parts[0].words.startswith("near row ")
     assert found.unsettled.parts[0].share == Fraction(1, 300)

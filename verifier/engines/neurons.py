@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from rewarden.verifier.decided_gates import by_gates
 from rewarden.verifier.engines.interface import Declined, Outcome, Part, Run, Task
 from rewarden.verifier.exact_program import Point
+from rewarden.verifier.region_words import NUMBERS
 from rewarden.verifier.saved_search import Snapshot, StateError
 from rewarden.verifier.saved_walks import signs_in, signs_out
 from rewarden.verifier.verdict import Reason, Work
 from rewarden.verifier.wide.split import Signs
 
 LISTED = 4096  # parts of an outcome, at most
-TOLD = 2**16  # numbers of the boxes that are open, up to which they are told by more than their own
 
 
 def start(task: Task, parts: Sequence[Part] | None = None) -> Run | Declined:
@@ -96,7 +96,7 @@ class _Neurons:
                 search.visited = False
         open_ = tuple(sorted(box for search in self.searches for box in search.open))
         left = self._left(open_)
-        told = open_ if left is None or len(open_) * len(task.claim.variables) > TOLD else None
+        told = open_ if left is None or len(open_) * len(task.claim.variables) > NUMBERS else None
         return Outcome(status="open", reason=reason, work=work_done, settled=self._settled(), left=left, boxes=told)
 
     def snapshot(self) -> Snapshot | None:
