@@ -503,6 +503,30 @@ def test_a_stop_just_as_signs_of_neurons_came_to_their_end() -> None:
         assert _bytes(again) == _bytes(plain)
 
 
+@pytest.mark.parametrize("budget", [4, 9])
+def test_a_stop_just_as_cells_came_to_their_end(budget: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who goes on does not give them their budget a second time."""
+    monkeypatch.setattr(cells_engine, "SLICE", 2)
+    spec, rewards = _case()
+    options, asked, limit = replace(OPTIONS, engine="cells", budget=budget), [0], [10**9]
+
+    def stop() -> bool:
+        asked[0] += 1
+        return asked[0] > limit[0]
+
+    plain = verify(spec, rewards, options, rules=["pair"], stop=stop)
+    assert plain["pair"].reason == Reason.BUDGET
+    assert plain["pair"].work.boxes == budget
+    last = asked[0]
+    for after in range(last - 6, last):
+        state: list[bytes] = []
+        asked[0], limit[0] = 0, after
+        stopped = verify(spec, rewards, options, rules=["pair"], stop=stop, saver=Saver(ABOUT, state.append))
+        assert stopped["pair"].stopped
+        again = verify(spec, rewards, options, rules=["pair"], saver=Saver(ABOUT, lambda _: None, state[-1]))
+        assert _bytes(again) == _bytes(plain)
+
+
 DYING = """
 import os, signal, sys
 from dataclasses import replace

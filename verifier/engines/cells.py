@@ -61,7 +61,8 @@ class _Cells:
             return Outcome(
                 status="proved", reason=Reason.CELLS, work=spent, settled=1.0, trail=self._trail(found.trail)
             )
-        reason = Reason.STOPPED if task.stop() else Reason.BUDGET
+        # One that has come to its end has, whatever is asked for just then: who goes on is told of what it has done.
+        reason = Reason.BUDGET if self.cells.end is None else Reason.STOPPED
         return Outcome(status="open", reason=reason, work=spent, settled=found.settled, region=self._region())
 
     def _region(self) -> OpenBoxes | None:
