@@ -31,6 +31,7 @@ from rewarden.verifier.program import INPUT, Program
 from rewarden.verifier.relaxation import Gate, relu_lines
 from rewarden.verifier.rounding import INFLATE, TINY, UNIT, gamma
 from rewarden.verifier.smooth_lines import product_extent, product_lines, smooth_lines
+from rewarden.verifier.tangents import tangent_extent, tangent_lines
 
 CHUNK = 2**17  # elements of one row matrix: it stays in the cache
 NOTCH = 2.0**-30  # a checker's bounds l, u, and so its chords, differ from ours by rounding: slack for what that moves
@@ -110,7 +111,7 @@ class _Layer:
 
     @property
     def curved(self) -> bool:
-        return self.kind in ("smooth", "product", "twin")
+        return self.kind in ("smooth", "product", "twin", "tangent")
 
 
 @dataclass(slots=True, eq=False)
@@ -218,7 +219,10 @@ class Engine:
             return
         level = 0.0 if layer.kind != "linear" else self._gate_level(k)
         loose = _loose(layer, lo, hi, level)
-        if layer.pair is not None:
+        if layer.kind == "tangent":
+            on, off = self.decided(sweep, k)
+            loose = (lo < hi) & ~(on | off)
+        elif layer.pair is not None:
             a, b = (_sides(sweep, copy) for copy in layer.pair)
             lo, hi = narrowed_difference((lo, hi), a, b)
             loose = (lo < hi) & matters(a, b)
@@ -301,6 +305,9 @@ class Engine:
         """The outputs of a smooth layer or a product, and lines for them, with intercepts on both sides."""
         layer = self.layers[k]
         lo, hi = sweep.lo[k].numpy(), sweep.hi[k].numpy()
+        if layer.kind == "tangent":
+            self._lean(sweep, k)
+            return
         if layer.pair is not None:
             self._differ(sweep, k, layer.pair)
             return
@@ -323,6 +330,26 @@ class Engine:
         sweep.twins[k] = lines = difference_lines(d, a, b)
         sweep.gap[k] = lines.gap
         sweep.steps[k] = torch.cat((noise, lines.lower, lines.upper, lines.below, lines.above), dim=-1)
+
+    def decided(self, sweep: Sweep, k: int) -> tuple[Tensor, Tensor]:
+        """Where the neurons of tangent k are on all over the box, and where they are off, both [box, neuron]."""
+        pair = self.layers[k].pair
+        assert pair is not None, "a tangent is one of a layer"
+        a = pair[0]
+        on, off = sweep.lo[a] >= 0, sweep.hi[a] <= 0
+        gate, level = self.layers[a].gate_layer, self.layers[a].gate
+        if gate is not None:
+            off = off | (sweep.lo[gate] >= level).any(-1, keepdim=True)
+            on = on & ~off & (sweep.hi[gate] < level).all(-1, keepdim=True)
+        return on, off & ~on
+
+    def _lean(self, sweep: Sweep, k: int) -> None:
+        """A tangent's outputs and its lines (`tangents`)."""
+        d, (on, off) = _sides(sweep, k), self.decided(sweep, k)
+        sweep.least[k], sweep.most[k] = tangent_extent(d, on, off)
+        sweep.size[k] = torch.maximum(sweep.least[k].abs(), sweep.most[k].abs())
+        noise, _ = self._noise(sweep, k)
+        sweep.steps[k] = torch.cat((noise, *tangent_lines(d, on, off)), dim=-1)
 
     def _noise(self, sweep: Sweep, k: int) -> tuple[Tensor, Tensor]:
         """Steps 1 and 2: what one unit of |coefficient| on z_k costs, with and without the rounding of the product."""

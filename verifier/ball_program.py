@@ -85,8 +85,8 @@ def _apply(prepared: _BallLayer, inputs: list[arb], outputs: Sequence[list[arb]]
             return [smooth(layer.function, v) for v in z]
         case "product":
             return [a * b for a, b in zip(z[: layer.width], z[layer.width :], strict=True)]
-        case "twin":
-            raise AssertionError("twins are bounded, never evaluated")
+        case "twin" | "tangent":
+            raise AssertionError("twins and tangents are bounded, never evaluated")
 
 
 def _gated(layer: Layer, z: list[arb], outputs: Sequence[list[arb]]) -> list[arb]:

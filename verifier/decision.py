@@ -34,6 +34,7 @@ from rewarden.verifier.exact_program import ExactProgram, Point
 from rewarden.verifier.executed import compile_executed
 from rewarden.verifier.falling import beneath, falls
 from rewarden.verifier.linear import program_of
+from rewarden.verifier.moves import may_move, moves_enough
 from rewarden.verifier.opened import opened
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.premise import Premise, find_premise
@@ -47,6 +48,8 @@ from rewarden.verifier.verdict import CERTIFIABLE, Reason, RuleResult, Verdict, 
 from rewarden.verifier.witness import Witness, proof_witness
 
 ROUNDS = (0.02, 0.23)  # of the budget: what each engine has in each round
+LOOK = 256  # boxes for a proof of what slopes may settle sooner
+MOVES = (0.1, 0.15)  # of the budget: slopes of rules about how far a reward moves, before each round
 FIRST = 0.25  # of the budget, for rules of many variables: bounds, and cells
 CLOSE = 0.5  # of the budget: neurons
 PROGRAMS = 0.05  # of the budget: linear programs, of which each takes as long as some tens of boxes
@@ -293,13 +296,39 @@ class _Decision:
         found = Outcome(status="proved", reason=Reason.SLOPES, work=Work(), settled=1.0)
         return _proved(task, self.premise, found, "differences", self.work)
 
+    def _moves(self, runs: dict[str, Run | Declined], budget: int) -> RuleResult | None:
+        """What slopes say of how far a reward moves, after a look for a proof that can be certified at once."""
+        task = self.task
+        if task.program.executed is not None or task.program.uncertain or not may_move(task.claim):
+            return None
+        if not runs:
+            for engine in ("bounds", "differences"):
+                runs[engine] = self._begun(engine)
+                found = self._asked(engine, runs[engine], LOOK)
+                if found is not None:
+                    return found
+
+        def stop() -> bool:
+            task.progress("bounds", 0.0, self.work.boxes)
+            return task.stop()
+
+        holds, boxes = moves_enough(task.claim, task.artifacts, budget, stop)
+        self.work = self.work + Work(boxes=boxes)
+        if not holds:
+            return None
+        outcome = Outcome(status="proved", reason=Reason.MOVES, work=Work(), settled=1.0)
+        return _proved(task, self.premise, outcome, "differences", self.work)
+
     def _auto(self, budget: int) -> RuleResult | None:
         claim = self.task.claim
         if len(claim.variables) >= WIDE:
             return self._wide(budget)
         runs: dict[str, Run | Declined] = {}
         left, spent = None, self.work.boxes
-        for share in ROUNDS:
+        for share, moves in zip(ROUNDS, MOVES, strict=True):
+            found = self._moves(runs, int(moves * budget))
+            if found is not None:
+                return found
             for engine in ("bounds", "differences", "cells"):
                 if engine not in runs:
                     runs[engine] = self._begun(engine)
@@ -311,7 +340,8 @@ class _Decision:
             if found is not None:
                 return found
         spent = self.work.boxes - spent
-        return self._small(left, budget) or self._asked("bounds", runs["bounds"], budget - spent)
+        ahead = "differences" if self.best is not None and self.best[1] == "differences" else "bounds"
+        return self._small(left, budget) or self._asked(ahead, runs[ahead], max(0, budget - spent))
 
     def _wide(self, budget: int) -> RuleResult | None:
         """Cutting boxes of many variables gets nowhere: bounds look at each once, for the proof."""
@@ -437,6 +467,8 @@ def _proved(task: Task, premise: Premise, outcome: Outcome, engine: str, work: W
             why = "no enclosure decides every comparison at the record that shows its premise"
         proof = Unwritten(work.boxes, outcome.trail) if why is None else None
         reason = reason if why is None else without_proof(reason, why)
+    elif reason == Reason.MOVES:
+        proof = Unwritten(work.boxes, slopes=True)
     return _result(
         task,
         Verdict.PROVED,

@@ -37,7 +37,7 @@ BOXES = 1024  # of each slope
 
 def falls(claim: Claim, rewards: Mapping[str, Artifact]) -> bool:
     """Whether each goal holds for this reason, over the reals."""
-    cell, asked = _cell(claim), _asked(claim)
+    cell, asked = only_cell(claim), _asked(claim)
     if cell is None or asked is None:
         return False
     return all(_falls(claim, rewards[claim.calls[better].reward], cell, better, worse) for better, worse, _ in asked)
@@ -46,13 +46,13 @@ def falls(claim: Claim, rewards: Mapping[str, Artifact]) -> bool:
 def beneath(claim: Claim, rewards: Mapping[str, Artifact]) -> tuple[Claim, dict[str, Artifact]] | None:
     """A claim about the rewards without their patches, and these: the claim holds if that one does, over the reals,
     since all patches follow what it says. None where there are none, or where some do not."""
-    cell, asked = _cell(claim), _asked(claim)
+    cell, asked = only_cell(claim), _asked(claim)
     if cell is None or asked is None or any(atom.affine.calls for clause in claim.clauses for atom in clause):
         return None
     names = {claim.calls[call].reward for better, worse, _ in asked for call in (better, worse)}
     if not any(rewards[name].patches for name in names):
         return None
-    facts = _facts(claim)
+    facts = facts_of(claim)
     for better, worse, _ in asked:
         artifact = rewards[claim.calls[better].reward]
         if not all(_follows(claim, artifact, patch, cell, facts, (better, worse)) for patch in artifact.patches):
@@ -63,7 +63,7 @@ def beneath(claim: Claim, rewards: Mapping[str, Artifact]) -> tuple[Claim, dict[
     return replace(claim, rewards=named, goals=goals), bare
 
 
-def _cell(claim: Claim) -> Box | None:
+def only_cell(claim: Claim) -> Box | None:
     """What the facts leave of its only box."""
     if len(claim.boxes) != 1 or claim.loops is not None or claim.instances is not None or claim.near is not None:
         return None
@@ -84,7 +84,7 @@ def _asked(claim: Claim) -> list[tuple[int, int, int]] | None:
     return found
 
 
-def _facts(claim: Claim) -> set[Affine]:
+def facts_of(claim: Claim) -> set[Affine]:
     return {atom.affine for atom in single_atoms(claim.clauses) if not atom.affine.calls}
 
 
@@ -107,7 +107,7 @@ def _follows(
 
 def _least(row: list[Fraction], arguments: tuple[Affine, ...], cell: Box) -> Fraction:
     """Σ row·arguments is at least that in the cell."""
-    ends = (_ends(form, cell) for form in arguments)
+    ends = (extent_of(form, cell) for form in arguments)
     return sum((x * (lo if x > 0 else hi) for x, (lo, hi) in zip(row, ends, strict=True) if x), Fraction(0))
 
 
@@ -126,9 +126,9 @@ def _falls(claim: Claim, artifact: Artifact, cell: Box, better: int, worse: int)
     from rewarden.verifier.ranges.sensitivity import steepest
 
     box, moving = [], dict[int, int]()
-    facts = _facts(claim)
+    facts = facts_of(claim)
     for column, (a, b) in enumerate(zip(claim.calls[better].arguments, claim.calls[worse].arguments, strict=True)):
-        ends = [_ends(side, cell) for side in (a, b)]
+        ends = [extent_of(side, cell) for side in (a, b)]
         box.append((min(lo for lo, _ in ends), max(hi for _, hi in ends)))
         if a != b:
             if artifact.columns[column].discrete and artifact.columns[column].hi - artifact.columns[column].lo <= 1:
@@ -144,7 +144,7 @@ def _falls(claim: Claim, artifact: Artifact, cell: Box, better: int, worse: int)
     return not isinstance(found, str) and all(most <= 0 for most in found.values())
 
 
-def _ends(form: Affine, cell: Box) -> tuple[Fraction, Fraction]:
+def extent_of(form: Affine, cell: Box) -> tuple[Fraction, Fraction]:
     least = form.constant + sum((c * cell[k][c < 0] for k, c in form.variables), Fraction(0))
     return least, form.constant + sum((c * cell[k][c > 0] for k, c in form.variables), Fraction(0))
 
@@ -157,7 +157,7 @@ def _direction(a: Affine, b: Affine, cell: Box, facts: set[Affine]) -> int:
             entries[k] = entries.get(k, Fraction(0)) - c
         rest = tuple((k, c) for k, c in sorted(entries.items()) if c)
         difference = Affine(one.constant - other.constant, rest)
-        if _ends(difference, cell)[0] >= 0:
+        if extent_of(difference, cell)[0] >= 0:
             return sign
         if any(fact.variables == rest and fact.constant <= difference.constant for fact in facts):
             return sign

@@ -145,5 +145,5 @@ def _apply(prepared: _TorchLayer, x: Tensor, outputs: Sequence[Tensor], leak: Te
         case "product":
             left, right = z.chunk(2, dim=1)
             return left * right
-        case "twin":
-            raise AssertionError("twins are bounded, never evaluated")
+        case "twin" | "tangent":
+            raise AssertionError("twins and tangents are bounded, never evaluated")

@@ -23,7 +23,7 @@ from rewarden.verifier.linear import program_of
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.program import Program
 from rewarden.verifier.region_words import Described, Part
-from rewarden.verifier.trail import trail_in, trail_out
+from rewarden.verifier.trail import Trail, trail_in, trail_out
 from rewarden.verifier.unwritten import Unwritten
 from rewarden.verifier.verdict import Reason, RuleResult, Verdict, Work
 from rewarden.verifier.witness import Witness, replay, replay_premise, with_types
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 FORMAT, VERSION = "rewarden-verdict", 1
 IRRELEVANT = ("time_limit", "coverage_budget")  # options that change no verdict that is kept
-WORDS = ("beyond", "pieces")  # of a proof that is owed: about what it is to be, and how
+WORDS = ("beyond", "pieces", "slopes")  # of a proof that is owed: about what it is to be, and how
 
 
 class Keeper(Protocol):
@@ -217,13 +217,13 @@ def _proof_in(
 ) -> Mapping[str, Any] | Unwritten:
     words = {name: name in proof for name in WORDS}
     if any(proof[name] is not True for name in WORDS if words[name]):
-        raise KeptError("`beyond` and `pieces` are true, or are not there")
+        raise KeptError("what is said of a proof that is owed is true, or is not there")
     said = {name: part for name, part in proof.items() if name not in WORDS}
     if set(said) != {"boxes", "trail"}:
         require_whole(said, claim)  # the kernel refuses words that are wrong
         return proof
     if said["trail"] is None:
-        return Unwritten(_count(said["boxes"]), None, beyond=words["beyond"], pieces=words["pieces"])
+        return _owed(said["boxes"], None, words)
     if words["beyond"]:  # a trail through the program without the patches that the premise opens
         from rewarden.verifier.opened import opened  # brings torch along, which the others come back without
 
@@ -232,7 +232,12 @@ def _proof_in(
             raise KeptError("the premise opens no patch")
         program = program_of(*less)
     trail = trail_in(said["trail"], program)
-    return Unwritten(_count(said["boxes"]), trail, beyond=words["beyond"], pieces=words["pieces"])
+    return _owed(said["boxes"], trail, words)
+
+
+def _owed(boxes: object, trail: Trail | None, words: Mapping[str, bool]) -> Unwritten:
+    beyond, pieces, slopes = (words[name] for name in WORDS)
+    return Unwritten(_count(boxes), trail, beyond=beyond, pieces=pieces, slopes=slopes)
 
 
 def require_whole(proof: Mapping[str, Any], claim: Claim) -> None:

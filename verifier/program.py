@@ -52,7 +52,7 @@ class Layer:
     """z = Σ W_s · v_s + bias, then the kind's activation. `bias` is float64 [rows]; `exact_bias`: the whole
     bias, given where some entry is not representable in float64. A product's outputs are z_j·z_(width+j)."""
 
-    kind: Literal["linear", "relu", "gated", "smooth", "product", "twin"]
+    kind: Literal["linear", "relu", "gated", "smooth", "product", "twin", "tangent"]
     blocks: tuple[Block, ...]
     bias: NDArray[np.float64]
     exact_bias: tuple[Fraction, ...] | None = None
@@ -60,7 +60,9 @@ class Layer:
     gate: float | None = None  # gated only: open (output 0) where some entry of gate_layer >= gate
     tight: bool = False  # a patch's rows and their relus: bounded with the claim's facts as well
     function: Function | None = None  # smooth only
-    pair: tuple[int, int] | None = None  # twin only: the relu layers whose difference it is (`differences`)
+    pair: tuple[int, int] | None = (
+        None  # twin: the relu layers whose difference it is (`differences`); tangent: of which
+    )
 
     @property
     def rows(self) -> int:
@@ -74,7 +76,7 @@ class Layer:
 
     @property
     def curved(self) -> bool:
-        return self.kind in ("smooth", "product", "twin")
+        return self.kind in ("smooth", "product", "twin", "tangent")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,6 +4,11 @@ The gradient is enclosed in an interval by passing the chain rule backwards: an 
 between 0 and 1. Its magnitude times the width says how far the functional may move, nonlinearity included ("smear", as
 in interval branch and bound); measured on 32×32 networks it needs a third of the boxes that the slope of the
 lower-bounding function needs, which knows nothing of what relaxation threw away.
+
+A difference of two records (`differences`), or a slope (`tangents`), does not move with the record as long as the same
+neurons are on. Which are is what cutting the record tells, so at a neuron that may be on or off all that it may add is
+spread over the width of its pre-activation, and passed on from there. Records were cut evenly before: rules about a
+step in one of five to eight features take 1,600 to 8,400 boxes so, and took more than 16,384.
 """
 
 from __future__ import annotations
@@ -16,9 +21,11 @@ from rewarden.verifier.backsub import Engine, Functionals, Sweep
 from rewarden.verifier.program import INPUT
 from rewarden.verifier.smooth_lines import slopes_between
 
+TOLD = 0.2  # of what an open twin leaves open: the part that telling whether its neurons are on is credited with
+
 
 def steepness(engine: Engine, sweep: Sweep, functionals: Functionals, which: Tensor, index: Tensor) -> Tensor:
-    """A bound of |∂F/∂x| on the boxes `index` of the sweep, F being functional `which[i]` on box `index[i]`."""
+    """How much |∂F/∂x| may be on the boxes `index` of the sweep, F being functional `which[i]` on box `index[i]`."""
     gradients = {m.source: (m.weight[which], m.weight[which]) for m in functionals.maps}
     for k in reversed(engine.basis):
         if k not in gradients:
@@ -26,7 +33,7 @@ def steepness(engine: Engine, sweep: Sweep, functionals: Functionals, which: Ten
         layer = engine.layers[k]
         if layer.curved:
             if layer.pair is not None:
-                low, high = _twin(sweep, layer.pair, index, gradients.pop(k))
+                low, high = _apart(engine, sweep, k, index, gradients)
             else:
                 low, high = _bent(sweep, layer.function, k, index, gradients.pop(k))
             _pass_on(layer.fused, gradients, low, high)
@@ -53,12 +60,24 @@ def _pass_on(rows: Functionals, gradients: dict[int, tuple[Tensor, Tensor]], low
         gradients[m.source] = (below, above) if old is None else (old[0] + below, old[1] + above)
 
 
-def _twin(sweep: Sweep, pair: tuple[int, int], index: Tensor, gradient: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """∂F/∂d at a twin, by what is known of its copies: 0 where both are off, 1 where both are on, else in between."""
+def _apart(
+    engine: Engine, sweep: Sweep, k: int, index: Tensor, gradients: dict[int, tuple[Tensor, Tensor]]
+) -> tuple[Tensor, Tensor]:
+    """∂F/∂d at a twin or a tangent, by what is known of the neurons that it stands beside. Both hang on the record,
+    too, by which of these are on: that is passed on to what they read."""
+    (low, high), pair = gradients.pop(k), engine.layers[k].pair
+    assert pair is not None, "a twin has two layers, and a tangent one"
     a, b = pair
-    on = (sweep.lo[a][index] >= 0) & (sweep.lo[b][index] >= 0)
-    off = (sweep.hi[a][index] <= 0) & (sweep.hi[b][index] <= 0)
-    low, high = (torch.where(off, 0.0, g) for g in gradient)
+    if engine.layers[k].kind == "tangent":
+        (on, off), weight = (side[index] for side in engine.decided(sweep, k)), 1.0
+    else:
+        on = (sweep.lo[a][index] >= 0) & (sweep.lo[b][index] >= 0)
+        off, weight = (sweep.hi[a][index] <= 0) & (sweep.hi[b][index] <= 0), TOLD
+    most = torch.maximum(sweep.lo[k][index].abs(), sweep.hi[k][index].abs())
+    stake = torch.maximum(low.abs(), high.abs()) * most * weight
+    share = torch.where(on | off, 0.0, stake / (sweep.hi[a][index] - sweep.lo[a][index]).clamp(min=1e-300))
+    _pass_on(engine.layers[a].fused, gradients, -share, share)
+    low, high = (torch.where(off, 0.0, g) for g in (low, high))
     return torch.where(on, low, low.clamp(max=0.0)), torch.where(on, high, high.clamp(min=0.0))
 
 

@@ -33,6 +33,7 @@ class Unwritten:
     cases: tuple[CaseProof, ...] = ()  # of a claim of several: what each of them has or is owed
     beyond: bool = False  # it is to be about rewards without the patches that the premise opens (`opened`)
     pieces: bool = False  # it was decided in parts, or without patches that cannot harm: it is written in pieces
+    slopes: bool = False  # slopes settled it, and differences are asked for a proof
     careful: bool = False  # what was written from this was refused: bounds are to be made as the kernel makes them
 
 

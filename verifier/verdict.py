@@ -42,6 +42,10 @@ class Reason(StrEnum):
         "Certified slopes of the reward say that it never rises along the rule's direction. A certificate of that "
         "takes a search of its own, which may end without one."
     )
+    MOVES = (
+        "Certified slopes of the reward say that it changes by no more than the rule allows. A proof to certify is "
+        "sought when a certificate is asked for."
+    )
     FOLLOWED = (
         "The reward without its patches holds by the way it is built, and the patches keep that: none of them takes "
         "more from the one record, or gives more to the other, than the rule allows. There is no certificate of that."
@@ -70,8 +74,8 @@ CERTIFIABLE = "; the proof can be certified."
 def without_proof(reason: str, why: str) -> str:
     """The same reason for a verdict of which no proof could be written; said once, however often it was tried."""
     reason, _, _ = reason.partition("; no proof to certify: ")
-    if reason == Reason.SLOPES:
-        return f"{Reason.SLOPES.partition('.')[0]}; no proof to certify: {why}."
+    if reason in (Reason.SLOPES, Reason.MOVES):
+        return f"{reason.partition('.')[0]}; no proof to certify: {why}."
     if reason == Reason.Z3:
         return f"z3 refuted every violation, and its word is all there is; no proof to certify: {why}."
     return f"{reason.removesuffix(CERTIFIABLE).removesuffix('.')}; no proof to certify: {why}."

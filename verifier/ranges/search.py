@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rewarden.reward.learners.interface import Array
+from rewarden.verifier.progress import Stop
 from rewarden.verifier.ranges.domain import Domain
 
 TOLERANCE = 0.01
-AT_ONCE = 16  # boxes of one region cut together
+AT_ONCE = 16  # boxes of one region cut together, at least
+BATCHES = 64  # in which a large budget is spent, at least
 CHUNK = 512  # boxes bounded together
 
 
@@ -46,10 +48,18 @@ class Maxima:
     boxes: NDArray[np.intp]
 
 
-def maxima(domain: Domain, lo: Array, hi: Array, look: Look, budget: int, aim: float | None = None) -> Maxima:
+def maxima(
+    domain: Domain,
+    lo: Array,
+    hi: Array,
+    look: Look,
+    budget: int,
+    aim: float | None = None,
+    stop: Stop = lambda: False,
+) -> Maxima:
     """Of regions lo, hi [region, column]. `aim`: all that is asked is whether the maximum is at most this, so that a
     region is settled once its bound is, or a value clearly is not."""
-    count = len(lo)
+    count, at_once = len(lo), max(AT_ONCE, min(CHUNK // 2, budget // BATCHES))
     region = np.arange(count)
     seen = _looked(look, lo, hi, region)
     most, score = seen.most, seen.score
@@ -66,10 +76,10 @@ def maxima(domain: Domain, lo: Array, hi: Array, look: Look, budget: int, aim: f
         worth = open_[region] & (most > needless[region]) & (hi > lo).any(axis=1)
         order = np.lexsort((-most, region))
         order = order[worth[order]]
-        if not len(order):
+        if not len(order) or stop():
             return Maxima(top, point, value, boxes)
         starts = np.searchsorted(region[order], region[order])
-        order = order[np.arange(len(order)) - starts < AT_ONCE]
+        order = order[np.arange(len(order)) - starts < at_once]
         axis = _axis(score[order], lo[order], hi[order])
         left, right = domain.cut(lo[order], hi[order], axis)
         new_lo, new_hi = np.concatenate((left[0], right[0])), np.concatenate((left[1], right[1]))

@@ -12,7 +12,7 @@ rewards, and patches that may jump, have no certified slope here, and nothing is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import combinations
@@ -32,11 +32,15 @@ from rewarden.verifier.box_minimum import Boxes
 from rewarden.verifier.float_program import FloatProgram
 from rewarden.verifier.fusion import functional_rows
 from rewarden.verifier.inline import compile_program
+from rewarden.verifier.progress import Stop
 from rewarden.verifier.ranges.continuity import continuous
-from rewarden.verifier.ranges.domain import Domain, Region, domain_of
+from rewarden.verifier.ranges.domain import Bounds, Domain, Region, domain_of
 from rewarden.verifier.ranges.ends import BUDGET, REWARD, Functional, Range, ranges, reward_claim
 from rewarden.verifier.ranges.search import Bounded, Maxima, maxima
 from rewarden.verifier.ranges.slopes import slopes
+from rewarden.verifier.rounding import outward
+from rewarden.verifier.sensitivity import steepness
+from rewarden.verifier.tangents import with_tangents
 from rewarden.verifier.torch_settings import plain_torch
 
 STEP = 2.0**-12  # of the region's width: how far apart two records are of which a quotient is taken
@@ -125,7 +129,7 @@ def steepest(
     for sign in (1, -1):
         columns = [column for column, wanted in signs.items() if wanted == sign]
         if columns:
-            (top,) = _tops(artifact, region, columns, (sign,), budget, aim)
+            top = _tops(artifact, region, _along(artifact, columns, sign), budget, aim)
             found |= dict(zip(columns, top.most.tolist(), strict=True))
     return found if np.isfinite(list(found.values())).all() else "no bound of them is finite"
 
@@ -164,45 +168,83 @@ def _differences(artifact: Artifact, region: Region, named: tuple[str, Feature, 
 
 
 # ── slopes ─────────────────────────────────────────────────────────────────────────────────────
+def least_change(
+    artifact: Artifact,
+    region: Region,
+    ways: Sequence[Sequence[Bounds]],
+    *,
+    budget: int,
+    stop: Stop,
+    aim: float | None = None,
+) -> tuple[list[float], int] | str:
+    """For each way [column] a certified bound of what R(x + way) − R(x) is at least, wherever both are in the region,
+    and how many boxes they took; or why there are none. `aim`: whether it is at least this is all that is asked;
+    `budget`: boxes for each way."""
+    missing = _no_slopes(artifact)
+    if missing is not None:
+        return missing
+    pairs = [outward([(-hi, -lo) for lo, hi in way]) for way in ways]
+    lo, hi = (np.stack(side) for side in zip(*pairs, strict=True))
+    # the other way round: R(x) − R(x + way) is at most what it is along −way
+    found = _tops(artifact, region, (lo, hi), budget, None if aim is None else -aim, stop)
+    return [-float(most) + 0.0 for most in found.most], int(found.boxes.sum())
+
+
+def _along(artifact: Artifact, columns: Sequence[int], sign: int) -> tuple[Array, Array]:
+    ways = np.zeros((len(columns), artifact.width))
+    ways[np.arange(len(columns)), columns] = sign
+    return ways, ways
+
+
 def _tops(
     artifact: Artifact,
     region: Region,
-    columns: list[int],
-    signs: tuple[int, ...],
+    ways: tuple[Array, Array],
     budget: int,
     aim: float | None = None,
-) -> list[Maxima]:
-    """The maxima of sign·∂R/∂x for each column, for each sign."""
+    stop: Stop = lambda: False,
+) -> Maxima:
+    """The maxima over the region of R'(x; t), t in `ways` lo, hi [way, column]."""
     with torch.no_grad(), plain_torch(1):
         program = compile_program(reward_claim(artifact, REWARD), {"r": artifact})
-        engine, floats = Engine(program), FloatProgram(program)
-        target = Functionals.of(functional_rows(program, [Affine(Fraction(0), (), ((0, Fraction(1)),))]))
+        engine, floats = Engine(with_tangents(program)), FloatProgram(program)
+        plain = replace(engine.program, outputs=program.outputs)  # the reward itself, over twice the variables
+        reward = Functionals.of(functional_rows(plain, [Affine(Fraction(0), (), ((0, Fraction(1)),))]))
+        falls = Functionals.of(functional_rows(engine.program, [Affine(Fraction(0), (), ((0, Fraction(-1)),))]))
         domain = domain_of(artifact)
-        lo, hi = (np.repeat(side[None, :], len(columns), axis=0) for side in region.outward())
-        wanted = np.array(columns)
-        ends = []
-        for sign in signs:
+        lo, hi = (np.repeat(side[None, :], len(ways[0]), axis=0) for side in region.outward())
 
-            def look(lo: Array, hi: Array, which: NDArray[np.intp], sign: int = sign) -> Bounded:
-                sweep = engine.intermediate(Boxes(torch.from_numpy(lo), torch.from_numpy(hi)), None, {})
-                low, high = slopes(engine, sweep, target)
-                rows, column = np.arange(len(lo)), wanted[which]
-                bound = (high if sign > 0 else -low).numpy()[rows, column]
-                middle = domain.inside(lo, hi, lo + (hi - lo) / 2)
-                x = torch.from_numpy(middle.copy()).requires_grad_()
-                with torch.enable_grad():
-                    (gradient,) = torch.autograd.grad(floats.calls(x).sum(), x)
-                value = sign * gradient.numpy()[rows, column]
-                # what makes a slope uncertain is relus that may switch: cut where the reward as a whole varies most
-                score = np.maximum(np.abs(low.numpy()), np.abs(high.numpy())) * (hi - lo)
-                return Bounded(bound, score, middle, value)
+        def look(lo: Array, hi: Array, which: NDArray[np.intp]) -> Bounded:
+            way = ways[0][which], ways[1][which]
+            sides = [np.concatenate(pair, axis=1) for pair in zip((lo, hi), way, strict=True)]
+            final = engine.bound(Boxes(*map(torch.from_numpy, sides)), falls)
+            low, high = (side.numpy()[:, : lo.shape[1]] for side in slopes(engine, final.sweep, reward))
+            bound = np.fmin(-final.bound.numpy(), _by_slopes(low, high, way))
+            middle = domain.inside(lo, hi, lo + (hi - lo) / 2)
+            x = torch.from_numpy(middle.copy()).requires_grad_()
+            with torch.enable_grad():
+                (gradient,) = torch.autograd.grad(floats.calls(x).sum(), x)
+            value = (gradient.numpy() * way[0]).sum(axis=1)
+            every = torch.arange(len(lo))
+            steep = steepness(engine, final.sweep, falls, torch.zeros_like(every), every).numpy()
+            return Bounded(bound, steep[:, : lo.shape[1]] * (hi - lo), middle, value)
 
-            ends.append(maxima(_between(domain), lo, hi, look, budget, aim))
-    return ends
+        return maxima(_between(domain), lo, hi, look, budget, aim, stop)
+
+
+def _by_slopes(low: Array, high: Array, way: tuple[Array, Array]) -> Array:
+    """What slopes within low … high say of the derivative along the way: looser than tangents, but exactly 0 where
+    nothing can rise, which decides whether a reward is monotone. Asked along a column only."""
+    unit = (way[0] == way[1]) & (np.abs(way[0]) == 1)
+    column = unit.argmax(axis=1)
+    rows = np.arange(len(column))
+    single = unit[rows, column] & (np.count_nonzero(way[0], axis=1) == 1)
+    found = np.where(way[0][rows, column] > 0, high[rows, column], -low[rows, column])
+    return np.where(single, found, np.inf)
 
 
 def _steepness(artifact: Artifact, region: Region, columns: list[int], budget: int) -> list[Range]:
-    top, bottom = _tops(artifact, region, columns, (1, -1), budget)
+    top, bottom = (_tops(artifact, region, _along(artifact, columns, sign), budget) for sign in (1, -1))
     domain = domain_of(artifact)
     found = []
     for k, column in enumerate(columns):

@@ -10,8 +10,12 @@ from rewarden.reward.artifact import Artifact
 from rewarden.reward.tables import has_tables
 from rewarden.spec_lang.claim import Claim
 from rewarden.spec_lang.claim_json import claim_digest, shown_point
+from rewarden.verifier.branch import BranchAndBound
+from rewarden.verifier.differences import with_differences
 from rewarden.verifier.inline import compile_program
 from rewarden.verifier.opened import opened
+from rewarden.verifier.options import VerifyOptions
+from rewarden.verifier.program import Program
 from rewarden.verifier.scribe.loops import written_loops
 from rewarden.verifier.scribe.near import MOST_BOXES, written_near, written_patched
 from rewarden.verifier.scribe.pieces import written_pieces
@@ -19,8 +23,10 @@ from rewarden.verifier.scribe.settled import settled_proof
 from rewarden.verifier.scribe.writer import written
 from rewarden.verifier.torch_settings import plain_torch
 from rewarden.verifier.unwritten import CaseProof, Unwritten
-from rewarden.verifier.verdict import RuleResult, without_proof
+from rewarden.verifier.verdict import Reason, RuleResult, without_proof
 from rewarden.verifier.witness import proof_witness
+
+SOUGHT = 2**15  # boxes for a proof of what slopes have settled
 
 
 def with_proof(
@@ -45,7 +51,8 @@ def with_proof(
             found = _in_one_or_in_pieces(claim, rewards, owed, stop)
     if isinstance(found, str):
         return replace(result, proof=None, reason=without_proof(result.reason, found))
-    return replace(result, proof={**found, **shown_point(claim, point.box, point.point)}, owed=owed)
+    reason = str(Reason.DIFFERENCES) if owed.slopes else result.reason
+    return replace(result, reason=reason, proof={**found, **shown_point(claim, point.box, point.point)}, owed=owed)
 
 
 def with_careful_proof(result: RuleResult, rewards: Mapping[str, Artifact]) -> RuleResult | None:
@@ -98,7 +105,18 @@ def _written(
     if short is not None:
         return short
     program = compile_program(claim, rewards)
+    if owed.slopes:
+        return _by_differences(program, stop)
     return settled_proof(program) or written(program, owed, stop)
+
+
+def _by_differences(program: Program, stop: Callable[[], bool]) -> Mapping[str, Any] | str:
+    """Of a claim about two calls of one reward that is known to hold."""
+    twins = with_differences(program)
+    if twins is None:
+        return "no relus are there to compare"
+    found = BranchAndBound(program, VerifyOptions().batch_size, twins).run(SOUGHT, stop=stop)
+    return found.proof or f"none was found among {SOUGHT} boxes"
 
 
 def _with_cases(
