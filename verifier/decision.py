@@ -296,17 +296,18 @@ class _Decision:
         found = Outcome(status="proved", reason=Reason.SLOPES, work=Work(), settled=1.0)
         return _proved(task, self.premise, found, "differences", self.work)
 
-    def _moves(self, runs: dict[str, Run | Declined], budget: int) -> RuleResult | None:
-        """What slopes say of how far a reward moves, after a look for a proof that can be certified at once."""
+    def _looked(self, runs: dict[str, Run | Declined]) -> RuleResult | None:
+        """A look for a proof that can be certified at once, of what slopes may settle."""
+        for engine in ("bounds", "differences"):
+            runs[engine] = self._begun(engine)
+            found = self._asked(engine, runs[engine], LOOK)
+            if found is not None:
+                return found
+        return None
+
+    def _moves(self, budget: int) -> RuleResult | None:
+        """What slopes say of how far a reward moves."""
         task = self.task
-        if task.program.executed is not None or task.program.uncertain or not may_move(task.claim):
-            return None
-        if not runs:
-            for engine in ("bounds", "differences"):
-                runs[engine] = self._begun(engine)
-                found = self._asked(engine, runs[engine], LOOK)
-                if found is not None:
-                    return found
 
         def stop() -> bool:
             task.progress("bounds", 0.0, self.work.boxes)
@@ -324,9 +325,10 @@ class _Decision:
         if len(claim.variables) >= WIDE:
             return self._wide(budget)
         runs: dict[str, Run | Declined] = {}
-        left, spent = None, self.work.boxes
+        left, spent, moving = None, self.work.boxes, _may_move(self.task)
         for share, moves in zip(ROUNDS, MOVES, strict=True):
-            found = self._moves(runs, int(moves * budget))
+            found = self._looked(runs) if moving and not runs else None
+            found = found or (self._moves(int(moves * budget)) if moving else None)
             if found is not None:
                 return found
             for engine in ("bounds", "differences", "cells"):
@@ -351,6 +353,8 @@ class _Decision:
         if looks * len(claim.variables) <= CERTIFIED:
             found = self._asked("bounds", self._begun("bounds"), min(looks, int(FIRST * budget)))
         close = int(CLOSE * budget)
+        if found is None and _may_move(self.task):
+            found = self._moves(int(ROUNDS[0] * budget))
         found = found or self._falling() or self._asked("neurons", self._begun("neurons"), close)
         left = self.left
         found = found or self._asked("cells", self._begun("cells"), int(FIRST * budget))
@@ -413,6 +417,10 @@ class _Decision:
             left=left,
             unsettled=words,
         )
+
+
+def _may_move(task: Task) -> bool:
+    return task.program.executed is None and not task.program.uncertain and may_move(task.claim)
 
 
 def _everything(task: Task) -> OpenBoxes | None:

@@ -217,7 +217,7 @@ def _proof_in(
 ) -> Mapping[str, Any] | Unwritten:
     words = {name: name in proof for name in WORDS}
     if any(proof[name] is not True for name in WORDS if words[name]):
-        raise KeptError("what is said of a proof that is owed is true, or is not there")
+        raise KeptError(f"what a proof is to be ({', '.join(WORDS)}) is true, or is not there")
     said = {name: part for name, part in proof.items() if name not in WORDS}
     if set(said) != {"boxes", "trail"}:
         require_whole(said, claim)  # the kernel refuses words that are wrong
