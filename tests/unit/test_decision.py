@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from rewarden.reward.graph import Abs, AffineMap, Graph, Input
 from rewarden.spec_lang.errors import BindingError
 from rewarden.verifier.decision import verify_claim
 from rewarden.verifier.engines import z3
-from rewarden.verifier.options import VerifyOptions
+from rewarden.verifier.options import Engine, VerifyOptions
 from rewarden.verifier.unwritten import Unwritten
 from rewarden.verifier.verdict import Verdict
 from tests.reference.random_claims import atom, plain_claim
@@ -53,6 +54,13 @@ def test_a_conclusion_without_goals_is_proved_with_a_point():
         result = decided(goals=(), options=replace(QUICK, engine=engine))
         assert result.verdict is Verdict.PROVED
         assert result.premise_witness is not None
+
+
+@pytest.mark.parametrize("engine", get_args(Engine))
+def test_a_conclusion_that_no_number_meets_is_violated_or_open(engine):
+    for clauses in ((), [(atom(-1, {0: 1}),)]):  # x >= 1, for a premise
+        result = decided(*clauses, goals=[()], options=replace(QUICK, engine=engine, falsify_budget=0))
+        assert result.verdict is Verdict.VIOLATED or (engine != "auto" and result.verdict is Verdict.UNKNOWN)
 
 
 def test_z3_settles_what_bounds_leave():

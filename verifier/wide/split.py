@@ -133,9 +133,10 @@ class Signs:
     @staticmethod
     def of(program: Program, boxes: Boxes | None = None) -> Signs | None:
         """Of those `boxes` of the claim (numbered as they stand there), or of all. None for claims with too many
-        alternatives, or layers that are neither linear nor relus."""
+        alternatives, or one that asks nothing (any record violates the rule), or layers that are neither linear nor
+        relus."""
         ways = alternatives(program.claim)
-        network = network_of(program) if ways is not None else None
+        network = network_of(program) if ways is not None and all(ways) else None
         if network is None or ways is None:
             return None
         first = np.cumsum([0, *(len(way) for way in ways)]).tolist()
