@@ -82,6 +82,12 @@ def check_agreement(
         excess = np.where(gap <= error, 0.0, np.nan_to_num(gap - error, nan=np.inf, posinf=np.inf))
     if bool((excess > 0).any()):
         worst = int(np.argmax(excess))
+        if not np.isfinite(theirs[worst]):
+            raise Unsupported(
+                "X23",
+                f"{name} computes {theirs[worst]:g} on a record of the declared ranges",
+                help="numbers on the way are beyond binary32: narrow the features' ranges, or scale the weights down",
+            )
         raise Unsupported(
             "X23",
             f"{name} computes {theirs[worst]:.9g} where the imported graph computes {value[worst]:.9g}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
@@ -44,9 +46,15 @@ def resuming(
 
 def _read(file: Path) -> bytes | None:
     try:
-        if file.stat().st_size > MOST:
-            raise damaged(f"{file} is too large")
-        return file.read_bytes()
+        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):  # a pipe or a device may have no end
+            os.close(descriptor)
+            raise damaged(f"{file} is not a regular file")
+        with open(descriptor, "rb") as stream:
+            if status.st_size > MOST:
+                raise damaged(f"{file} is too large")
+            return stream.read(MOST)
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -30,7 +30,7 @@ from rewarden.verifier.nearest import nearest_rows
 from rewarden.verifier.options import VerifyOptions
 from rewarden.verifier.pointwise import Bound, ExecutedBound
 from rewarden.verifier.program import Program
-from rewarden.verifier.progress import Progress, Report, Stop, stopping
+from rewarden.verifier.progress import Progress, Report, Stop, stopping, why_stopped
 from rewarden.verifier.region_words import EVERYTHING, described
 from rewarden.verifier.regions import Frame, Region
 from rewarden.verifier.rows import verify_rows
@@ -73,7 +73,7 @@ def verify(
     names = _selected(spec, rules)
     for name in rewards:
         check_reward(spec, name, rewards)
-    rows, stopped, started = _seed_rows(spec), stopping(chosen, stop), time.monotonic()
+    rows, started, stopped = _seed_rows(spec), time.monotonic(), stopping(chosen, stop)
     results = []
     with ExitStack() as stack:
         torch = _Torch(stack, chosen.threads)
@@ -84,6 +84,8 @@ def verify(
                 result = run.stopped(name) if stopped() else run.rule(name)
             except Unsupported as error:
                 result = run.unsupported(name, error)
+            if result.stopped:
+                result = replace(result, reason=f"{result.reason} {why_stopped(chosen, started)}")
             results.append(replace(result, warnings=(*result.warnings, *run.uncovered(result))))
     digests = {name: artifact.digest for name, artifact in rewards.items()}
     return VerificationResult(tuple(results), spec=spec.digest, rewards=digests, semantics=chosen.semantics)

@@ -28,6 +28,14 @@ Report = Callable[[Progress], None]
 Stop = Callable[[], bool]
 
 
+def why_stopped(options: VerifyOptions, started: float) -> str:
+    """What ended work that was stopped just now, `started` at that time, in a sentence."""
+    limit = options.time_limit
+    if limit is not None and time.monotonic() - started > limit:
+        return f"The time limit of {limit:g} s was reached."
+    return "It was asked to stop."
+
+
 def stopping(options: VerifyOptions, stop: Stop | None) -> Stop:
     """The caller's stop, or the time limit from now on."""
     deadline = None if options.time_limit is None else time.monotonic() + options.time_limit

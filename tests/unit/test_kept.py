@@ -101,7 +101,9 @@ def test_other_code_decides_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_what_was_stopped_is_not_kept(tmp_path: Path) -> None:
     case = _Case(tmp_path, PROVED)
     stopped = case.verify(stop=lambda: True)
-    assert stopped.rules[0].reason == "Stopped before everything was settled."
+    assert stopped.rules[0].reason == "Stopped before everything was settled. It was asked to stop."
+    late = case.verify(VerifyOptions(time_limit=1e-6))
+    assert late.rules[0].reason == "Stopped before everything was settled. The time limit of 1e-06 s was reached."
     case.verify(VerifyOptions(engine="falsify", falsify_budget=10, time_limit=1000.0))  # unknown, with a clock
     assert not case.entries()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -655,6 +656,15 @@ def test_no_state_at_all_is_refused(data: bytes) -> None:
     with pytest.raises(UsageError) as error:
         _resumed(data)
     assert error.value.code == "G17"
+
+
+def test_a_pipe_and_a_folder_are_no_state(tmp_path: Path) -> None:
+    """In a process of its own: a pipe that is waited for is never come back from."""
+    os.mkfifo(tmp_path / "pipe")
+    text = "import sys; from pathlib import Path; from rewarden.resuming import _read; _read(Path(sys.argv[1]))"
+    for file in (tmp_path / "pipe", tmp_path):
+        ended = subprocess.run([sys.executable, "-c", text, str(file)], capture_output=True, text=True, timeout=60)
+        assert f"{file} is not a regular file" in ended.stderr
 
 
 def test_objects_and_packed_arrays_are_refused(a_state: bytes) -> None:

@@ -184,6 +184,8 @@ def test_a_module_that_overflows_is_not_imported():
     with pytest.raises(Unsupported) as caught:
         from_torch(Huge(), step())
     assert caught.value.code == "X23"
+    assert "computes inf on a record" in caught.value.message
+    assert "narrow the features' ranges" in (caught.value.help or "")
 
 
 def test_commands(spec, capsys):
