@@ -2,9 +2,9 @@
 (by its quickest tier: `benchmarks.certificates` has all of them, of more claims).
 
 One line for each claim of the verifier's suites. All times are of the processor, medians of runs that take turns.
-`recording` compares walks over cells that keep their trail with walks that keep none; of the bounds engine, whose tree
-is the proof, it is the share of the verification in which that tree was put into words; engines that record nothing
-have 0. `writing` is what certifying adds to the verification before the kernel looks.
+`recording` is a share of the verification: by how much walks over cells that keep their trail take longer than walks
+that keep none; of the bounds engine, whose tree is the proof, the time in which that tree was put into words; engines
+that record nothing have 0. `writing` is what certifying adds to the verification before the kernel looks.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _row(subject: Subject) -> Row:
         return Row(f"proof, {subject.name}", f"writing {more:.2f} s", f"{how}; {written.reason}")
     owed = result.proof
     if isinstance(owed, Unwritten):
-        recording = _recording(subject) if owed.trail is not None else 0.0
+        recording = _recording(subject) / spent if owed.trail is not None else 0.0
     else:
         recording = statistics.median(wording) / spent
     leaves, size = _size(written.proof)
@@ -119,9 +119,9 @@ def _timed(function: Callable[..., Any], spent: list[float]) -> Callable[..., An
 
 
 def _recording(subject: Subject) -> float:
-    """What the trail adds to a walk over cells."""
+    """Seconds that the trail adds to a walk over cells."""
     program = compile_program(subject.claim, subject.rewards)
-    ratios = []
+    more = []
     for _ in range(RUNS + 1):
         spent = []
         for recorded in (False, True):
@@ -129,8 +129,8 @@ def _recording(subject: Subject) -> float:
             assert cells is not None, "this engine has proved the claim"
             budget = BUDGET if subject.engine == "cells" else BUDGET // 100
             spent.append(cpu(partial(cells.run, budget, lambda _: False, lambda *_: None, lambda: False))[1])
-        ratios.append(spent[1] / spent[0] - 1.0)
-    return statistics.median(ratios[1:])
+        more.append(spent[1] - spent[0])
+    return statistics.median(more[1:])
 
 
 def _size(proof: Mapping[str, Any]) -> tuple[int, int]:
@@ -178,7 +178,7 @@ def rewards_of_sizes() -> Iterator[Subject]:
         case = Case(inputs, reach=reach)
         net = learned(case)
         yield _bound(f"{inputs} inputs, one record", capped(case, net)[0], net)
-    for inputs, reach in ((5, 0.25), (5, 0.125)):  # larger ones are undecided after minutes (`benchmarks.rewards`)
+    for inputs, reach in ((5, 0.25), (5, 0.125)):
         case = Case(inputs, reach=reach)
         net = learned(case)
         yield _bound(f"{inputs} inputs up to {reach}, two records", steady(case, net)[0], net)

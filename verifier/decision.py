@@ -2,12 +2,13 @@
 
 1. premise: is there anything to speak of? One checked point of it, or its refutation (`vacuous`).
 2. `falsify` looks for a violation.
-   A linear reward is settled by `bounds` before that, in closed form; so are goals that hold by construction.
-3. The engine that was asked for, alone; or in `auto` several, in two rounds, a short one and a long one: `bounds`;
-   `differences`, where two calls are subtracted from each other; `cells`, which settle what is close; between the
-   rounds certified slopes and patches that follow, for rules of records that move together (`falling`). Then `lp` and
-   `z3` on what is small, and `bounds` with the rest of the budget. Rules of many variables: `bounds` once for each box;
-   `neurons` with half of the budget; `cells` with a quarter; `lp` and `z3`.
+   A linear reward is settled by `bounds` before that, in closed form; so are goals that hold by construction, and in
+   `auto` what a `glance` settles.
+3. The engine that was asked for, alone; or in `auto` several, in two rounds, a short one and a long one: `differences`,
+   where two calls are there to compare; `cells`; `bounds`; between the rounds certified slopes and patches that follow,
+   for rules of records that move together (`falling`). Then `lp` and `z3` on what is small, and the rest of the budget
+   for the engine that has settled most. Rules of many variables: `bounds` once for each box; `neurons` with half of the
+   budget; `cells` with a quarter; `lp` and `z3`.
 
 Each step either ends the matter or leaves it to the next; the budgets are counted in work, and a time limit only stops.
 """
@@ -33,6 +34,7 @@ from rewarden.verifier.engines.interface import Declined, Outcome, Part, Rows, R
 from rewarden.verifier.exact_program import ExactProgram, Point
 from rewarden.verifier.executed import compile_executed
 from rewarden.verifier.falling import beneath, falls
+from rewarden.verifier.glance import glance
 from rewarden.verifier.linear import program_of
 from rewarden.verifier.moves import may_move, moves_enough
 from rewarden.verifier.opened import opened
@@ -47,6 +49,8 @@ from rewarden.verifier.unwritten import CERTIFIED, Unwritten, no_proof
 from rewarden.verifier.verdict import CERTIFIABLE, Reason, RuleResult, Verdict, Work, without_proof
 from rewarden.verifier.witness import Witness, proof_witness
 
+PLAIN = ("cells", "bounds")
+RELATED = ("differences", "cells", "bounds")  # of rules that have something to subtract
 ROUNDS = (0.02, 0.23)  # of the budget: what each engine has in each round
 LOOK = 256  # boxes for a proof of what slopes may settle sooner
 MOVES = (0.1, 0.15)  # of the budget: slopes of rules about how far a reward moves, before each round
@@ -250,13 +254,28 @@ class _Decision:
             found = self._constructed(engine)
         if found is not None:
             return found
-        found = self._asked("falsify", self._begun("falsify"), options.falsify_budget)
+        seen = self._glanced() if engine == "auto" else None
+        if seen is not None and seen.verdict is Verdict.PROVED:
+            return seen
+        found = self._asked("falsify", self._begun("falsify"), options.falsify_budget) or seen
         if found is None:
-            found = self._auto(options.budget) if engine == "auto" else None
+            found = self._auto(max(0, options.budget - self.work.boxes)) if engine == "auto" else None
         if found is None and engine not in ("auto", "falsify"):
             self.best = None
             found = self._asked(engine, self._begun(engine), options.budget)
         return found or self._open()
+
+    def _glanced(self) -> RuleResult | None:
+        """What a few boxes settle. Of a violation the search is asked, too, which looks for a large one."""
+        if self.premise.witness is None:
+            return None
+        engine, outcome, work = glance(self.task)
+        self.work = self.work + work
+        if outcome is None:
+            return None
+        if outcome.witness is not None:
+            return _violated(self.task, outcome.witness, engine, self.work)
+        return _proved(self.task, self.premise, outcome, engine, self.work)
 
     def _closed(self) -> RuleResult | None:
         """Linear rewards have their least values at corners, which bounds tell exactly: there is nothing to search."""
@@ -331,7 +350,7 @@ class _Decision:
             found = found or (self._moves(int(moves * budget)) if moving else None)
             if found is not None:
                 return found
-            for engine in ("bounds", "differences", "cells"):
+            for engine in RELATED if len(claim.calls) > 1 else PLAIN:
                 if engine not in runs:
                     runs[engine] = self._begun(engine)
                 found = self._asked(engine, runs[engine], int(share * budget))
@@ -342,7 +361,7 @@ class _Decision:
             if found is not None:
                 return found
         spent = self.work.boxes - spent
-        ahead = "differences" if self.best is not None and self.best[1] == "differences" else "bounds"
+        ahead = self.best[1] if self.best is not None and self.best[1] in runs else "bounds"
         return self._small(left, budget) or self._asked(ahead, runs[ahead], max(0, budget - spent))
 
     def _wide(self, budget: int) -> RuleResult | None:

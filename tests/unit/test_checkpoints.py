@@ -254,7 +254,10 @@ save_artifact(learner.fit(data, options, Run(3, checkpoints=kept)), out)
 def test_kills_at_random_moments_leave_a_whole_artifact_or_none(name: str, tmp_path: Path) -> None:
     """SIGKILL again and again, a little later each time, until the command ends by itself."""
     told = np.random.default_rng(sum(name.encode()))
-    out, delay, kills = tmp_path / "made" / "reward", 2.0, 0
+    whole, begun = tmp_path / "undisturbed" / "reward", time.monotonic()
+    subprocess.run([sys.executable, "-c", COMMAND, name, str(whole)], check=True)
+    takes = time.monotonic() - begun
+    out, delay, kills = tmp_path / "made" / "reward", takes / 2, 0
     while True:
         process = subprocess.Popen([sys.executable, "-c", COMMAND, name, str(out)])
         try:
@@ -267,9 +270,7 @@ def test_kills_at_random_moments_leave_a_whole_artifact_or_none(name: str, tmp_p
         if out.exists():
             load_artifact(out)  # whole
             break
-        delay += told.uniform(0.1, 0.6)
-    whole = tmp_path / "undisturbed" / "reward"
-    subprocess.run([sys.executable, "-c", COMMAND, name, str(whole)], check=True)
+        delay += told.uniform(0.03, 0.2) * takes
     assert load_artifact(out).digest == load_artifact(whole).digest
     assert kills
 

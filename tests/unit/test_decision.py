@@ -38,10 +38,12 @@ def test_proved_with_a_proof():
     assert result.work.boxes > 0
 
 
-def test_violated_by_search_before_any_bound():
+def test_violated_by_search_after_no_more_than_a_glance():
     result = decided(goals=[(atom(2, {}, {0: -1}),)])
-    assert (result.verdict, result.engine, result.work.boxes) == (Verdict.VIOLATED, "search", 0)
+    assert (result.verdict, result.engine, result.work.boxes) == (Verdict.VIOLATED, "search", 1)
     assert result.proof is None
+    unseen = decided(goals=[(atom(2, {}, {0: -1}),)], options=replace(QUICK, budget=0))
+    assert (unseen.verdict, unseen.engine, unseen.work.boxes) == (Verdict.VIOLATED, "search", 0)
 
 
 def test_vacuous_only_by_refutation():
@@ -78,7 +80,7 @@ def test_large_rewards_are_not_given_to_z3_unasked(monkeypatch):
     monkeypatch.setattr(z3, "AUTO_UNSTABLE", 1)  # |x| has two relus that may go either way
     goal = (atom(1, {1: 1}, {0: -1}),)
     result = decided(goals=[goal], options=replace(QUICK, budget=0))
-    assert (result.verdict, result.engine, result.work.z3_rlimit) == (Verdict.UNKNOWN, "bounds", 0)
+    assert (result.verdict, result.engine, result.work.z3_rlimit) == (Verdict.UNKNOWN, "cells", 0)
     asked = decided(goals=[goal], options=replace(QUICK, engine="z3"))
     assert asked.verdict is Verdict.PROVED
 

@@ -27,6 +27,7 @@ from rewarden.verifier.verdict import Reason, RuleResult, without_proof
 from rewarden.verifier.witness import proof_witness
 
 SOUGHT = 2**15  # boxes for a proof of what slopes have settled
+LAST = 2**12  # and where none was found along the trail that cells have left
 
 
 def with_proof(
@@ -106,17 +107,14 @@ def _written(
         return short
     program = compile_program(claim, rewards)
     if owed.slopes:
-        return _by_differences(program, stop)
-    return settled_proof(program) or written(program, owed, stop)
+        return _by_boxes(program, SOUGHT, stop) or f"none was found among {SOUGHT} boxes"
+    found = settled_proof(program) or written(program, owed, stop)
+    return found if not isinstance(found, str) or owed.trail is None else _by_boxes(program, LAST, stop) or found
 
 
-def _by_differences(program: Program, stop: Callable[[], bool]) -> Mapping[str, Any] | str:
-    """Of a claim about two calls of one reward that is known to hold."""
-    twins = with_differences(program)
-    if twins is None:
-        return "no relus are there to compare"
-    found = BranchAndBound(program, VerifyOptions().batch_size, twins).run(SOUGHT, stop=stop)
-    return found.proof or f"none was found among {SOUGHT} boxes"
+def _by_boxes(program: Program, boxes: int, stop: Callable[[], bool]) -> Mapping[str, Any] | None:
+    """Of a claim that is known to hold: by bounds, of differences where calls are there to compare."""
+    return BranchAndBound(program, VerifyOptions().batch_size, with_differences(program)).run(boxes, stop=stop).proof
 
 
 def _with_cases(
