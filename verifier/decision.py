@@ -315,15 +315,6 @@ class _Decision:
         found = Outcome(status="proved", reason=Reason.SLOPES, work=Work(), settled=1.0)
         return _proved(task, self.premise, found, "differences", self.work)
 
-    def _looked(self, runs: dict[str, Run | Declined]) -> RuleResult | None:
-        """A look for a proof that can be certified at once, of what slopes may settle."""
-        for engine in ("bounds", "differences"):
-            runs[engine] = self._begun(engine)
-            found = self._asked(engine, runs[engine], LOOK)
-            if found is not None:
-                return found
-        return None
-
     def _moves(self, budget: int) -> RuleResult | None:
         """What slopes say of how far a reward moves."""
         task = self.task
@@ -346,7 +337,10 @@ class _Decision:
         runs: dict[str, Run | Declined] = {}
         left, spent, moving = None, self.work.boxes, _may_move(self.task)
         for share, moves in zip(ROUNDS, MOVES, strict=True):
-            found = self._looked(runs) if moving and not runs else None
+            found = None
+            if moving and not runs:  # a look for a proof that can be certified
+                runs["differences"] = self._begun("differences")
+                found = self._asked("differences", runs["differences"], LOOK)
             found = found or (self._moves(int(moves * budget)) if moving else None)
             if found is not None:
                 return found

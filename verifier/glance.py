@@ -8,12 +8,13 @@ begins anew, and whoever is resumed glances again.
 from __future__ import annotations
 
 from rewarden.verifier import engines
-from rewarden.verifier.engines.interface import Declined, Outcome, Task
+from rewarden.verifier.engines.interface import Declined, Outcome, Run, Task
 from rewarden.verifier.verdict import Work
 
 LOOKS = 32  # boxes of the claim, once for each goal, up to which there is a glance
 BOXES = 32  # of differences, and of bounds where there are no cells
 CELLS = 1024
+SHARE = 0.25  # of the budget, at most
 WEIGHTS = 2**22  # of all layers, times boxes or cells: for large networks these are fewer
 
 
@@ -26,16 +27,16 @@ def glance(task: Task) -> tuple[str, Outcome | None, Work]:
         return "", None, spent
     weights = sum(block.weight.size for layer in task.slim.program.layers for block in layer.blocks)
     most = WEIGHTS // max(1, weights)
-    cells, boxes = engines.start("cells", task), max(looks, min(BOXES, most))
-    asked = [
-        ("bounds", boxes if isinstance(cells, Declined) else looks),
-        ("differences", boxes),
-        ("cells", max(looks, min(CELLS, most))),
-    ]
-    for engine, work in asked:
-        run = cells if engine == "cells" else engines.start(engine, task)
-        left = task.options.budget - spent.boxes
-        if isinstance(run, Declined) or task.stop() or left < looks:
+    boxes, cells = max(looks, min(BOXES, most)), max(looks, min(CELLS, most))
+    runs: dict[str, Run | Declined] = {}
+    for engine, work in (("bounds", looks), ("differences", boxes), ("cells", cells), ("bounds", boxes)):
+        if engine in runs and not isinstance(runs["cells"], Declined):
+            break
+        left = int(SHARE * task.options.budget) - spent.boxes
+        if task.stop() or left < looks:
+            break
+        run = runs[engine] = runs.get(engine) or engines.start(engine, task)
+        if isinstance(run, Declined):
             continue
         outcome = run.go(min(work, left))
         spent = spent + outcome.work

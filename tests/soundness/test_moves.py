@@ -240,7 +240,7 @@ reward R(s: P)
 must steady:
   forall a, b: P varying y
   given 0 <= a.y - b.y <= 1/10
-  expect R(a) - R(b) <= 3/10
+  expect R(a) - R(b) <= 1/4
 """
     spec = parse_spec(text)
     artifact = rw.from_torch(made, spec.features["P"])
