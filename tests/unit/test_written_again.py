@@ -14,8 +14,10 @@ import rewarden as rw
 from rewarden.reward.agreement import evaluate
 from rewarden.spec_lang.errors import CertificateError
 from rewarden.verifier.options import VerifyOptions
+from rewarden.verifier.scribe.late import with_proof
 from rewarden.verifier.scribe.leaves import Answer
 from rewarden.verifier.scribe.swift import Swift
+from rewarden.verifier.unwritten import Unwritten
 from tests.reference.certificates import network
 
 SPEC = """spec again v1
@@ -65,6 +67,30 @@ def test_it_is_written_again_by_the_kernels_own_bounds(
     assert (dict(again.refused), again.status) == ({}, 0)
     assert leaves(tmp_path / "again") > 1
     assert rw.check_certificate(tmp_path / "again", rewards=verified.bound).accepted
+
+
+def test_what_boxes_have_proved_is_written_where_that_is_refused(
+    verified: rw.VerificationResult, tmp_path: Path
+) -> None:
+    """A proof as the bounds engine leaves one, that is none."""
+    result = verified["capped"]
+    proved = rw.verify(verified.of, VerifyOptions(engine="bounds"), rewards=verified.bound)["capped"].proof
+    assert isinstance(proved, Mapping)
+    bad = replace(result, engine="bounds", proof={**proved, "goals": [[[["leaf", 0, [], [], []]]]]})
+    rw.certify(replace(verified, rules=(bad,)), tmp_path / "again")
+    assert rw.check_certificate(tmp_path / "again", rewards=verified.bound).accepted
+    with pytest.raises(CertificateError):
+        rw.certify(replace(verified, rules=(replace(bad, engine="z3"),)), tmp_path / "other")
+
+
+def test_boxes_are_asked_where_nothing_is_found_along_a_trail(
+    verified: rw.VerificationResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rewarden.verifier.scribe.late.written", lambda *_: "none was found")
+    rw.certify(verified, tmp_path / "boxes")
+    assert rw.check_certificate(tmp_path / "boxes", rewards=verified.bound).accepted
+    bare = replace(verified["capped"], proof=Unwritten(1))
+    assert "none was found" in with_proof(bare, verified.bound).reason
 
 
 def test_what_is_refused_twice_is_withheld(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from rewarden.reward.artifact import Artifact
@@ -28,6 +29,8 @@ from rewarden.verifier.witness import proof_witness
 
 SOUGHT = 2**15  # boxes for a proof of what slopes have settled
 LAST = 2**12  # and where none was found along the trail that cells have left
+BOXES = ("bounds", "differences")  # engines that write while they search
+PLAIN = frozenset(("format", "format_version", "claim", "goals", "witness"))  # of a proof that is not in parts
 
 
 def with_proof(
@@ -57,13 +60,17 @@ def with_proof(
 
 
 def with_careful_proof(result: RuleResult, rewards: Mapping[str, Artifact]) -> RuleResult | None:
-    """The result with its proof written once more, of a proof that the kernel has refused: more slowly, and by the
-    kernel's own bounds. None where that was no proof of ours to write."""
-    owed = result.owed
+    """The result with another proof, of one that the kernel has refused: written more slowly and by the kernel's own
+    bounds, or where cells have left a trail, found by boxes; of what boxes have proved, written. None where there is no
+    other."""
+    owed, proof = result.owed, result.proof
     if owed is None:
-        return None
+        if result.engine not in BOXES or not isinstance(proof, Mapping) or not PLAIN.issuperset(proof):
+            return None
+        owed = Unwritten(result.work.boxes)
     cases = tuple(_carefully(case) for case in owed.cases)
-    return with_proof(replace(result, proof=replace(owed, careful=True, cases=cases)), rewards)
+    found = with_proof(replace(result, proof=replace(owed, careful=True, cases=cases)), rewards)
+    return found if isinstance(found.proof, Mapping) else None
 
 
 def _carefully(case: CaseProof) -> CaseProof:
@@ -108,8 +115,11 @@ def _written(
     program = compile_program(claim, rewards)
     if owed.slopes:
         return _by_boxes(program, SOUGHT, stop) or f"none was found among {SOUGHT} boxes"
+    boxed = partial(_by_boxes, program, LAST, stop) if owed.trail is not None else dict
+    if owed.careful and (another := boxed()):
+        return another
     found = settled_proof(program) or written(program, owed, stop)
-    return found if not isinstance(found, str) or owed.trail is None else _by_boxes(program, LAST, stop) or found
+    return found if owed.careful or not isinstance(found, str) else boxed() or found
 
 
 def _by_boxes(program: Program, boxes: int, stop: Callable[[], bool]) -> Mapping[str, Any] | None:
